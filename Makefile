@@ -1,0 +1,79 @@
+# The whole chain, and the only place that knows it. `make help` lists the targets.
+
+VENV ?= .venv
+PYTHON3 ?= python3
+PYTHON := $(VENV)/bin/python
+UV_VERSION := 0.13.9
+
+# A MovieLens CSV folder to run on instead of MovieLens-100K.
+DATA_DIR ?=
+RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
+RECIPE := runs/quickstart.gin
+
+.DELETE_ON_ERROR:
+.PHONY: help setup assets quickstart test lint format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/COMPLETED: requirements.txt
+	rm -rf $(VENV)
+	$(PYTHON3) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(VENV)/bin/uv pip install --python $(PYTHON) --requirement requirements.txt
+	@touch $@
+
+setup: $(VENV)/COMPLETED  ## make the virtual environment from the lock
+
+assets: setup  ## download the pinned data set and models (once; then offline)
+	$(PYTHON) -m persoma_tf.assets
+
+quickstart: $(RUN)/report/COMPLETED  ## ratings to prediction table on MovieLens-100K, or DATA_DIR=...
+	@cat $(RUN)/report/scores.txt
+	@echo "prediction table: $(RUN)/predictions"
+
+# One rule a stage. A stage is finished when its COMPLETED is there.
+ifeq ($(DATA_DIR),)
+RATINGS = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.inter
+MOVIES = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.item
+else
+RATINGS = $(DATA_DIR)/ratings.csv
+MOVIES = $(DATA_DIR)/movies.csv
+endif
+
+$(RUN)/histories/COMPLETED: | $(VENV)/COMPLETED
+	$(PYTHON) -m persoma_tf.assets
+	$(PYTHON) -m pipelines.build_histories --ratings=$(RATINGS) --movies=$(MOVIES) \
+	  --output_dir=$(RUN)/histories --sampler=recency --max_history=100 \
+	  --train_fraction=0.7 --validation_fraction=0.1
+
+$(RUN)/embeddings/COMPLETED: | $(RUN)/histories/COMPLETED
+	$(PYTHON) -m pipelines.embed_items --histories_dir=$(RUN)/histories \
+	  --output_dir=$(RUN)/embeddings
+
+$(RUN)/model/COMPLETED: | $(RUN)/embeddings/COMPLETED
+	$(PYTHON) -m persoma_tf.train --gin_file=$(RECIPE) --model_dir=$(RUN)/model \
+	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings
+
+$(RUN)/predictions/COMPLETED: | $(RUN)/model/COMPLETED
+	$(PYTHON) -m pipelines.batch_predict --model_dir=$(RUN)/model \
+	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings \
+	  --output_dir=$(RUN)/predictions
+
+$(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
+	$(PYTHON) -m pipelines.evaluate --predictions_dir=$(RUN)/predictions \
+	  --histories_dir=$(RUN)/histories --output_dir=$(RUN)/report
+
+test: setup  ## run the test suite
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: setup  ## check style and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: setup  ## rewrite the files in the project's format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## delete runs and the virtual environment (not the asset cache)
+	rm -rf runs $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,132 @@
+"""PERSOMA: soft prompt, task prompt and target through one frozen decoder.
+
+The sequence is [K soft tokens ; start token ; T task prompt ; L target]. Parameters
+lie under 'adapter' (everything that makes the soft prompt) and 'decoder'.
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from persoma_tf.soft_prompt import SoftPrompt, SoftTokens
+
+Batch = Mapping[str, Array]
+
+
+class Persoma(nn.Module):
+  """The trained part and the frozen part, side by side.
+
+  Attributes:
+    adapter: makes the soft prompt.
+    decoder: frozen language model with `embed`, `hidden` and `logits`
+      (`persoma_tf.decoders`).
+  """
+
+  adapter: SoftPrompt
+  decoder: nn.Module
+
+  def soft_prompt(self, history: Array, mask: Array) -> SoftTokens:
+    """Soft prompts of histories [B, N, H] with mask [B, N]."""
+    return self.adapter(history, mask)
+
+  def target_logits(self, batch: Batch, target_length: int) -> tuple[Array, Array]:
+    """Logits where the loss is, and nowhere else.
+
+    Args:
+      batch: features of `HistoryPrefixLM`, each [B, ...].
+      target_length: L, the most target tokens a row can have.
+
+    Returns:
+      logits [B, L, V] that predict the targets, and the rows' column numbers
+      [B, L] in `decoder_target_tokens` that they belong to.
+    """
+    soft = self.adapter(batch['history_embeddings'], batch['history_mask']).tokens
+    tokens = self.decoder.embed(batch['decoder_input_tokens'])
+    sequence = jnp.concatenate([soft, tokens], axis=1)
+    shape = sequence.shape[:2]
+    positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
+    # Padding stands on the right, where causal attention never looks back from.
+    hidden = self.decoder.hidden(sequence, positions, jnp.ones(shape, bool))
+    first = jnp.argmax(batch['decoder_loss_weights'] > 0, axis=1)
+    columns = first[:, None] + jnp.arange(target_length)
+    columns = jnp.minimum(columns, tokens.shape[1] - 1)
+    at_targets = (columns + soft.shape[1])[..., None]
+    return self.decoder.logits(jnp.take_along_axis(hidden, at_targets, 1)), columns
+
+  def __call__(self, batch: Batch, target_length: int) -> Array:
+    """Runs every part once, for initialization; returns the logits [B, L, V]."""
+    return self.target_logits(batch, target_length)[0]
+
+
+def lm_loss(model: Persoma, params: Mapping, batch: Batch, target_length: int) -> Array:
+  """Mean negative log-likelihood (nats) of a target token, targets only; scalar."""
+  variables = {'params': params}
+  logits, columns = model.apply(
+    variables, batch, target_length, method=Persoma.target_logits
+  )
+  targets = jnp.take_along_axis(batch['decoder_target_tokens'], columns, 1)
+  # `columns` repeats the last one where a row is short: count each column once.
+  fresh = jnp.diff(columns, axis=1, prepend=-1) > 0
+  weights = jnp.take_along_axis(batch['decoder_loss_weights'], columns, 1) * fresh
+  losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+  return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
+
+
+def slot_loss(model: Persoma, params: Mapping, batch: Batch) -> Array:
+  """Mean cross-entropy (nats) of the word that each soft token should stand for.
+
+  Supervision that never runs the decoder, and so costs next to nothing.
+
+  Raises:
+    ValueError: the readout has no slots.
+  """
+  soft = model.apply(
+    {'params': params},
+    batch['history_embeddings'],
+    batch['history_mask'],
+    method=Persoma.soft_prompt,
+  )
+  if soft.slot_logits is None:
+    raise ValueError('the slot loss needs a readout with slots: use WordReadout')
+  return optax.softmax_cross_entropy_with_integer_labels(
+    soft.slot_logits, batch['answer_slots']
+  ).mean()
+
+
+def init_adapter(
+  model: Persoma,
+  decoder_params: Mapping,
+  batch: Batch,
+  words: list[list[int]] | None,
+  seed: int,
+) -> dict:
+  """Fresh adapter parameters that know the decoder and the data they start from.
+
+  Args:
+    model: the model.
+    decoder_params: the decoder's parameters.
+    batch: some training rows; `Standardize` is measured on their interactions.
+    words: token ids of each of the W answer words; their mean token embedding is
+      where the readout's word vectors start. None for a readout without words.
+    seed: of the random parameters.
+
+  Returns:
+    The parameter tree under 'adapter'.
+  """
+  history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
+  params = model.adapter.init(jax.random.key(seed), history[:1], mask[:1])['params']
+  params = jax.tree.map(np.asarray, params)
+  real = history[mask > 0]
+  # One scale for all components: rare but telling ones must not be blown up.
+  params['standardize']['mean'] = real.mean(0)
+  params['standardize']['scale'] = np.full(real.shape[-1], real.std(0).mean())
+  table = np.asarray(decoder_params['embedder']['embedding'])
+  params['token_rms'] = np.sqrt(np.mean(table**2))
+  if words is not None:
+    params['readout']['words'] = np.stack([table[ids].mean(0) for ids in words])
+  return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

@@ -1,0 +1,127 @@
+"""From a history to K soft-prompt tokens that the frozen decoder can read.
+
+resampler (Perceiver, ...) -> [B, M, A] -> readout -> [B, K, D] -> scaled to the
+size of the decoder's own token embeddings.
+
+Two readouts. `LinearReadout` projects every latent to one token. `WordReadout`
+makes each token a convex mixture of W word vectors that start as the decoder's own
+embeddings of the task's answer words: from the first step on, soft tokens lie where
+the decoder already reads, and the mixture weights can be taught without it.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import gin
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+_EPSILON = 1e-6
+
+
+class SoftTokens(NamedTuple):
+  """Soft prompt.
+
+  Attributes:
+    tokens: [B, K, D] float32.
+    slot_logits: [B, K, W] float32, log-weights of the mixtures; None where the
+      readout has none.
+  """
+
+  tokens: Array
+  slot_logits: Array | None = None
+
+
+def scale_to(tokens: Array, rms: Array) -> Array:
+  """Gives each token [..., D] the root-mean-square `rms` (scalar)."""
+  size = jnp.sqrt(jnp.mean(tokens**2, axis=-1, keepdims=True) + _EPSILON**2)
+  return tokens * (rms / size)
+
+
+class Standardize(nn.Module):
+  """Fixed (x - mean) / scale for each input component.
+
+  Sentence vectors of one template lie in a narrow cone: their common part is large,
+  what tells them apart small. `mean` and `scale` [H] are measured on training data
+  when the parameters are made, saved with the adapter, and not trained.
+  """
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps [..., H] to [..., H]."""
+    shape = (x.shape[-1],)
+    mean = self.param('mean', nn.initializers.zeros, shape)
+    scale = self.param('scale', nn.initializers.ones, shape)
+    return (x - jax.lax.stop_gradient(mean)) / jax.lax.stop_gradient(scale)
+
+
+@gin.configurable
+class LinearReadout(nn.Module):
+  """One soft token a latent: K = M."""
+
+  @nn.compact
+  def __call__(self, latents: Array, width: int) -> SoftTokens:
+    """Projects [B, M, A] to [B, M, width]."""
+    return SoftTokens(nn.Dense(width, name='out')(latents))
+
+
+@gin.configurable
+class WordReadout(nn.Module):
+  """K mixtures of W word vectors, decided by a network over all latents at once.
+
+  Ranking ("which three genres come first") needs every statistic in one place, so
+  the latents are flattened. `words` [W, D] is trained with the rest.
+
+  Attributes:
+    num_tokens: K.
+    num_words: W.
+    hidden: width of the network.
+  """
+
+  num_tokens: int = gin.REQUIRED
+  num_words: int = gin.REQUIRED
+  hidden: int = 512
+
+  @nn.compact
+  def __call__(self, latents: Array, width: int) -> SoftTokens:
+    """Mixes [B, M, A] into tokens [B, K, width]."""
+    x = latents.reshape(latents.shape[0], -1)
+    x = nn.gelu(nn.Dense(self.hidden, name='in')(x))
+    inner = nn.gelu(nn.Dense(self.hidden, name='up')(nn.LayerNorm(name='norm')(x)))
+    x = x + nn.Dense(self.hidden, name='down')(inner)
+    slots = (self.num_tokens, self.num_words)
+    logits = nn.DenseGeneral(slots, name='slots')(nn.LayerNorm(name='norm_out')(x))
+    words = self.param('words', nn.initializers.normal(0.1), (self.num_words, width))
+    return SoftTokens(jax.nn.softmax(logits) @ words, logits)
+
+
+class SoftPrompt(nn.Module):
+  """History in, soft prompt out: all that PERSOMA trains.
+
+  Attributes:
+    resampler: module ([B, N, H], [B, N]) -> [B, M, A].
+    readout: module ([B, M, A], D) -> SoftTokens.
+    width: D, the decoder's width.
+  """
+
+  resampler: nn.Module
+  readout: nn.Module
+  width: int
+
+  @nn.compact
+  def __call__(self, history: Array, mask: Array) -> SoftTokens:
+    """Makes soft prompts.
+
+    Args:
+      history: [B, N, H] float32 interaction vectors.
+      mask: [B, N] int32, 1 for interactions and 0 for padding.
+
+    Returns:
+      SoftTokens, whose tokens have the root-mean-square `token_rms`, a parameter
+      that holds that of the decoder's token embeddings and is not trained.
+    """
+    history = Standardize(name='standardize')(history)
+    soft = self.readout(self.resampler(history, mask), self.width)
+    rms = self.param('token_rms', nn.initializers.ones, ())
+    return soft._replace(tokens=scale_to(soft.tokens, jax.lax.stop_gradient(rms)))

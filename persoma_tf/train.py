@@ -1,0 +1,308 @@
+"""Native trainer: fits the adapter of a gin recipe and checkpoints as T5X does.
+
+    python -m persoma_tf.train --gin_file=persoma_tf/configs/runs/quickstart.gin \
+      --model_dir=runs/quickstart/model \
+      --histories_dir=runs/quickstart/histories \
+      --embeddings_dir=runs/quickstart/embeddings [--gin.NAME=VALUE ...]
+
+A run is a sequence of stages. It goes on from its newest checkpoint and then takes
+the very steps that an uncut run takes: the data stream is seeded anew at every
+checkpoint from (seed, step), so its position needs no saving.
+
+Writes `config.gin`, `checkpoint_<step>/`, `adapter/`, `metrics.jsonl`, TensorBoard
+events and, last of all, `COMPLETED`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import gin
+import jax
+import numpy as np
+import optax
+import seqio
+
+from persoma_tf import checkpoints, freezing, recipes
+from persoma_tf import model as persoma
+from persoma_tf.decoders import Decoder
+from persoma_tf.feature_converter import HistoryPrefixLM
+from persoma_tf.metric_log import MetricLog
+
+logger = logging.getLogger(__name__)
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """Some steps under one objective, with an optimizer of its own.
+
+  Attributes:
+    name: prefix of its metrics.
+    steps: number of updates.
+    batch_size: B.
+    learning_rate: peak, after a linear warm-up and before a cosine decay.
+    warmup_steps: length of the warm-up.
+    lm_weight: of the language-model loss; at 0 the decoder is never run.
+    slot_weight: of the slot loss, which needs no decoder.
+  """
+
+  name: str = gin.REQUIRED
+  steps: int = gin.REQUIRED
+  batch_size: int = gin.REQUIRED
+  learning_rate: float = gin.REQUIRED
+  warmup_steps: int = 100
+  lm_weight: float = 1.0
+  slot_weight: float = 0.0
+
+
+def make_optimizer(stage: Stage) -> optax.GradientTransformation:
+  """AdamW with clipped gradients; biases and other vectors do not decay."""
+  rate = optax.warmup_cosine_decay_schedule(
+    0.0,
+    stage.learning_rate,
+    min(stage.warmup_steps, stage.steps // 2),
+    stage.steps,
+    stage.learning_rate * 0.02,
+  )
+  return optax.chain(
+    optax.clip_by_global_norm(1.0),
+    optax.adamw(
+      rate,
+      b2=0.98,
+      weight_decay=0.01,
+      mask=lambda params: jax.tree.map(lambda x: x.ndim > 1, params),
+    ),
+  )
+
+
+def batches(
+  task: str, split: str, lengths: Mapping[str, int], batch_size: int, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+  """An endless shuffled stream of model features, each [B, ...].
+
+  Args:
+    task: name of a registered SeqIO task or mixture.
+    split: of the task.
+    lengths: padded length of every task feature.
+    batch_size: B.
+    seed: the same seed gives the same stream.
+  """
+  dataset = seqio.get_dataset(
+    task,
+    dict(lengths),
+    dataset_split=split,
+    shuffle=True,
+    num_epochs=None,
+    feature_converter=HistoryPrefixLM(supervision='answer_slots' in lengths),
+    seed=seed,
+  )
+  return dataset.batch(batch_size, drop_remainder=True).prefetch(2).as_numpy_iterator()
+
+
+def make_update(
+  model: persoma.Persoma, stage: Stage, target_length: int
+) -> tuple[optax.GradientTransformation, Callable]:
+  """The optimizer of a stage and its compiled update.
+
+  The update maps (trainable, optimizer state, frozen, batch) to (trainable,
+  optimizer state, metrics). Only `trainable` is differentiated.
+  """
+  optimizer = make_optimizer(stage)
+
+  def loss(trainable, frozen, batch):
+    params = freezing.merge(trainable, frozen)
+    metrics = {}
+    if stage.lm_weight:
+      metrics['lm_loss'] = persoma.lm_loss(model, params, batch, target_length)
+    if stage.slot_weight:
+      metrics['slot_loss'] = persoma.slot_loss(model, params, batch)
+    total = stage.lm_weight * metrics.get('lm_loss', 0.0)
+    total += stage.slot_weight * metrics.get('slot_loss', 0.0)
+    return total, {'loss': total, **metrics}
+
+  def update(trainable, state, frozen, batch):
+    gradients, metrics = jax.grad(loss, has_aux=True)(trainable, frozen, batch)
+    updates, state = optimizer.update(gradients, state, trainable)
+    return optax.apply_updates(trainable, updates), state, metrics
+
+  return optimizer, jax.jit(update, donate_argnums=(0, 1))
+
+
+class Stretch(NamedTuple):
+  """Steps begin+1 ... end of a stage, between two checkpoints."""
+
+  begin: int
+  end: int
+  stage: Stage
+  opens_stage: bool
+
+
+def segments(stages: Sequence[Stage], period: int) -> list[Stretch]:
+  """Cuts the stages into stretches of at most `period` steps."""
+  stretches, start = [], 0
+  for stage in stages:
+    end = start + stage.steps
+    stretches += [
+      Stretch(begin, min(begin + period, end), stage, begin == start)
+      for begin in range(start, end, period)
+    ]
+    start = end
+  return stretches
+
+
+def _fresh_adapter(
+  model: persoma.Persoma,
+  decoder: Decoder,
+  answer_words: Sequence[str] | None,
+  stream: Iterator[Mapping],
+  seed: int,
+) -> dict:
+  """Initial adapter parameters from the first rows of the training stream."""
+  rows = [next(stream) for _ in range(8)]
+  batch = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+  words = answer_words and [decoder.vocabulary.encode(word) for word in answer_words]
+  return persoma.init_adapter(model, decoder.params, batch, words, seed)
+
+
+@gin.configurable(denylist=['model_dir'])
+def train(
+  model_dir: str,
+  *,
+  task: str = gin.REQUIRED,
+  feature_lengths: Mapping[str, int] = gin.REQUIRED,
+  stages: Sequence[Stage] = gin.REQUIRED,
+  trainable: Sequence[str] = ('adapter/.*',),
+  answer_words: Sequence[str] | None = None,
+  checkpoint_period: int = 500,
+  log_period: int = 25,
+  seed: int = 0,
+) -> None:
+  """Trains, or goes on training, in `model_dir`.
+
+  Args:
+    model_dir: gets everything that the run writes.
+    task: SeqIO task or mixture of the training examples.
+    feature_lengths: padded length of every task feature.
+    stages: what to do, one after the other.
+    trainable: patterns of parameter paths (`persoma_tf.freezing`).
+    answer_words: the W words that `WordReadout` mixes; None for other readouts.
+    checkpoint_period: steps between checkpoints, counted from a stage's start.
+    log_period: steps between reports.
+    seed: of the parameters and the data.
+  """
+  if answer_words is not None:
+    recipes.bind('WordReadout.num_words', len(answer_words))
+  model, decoder = persoma.build()
+  stretches = segments(stages, checkpoint_period)
+  stream = lambda stage, step: batches(
+    task, 'train', feature_lengths, stage.batch_size, seed * 1_000_003 + step
+  )
+  # Every configurable has been called once: the operative configuration is whole.
+  _write_config(pathlib.Path(model_dir))
+  manager = checkpoints.manager(model_dir)
+  done = manager.latest_step() or 0
+  if done:
+    logger.info('going on from checkpoint_%d', done)
+    stored = checkpoints.load_params(checkpoints.folder(model_dir, done))
+    checkpoints.check_same(stored['decoder'], decoder.params, 'the decoder')
+    adapter = stored['adapter']
+  else:
+    first = stream(stages[0], 0)
+    adapter = _fresh_adapter(model, decoder, answer_words, first, seed)
+  params = {'adapter': adapter, 'decoder': decoder.params}
+  trained, frozen = jax.device_put(freezing.split(params, trainable))
+  logger.info(freezing.describe(trained, frozen))
+  log = MetricLog(model_dir, done, stretches[-1].end)
+  running = None
+  for stretch in stretches:
+    stage = stretch.stage
+    if stretch.end <= done:
+      continue
+    if stage is not running:
+      optimizer, update = make_update(model, stage, feature_lengths['targets'])
+      state, running = optimizer.init(trained), stage
+      if stretch.begin == done and not stretch.opens_stage:
+        state = checkpoints.load_optimizer(checkpoints.folder(model_dir, done), state)
+    data = stream(stage, stretch.begin)
+    for step in range(stretch.begin + 1, stretch.end + 1):
+      trained, state, metrics = update(trained, state, frozen, next(data))
+      log.add(metrics)
+      if step % log_period == 0 or step == stretch.end:
+        log.flush(step, stage.name, stage.batch_size)
+    params = freezing.merge(trained, frozen)
+    checkpoints.save(manager, stretch.end, params, state)
+  log.close()
+  _export(model_dir, trained, decoder, stretches[-1].end)
+
+
+def _write_config(folder: pathlib.Path) -> None:
+  """Writes config.gin, or checks it against the run that is to go on.
+
+  Raises:
+    ValueError: the folder holds a run of another configuration.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  config, file = gin.operative_config_str(), folder / 'config.gin'
+  if file.exists() and file.read_text() != config:
+    changed = difflib.unified_diff(
+      file.read_text().splitlines(), config.splitlines(), 'before', 'now', n=0
+    )
+    lines = '\n  '.join(list(changed)[2:12])
+    raise ValueError(
+      f'{file} is of a run with other settings; use another --model_dir or pass '
+      f'--overwrite to start again:\n  {lines}'
+    )
+  file.write_text(config)
+
+
+def _export(model_dir: str, trained: Mapping, decoder: Decoder, step: int) -> None:
+  """Writes the adapter alone and marks the folder as finished."""
+  manifest = {
+    'decoder': decoder.name,
+    'decoder_sha256': checkpoints.fingerprint(decoder.params),
+    'step': step,
+  }
+  folder = checkpoints.save_adapter(model_dir, jax.device_get(trained), manifest)
+  size = sum(path.stat().st_size for path in folder.iterdir())
+  (pathlib.Path(model_dir) / 'COMPLETED').write_text('')
+  logger.info('adapter of %.1f MB in %s', size / 1e6, folder)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Parses flags and recipe, and trains."""
+  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
+  bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
+  parser = argparse.ArgumentParser(
+    prog='python -m persoma_tf.train', description=__doc__.split('\n')[0]
+  )
+  parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
+  parser.add_argument('--model_dir', required=True, help='folder of the run')
+  parser.add_argument('--histories_dir', help='sets the macro HISTORIES_DIR')
+  parser.add_argument('--embeddings_dir', help='sets the macro EMBEDDINGS_DIR')
+  parser.add_argument(
+    '--overwrite', action='store_true', help='delete the folder and start again'
+  )
+  flags = parser.parse_args(arguments)
+  if flags.overwrite:
+    shutil.rmtree(flags.model_dir, ignore_errors=True)
+  if (pathlib.Path(flags.model_dir) / 'COMPLETED').exists():
+    logger.info('%s is finished; --overwrite trains again', flags.model_dir)
+    return
+  folders = {
+    'HISTORIES_DIR': flags.histories_dir,
+    'EMBEDDINGS_DIR': flags.embeddings_dir,
+  }
+  bindings += [f'{name} = {value!r}' for name, value in folders.items() if value]
+  recipes.parse(flags.gin_file, bindings)
+  train(flags.model_dir)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,1 @@
+"""Beam jobs, one a file: `python -m pipelines.<job> --help`."""

@@ -1,0 +1,169 @@
+"""Output folders that look finished only when they are.
+
+A job writes into `<output_dir>` and its marker `COMPLETED` last. `UNFINISHED` stands
+there from the first moment, so that a folder left by a job that was cut is known as
+ours and may be cleaned; a folder with other people's files is never touched. All
+access goes through Beam's FileSystems, so that a folder may be `gs://...`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.job import JobError
+
+COMPLETED = 'COMPLETED'
+UNFINISHED = 'UNFINISHED'
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputFolder:
+  """The folder that a job writes.
+
+  Attributes:
+    path: local path or gs:// address.
+    settings: all that decides what will be in it (flags, checksums of inputs), as
+      JSON types. Paths do not belong here: a folder may be moved.
+  """
+
+  path: str
+  settings: Mapping[str, Any]
+
+  def __post_init__(self):
+    object.__setattr__(self, 'path', self.path.rstrip('/') or '/')
+
+  @property
+  def fingerprint(self) -> str:
+    """sha256 of the settings."""
+    return hashlib.sha256(_to_json(self.settings)).hexdigest()
+
+  def file(self, name: str) -> str:
+    """The address of a file in the folder."""
+    return FileSystems.join(self.path, name)
+
+  def begin(self, overwrite: bool = False) -> bool:
+    """Makes the folder ready to be written: empty but for UNFINISHED.
+
+    Returns:
+      False if it is finished already with the same settings: nothing to do.
+
+    Raises:
+      JobError: it is finished with other settings and `overwrite` is not set, or it
+        holds files that no job made.
+    """
+    files = list_files(self.path)
+    names = {path[len(self.path) :].lstrip('/') for path in files}
+    if COMPLETED in names and not overwrite:
+      self._check_settings(read_json(self.file(COMPLETED)))
+      _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
+      return False
+    if names and not names & {COMPLETED, UNFINISHED}:
+      raise JobError(
+        f'{self.path} holds files that no job of ours made, such as {min(names)}: '
+        'give a new or an empty folder as --output_dir'
+      )
+    write_file(self.file(UNFINISHED), b'')
+    if COMPLETED in names:  # first, so that the rest never looks finished
+      FileSystems.delete([self.file(COMPLETED)])
+    marker = self.file(UNFINISHED)
+    rest = [path for path in list_files(self.path) if path != marker]
+    if rest:
+      FileSystems.delete(rest)
+    return True
+
+  def write_json(self, name: str, value: Any) -> None:
+    """Writes a JSON file, keys in the order given."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
+    write_file(self.file(name), text.encode())
+
+  def complete(self) -> None:
+    """Says that the folder is whole. Safe to call again."""
+    self.write_json(
+      COMPLETED, {'fingerprint': self.fingerprint, 'settings': dict(self.settings)}
+    )
+    leftovers = [
+      path
+      for path in list_files(self.path)
+      if path == self.file(UNFINISHED) or '.tmp-' in path
+    ]
+    if leftovers:
+      FileSystems.delete(leftovers)
+
+  def _check_settings(self, completed):
+    if completed['fingerprint'] == self.fingerprint:
+      return
+    then, now = completed['settings'], json.loads(_to_json(self.settings))
+    differ = [
+      f'{key} was {then.get(key)!r} and is {now.get(key)!r}'
+      for key in sorted(then.keys() | now.keys())
+      if then.get(key) != now.get(key)
+    ]
+    raise JobError(
+      f'{self.path} was made with other settings ({"; ".join(differ)}): give another '
+      '--output_dir, or --overwrite to make it again'
+    )
+
+
+def require_finished(path: str, job: str) -> dict:
+  """Checks an input folder.
+
+  Args:
+    path: the folder.
+    job: the job that makes such folders, such as 'build_histories'.
+
+  Returns:
+    What its COMPLETED says: {'fingerprint', 'settings'}.
+
+  Raises:
+    JobError: it is not there or not finished.
+  """
+  marker = FileSystems.join(path, COMPLETED)
+  if not FileSystems.exists(marker):
+    raise JobError(
+      f'{path} is not a finished folder (no {COMPLETED}): '
+      f'make it with python -m pipelines.{job} --output_dir={path}'
+    )
+  return read_json(marker)
+
+
+def checksum(path: str) -> str:
+  """What tells two contents of a file apart: 'sha256:...', or the bucket's own sum."""
+  if '://' in path:
+    return f'{FileSystems.checksum(path)}'
+  with open(path, 'rb') as file:
+    return f'sha256:{hashlib.file_digest(file, "sha256").hexdigest()}'
+
+
+def list_files(folder: str) -> list[str]:
+  """All files under a folder; none if it does not exist."""
+  pattern = FileSystems.join(folder.rstrip('/'), '**')
+  found = FileSystems.match([pattern])[0].metadata_list
+  return sorted(file.path for file in found)
+
+
+def read_json(path: str) -> Any:
+  """Reads a JSON file."""
+  with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    return json.loads(file.read())
+
+
+def write_file(path: str, data: bytes) -> None:
+  """Writes a whole file under another name, then gives it its own."""
+  temporary = f'{path}.tmp-{uuid.uuid4().hex}'
+  with FileSystems.create(
+    temporary, compression_type=CompressionTypes.UNCOMPRESSED
+  ) as file:
+    file.write(data)
+  FileSystems.rename([temporary], [path])
+
+
+def _to_json(value):
+  return json.dumps(value, sort_keys=True).encode()

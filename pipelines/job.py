@@ -1,0 +1,176 @@
+"""What every job shares: flags, output folders, rejects, counters, versions.
+
+A job is a module with a frozen dataclass `Config` whose fields are its flags and a
+`run(argv)` that reads parse, validate, build(pipeline, config), run. The last lines
+of a job import its own module by name, so that nothing of `__main__` is pickled:
+
+    if __name__ == '__main__':
+      from pipelines import build_histories
+      job.main(build_histories.run)
+"""
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from importlib import metadata
+
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+_PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
+
+
+class JobError(ValueError):
+  """Something the user can put right: one sentence, shown without a traceback."""
+
+
+def main(run: Callable[[], object]) -> None:
+  """Runs a job and exits: 0 done, 1 a JobError, 2 a bad flag."""
+  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(name)s: %(message)s')
+  logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  try:
+    run()
+  except JobError as error:
+    sys.exit(f'error: {error}')
+  except RuntimeError as error:
+    # Beam wraps what a worker raises; the sentence stands inside its text.
+    found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
+    if not found:
+      raise
+    sys.exit(f'error: {found[1]}')
+
+
+def parse(config_cls: type, argv: Sequence[str] | None = None, description: str = ''):
+  """Reads the command line.
+
+  Every field of `config_cls` is a flag of the same name; `metadata={'help': ...}`
+  describes it, a field without default is required, `Literal` types are choices and
+  booleans read `--name`, `--noname` or `--name=true`. What is left over must be
+  Beam's. Without `--runner` the pipeline runs in this process: Beam's own default
+  first looks for a binary on the network.
+
+  Args:
+    config_cls: a dataclass. A ValueError of its `__post_init__` is a bad flag.
+    argv: the arguments; those of the process when None.
+    description: shown by --help.
+
+  Returns:
+    (config, PipelineOptions).
+
+  Raises:
+    SystemExit: 2 for a bad, missing or unknown flag, 0 for --help.
+  """
+  parser = _flag_parser(config_cls, description)
+  values, rest = parser.parse_known_args(argv)
+  beam = _BeamArgumentParser(prog=parser.prog, allow_abbrev=False)
+  for options in PipelineOptions.__subclasses__():
+    options._add_argparse_args(beam)
+  given, unknown = beam.parse_known_args(rest)
+  if unknown:
+    parser.error(_unknown_flag(unknown, parser, beam))
+  try:
+    config = config_cls(**vars(values))
+  except ValueError as error:
+    parser.error(str(error))
+  if not given.runner:
+    rest = [*rest, '--runner=FnApiRunner']
+  return config, PipelineOptions(rest)
+
+
+def counters(result) -> dict[str, int]:
+  """Beam counters of a finished pipeline by name, summed over steps and logged."""
+  counts: dict[str, int] = {}
+  for metric in result.metrics().query()['counters']:
+    name = metric.key.metric.name
+    counts[name] = counts.get(name, 0) + metric.result
+  for name, count in sorted(counts.items()):
+    logging.getLogger(__name__).info('%s: %s', name, f'{count:,}')
+  return counts
+
+
+def versions(*packages: str) -> dict[str, str]:
+  """Versions of Python and of the installed packages, for the info files."""
+  found = {'python': '.'.join(map(str, sys.version_info[:3]))}
+  for name in ('persoma', *_PACKAGES, *packages):
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      found[name] = 'not installed'
+  return found
+
+
+def reject(stage: str, reason: str, **record) -> dict:
+  """A row that could not be used, as it stands in rejects-*.jsonl.
+
+  Args:
+    stage: the step that refused it, such as 'read_ratings'.
+    reason: a fixed name, such as 'not_a_number'.
+    **record: `file`, `line` (counted from 1), `field`, `value`, `raw` text, and
+      `expected`: what would be right.
+  """
+  return {'stage': stage, 'reason': reason, 'record': record}
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says what is wrong in one line; --help has the rest."""
+
+  def error(self, message):
+    self.exit(2, f'{self.prog}: error: {message} (--help lists the flags)\n')
+
+
+def _flag_parser(config_cls, description):
+  parser = _Parser(
+    prog=f'python -m {config_cls.__module__}',
+    description=description,
+    epilog='Any flag of Apache Beam may follow, such as --runner=DataflowRunner.',
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  hints = typing.get_type_hints(config_cls)
+  for field in dataclasses.fields(config_cls):
+    _add_flag(parser, field, hints[field.name])
+  return parser
+
+
+def _add_flag(parser, field, hint):
+  flag, text = f'--{field.name}', field.metadata.get('help', '')
+  if field.default is dataclasses.MISSING:
+    settings = {'required': True, 'help': f'{text} (required)'}
+  else:
+    default = str(field.default).replace('%', '%%')
+    settings = {'default': field.default, 'help': f'{text} (default: {default})'}
+  if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+  if hint is bool:
+    parser.add_argument(flag, nargs='?', const=True, type=_to_bool, **settings)
+    parser.add_argument(
+      f'--no{field.name}', dest=field.name, action='store_false', help=argparse.SUPPRESS
+    )
+  elif typing.get_origin(hint) is typing.Literal:
+    parser.add_argument(flag, choices=typing.get_args(hint), **settings)
+  else:
+    parser.add_argument(flag, type=hint, metavar=hint.__name__.upper(), **settings)
+
+
+def _to_bool(text):
+  values = {'true': True, '1': True, 'false': False, '0': False}
+  if text.lower() not in values:
+    raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
+  return values[text.lower()]
+
+
+def _unknown_flag(unknown, *parsers):
+  """A sentence about the first argument that no parser knows."""
+  first = next((word for word in unknown if word.startswith('-')), None)
+  if first is None:
+    return f'{unknown[0]!r} is not a flag; flags read --name=value'
+  name = first.split('=')[0]
+  known = {flag for parser in parsers for flag in parser._option_string_actions}
+  nearest = difflib.get_close_matches(name, sorted(known), n=1)
+  hint = f': did you mean {nearest[0]}?' if nearest else ''
+  return f'unknown flag {name}{hint}'

@@ -1,0 +1,1 @@
+"""Transforms of the jobs and the pure functions in them, one idea a file."""

@@ -1,0 +1,132 @@
+"""Movies files to the item table."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines import schema
+from pipelines.job import reject
+from pipelines.transforms import rows
+from pipelines.transforms.inputs import InputFile, blocks, read_block
+
+_TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
+_YEAR = re.compile(r'^\d{4}$')
+_WHOLE_FILE = 1 << 62
+_EXPECTED = {
+  'wrong_column_count': 'as many values as the header has',
+  'not_utf8': 'UTF-8 text',
+  'bad_quotes': 'quotes that close on their line',
+  'empty_field': 'an item id',
+  'duplicate_item': 'each item once; the first row of an item counts',
+}
+
+
+class ItemTable(NamedTuple):
+  """What the ratings are read and labelled with.
+
+  Attributes:
+    table: schema.ITEMS, [I] rows, num_ratings all 0.
+    ids: [I] strings.
+    genres: the G genre names, sorted.
+    genre_offsets: [I + 1] int64.
+    genre_columns: item i has genres genre_columns[offsets[i]:offsets[i + 1]].
+    num_lines: lines of the files without headers.
+    rejects: lines that are no item.
+  """
+
+  table: pa.Table
+  ids: pa.Array
+  genres: tuple[str, ...]
+  genre_offsets: np.ndarray
+  genre_columns: np.ndarray
+  num_lines: int
+  rejects: list[dict]
+
+
+def read_items(files: Sequence[InputFile]) -> ItemTable:
+  """Reads all movies files.
+
+  Items are ordered by id: as numbers if all ids are digits, else as text. A year comes
+  from its own column, or from the end of the title, as in 'Toy Story (1995)'; titles
+  are kept without it. '(no genres listed)' is a genre name like every other.
+  """
+  items, rejects, num_lines = {}, [], 0
+  for block in blocks(files, _WHOLE_FILE):
+    data = read_block(block)
+    found = rows.split(data, block.layout)
+    num_lines += found.num_lines
+    bad = list(found.bad)
+    fields = [column.to_pylist() for column in found.columns.values()]
+    for line, values in zip(found.lines.tolist(), zip(*fields, strict=True), strict=True):
+      row = dict(zip(found.columns, values, strict=True))
+      if not row['item']:
+        bad.append((line, 'empty_field'))
+      elif row['item'] in items:
+        bad.append((line, 'duplicate_item'))
+      else:
+        items[row['item']] = _item(row, block.layout.format.genre_separator)
+    rejects += _rejects(block.path, data, sorted(bad))
+  return _item_table(items, num_lines, rejects)
+
+
+def item_rows(item_table: ItemTable, num_ratings: np.ndarray) -> pa.Table:
+  """The item table as it is written, with the number of kept ratings [I] of each."""
+  position = item_table.table.schema.get_field_index('num_ratings')
+  field = schema.ITEMS.field('num_ratings')
+  return item_table.table.set_column(position, field, pa.array(num_ratings, field.type))
+
+
+def _item(row, separator):
+  title, year = row['title'].strip(), row.get('year', '')
+  dated = _TITLE_WITH_YEAR.match(title)
+  if not _YEAR.match(year):
+    year = dated[2] if dated else None
+  genres = [name for name in row['genres'].split(separator) if name]
+  return {
+    'title': dated[1] if dated and dated[2] == year else title,
+    'year': int(year) if year else None,
+    'genres': list(dict.fromkeys(genres)),
+    'description': '',
+    'num_ratings': 0,
+  }
+
+
+def _rejects(path: str, data: bytes, bad: Iterable[tuple[int, str]]) -> list[dict]:
+  raw = data.splitlines() if bad else []
+  found = []
+  for line, reason in bad:
+    text = raw[line].decode(errors='backslashreplace')[:300]
+    reason = reason if text.strip() else 'blank_line'
+    expected = _EXPECTED.get(reason, 'an item')
+    found.append(
+      reject(
+        'read_movies', reason, file=path, line=line + 2, raw=text, expected=expected
+      )
+    )
+  return found
+
+
+def _item_table(items, num_lines, rejects):
+  numeric = all(re.fullmatch('[0-9]+', name) for name in items)
+  order = sorted(items, key=(lambda name: (int(name), name)) if numeric else None)
+  records = [
+    {'item_index': index, 'item_id': name, **items[name]}
+    for index, name in enumerate(order)
+  ]
+  table = pa.Table.from_pylist(records, schema=schema.ITEMS)
+  genres = tuple(sorted({name for item in items.values() for name in item['genres']}))
+  column = {name: index for index, name in enumerate(genres)}
+  sizes = [len(items[name]['genres']) for name in order]
+  columns = [column[genre] for name in order for genre in items[name]['genres']]
+  return ItemTable(
+    table,
+    pa.array(order, pa.string()),
+    genres,
+    np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+    np.array(columns, np.int64),
+    num_lines,
+    rejects,
+  )

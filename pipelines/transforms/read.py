@@ -1,0 +1,180 @@
+"""A block of a ratings file to columns of good rows and a reason for every other."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import schema
+from pipelines.transforms import rows
+from pipelines.transforms.inputs import Block, read_block
+
+# Seconds and milliseconds since 1970 fit, and float64 holds them exactly.
+_MAX_TIME = 2**53
+_RAW_CHARACTERS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class RatingScale:
+  """The ratings there can be: low, low + step, ... high; any between if step is 0.
+
+  Raises:
+    ValueError: low is not below high or step is negative.
+  """
+
+  low: float = 0.5
+  high: float = 5.0
+  step: float = 0.5
+
+  def __post_init__(self):
+    if not self.low < self.high or self.step < 0:
+      raise ValueError(f'rating scale {self}: expected low < high and a step >= 0')
+
+  @classmethod
+  def parse(cls, text: str) -> 'RatingScale':
+    """Reads 'low:high:step' or 'low:high'.
+
+    Raises:
+      ValueError: the text reads otherwise.
+    """
+    try:
+      low, high, step = ([*map(float, text.split(':'))] + [0.0])[:3]
+    except ValueError:
+      raise ValueError(
+        f'rating_scale={text!r}: expected low:high:step, such as 0.5:5:0.5'
+      ) from None
+    return cls(low, high, step)
+
+  def holds(self, ratings: np.ndarray) -> np.ndarray:
+    """Whether each rating [n] float is on the scale, [n] bool."""
+    inside = (ratings >= self.low) & (ratings <= self.high)
+    if not self.step:
+      return inside
+    steps = np.where(inside, (ratings - self.low) / self.step, 0)
+    return inside & (np.abs(steps - np.round(steps)) < 1e-6)
+
+  def __str__(self):
+    steps = f' in steps of {self.step:g}' if self.step else ''
+    return f'{self.low:g} to {self.high:g}{steps}'
+
+
+class BadRow(NamedTuple):
+  """A line that is no rating.
+
+  Attributes:
+    line: counted from 0 at the first line of the block.
+    reason: a fixed name.
+    field: the column, if it is about one.
+    value: what it holds.
+    raw: the line, shortened, undecodable bytes as \\xNN.
+    expected: what would be right.
+  """
+
+  line: int
+  reason: str
+  field: str
+  value: str
+  raw: str
+  expected: str
+
+
+class Ratings(NamedTuple):
+  """What a block holds.
+
+  Attributes:
+    batch: the good rows, of schema.RATINGS.
+    num_lines: all lines of the block.
+    num_bad: lines that are no rating.
+    bad: these, made one by one as they are asked for.
+  """
+
+  batch: pa.RecordBatch
+  num_lines: int
+  num_bad: int
+  bad: Iterator[BadRow]
+
+
+def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Ratings:
+  """Reads and checks a block; the first check that a row fails gives its reason.
+
+  Args:
+    block: which lines.
+    item_ids: ids [I] of the item table, in its order.
+    scale: the ratings there can be.
+  """
+  data = read_block(block)
+  table = rows.split(data, block.layout)
+  user, item = table.columns['user'], table.columns['item']
+  rating, rating_ok = rows.numbers(table.columns['rating'])
+  time, time_ok = rows.numbers(table.columns['timestamp'])
+  index = pc.index_in(item, value_set=item_ids)
+  checks = (
+    ('empty_field', 'user', _is_empty(user), 'a user id'),
+    ('empty_field', 'item', _is_empty(item), 'an item id'),
+    ('not_a_number', 'rating', ~rating_ok, f'a number from {scale}'),
+    ('rating_outside_scale', 'rating', ~scale.holds(rating), f'from {scale}'),
+    ('not_a_number', 'timestamp', ~time_ok, 'seconds since 1970'),
+    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
+    ('time_too_large', 'timestamp', time >= _MAX_TIME, 'seconds since 1970'),
+    ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
+  )
+  failed = np.full(len(rating), -1)
+  for number, (_, _, wrong, _) in enumerate(checks):
+    failed[wrong & (failed < 0)] = number
+  good = pa.array(failed < 0)
+  keep = failed < 0
+  batch = pa.record_batch(
+    [
+      user.filter(good).dictionary_encode(),
+      index.filter(good),
+      rating[keep].astype(np.float32),
+      time[keep].astype(np.int64),
+    ],
+    schema=schema.RATINGS,
+  )
+  num_bad = table.num_lines - batch.num_rows
+  return Ratings(
+    batch, table.num_lines, num_bad, _bad_rows(data, block, table, checks, failed)
+  )
+
+
+def _bad_rows(data, block, table, checks, failed):
+  """A BadRow for every line that is none of the good rows, in no special order."""
+  wrong = np.flatnonzero(failed >= 0)
+  if not len(wrong) and not table.bad:
+    return
+  raw, header = data.splitlines(), block.layout.header
+  expected = f'{len(header)} values: {block.layout.format.delimiter.join(header)}'
+  for line, reason in table.bad:
+    text = _shown(raw[line])
+    if not text.strip():
+      reason = 'blank_line'
+    yield BadRow(line, reason, '', '', text, _EXPECTED.get(reason, expected))
+  for row in wrong:
+    line = int(table.lines[row])
+    text = _shown(raw[line])
+    if not text.strip():
+      yield BadRow(line, 'blank_line', '', '', text, expected)
+      continue
+    reason, field, _, right = checks[failed[row]]
+    column = block.layout.header[block.layout.positions[field]]
+    value = table.columns[field][int(row)].as_py()[:_RAW_CHARACTERS]
+    yield BadRow(line, reason, column, value, text, right)
+
+
+_EXPECTED = {'not_utf8': 'UTF-8 text', 'bad_quotes': 'quotes that close on their line'}
+
+
+def _shown(line):
+  return line.decode(errors='backslashreplace')[:_RAW_CHARACTERS]
+
+
+def _is_empty(column):
+  return _to_numpy(pc.equal(column, ''))
+
+
+def _to_numpy(booleans):
+  return booleans.to_numpy(zero_copy_only=False)

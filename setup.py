@@ -1,0 +1,41 @@
+"""PERSOMA as an installable package: what `--setup_file=./setup.py` ships to workers.
+
+Bounds are light here; requirements.txt is the complete lock.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+  name='persoma',
+  version='0.1.0',
+  description='Personalized soft prompts for a frozen language model, in batch',
+  license='Apache-2.0',
+  python_requires='>=3.11,<3.13',
+  packages=find_packages(
+    include=['pipelines', 'pipelines.*', 'persoma_tf', 'persoma_tf.*', 'tasks', 'tasks.*']
+  ),
+  package_data={'persoma_tf': ['configs/**/*.gin']},
+  install_requires=[
+    'apache-beam[gcp]>=2.77,<3',
+    'clu>=0.0.12',
+    'flax>=0.12',
+    'gguf>=0.19',
+    'gin-config>=0.5',
+    'jax>=0.10',
+    'numpy>=2',
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12',
+    'pyarrow>=20',
+    'safetensors>=0.5',
+    # 0.2.3 needs protobuf 7, which Beam excludes; the failure is at import time.
+    'sentencepiece>=0.2.1,<0.2.3',
+    'seqio>=0.0.20',
+    # tensorflow-hub imports pkg_resources, which setuptools 81 removed.
+    'setuptools<81',
+    'tensorboard>=2.20',
+    'tensorflow>=2.20',
+    'tensorflow-hub>=0.16.1',
+    'tensorflow-text>=2.20',
+    'tokenizers>=0.21',
+  ],
+)

@@ -1,0 +1,100 @@
+"""The vectors of interactions: rows of the embeddings folder, gathered by row number.
+
+A history holds row numbers and ratings, not vectors; this is where they become
+`[n, H]`. Two templates, told apart by the columns of `embeddings.parquet`:
+`fields` has item columns and a separate small table by rating, all concatenated;
+`joined` has one row a distinct (item, rating).
+"""
+
+import functools
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+  """A fixed-size-list column as [rows, width] float32."""
+  flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+  return flat.reshape(len(column), -1).astype(np.float32, copy=False)
+
+
+class ItemVectors:
+  """Interaction vectors of one embeddings folder.
+
+  Attributes:
+    width: H, the length of an interaction's vector.
+    info: `encoder_info.json`.
+  """
+
+  def __init__(self, embeddings_dir: str):
+    """Loads the tables.
+
+    Args:
+      embeddings_dir: a finished folder of `pipelines.embed_items`.
+
+    Raises:
+      FileNotFoundError: the folder is not finished.
+    """
+    folder = pathlib.Path(embeddings_dir)
+    if not (folder / 'COMPLETED').exists():
+      raise FileNotFoundError(
+        f'{folder}: not a finished embeddings folder (no COMPLETED in it); '
+        'make it with python -m pipelines.embed_items'
+      )
+    self.info = json.loads((folder / 'encoder_info.json').read_text())
+    table = pq.read_table(folder / 'embeddings.parquet')
+    self._joined = 'rating' in table.column_names
+    keys = ('item_index', 'rating')
+    fields = [name for name in table.column_names if name not in keys]
+    self._items = np.concatenate([_matrix(table[name]) for name in fields], axis=1)
+    self._item_index = table['item_index'].to_numpy()
+    if self._joined:
+      ratings, self._by_rating = table['rating'].to_numpy(), None
+      self._row = {
+        key: row for row, key in enumerate(zip(self._item_index, ratings, strict=True))
+      }
+    else:
+      by_rating = pq.read_table(folder / 'ratings.parquet')
+      self._ratings = by_rating['rating'].to_numpy()
+      self._by_rating = _matrix(by_rating['rating_text'])
+      if not np.array_equal(self._item_index, np.arange(len(self._item_index))):
+        raise ValueError(
+          f'{folder}: embeddings.parquet must hold items 0, 1, 2, … in order'
+        )
+    self.width = self._items.shape[1] + (
+      0 if self._joined else self._by_rating.shape[1]
+    )
+
+  def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    """Looks up interactions.
+
+    Args:
+      items: [n] int64 row numbers of the item table.
+      ratings: [n] float32 stars.
+
+    Returns:
+      [n, H] float32.
+
+    Raises:
+      KeyError: an item or rating that the embeddings folder does not hold.
+    """
+    if self._joined:
+      keys = zip(items.tolist(), ratings.tolist(), strict=True)
+      return self._items[[self._row[key] for key in keys]]
+    rows = np.searchsorted(self._ratings, ratings).clip(max=len(self._ratings) - 1)
+    missing = self._ratings[rows] != ratings
+    if missing.any():
+      raise KeyError(
+        f'rating {ratings[missing][0]} has no vector; the embeddings folder holds '
+        f'{self._ratings.tolist()}: was it made from these histories?'
+      )
+    return np.concatenate([self._items[items], self._by_rating[rows]], axis=1)
+
+
+@functools.cache
+def load(embeddings_dir: str) -> ItemVectors:
+  """One `ItemVectors` a folder and process."""
+  return ItemVectors(embeddings_dir)
