@@ -7,15 +7,37 @@ lie under 'adapter' (everything that makes the soft prompt) and 'decoder'.
 from collections.abc import Mapping
 
 import flax.linen as nn
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
 
+from persoma_tf import decoders
 from persoma_tf.soft_prompt import SoftPrompt, SoftTokens
 
 Batch = Mapping[str, Array]
+
+
+@gin.configurable
+def build(
+  resampler: nn.Module = gin.REQUIRED,
+  readout: nn.Module = gin.REQUIRED,
+  decoder: str = gin.REQUIRED,
+  num_statistics: int = 0,
+) -> 'tuple[Persoma, decoders.Decoder]':
+  """The model of a recipe, and the decoder with its weights.
+
+  Args:
+    resampler: see `SoftPrompt`.
+    readout: see `SoftPrompt`.
+    decoder: name of a decoder (`persoma_tf.decoders`).
+    num_statistics: see `SoftPrompt`.
+  """
+  loaded = decoders.load(decoder)
+  adapter = SoftPrompt(resampler, readout, loaded.width, num_statistics)
+  return Persoma(adapter, loaded.module), loaded
 
 
 class Persoma(nn.Module):
@@ -58,6 +80,22 @@ class Persoma(nn.Module):
     at_targets = (columns + soft.shape[1])[..., None]
     return self.decoder.logits(jnp.take_along_axis(hidden, at_targets, 1)), columns
 
+  def embed(self, tokens: Array) -> Array:
+    """Decoder's `embed`."""
+    return self.decoder.embed(tokens)
+
+  def logits(self, hidden: Array) -> Array:
+    """Decoder's `logits`."""
+    return self.decoder.logits(hidden)
+
+  def prefill(self, embeddings: Array, positions: Array, size: int):
+    """Decoder's `prefill`."""
+    return self.decoder.prefill(embeddings, positions, size)
+
+  def step(self, embeddings: Array, positions: Array, cache, index: Array):
+    """Decoder's `step`."""
+    return self.decoder.step(embeddings, positions, cache, index)
+
   def __call__(self, batch: Batch, target_length: int) -> Array:
     """Runs every part once, for initialization; returns the logits [B, L, V]."""
     return self.target_logits(batch, target_length)[0]
@@ -77,13 +115,14 @@ def lm_loss(model: Persoma, params: Mapping, batch: Batch, target_length: int) -
   return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
-def slot_loss(model: Persoma, params: Mapping, batch: Batch) -> Array:
-  """Mean cross-entropy (nats) of the word that each soft token should stand for.
+def history_losses(model: Persoma, params: Mapping, batch: Batch) -> dict[str, Array]:
+  """Supervision of the soft prompt that never runs the decoder.
 
-  Supervision that never runs the decoder, and so costs next to nothing.
-
-  Raises:
-    ValueError: the readout has no slots.
+  Returns:
+    'slot_loss', mean cross-entropy (nats) of the word that each soft token should
+    stand for, and 'statistics_loss', mean squared error of the history statistics,
+    over those that are numbers; scalars. Either is absent where the model does not
+    predict it.
   """
   soft = model.apply(
     {'params': params},
@@ -91,11 +130,17 @@ def slot_loss(model: Persoma, params: Mapping, batch: Batch) -> Array:
     batch['history_mask'],
     method=Persoma.soft_prompt,
   )
-  if soft.slot_logits is None:
-    raise ValueError('the slot loss needs a readout with slots: use WordReadout')
-  return optax.softmax_cross_entropy_with_integer_labels(
-    soft.slot_logits, batch['answer_slots']
-  ).mean()
+  losses = {}
+  if soft.slot_logits is not None:
+    losses['slot_loss'] = optax.softmax_cross_entropy_with_integer_labels(
+      soft.slot_logits, batch['answer_slots']
+    ).mean()
+  if soft.statistics is not None:
+    known = jnp.isfinite(batch['history_statistics'])
+    targets = jnp.where(known, batch['history_statistics'], soft.statistics)
+    squares = jnp.sum((soft.statistics - targets) ** 2)
+    losses['statistics_loss'] = squares / jnp.maximum(jnp.sum(known), 1)
+  return losses
 
 
 def init_adapter(

@@ -27,10 +27,13 @@ class SoftTokens(NamedTuple):
     tokens: [B, K, D] float32.
     slot_logits: [B, K, W] float32, log-weights of the mixtures; None where the
       readout has none.
+    statistics: [B, S] float32, what the latents tell of the history's statistics;
+      None where they are not asked for. A training aid; nothing reads it later.
   """
 
   tokens: Array
   slot_logits: Array | None = None
+  statistics: Array | None = None
 
 
 def scale_to(tokens: Array, rms: Array) -> Array:
@@ -103,11 +106,13 @@ class SoftPrompt(nn.Module):
     resampler: module ([B, N, H], [B, N]) -> [B, M, A].
     readout: module ([B, M, A], D) -> SoftTokens.
     width: D, the decoder's width.
+    num_statistics: S, history statistics to predict beside the prompt; 0 for none.
   """
 
   resampler: nn.Module
   readout: nn.Module
   width: int
+  num_statistics: int = 0
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> SoftTokens:
@@ -122,6 +127,11 @@ class SoftPrompt(nn.Module):
       that holds that of the decoder's token embeddings and is not trained.
     """
     history = Standardize(name='standardize')(history)
-    soft = self.readout(self.resampler(history, mask), self.width)
+    latents = self.resampler(history, mask)
+    soft = self.readout(latents, self.width)
+    if self.num_statistics:
+      flat = latents.reshape(latents.shape[0], -1)
+      statistics = nn.Dense(self.num_statistics, name='statistics')(flat)
+      soft = soft._replace(statistics=statistics)
     rms = self.param('token_rms', nn.initializers.ones, ())
     return soft._replace(tokens=scale_to(soft.tokens, jax.lax.stop_gradient(rms)))

@@ -51,6 +51,7 @@ class Stage:
     warmup_steps: length of the warm-up.
     lm_weight: of the language-model loss; at 0 the decoder is never run.
     slot_weight: of the slot loss, which needs no decoder.
+    statistics_weight: of the statistics loss, which needs no decoder.
   """
 
   name: str = gin.REQUIRED
@@ -60,6 +61,7 @@ class Stage:
   warmup_steps: int = 100
   lm_weight: float = 1.0
   slot_weight: float = 0.0
+  statistics_weight: float = 0.0
 
 
 def make_optimizer(stage: Stage) -> optax.GradientTransformation:
@@ -118,13 +120,17 @@ def make_update(
 
   def loss(trainable, frozen, batch):
     params = freezing.merge(trainable, frozen)
+    weights = {
+      'lm_loss': stage.lm_weight,
+      'slot_loss': stage.slot_weight,
+      'statistics_loss': stage.statistics_weight,
+    }
     metrics = {}
+    if stage.slot_weight or stage.statistics_weight:
+      metrics = persoma.history_losses(model, params, batch)
     if stage.lm_weight:
       metrics['lm_loss'] = persoma.lm_loss(model, params, batch, target_length)
-    if stage.slot_weight:
-      metrics['slot_loss'] = persoma.slot_loss(model, params, batch)
-    total = stage.lm_weight * metrics.get('lm_loss', 0.0)
-    total += stage.slot_weight * metrics.get('slot_loss', 0.0)
+    total = sum(weights[name] * value for name, value in metrics.items())
     return total, {'loss': total, **metrics}
 
   def update(trainable, state, frozen, batch):
@@ -160,14 +166,13 @@ def segments(stages: Sequence[Stage], period: int) -> list[Stretch]:
 def _fresh_adapter(
   model: persoma.Persoma,
   decoder: Decoder,
-  answer_words: Sequence[str] | None,
+  words: list[list[int]] | None,
   stream: Iterator[Mapping],
   seed: int,
 ) -> dict:
   """Initial adapter parameters from the first rows of the training stream."""
   rows = [next(stream) for _ in range(8)]
   batch = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-  words = answer_words and [decoder.vocabulary.encode(word) for word in answer_words]
   return persoma.init_adapter(model, decoder.params, batch, words, seed)
 
 
@@ -197,8 +202,12 @@ def train(
     log_period: steps between reports.
     seed: of the parameters and the data.
   """
+  words = None
+  recipes.bind('build.num_statistics', feature_lengths.get('history_statistics', 0))
   if answer_words is not None:
     recipes.bind('WordReadout.num_words', len(answer_words))
+    features = seqio.get_mixture_or_task(task).output_features
+    words = [features['targets'].vocabulary.encode(word) for word in answer_words]
   model, decoder = persoma.build()
   stretches = segments(stages, checkpoint_period)
   stream = lambda stage, step: batches(
@@ -215,7 +224,7 @@ def train(
     adapter = stored['adapter']
   else:
     first = stream(stages[0], 0)
-    adapter = _fresh_adapter(model, decoder, answer_words, first, seed)
+    adapter = _fresh_adapter(model, decoder, words, first, seed)
   params = {'adapter': adapter, 'decoder': decoder.params}
   trained, frozen = jax.device_put(freezing.split(params, trainable))
   logger.info(freezing.describe(trained, frozen))

@@ -86,6 +86,26 @@ def answer_words() -> list[str]:
   return [f' {name}' for name in (*names, *names, prompts.NONE)]
 
 
+@gin.configurable
+def feature_lengths(history: int = gin.REQUIRED) -> dict[str, int]:
+  """Padded lengths of the features, none of which any example exceeds.
+
+  Args:
+    history: N, the interactions shown; of a longer history the newest.
+  """
+  genres = load_genres(data_folders().histories_dir).names
+  size = lambda text: len(_VOCABULARY.encode(text))
+  longest = sorted(genres, key=lambda name: size(f' {name},'))[-SLOTS_A_SIDE:]
+  return {
+    'inputs': size(prompts.TASK_PROMPT),
+    'targets': size(prompts.answer_text(longest, longest)) + 1,  # end of sequence
+    'history_embeddings': history,
+    'history_mask': history,
+    'answer_slots': 2 * SLOTS_A_SIDE,
+    'history_statistics': 2 * len(genres),
+  }
+
+
 def answer_slots(liked: list[int], disliked: list[int], num_genres: int) -> np.ndarray:
   """The class that each place of an answer holds, as indices into `answer_words`.
 
