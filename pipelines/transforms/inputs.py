@@ -62,7 +62,7 @@ def find(pattern: str, formats: tuple[Format, ...], flag: str) -> list[InputFile
       anything after its header.
   """
   if '://' not in pattern and FileSystems.exists(pattern):
-    found = [(pattern, FileSystems.filesystem(pattern).size(pattern))]
+    found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
   else:
     matches = FileSystems.match([pattern])[0].metadata_list
     found = sorted((file.path, file.size_in_bytes) for file in matches)

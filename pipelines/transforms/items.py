@@ -72,11 +72,11 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
   return _item_table(items, num_lines, rejects)
 
 
-def item_rows(item_table: ItemTable, num_ratings: np.ndarray) -> pa.Table:
+def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
   """The item table as it is written, with the number of kept ratings [I] of each."""
-  position = item_table.table.schema.get_field_index('num_ratings')
+  position = table.schema.get_field_index('num_ratings')
   field = schema.ITEMS.field('num_ratings')
-  return item_table.table.set_column(position, field, pa.array(num_ratings, field.type))
+  return table.set_column(position, field, pa.array(num_ratings, field.type))
 
 
 def _item(row, separator):

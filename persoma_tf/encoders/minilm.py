@@ -1,0 +1,104 @@
+"""all-MiniLM-L6-v2 in JAX: BERT of 6 layers, masked mean of the last, unit length.
+
+Reimers and Gurevych 2019 (arXiv 1908.10084), Wang et al. 2020 (arXiv 2002.10957).
+"""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from persoma_tf import assets
+
+_NAME = 'all-MiniLM-L6-v2'
+_LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
+_MAX_LENGTH = 256  # tokens, as the model's own settings say
+_BUCKET = 8  # lengths are padded to multiples of this,
+_ROWS = 32  # and batches to this many rows: few shapes to compile
+
+
+def load() -> 'MiniLM':
+  """The encoder with its weights; downloads them if they are not there."""
+  folder = assets.path(_NAME)
+  tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
+  tokenizer.no_padding()
+  tokenizer.enable_truncation(_MAX_LENGTH)
+  weights = load_file(folder / 'model.safetensors')
+  sha256 = assets.ASSETS[_NAME].files['model.safetensors'][1]
+  return MiniLM(tokenizer, weights, sha256)
+
+
+class MiniLM:
+  """See `persoma_tf.encoders.Encoder`."""
+
+  name = _NAME
+  width = 384
+
+  def __init__(
+    self, tokenizer: Tokenizer, weights: Mapping[str, np.ndarray], sha256: str
+  ):
+    """Takes a tokenizer and the weights under their names in the model's file."""
+    self._tokenizer, self._weights = tokenizer, jax.device_put(dict(weights))
+    self.sha256 = sha256
+
+  def encode(self, texts: list[str]) -> np.ndarray:
+    """Vectors [n, 384] float32 of unit length; what exceeds 256 tokens is cut off."""
+    vectors = np.zeros((len(texts), self.width), np.float32)
+    ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+    order = np.argsort([len(row) for row in ids], kind='stable')
+    for start in range(0, len(order), _ROWS):
+      rows = order[start : start + _ROWS]
+      length = -(-max(len(ids[row]) for row in rows) // _BUCKET) * _BUCKET
+      tokens = np.zeros((_ROWS, length), np.int32)
+      sizes = np.ones(_ROWS, np.int32)
+      for place, row in enumerate(rows):
+        tokens[place, : len(ids[row])] = ids[row]
+        sizes[place] = len(ids[row])
+      vectors[rows] = _forward(self._weights, tokens, sizes)[: len(rows)]
+    return vectors
+
+
+@jax.jit
+def _forward(weights: Mapping[str, Array], tokens: Array, sizes: Array) -> Array:
+  """Vectors [B, H] of tokens [B, S] int32, of which the first `sizes` [B] count."""
+  mask = jnp.arange(tokens.shape[1]) < sizes[:, None]
+  table = lambda name: weights[f'embeddings.{name}_embeddings.weight']
+  x = table('word')[tokens] + table('position')[: tokens.shape[1]]
+  x = _norm(weights, 'embeddings.LayerNorm', x + table('token_type')[0])
+  for index in range(_LAYERS):
+    x = _layer(weights, f'encoder.layer.{index}', x, mask)
+  mean = jnp.sum(x * mask[..., None], 1) / sizes[:, None]
+  return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+
+
+def _layer(weights, name, x, mask):
+  dense = functools.partial(_dense, weights)
+  heads = lambda y: y.reshape(*y.shape[:2], _HEADS, -1)
+  query, key, value = (
+    heads(dense(f'{name}.attention.self.{part}', x))
+    for part in ('query', 'key', 'value')
+  )
+  scores = jnp.einsum('bqhd,bkhd->bhqk', query, key) * query.shape[-1] ** -0.5
+  attention = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30))
+  read = jnp.einsum('bhqk,bkhd->bqhd', attention, value).reshape(x.shape)
+  read = dense(f'{name}.attention.output.dense', read)
+  x = _norm(weights, f'{name}.attention.output.LayerNorm', x + read)
+  inner = jax.nn.gelu(dense(f'{name}.intermediate.dense', x), approximate=False)
+  inner = dense(f'{name}.output.dense', inner)
+  return _norm(weights, f'{name}.output.LayerNorm', x + inner)
+
+
+def _dense(weights, name, x):
+  return x @ weights[f'{name}.weight'].T + weights[f'{name}.bias']
+
+
+def _norm(weights, name, x):
+  mean = jnp.mean(x, -1, keepdims=True)
+  variance = jnp.mean((x - mean) ** 2, -1, keepdims=True)
+  x = (x - mean) * jax.lax.rsqrt(variance + _EPSILON)
+  return x * weights[f'{name}.weight'] + weights[f'{name}.bias']

@@ -1,0 +1,246 @@
+"""Ratings and movies to per-user histories: the first job of the chain.
+
+    python -m pipelines.build_histories --ratings=ratings.csv --movies=movies.csv \
+      --output_dir=histories [--max_history=50 ...] [--runner=DataflowRunner ...]
+
+Blocks of the ratings files are read, checked and divided by shard; each shard becomes
+one file of tf.Examples. The same input gives the same bytes, whatever the number of
+workers. What is in the folder: docs/implementation.md.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import folders, job, schema
+from pipelines.job import JobError
+from pipelines.transforms import formats, inputs
+from pipelines.transforms.histories import HistorySettings, ItemGenres
+from pipelines.transforms.items import ItemTable, with_num_ratings, read_items
+from pipelines.transforms.read import RatingScale
+from pipelines.transforms.sample import SAMPLERS
+from pipelines.transforms.split import Split
+from pipelines.transforms.steps import ReadBlock, WriteRejects, WriteShard
+from tasks.labels import LabelRule
+
+_LOGGER = logging.getLogger(__name__)
+_RULE = LabelRule()
+
+
+def _flag(default, text):
+  return dataclasses.field(default=default, metadata={'help': text})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The flags."""
+
+  ratings: str = dataclasses.field(metadata={'help': 'ratings file or glob'})
+  movies: str = dataclasses.field(metadata={'help': 'movies file or glob'})
+  output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
+  overwrite: bool = _flag(False, 'make a finished folder again')
+  sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
+  max_history: int = _flag(50, 'most interactions a user')
+  min_history: int = _flag(1, 'users with fewer ratings are dropped')
+  seed: int = _flag(0, 'of the split and of samplers that draw')
+  train_fraction: float = _flag(0.8, 'share of users')
+  validation_fraction: float = _flag(0.1, 'share of users; the rest is test')
+  num_shards: int = _flag(1, 'files of the training split')
+  compression: Literal['', 'GZIP'] = _flag('', 'of the TFRecord files')
+  rating_scale: str = _flag('0.5:5:0.5', 'low:high:step; others are rejected')
+  label_min_count: int = _flag(_RULE.min_count, 'ratings that a genre needs')
+  label_liked_above: float = _flag(_RULE.liked_above, 'mean rating, stars')
+  label_disliked_below: float = _flag(_RULE.disliked_below, 'mean rating, stars')
+  label_top: int = _flag(_RULE.top, 'most genres on each side')
+  block_bytes: int = _flag(1 << 25, 'bytes of a file that are read at a time')
+
+  def __post_init__(self):
+    for name in ('max_history', 'min_history', 'block_bytes'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
+    self.scale, self.split, self.histories  # noqa: B018  all raise ValueError
+
+  @property
+  def scale(self) -> RatingScale:
+    """The ratings there can be."""
+    return RatingScale.parse(self.rating_scale)
+
+  @property
+  def split(self) -> Split:
+    """How users are divided."""
+    return Split(
+      self.train_fraction, self.validation_fraction, self.num_shards, self.seed
+    )
+
+  @property
+  def histories(self) -> HistorySettings:
+    """What a history looks like."""
+    rule = LabelRule(
+      self.label_min_count,
+      self.label_liked_above,
+      self.label_disliked_below,
+      self.label_top,
+    )
+    return HistorySettings(
+      self.sampler, self.max_history, self.min_history, self.seed, rule
+    )
+
+  def settings(self) -> dict:
+    """All flags that decide what is written, as JSON."""
+    elsewhere = ('ratings', 'movies', 'output_dir', 'overwrite', 'block_bytes')
+    flags = dataclasses.asdict(self)
+    return {name: value for name, value in flags.items() if name not in elsewhere}
+
+
+def build(
+  pipeline: beam.Pipeline,
+  config: Config,
+  blocks: Sequence[inputs.Block],
+  items: ItemTable,
+  output_dir: str,
+) -> tuple[beam.PCollection, beam.PCollection]:
+  """The graph.
+
+  Args:
+    pipeline: gets the transforms.
+    config: the flags.
+    blocks: what to read.
+    items: the item table.
+    output_dir: where shards and rejects go.
+
+  Returns:
+    (one `steps.ShardSummary` a shard, one `steps.RejectSummary`).
+  """
+  split = config.split
+  genres = ItemGenres(items.genres, items.genre_offsets, items.genre_columns)
+  read = (
+    pipeline
+    | 'Blocks' >> beam.Create(blocks)
+    | 'Spread' >> beam.Reshuffle()
+    | 'Read'
+    >> beam.ParDo(ReadBlock(items.ids, config.scale, split)).with_outputs(
+      ReadBlock.REJECTS, main='rows'
+    )
+  )
+  # Every shard gets its file, also one without users.
+  shards = pipeline | 'Shards' >> beam.Create(
+    [(shard, b'') for shard in range(len(split.shard_names()))]
+  )
+  written = (
+    (read.rows, shards)
+    | beam.Flatten()
+    | beam.GroupByKey()
+    | 'Write'
+    >> beam.ParDo(
+      WriteShard(
+        output_dir, split.shard_names(), config.compression, genres, config.histories
+      )
+    )
+  )
+  rejects = (
+    pipeline
+    | 'Once' >> beam.Create([items.rejects])
+    | 'WriteRejects'
+    >> beam.ParDo(WriteRejects(output_dir), beam.pvalue.AsList(read[ReadBlock.REJECTS]))
+  )
+  return written, rejects
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and runs the job.
+
+  Raises:
+    JobError: the inputs or the output folder are not as they should be.
+  """
+  config, options = job.parse(Config, argv, __doc__.split('\n')[0])
+  started = time.monotonic()
+  ratings = inputs.find(config.ratings, formats.RATINGS, 'ratings')
+  movies = inputs.find(config.movies, formats.ITEMS, 'movies')
+  read_from = {
+    'ratings': inputs.describe(ratings),
+    'movies': inputs.describe(movies),
+  }
+  folder = folders.OutputFolder(
+    config.output_dir, {**config.settings(), 'inputs': read_from}
+  )
+  if not folder.begin(config.overwrite):
+    return
+  items = read_items(movies)
+  if not len(items.ids):
+    raise JobError(f'--movies: no row of {config.movies} is an item')
+  blocks = inputs.blocks(ratings, config.block_bytes)
+  with beam.Pipeline(options=options) as pipeline:
+    shards, rejects = build(pipeline, config, blocks, items, folder.path)
+    _ = (
+      pipeline
+      | 'Last' >> beam.Create([None])
+      | 'Finish'
+      >> beam.Map(
+        _finish,
+        beam.pvalue.AsList(shards),
+        beam.pvalue.AsSingleton(rejects),
+        folder,
+        config,
+        items.table,
+        items.genres,
+        items.num_lines,
+      )
+    )
+  folder.complete()
+  counts = folders.read_json(folder.file('dataset_info.json'))['counts']
+  seconds = time.monotonic() - started
+  _LOGGER.info('%s: %s in %.1f s', folder.path, counts, seconds)
+
+
+def _finish(_, shards, rejects, folder, config, table, genres, item_lines):
+  """Writes the item table and the info file; checks that nothing was lost."""
+  users = dict.fromkeys(config.split.fractions, 0)
+  dropped: dict[str, int] = {}
+  for shard in shards:
+    users[shard.split] += shard.users
+    for rule, number in shard.dropped.items():
+      dropped[rule] = dropped.get(rule, 0) + number
+  kept = sum(shard.rows_kept for shard in shards)
+  counts = {
+    'rows_in': rejects.rows_in,
+    'rows_kept': kept,
+    'rows_rejected': rejects.rows_rejected,
+    'rows_dropped': dropped,
+    'users': users,
+    'items': table.num_rows,
+    'item_rows_in': item_lines,
+    'item_rows_rejected': item_lines - table.num_rows,
+  }
+  if rejects.rows_in != kept + rejects.rows_rejected + sum(dropped.values()):
+    raise JobError(f'rows were lost, which is a bug: {counts}')
+  if not sum(users.values()):
+    raise JobError(f'no user is left: {counts}; see rejects-*.jsonl and --min_history')
+  num_ratings = sum(shard.num_ratings for shard in shards)
+  sink = pa.BufferOutputStream()
+  pq.write_table(with_num_ratings(table, num_ratings), sink)
+  folders.write_file(folder.file('items.parquet'), sink.getvalue().to_pybytes())
+  folder.write_json(
+    'dataset_info.json',
+    {
+      'schema': schema.HISTORY,
+      'counts': counts,
+      'genres': list(genres),
+      'rating_values': sorted({x for shard in shards for x in shard.rating_values}),
+      'split_fractions': config.split.fractions,
+      'label_rule': dataclasses.asdict(config.histories.rule),
+      **folder.settings,
+      'versions': job.versions(),
+    },
+  )
+
+
+if __name__ == '__main__':
+  from pipelines import build_histories
+
+  job.main(build_histories.run)

@@ -1,0 +1,132 @@
+"""The Beam steps of build_histories: set-up and files around the pure functions."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import folders
+from pipelines.job import reject
+from pipelines.transforms import shuffle, tfrecord
+from pipelines.transforms.histories import HistorySettings, ItemGenres, make_histories
+from pipelines.transforms.inputs import Block
+from pipelines.transforms.read import BadRow, RatingScale, read_ratings
+from pipelines.transforms.split import Split
+
+_HEADER_LINES = 1
+
+
+class BlockRejects(NamedTuple):
+  """What a block holds beside ratings.
+
+  Attributes:
+    file: number of the file among the inputs.
+    number: number of the block in the file.
+    path: the file.
+    num_lines: all lines of the block.
+    bad: its lines that are no rating, in order.
+  """
+
+  file: int
+  number: int
+  path: str
+  num_lines: int
+  bad: list[BadRow]
+
+
+class ReadBlock(beam.DoFn):
+  """Block -> (shard, packed rows), and one BlockRejects on the side."""
+
+  REJECTS = 'rejects'
+
+  def __init__(self, item_ids: pa.Array, scale: RatingScale, split: Split):
+    self._item_ids, self._scale, self._split = item_ids, scale, split
+
+  def process(self, block: Block) -> Iterator:
+    """Reads, checks and divides."""
+    ratings = read_ratings(block, self._item_ids, self._scale)
+    bad = sorted(ratings.bad)
+    yield beam.pvalue.TaggedOutput(
+      self.REJECTS,
+      BlockRejects(block.file, block.number, block.path, ratings.num_lines, bad),
+    )
+    yield from shuffle.partition(ratings.batch, self._split)
+
+
+class RejectSummary(NamedTuple):
+  """Rows of all ratings files, and how many of them are rejects."""
+
+  rows_in: int
+  rows_rejected: int
+
+
+class WriteRejects(beam.DoFn):
+  """Rejects of items and of all blocks -> one file, in the order of the inputs.
+
+  A block knows its own lines only; here they get their numbers in the file.
+  """
+
+  def __init__(self, output_dir: str):
+    self._path = FileSystems.join(output_dir, 'rejects-00000-of-00001.jsonl')
+
+  def process(self, items: list[dict], blocks: Sequence[BlockRejects]) -> Iterator:
+    """Writes the file."""
+    records, before = list(items), {}
+    for block in sorted(blocks, key=lambda block: block[:2]):
+      first = before.get(block.file, _HEADER_LINES) + 1
+      before[block.file] = first - 1 + block.num_lines
+      for bad in block.bad:
+        record = bad._asdict()
+        record |= {'file': block.path, 'line': first + record['line']}
+        reason = record.pop('reason')
+        records.append(reject('read_ratings', reason, **record))
+    lines = [json.dumps(record, ensure_ascii=False) + '\n' for record in records]
+    folders.write_file(self._path, ''.join(lines).encode())
+    rows_in = sum(block.num_lines for block in blocks)
+    yield RejectSummary(rows_in, sum(len(block.bad) for block in blocks))
+
+
+class ShardSummary(NamedTuple):
+  """Counts of a shard; see `histories.ShardHistories`."""
+
+  split: str
+  users: int
+  rows_kept: int
+  dropped: dict[str, int]
+  num_ratings: np.ndarray
+  rating_values: list[float]
+
+
+class WriteShard(beam.DoFn):
+  """(shard, packed rows) -> its file and a ShardSummary."""
+
+  def __init__(
+    self,
+    output_dir: str,
+    shard_names: Sequence[str],
+    compression: str,
+    genres: ItemGenres,
+    settings: HistorySettings,
+  ):
+    self._output_dir, self._names, self._compression = (
+      output_dir,
+      shard_names,
+      compression,
+    )
+    self._genres, self._settings = genres, settings
+
+  def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[ShardSummary]:
+    """Makes the histories and writes them."""
+    shard, packed = element
+    made = make_histories(shuffle.unpack(packed), self._genres, self._settings)
+    name = self._names[shard]
+    suffix = '.tfrecord.gz' if self._compression else '.tfrecord'
+    folders.write_file(
+      FileSystems.join(self._output_dir, name + suffix),
+      tfrecord.frame(made.records, self._compression),
+    )
+    yield ShardSummary(name.split('-')[0], len(made.records), *made[1:])
