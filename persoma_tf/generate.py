@@ -9,8 +9,6 @@ from jax import Array
 
 from persoma_tf.model import Persoma
 
-START_ID = 0  # what HistoryPrefixLM puts before the task prompt
-
 
 class Generated(NamedTuple):
   """Answers.
@@ -51,7 +49,6 @@ def greedy(
   call = lambda method, *args: model.apply({'params': params}, *args, method=method)
   soft = call(Persoma.soft_prompt, history, mask).tokens
   batch = soft.shape[0]
-  prompt = jnp.concatenate([jnp.full((1,), START_ID, jnp.int32), prompt])
   prompt = jnp.broadcast_to(prompt, (batch, prompt.shape[0]))
   prefix = jnp.concatenate([soft, call(Persoma.embed, prompt)], axis=1)
   length = prefix.shape[1]

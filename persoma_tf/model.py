@@ -1,10 +1,11 @@
 """PERSOMA: soft prompt, task prompt and target through one frozen decoder.
 
-The sequence is [K soft tokens ; start token ; T task prompt ; L target]. Parameters
-lie under 'adapter' (everything that makes the soft prompt) and 'decoder'.
+The sequence is [K soft tokens ; T task prompt ; L target]. The start token that SeqIO
+puts before the task prompt is not shown to the decoder: SmolLM2 was trained to forget
+what stands before it. Parameters lie under 'adapter' (everything that makes the soft prompt) and 'decoder'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import gin
@@ -15,7 +16,7 @@ import optax
 from jax import Array
 
 from persoma_tf import decoders
-from persoma_tf.soft_prompt import SoftPrompt, SoftTokens
+from persoma_tf.soft_prompt import SLOT, SoftPrompt, SoftTokens
 
 Batch = Mapping[str, Array]
 
@@ -68,7 +69,7 @@ class Persoma(nn.Module):
       [B, L] in `decoder_target_tokens` that they belong to.
     """
     soft = self.adapter(batch['history_embeddings'], batch['history_mask']).tokens
-    tokens = self.decoder.embed(batch['decoder_input_tokens'])
+    tokens = self.decoder.embed(batch['decoder_input_tokens'][:, 1:])
     sequence = jnp.concatenate([soft, tokens], axis=1)
     shape = sequence.shape[:2]
     positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
@@ -76,8 +77,8 @@ class Persoma(nn.Module):
     hidden = self.decoder.hidden(sequence, positions, jnp.ones(shape, bool))
     first = jnp.argmax(batch['decoder_loss_weights'] > 0, axis=1)
     columns = first[:, None] + jnp.arange(target_length)
-    columns = jnp.minimum(columns, tokens.shape[1] - 1)
-    at_targets = (columns + soft.shape[1])[..., None]
+    columns = jnp.minimum(columns, tokens.shape[1])
+    at_targets = (columns - 1 + soft.shape[1])[..., None]
     return self.decoder.logits(jnp.take_along_axis(hidden, at_targets, 1)), columns
 
   def embed(self, tokens: Array) -> Array:
@@ -147,7 +148,7 @@ def init_adapter(
   model: Persoma,
   decoder_params: Mapping,
   batch: Batch,
-  words: list[list[int]] | None,
+  words: Sequence[Sequence[int]] | None,
   seed: int,
 ) -> dict:
   """Fresh adapter parameters that know the decoder and the data they start from.
@@ -157,7 +158,7 @@ def init_adapter(
     decoder_params: the decoder's parameters.
     batch: some training rows; `Standardize` is measured on their interactions.
     words: token ids of each of the W answer words; their mean token embedding is
-      where the readout's word vectors start. None for a readout without words.
+      where the word vectors of `TemplateReadout` start. None for other readouts.
     seed: of the random parameters.
 
   Returns:
@@ -173,5 +174,7 @@ def init_adapter(
   table = np.asarray(decoder_params['embedder']['embedding'])
   params['token_rms'] = np.sqrt(np.mean(table**2))
   if words is not None:
+    fixed = [token for token in model.adapter.readout.layout if token != SLOT]
     params['readout']['words'] = np.stack([table[ids].mean(0) for ids in words])
+    params['readout']['template'] = table[fixed]
   return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

@@ -3,21 +3,24 @@
 resampler (Perceiver, ...) -> [B, M, A] -> readout -> [B, K, D] -> scaled to the
 size of the decoder's own token embeddings.
 
-Two readouts. `LinearReadout` projects every latent to one token. `WordReadout`
-makes each token a convex mixture of W word vectors that start as the decoder's own
-embeddings of the task's answer words: from the first step on, soft tokens lie where
-the decoder already reads, and the mixture weights can be taught without it.
+Two readouts. `LinearReadout` projects every latent to one token. `TemplateReadout`
+starts as an answer in the decoder's own token embeddings, with open slots: from the
+first step on, soft tokens lie where the decoder already reads, and what goes into the
+slots can be taught without it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import gin
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 _EPSILON = 1e-6
+SLOT = -1  # in `TemplateReadout.layout`
 
 
 class SoftTokens(NamedTuple):
@@ -25,7 +28,7 @@ class SoftTokens(NamedTuple):
 
   Attributes:
     tokens: [B, K, D] float32.
-    slot_logits: [B, K, W] float32, log-weights of the mixtures; None where the
+    slot_logits: [B, slots, W] float32, log-weights of the mixtures; None where the
       readout has none.
     statistics: [B, S] float32, what the latents tell of the history's statistics;
       None where they are not asked for. A training aid; nothing reads it later.
@@ -34,6 +37,18 @@ class SoftTokens(NamedTuple):
   tokens: Array
   slot_logits: Array | None = None
   statistics: Array | None = None
+
+
+class AnswerTemplate(NamedTuple):
+  """The texts that `TemplateReadout` is made of.
+
+  Attributes:
+    parts: an answer in order: texts, and None for each slot.
+    words: the W texts that can stand in a slot.
+  """
+
+  parts: Sequence[str | None]
+  words: Sequence[str]
 
 
 def scale_to(tokens: Array, rms: Array) -> Array:
@@ -70,19 +85,22 @@ class LinearReadout(nn.Module):
 
 
 @gin.configurable
-class WordReadout(nn.Module):
-  """K mixtures of W word vectors, decided by a network over all latents at once.
+class TemplateReadout(nn.Module):
+  """Soft tokens laid out as an answer: fixed tokens, with slots among them.
 
-  Ranking ("which three genres come first") needs every statistic in one place, so
-  the latents are flattened. `words` [W, D] is trained with the rest.
+  A slot is a convex mixture of W word vectors, decided by a network over all latents
+  at once: ranking ("which three genres come first") needs every statistic in one
+  place. `template` [F, D] and `words` [W, D] start as the decoder's embeddings of the
+  answer's own tokens and words and are trained with the rest. So the decoder finds
+  from the first step on what it can copy.
 
   Attributes:
-    num_tokens: K.
+    layout: a token each, K of them: SLOT, or the id of the token that it starts as.
     num_words: W.
     hidden: width of the network.
   """
 
-  num_tokens: int = gin.REQUIRED
+  layout: tuple[int, ...] = gin.REQUIRED
   num_words: int = gin.REQUIRED
   hidden: int = 512
 
@@ -93,10 +111,17 @@ class WordReadout(nn.Module):
     x = nn.gelu(nn.Dense(self.hidden, name='in')(x))
     inner = nn.gelu(nn.Dense(self.hidden, name='up')(nn.LayerNorm(name='norm')(x)))
     x = x + nn.Dense(self.hidden, name='down')(inner)
-    slots = (self.num_tokens, self.num_words)
+    slots = (self.layout.count(SLOT), self.num_words)
     logits = nn.DenseGeneral(slots, name='slots')(nn.LayerNorm(name='norm_out')(x))
-    words = self.param('words', nn.initializers.normal(0.1), (self.num_words, width))
-    return SoftTokens(jax.nn.softmax(logits) @ words, logits)
+    init = nn.initializers.normal(0.1)
+    words = self.param('words', init, (self.num_words, width))
+    mixed = jax.nn.softmax(logits) @ words
+    fixed = self.param('template', init, (len(self.layout) - slots[0], width))
+    fixed = jnp.broadcast_to(fixed, (len(x), *fixed.shape))
+    # Where the k-th token stands among [fixed ; mixed].
+    is_slot = np.array(self.layout) == SLOT
+    place = np.where(is_slot, len(fixed[0]) + np.cumsum(is_slot), np.cumsum(~is_slot))
+    return SoftTokens(jnp.concatenate([fixed, mixed], axis=1)[:, place - 1], logits)
 
 
 class SoftPrompt(nn.Module):

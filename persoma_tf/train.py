@@ -34,6 +34,7 @@ from persoma_tf import model as persoma
 from persoma_tf.decoders import Decoder
 from persoma_tf.feature_converter import HistoryPrefixLM
 from persoma_tf.metric_log import MetricLog
+from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Stage:
     lm_weight: of the language-model loss; at 0 the decoder is never run.
     slot_weight: of the slot loss, which needs no decoder.
     statistics_weight: of the statistics loss, which needs no decoder.
+    trainable: patterns of parameter paths (`persoma_tf.freezing`).
   """
 
   name: str = gin.REQUIRED
@@ -62,6 +64,7 @@ class Stage:
   lm_weight: float = 1.0
   slot_weight: float = 0.0
   statistics_weight: float = 0.0
+  trainable: tuple[str, ...] = ('adapter/.*',)
 
 
 def make_optimizer(stage: Stage) -> optax.GradientTransformation:
@@ -163,6 +166,16 @@ def segments(stages: Sequence[Stage], period: int) -> list[Stretch]:
   return stretches
 
 
+def _bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
+  """Tells the readout its layout; returns the token ids of the words."""
+  vocabulary = seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
+  encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
+  layout = tuple(token for part in answer.parts for token in encode(part))
+  recipes.bind('TemplateReadout.layout', layout)
+  recipes.bind('TemplateReadout.num_words', len(answer.words))
+  return [vocabulary.encode(word) for word in answer.words]
+
+
 def _fresh_adapter(
   model: persoma.Persoma,
   decoder: Decoder,
@@ -183,8 +196,7 @@ def train(
   task: str = gin.REQUIRED,
   feature_lengths: Mapping[str, int] = gin.REQUIRED,
   stages: Sequence[Stage] = gin.REQUIRED,
-  trainable: Sequence[str] = ('adapter/.*',),
-  answer_words: Sequence[str] | None = None,
+  answer: AnswerTemplate | None = None,
   checkpoint_period: int = 500,
   log_period: int = 25,
   seed: int = 0,
@@ -196,22 +208,17 @@ def train(
     task: SeqIO task or mixture of the training examples.
     feature_lengths: padded length of every task feature.
     stages: what to do, one after the other.
-    trainable: patterns of parameter paths (`persoma_tf.freezing`).
-    answer_words: the W words that `WordReadout` mixes; None for other readouts.
+    answer: what `TemplateReadout` is made of; None for other readouts.
     checkpoint_period: steps between checkpoints, counted from a stage's start.
     log_period: steps between reports.
     seed: of the parameters and the data.
   """
-  words = None
   recipes.bind('build.num_statistics', feature_lengths.get('history_statistics', 0))
-  if answer_words is not None:
-    recipes.bind('WordReadout.num_words', len(answer_words))
-    features = seqio.get_mixture_or_task(task).output_features
-    words = [features['targets'].vocabulary.encode(word) for word in answer_words]
+  words = answer and _bind_template(answer, task)
   model, decoder = persoma.build()
-  stretches = segments(stages, checkpoint_period)
+  stretches, lengths = segments(stages, checkpoint_period), feature_lengths
   stream = lambda stage, step: batches(
-    task, 'train', feature_lengths, stage.batch_size, seed * 1_000_003 + step
+    task, 'train', lengths, stage.batch_size, seed * 1_000_003 + step
   )
   # Every configurable has been called once: the operative configuration is whole.
   _write_config(pathlib.Path(model_dir))
@@ -225,9 +232,9 @@ def train(
   else:
     first = stream(stages[0], 0)
     adapter = _fresh_adapter(model, decoder, words, first, seed)
-  params = {'adapter': adapter, 'decoder': decoder.params}
-  trained, frozen = jax.device_put(freezing.split(params, trainable))
-  logger.info(freezing.describe(trained, frozen))
+  params = jax.device_put({'adapter': adapter, 'decoder': decoder.params})
+  everything = sorted({pattern for stage in stages for pattern in stage.trainable})
+  logger.info(freezing.describe(*freezing.split(params, everything)))
   log = MetricLog(model_dir, done, stretches[-1].end)
   running = None
   for stretch in stretches:
@@ -235,8 +242,9 @@ def train(
     if stretch.end <= done:
       continue
     if stage is not running:
-      optimizer, update = make_update(model, stage, feature_lengths['targets'])
-      state, running = optimizer.init(trained), stage
+      running, (optimizer, update) = stage, make_update(model, stage, lengths['targets'])
+      trained, frozen = freezing.split(params, stage.trainable)
+      state = optimizer.init(trained)
       if stretch.begin == done and not stretch.opens_stage:
         state = checkpoints.load_optimizer(checkpoints.folder(model_dir, done), state)
     data = stream(stage, stretch.begin)
@@ -248,6 +256,7 @@ def train(
     params = freezing.merge(trained, frozen)
     checkpoints.save(manager, stretch.end, params, state)
   log.close()
+  trained, _ = freezing.split(params, everything)
   _export(model_dir, trained, decoder, stretches[-1].end)
 
 
@@ -287,6 +296,8 @@ def _export(model_dir: str, trained: Mapping, decoder: Decoder, step: int) -> No
 def main(argv: Sequence[str] | None = None) -> None:
   """Parses flags and recipe, and trains."""
   logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
+  for library in ('absl', 'jax'):  # Orbax writes through absl, 30 lines a checkpoint
+    logging.getLogger(library).setLevel(logging.ERROR)
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
     prog='python -m persoma_tf.train', description=__doc__.split('\n')[0]

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import seqio
 import tensorflow as tf
 
+from persoma_tf.soft_prompt import AnswerTemplate
 from tasks import item_vectors, prompts
 from tasks.labels import LabelRule, label
 from tasks.metrics import genre_scores
@@ -76,14 +77,15 @@ def load_genres(histories_dir: str) -> Genres:
 
 
 @gin.configurable
-def answer_words() -> list[str]:
-  """The words an answer is made of, one a class: liked, disliked, and 'none'.
+def answer_template() -> AnswerTemplate:
+  """The answer as the trainer takes it, its words one a class: liked, disliked, none.
 
-  A genre stands there twice, because liking it and disliking it are two things to
-  tell the decoder.
+  A genre stands among the words twice, because liking it and disliking it are two
+  things to tell the decoder.
   """
   names = load_genres(data_folders().histories_dir).names
-  return [f' {name}' for name in (*names, *names, prompts.NONE)]
+  words = [f' {name}' for name in (*names, *names, prompts.NONE)]
+  return AnswerTemplate(prompts.ANSWER_PARTS, words)
 
 
 @gin.configurable
@@ -107,7 +109,7 @@ def feature_lengths(history: int = gin.REQUIRED) -> dict[str, int]:
 
 
 def answer_slots(liked: list[int], disliked: list[int], num_genres: int) -> np.ndarray:
-  """The class that each place of an answer holds, as indices into `answer_words`.
+  """The class that each place of an answer holds, as indices of its template's words.
 
   Args:
     liked: genre columns, best first.

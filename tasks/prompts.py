@@ -8,8 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-TASK_PROMPT = 'Genres?'
+TASK_PROMPT = '\nGenres:\n'
 NONE = 'none'
+# An answer of three genres on each side, None where a genre stands.
+ANSWER_PARTS = (
+  *('The user likes', None, ',', None, ',', None),
+  *(" and doesn't like", None, ',', None, ',', None),
+)
 _ANSWER = re.compile(r"The user likes (.+) and doesn't like (.+)", re.DOTALL)
 
 
