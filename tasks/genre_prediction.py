@@ -198,42 +198,52 @@ def _example(items, ratings, liked, disliked, *seed):
     )
   text = prompts.answer_text(*([genres.names[i] for i in x] for x in (liked, disliked)))
   return (
-    text.encode(),
-    item_vectors.load(folders.embeddings_dir).gather(items, ratings),
-    np.ones(len(items), np.int32),
+    np.array(_VOCABULARY.encode(text), np.int32),
+    item_vectors.load(folders.embeddings_dir).rows(items, ratings),
     answer_slots(liked, disliked, len(genres.names)),
     history_statistics(genres.of_items[items], ratings),
   )
 
 
-def _ask(history, *seed):
-  """Maps a stored history to the features of the task, texts not yet tokenized."""
+def _ask(tables, history, *seed):
+  """Maps a stored history to the features of the task.
+
+  One call into Python makes all but the vectors, tokens too: a call costs more than
+  what is done in it.
+  """
   fields = ('history_items', 'history_ratings', 'liked', 'disliked')
-  types = (tf.string, tf.float32, tf.int32, tf.int32, tf.float32)
   arguments = [history[name] for name in fields] + list(seed)
-  text, vectors, mask, slots, statistics = tf.numpy_function(_example, arguments, types)
-  width = item_vectors.load(data_folders().embeddings_dir).width
+  types = (tf.int32, tf.int32, tf.int32, tf.float32)
+  targets, rows, slots, statistics = tf.numpy_function(_example, arguments, types)
+  rows = tf.ensure_shape(rows, [None, len(tables)])
+  # The one large part of an example is made here, in one piece and without Python.
+  vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
   return {
-    'inputs': prompts.TASK_PROMPT,
-    'targets': tf.ensure_shape(text, []),
-    'history_embeddings': tf.ensure_shape(vectors, [None, width]),
-    'history_mask': tf.ensure_shape(mask, [None]),
+    'inputs': tf.constant(_VOCABULARY.encode(prompts.TASK_PROMPT), tf.int32),
+    'targets': tf.ensure_shape(targets, [None]),
+    'history_embeddings': tf.concat(vectors, axis=1),
+    'history_mask': tf.ones_like(rows[:, 0]),
     'answer_slots': tf.ensure_shape(slots, [None]),
     'history_statistics': tf.ensure_shape(statistics, [None]),
     'user_id': history['user_id'],
   }
 
 
-@seqio.map_over_dataset
-def ask(history):
-  """The task's question about a stored history."""
-  return _ask(history)
+def _tables():
+  vectors = item_vectors.load(data_folders().embeddings_dir)
+  return [tf.constant(table) for table in vectors.tables]
 
 
-@seqio.map_over_dataset(num_seeds=1)
-def ask_about_a_part(history, seed):
-  """The task's question about a random part of a stored history."""
-  return _ask(history, seed)
+def ask(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """The task's question about every stored history."""
+  return seqio.map_over_dataset(functools.partial(_ask, _tables()))(dataset)
+
+
+def ask_about_a_part(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """The task's question about a random part of every stored history."""
+  question = functools.partial(_ask, _tables())
+  with_seed = lambda history, seed: question(history, seed)
+  return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
 
 def parse(output: str, **_) -> prompts.Answer:
@@ -253,15 +263,10 @@ _FEATURES = {
     dtype=tf.float32, rank=1, required=False
   ),
 }
-_TO_TOKENS = (
-  functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-  seqio.preprocessors.append_eos,
-)
-
 seqio.TaskRegistry.add(
   'movielens_genre_prediction_v1',
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[ask, *_TO_TOKENS],
+  preprocessors=[ask, seqio.preprocessors.append_eos],
   output_features=_FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],
@@ -269,7 +274,7 @@ seqio.TaskRegistry.add(
 seqio.TaskRegistry.add(
   'movielens_genre_prediction_subhistories_v1',
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[ask_about_a_part, *_TO_TOKENS],
+  preprocessors=[ask_about_a_part, seqio.preprocessors.append_eos],
   output_features=_FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],

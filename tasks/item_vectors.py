@@ -25,6 +25,7 @@ class ItemVectors:
   """Interaction vectors of one embeddings folder.
 
   Attributes:
+    tables: float32 [rows, width], side by side they make an interaction's vector.
     width: H, the length of an interaction's vector.
     info: `encoder_info.json`.
   """
@@ -49,41 +50,38 @@ class ItemVectors:
     self._joined = 'rating' in table.column_names
     keys = ('item_index', 'rating')
     fields = [name for name in table.column_names if name not in keys]
-    self._items = np.concatenate([_matrix(table[name]) for name in fields], axis=1)
-    self._item_index = table['item_index'].to_numpy()
+    items = np.concatenate([_matrix(table[name]) for name in fields], axis=1)
+    index = table['item_index'].to_numpy()
     if self._joined:
-      ratings, self._by_rating = table['rating'].to_numpy(), None
-      self._row = {
-        key: row for row, key in enumerate(zip(self._item_index, ratings, strict=True))
-      }
+      keys = zip(index.tolist(), table['rating'].to_pylist(), strict=True)
+      self._row = {key: row for row, key in enumerate(keys)}
+      self.tables = (items,)
     else:
-      by_rating = pq.read_table(folder / 'ratings.parquet')
-      self._ratings = by_rating['rating'].to_numpy()
-      self._by_rating = _matrix(by_rating['rating_text'])
-      if not np.array_equal(self._item_index, np.arange(len(self._item_index))):
+      if not np.array_equal(index, np.arange(len(index))):
         raise ValueError(
           f'{folder}: embeddings.parquet must hold items 0, 1, 2, … in order'
         )
-    self.width = self._items.shape[1] + (
-      0 if self._joined else self._by_rating.shape[1]
-    )
+      by_rating = pq.read_table(folder / 'ratings.parquet')
+      self._ratings = by_rating['rating'].to_numpy()
+      self.tables = (items, _matrix(by_rating['rating_text']))
+    self.width = sum(x.shape[1] for x in self.tables)
 
-  def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Looks up interactions.
+  def rows(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    """Where interactions stand in `tables`.
 
     Args:
       items: [n] int64 row numbers of the item table.
       ratings: [n] float32 stars.
 
     Returns:
-      [n, H] float32.
+      [n, number of tables] int32.
 
     Raises:
       KeyError: an item or rating that the embeddings folder does not hold.
     """
     if self._joined:
       keys = zip(items.tolist(), ratings.tolist(), strict=True)
-      return self._items[[self._row[key] for key in keys]]
+      return np.array([[self._row[key]] for key in keys], np.int32).reshape(-1, 1)
     rows = np.searchsorted(self._ratings, ratings).clip(max=len(self._ratings) - 1)
     missing = self._ratings[rows] != ratings
     if missing.any():
@@ -91,7 +89,12 @@ class ItemVectors:
         f'rating {ratings[missing][0]} has no vector; the embeddings folder holds '
         f'{self._ratings.tolist()}: was it made from these histories?'
       )
-    return np.concatenate([self._items[items], self._by_rating[rows]], axis=1)
+    return np.stack([items, rows], axis=1).astype(np.int32)
+
+  def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    """The vectors [n, H] float32 of interactions; arguments as for `rows`."""
+    rows = self.rows(items, ratings)
+    return np.concatenate([x[i] for x, i in zip(self.tables, rows.T, strict=True)], 1)
 
 
 @functools.cache
