@@ -12,7 +12,14 @@ setup(
   license='Apache-2.0',
   python_requires='>=3.11,<3.13',
   packages=find_packages(
-    include=['pipelines', 'pipelines.*', 'persoma_tf', 'persoma_tf.*', 'tasks', 'tasks.*']
+    include=[
+      'pipelines',
+      'pipelines.*',
+      'persoma_tf',
+      'persoma_tf.*',
+      'tasks',
+      'tasks.*',
+    ]
   ),
   package_data={'persoma_tf': ['configs/**/*.gin']},
   install_requires=[

@@ -48,7 +48,12 @@ def split(params: Params, trainable: Iterable[str]) -> tuple[dict, dict]:
 
 def merge(trainable: Mapping, frozen: Mapping) -> dict:
   """The nested parameter tree of two flat dicts that `split` gave."""
-  return traverse_util.unflatten_dict({**trainable, **frozen}, sep='/')
+  return traverse_util.unflatten_dict({**frozen, **trainable}, sep='/')
+
+
+def overlay(params: Params, trained: Mapping) -> dict:
+  """`params` with the flat dict `trained` put over it, as a nested tree."""
+  return merge(trained, traverse_util.flatten_dict(params, sep='/'))
 
 
 def describe(trainable: Mapping, frozen: Mapping) -> str:

@@ -16,6 +16,7 @@ events and, last of all, `COMPLETED`.
 import argparse
 import dataclasses
 import difflib
+import json
 import logging
 import pathlib
 import shutil
@@ -37,6 +38,7 @@ from persoma_tf.metric_log import MetricLog
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 
 logger = logging.getLogger(__name__)
+CONFIG = 'config.gin'  # the whole resolved configuration
 
 
 @gin.configurable
@@ -242,7 +244,10 @@ def train(
     if stretch.end <= done:
       continue
     if stage is not running:
-      running, (optimizer, update) = stage, make_update(model, stage, lengths['targets'])
+      running, (optimizer, update) = (
+        stage,
+        make_update(model, stage, lengths['targets']),
+      )
       trained, frozen = freezing.split(params, stage.trainable)
       state = optimizer.init(trained)
       if stretch.begin == done and not stretch.opens_stage:
@@ -267,7 +272,7 @@ def _write_config(folder: pathlib.Path) -> None:
     ValueError: the folder holds a run of another configuration.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  config, file = gin.operative_config_str(), folder / 'config.gin'
+  config, file = gin.operative_config_str(), folder / CONFIG
   if file.exists() and file.read_text() != config:
     changed = difflib.unified_diff(
       file.read_text().splitlines(), config.splitlines(), 'before', 'now', n=0
@@ -281,15 +286,20 @@ def _write_config(folder: pathlib.Path) -> None:
 
 
 def _export(model_dir: str, trained: Mapping, decoder: Decoder, step: int) -> None:
-  """Writes the adapter alone and marks the folder as finished."""
+  """Writes the trained parameters alone and marks the folder as finished."""
+  trained = jax.device_get(trained)
+  sha256 = checkpoints.fingerprint(trained)
   manifest = {
+    'model_id': f'persoma-{step}-{sha256[:12]}',
+    'sha256': sha256,
     'decoder': decoder.name,
     'decoder_sha256': checkpoints.fingerprint(decoder.params),
     'step': step,
   }
-  folder = checkpoints.save_adapter(model_dir, jax.device_get(trained), manifest)
+  folder = checkpoints.save_adapter(model_dir, trained, manifest)
   size = sum(path.stat().st_size for path in folder.iterdir())
-  (pathlib.Path(model_dir) / 'COMPLETED').write_text('')
+  completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
+  (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
   logger.info('adapter of %.1f MB in %s', size / 1e6, folder)
 
 

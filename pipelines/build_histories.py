@@ -22,7 +22,7 @@ from pipelines import folders, job, schema
 from pipelines.job import JobError
 from pipelines.transforms import formats, inputs
 from pipelines.transforms.histories import HistorySettings, ItemGenres
-from pipelines.transforms.items import ItemTable, with_num_ratings, read_items
+from pipelines.transforms.items import ItemTable, read_items, with_num_ratings
 from pipelines.transforms.read import RatingScale
 from pipelines.transforms.sample import SAMPLERS
 from pipelines.transforms.split import Split

@@ -205,7 +205,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are not as they should be.
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
-  made_from = folders.require_finished(config.histories_dir, 'build_histories')
+  made_from = folders.require_finished(
+    config.histories_dir, 'pipelines.build_histories'
+  )
   started = time.monotonic()
   settings = {
     'encoder': config.encoder,
@@ -215,7 +217,9 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
-  with FileSystems.open(FileSystems.join(config.histories_dir, 'items.parquet')) as file:
+  with FileSystems.open(
+    FileSystems.join(config.histories_dir, 'items.parquet')
+  ) as file:
     items = pq.read_table(pa.BufferReader(file.read()))
   info = folders.read_json(FileSystems.join(config.histories_dir, 'dataset_info.json'))
   shards = [

@@ -112,12 +112,12 @@ class OutputFolder:
     )
 
 
-def require_finished(path: str, job: str) -> dict:
+def require_finished(path: str, module: str) -> dict:
   """Checks an input folder.
 
   Args:
     path: the folder.
-    job: the job that makes such folders, such as 'build_histories'.
+    module: what makes such folders, such as 'pipelines.build_histories'.
 
   Returns:
     What its COMPLETED says: {'fingerprint', 'settings'}.
@@ -129,7 +129,7 @@ def require_finished(path: str, job: str) -> dict:
   if not FileSystems.exists(marker):
     raise JobError(
       f'{path} is not a finished folder (no {COMPLETED}): '
-      f'make it with python -m pipelines.{job} --output_dir={path}'
+      f'make it with python -m {module}'
     )
   return read_json(marker)
 

@@ -96,7 +96,7 @@ def feature_lengths(history: int = gin.REQUIRED) -> dict[str, int]:
     history: N, the interactions shown; of a longer history the newest.
   """
   genres = load_genres(data_folders().histories_dir).names
-  size = lambda text: len(_VOCABULARY.encode(text))
+  size = lambda text: len(VOCABULARY.encode(text))
   longest = sorted(genres, key=lambda name: size(f' {name},'))[-SLOTS_A_SIDE:]
   return {
     'inputs': size(prompts.TASK_PROMPT),
@@ -198,7 +198,7 @@ def _example(items, ratings, liked, disliked, *seed):
     )
   text = prompts.answer_text(*([genres.names[i] for i in x] for x in (liked, disliked)))
   return (
-    np.array(_VOCABULARY.encode(text), np.int32),
+    np.array(VOCABULARY.encode(text), np.int32),
     item_vectors.load(folders.embeddings_dir).rows(items, ratings),
     answer_slots(liked, disliked, len(genres.names)),
     history_statistics(genres.of_items[items], ratings),
@@ -219,7 +219,7 @@ def _ask(tables, history, *seed):
   # The one large part of an example is made here, in one piece and without Python.
   vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
   return {
-    'inputs': tf.constant(_VOCABULARY.encode(prompts.TASK_PROMPT), tf.int32),
+    'inputs': tf.constant(VOCABULARY.encode(prompts.TASK_PROMPT), tf.int32),
     'targets': tf.ensure_shape(targets, [None]),
     'history_embeddings': tf.concat(vectors, axis=1),
     'history_mask': tf.ones_like(rows[:, 0]),
@@ -251,11 +251,11 @@ def parse(output: str, **_) -> prompts.Answer:
   return prompts.parse_answer(output, load_genres(data_folders().histories_dir).names)
 
 
-_VOCABULARY = GgufVocabulary('smollm2-135m-instruct')
+VOCABULARY = GgufVocabulary('smollm2-135m-instruct')
 _INTEGERS = seqio.PassThroughVocabulary(1)
 _FEATURES = {
-  'inputs': seqio.Feature(_VOCABULARY, add_eos=False),
-  'targets': seqio.Feature(_VOCABULARY, add_eos=True),
+  'inputs': seqio.Feature(VOCABULARY, add_eos=False),
+  'targets': seqio.Feature(VOCABULARY, add_eos=True),
   'history_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2),
   'history_mask': seqio.Feature(_INTEGERS, add_eos=False),
   'answer_slots': seqio.Feature(_INTEGERS, add_eos=False, required=False),
@@ -264,7 +264,7 @@ _FEATURES = {
   ),
 }
 seqio.TaskRegistry.add(
-  'movielens_genre_prediction_v1',
+  prompts.TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[ask, seqio.preprocessors.append_eos],
   output_features=_FEATURES,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+TASK = 'movielens_genre_prediction_v1'
 TASK_PROMPT = '\nGenres:\n'
 NONE = 'none'
 # An answer of three genres on each side, None where a genre stands.

@@ -80,9 +80,7 @@ def _params(tensors, config):
 
 
 def _dequantize(tensor):
-  return np.asarray(
-    gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32
-  )
+  return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
 
 def _unpermute(x, heads):

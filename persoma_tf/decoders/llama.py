@@ -118,7 +118,9 @@ class Attention(nn.Module):
     seen = Cache(rope(key, positions, cfg.rope_base), value)
     if cache is not None:
       write = jax.lax.dynamic_update_slice_in_dim
-      seen = Cache(*(write(old, new, index, 1) for old, new in zip(cache, seen, strict=True)))
+      seen = Cache(
+        *(write(old, new, index, 1) for old, new in zip(cache, seen, strict=True))
+      )
     query = query.reshape(batch, length, cfg.num_kv_heads, groups, cfg.head_dim)
     scores = jnp.einsum('bqhgd,bkhd->bhgqk', query, seen.keys) * cfg.head_dim**-0.5
     weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30))
@@ -195,7 +197,7 @@ class Llama(nn.Module):
     Returns:
       (hidden states [B, S, D], cache).
     """
-    cfg, (batch, length, _) = self.config, embeddings.shape
+    cfg, batch = self.config, embeddings.shape[0]
     shape = (cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)
     cache = Cache(jnp.zeros(shape), jnp.zeros(shape))
     return self._cached(embeddings, positions, cache, 0)

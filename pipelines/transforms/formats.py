@@ -125,9 +125,7 @@ def _match(text, kind):
   if kind.quoted:
     header = tuple(name.strip('"') for name in header)
   positions = {
-    field: header.index(name)
-    for field, name in kind.columns.items()
-    if name in header
+    field: header.index(name) for field, name in kind.columns.items() if name in header
   }
   missing = [kind.columns[field] for field in required if field not in positions]
   return Layout(kind, header, positions), missing

@@ -1,4 +1,4 @@
-"""Input files: found by glob, checked before anything runs, cut into blocks of bytes."""
+"""Input files: found by glob, checked before anything runs, cut into byte blocks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

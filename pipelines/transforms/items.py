@@ -60,7 +60,9 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
     num_lines += found.num_lines
     bad = list(found.bad)
     fields = [column.to_pylist() for column in found.columns.values()]
-    for line, values in zip(found.lines.tolist(), zip(*fields, strict=True), strict=True):
+    for line, values in zip(
+      found.lines.tolist(), zip(*fields, strict=True), strict=True
+    ):
       row = dict(zip(found.columns, values, strict=True))
       if not row['item']:
         bad.append((line, 'empty_field'))

@@ -78,9 +78,7 @@ def _split_clean(data, layout):
   wanted = [names[position] for position in layout.positions.values()]
   table = pa_csv.read_csv(
     pa.BufferReader(data),
-    pa_csv.ReadOptions(
-      use_threads=False, block_size=len(data) + 1, column_names=names
-    ),
+    pa_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
     pa_csv.ParseOptions(
       delimiter=layout.format.delimiter,
       quote_char=False,

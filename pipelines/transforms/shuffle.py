@@ -44,8 +44,6 @@ def pack(batch: pa.RecordBatch) -> bytes:
 
 def unpack(elements: Iterable[bytes]) -> pa.Table:
   """The rows of all elements, one chunk a column and one dictionary of users."""
-  batches = [
-    batch for data in elements if data for batch in pa.ipc.open_stream(data)
-  ]
+  batches = [batch for data in elements if data for batch in pa.ipc.open_stream(data)]
   table = pa.Table.from_batches(batches, schema.RATINGS)
   return table.unify_dictionaries().combine_chunks()

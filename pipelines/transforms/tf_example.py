@@ -6,6 +6,7 @@ Feature.{bytes_list = 1, float_list = 2, int64_list = 3}; in each list value = 1
 numbers packed. Features are written in the order of their names.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def packed_varints(values: np.ndarray, splits: np.ndarray) -> list[bytes]:
     low = (rest[rows] >> np.uint64(7 * byte)).astype(np.uint8) & 0x7F
     out[ends[rows] + byte] = low | np.where(size[rows] > byte + 1, 0x80, 0)
   data, cuts = out.tobytes(), ends[splits]
-  return [data[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+  return [data[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 def decode(data: bytes) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""Prediction rows as the bytes of a file that BigQuery loads."""
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import folders, schema
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def to_bytes(rows: Rows, kind: str) -> tuple[str, bytes]:
+  """The file of a table.
+
+  Args:
+    rows: a value for every column of schema.PREDICTIONS.
+    kind: a name in FORMATS.
+
+  Returns:
+    (file name, contents).
+  """
+  suffix, write = FORMATS[kind]
+  return f'predictions-00000-of-00001.{suffix}', write(rows)
+
+
+def _parquet(rows: Rows) -> bytes:
+  table = pa.Table.from_pylist(list(rows), schema=schema.predictions_arrow())
+  sink = pa.BufferOutputStream()
+  pq.write_table(table, sink)
+  return sink.getvalue().to_pybytes()
+
+
+def _json(rows: Rows) -> bytes:
+  lines = []
+  for row in rows:
+    ordered = {column.name: row[column.name] for column in schema.PREDICTIONS}
+    ordered['predicted_at'] = row['predicted_at'].isoformat()
+    lines.append(json.dumps(ordered, ensure_ascii=False) + '\n')
+  return ''.join(lines).encode()
+
+
+_AVRO_TYPES = {
+  'STRING': 'string',
+  'FLOAT64': 'double',
+  'BOOL': 'boolean',
+  'INT64': 'long',
+  'TIMESTAMP': {'type': 'long', 'logicalType': 'timestamp-micros'},
+}
+
+
+def _avro(rows: Rows) -> bytes:
+  fields = []
+  for column in schema.PREDICTIONS:
+    kind = _AVRO_TYPES[column.kind]
+    modes = {
+      'REQUIRED': kind,
+      'NULLABLE': ['null', kind],
+      'REPEATED': {'type': 'array', 'items': kind},
+    }
+    fields.append({'name': column.name, 'type': modes[column.mode]})
+  record = {'type': 'record', 'name': 'prediction', 'fields': fields}
+  sink = io.BytesIO()
+  # The marker between blocks is random unless it is given.
+  marker = bytes(16)
+  fastavro.writer(sink, record, rows, codec='deflate', sync_marker=marker)
+  return sink.getvalue()
+
+
+# name -> (suffix, writer)
+FORMATS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
+  'parquet': ('parquet', _parquet),
+  'avro': ('avro', _avro),
+  'json': ('jsonl', _json),
+}
+
+
+def read(folder: str, kind: str) -> list[dict[str, Any]]:
+  """The rows of a finished predictions folder.
+
+  Args:
+    folder: its address.
+    kind: a name in FORMATS.
+  """
+  suffix = FORMATS[kind][0]
+  rows: list[dict[str, Any]] = []
+  for path in folders.list_files(folder):
+    if not path.endswith(f'.{suffix}') or 'predictions-' not in path:
+      continue
+    with FileSystems.open(path) as file:
+      data = file.read()
+    if kind == 'parquet':
+      rows += pq.read_table(pa.BufferReader(data)).to_pylist()
+    elif kind == 'avro':
+      rows += fastavro.reader(io.BytesIO(data))
+    else:
+      rows += map(json.loads, data.splitlines())
+  return rows
