@@ -129,7 +129,7 @@ def fingerprint(params: Mapping) -> str:
   """sha256 over the names, shapes and bytes of a parameter tree."""
   digest = hashlib.sha256()
   for path, x in sorted(traverse_util.flatten_dict(params, sep='/').items()):
-    x = np.ascontiguousarray(x)
+    x = np.asarray(x, order='C')
     digest.update(f'{path}{x.shape}{x.dtype}'.encode())
     digest.update(x.data)
   return digest.hexdigest()
@@ -148,7 +148,7 @@ def save_adapter(model_dir: str, trained: Mapping, manifest: Mapping) -> pathlib
   """
   folder = pathlib.Path(model_dir) / 'adapter'
   folder.mkdir(parents=True, exist_ok=True)
-  arrays = {path: np.ascontiguousarray(x) for path, x in trained.items()}
+  arrays = {path: np.asarray(x, order='C') for path, x in trained.items()}
   parameters = {path: list(x.shape) for path, x in arrays.items()}
   content = {**manifest, 'parameters': parameters}
   text = json.dumps(content, indent=2, sort_keys=True) + '\n'

@@ -166,14 +166,14 @@ def run(argv: Sequence[str] | None = None) -> None:
     'ratings': inputs.describe(ratings),
     'movies': inputs.describe(movies),
   }
+  items = read_items(movies)
+  if not len(items.ids):
+    raise JobError(f'--movies: no row of {config.movies} is an item')
   folder = folders.OutputFolder(
     config.output_dir, {**config.settings(), 'inputs': read_from}
   )
   if not folder.begin(config.overwrite):
     return
-  items = read_items(movies)
-  if not len(items.ids):
-    raise JobError(f'--movies: no row of {config.movies} is an item')
   blocks = inputs.blocks(ratings, config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
@@ -195,7 +195,18 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder.complete()
   counts = folders.read_json(folder.file('dataset_info.json'))['counts']
   seconds = time.monotonic() - started
-  _LOGGER.info('%s: %s in %.1f s', folder.path, counts, seconds)
+  _LOGGER.info('%s: %s; %.1f s', folder.path, _summary(counts), seconds)
+
+
+def _summary(counts):
+  """The counts in one line."""
+  users = ', '.join(f'{split} {number:,}' for split, number in counts['users'].items())
+  dropped = sum(counts['rows_dropped'].values())
+  return (
+    f'users: {users}; rows: {counts["rows_in"]:,} read, {counts["rows_kept"]:,} kept, '
+    f'{counts["rows_rejected"]:,} rejected, {dropped:,} dropped; '
+    f'items: {counts["items"]:,}'
+  )
 
 
 def _finish(_, shards, rejects, folder, config, table, genres, item_lines):

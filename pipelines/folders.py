@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +53,9 @@ class OutputFolder:
   def begin(self, overwrite: bool = False) -> bool:
     """Makes the folder ready to be written: empty but for UNFINISHED.
 
+    What may be deleted: the files that COMPLETED lists, and all of an unfinished
+    folder, since that was empty when a job began it.
+
     Returns:
       False if it is finished already with the same settings: nothing to do.
 
@@ -59,25 +63,30 @@ class OutputFolder:
       JobError: it is finished with other settings and `overwrite` is not set, or it
         holds files that no job made.
     """
-    files = list_files(self.path)
-    names = {path[len(self.path) :].lstrip('/') for path in files}
-    if COMPLETED in names and not overwrite:
-      self._check_settings(read_json(self.file(COMPLETED)))
-      _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
-      return False
-    if names and not names & {COMPLETED, UNFINISHED}:
+    names = self._names()
+    if COMPLETED in names:
+      completed = self._read_completed()
+      if not overwrite:
+        self._check_settings(completed)
+        _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
+        return False
+      names -= {COMPLETED, UNFINISHED, *completed.get('files', [])}
+    if names and UNFINISHED not in names:
       raise JobError(
         f'{self.path} holds files that no job of ours made, such as {min(names)}: '
-        'give a new or an empty folder as --output_dir'
+        'give a new or an empty folder as --output_dir, or move them away'
       )
-    write_file(self.file(UNFINISHED), b'')
-    if COMPLETED in names:  # first, so that the rest never looks finished
-      FileSystems.delete([self.file(COMPLETED)])
-    marker = self.file(UNFINISHED)
-    rest = [path for path in list_files(self.path) if path != marker]
-    if rest:
-      FileSystems.delete(rest)
+    self._empty()
     return True
+
+  def _empty(self):
+    write_file(self.file(UNFINISHED), b'')
+    if FileSystems.exists(self.file(COMPLETED)):
+      # First, so that the rest never looks finished.
+      FileSystems.delete([self.file(COMPLETED)])
+    rest = self._names() - {UNFINISHED}
+    if rest:
+      FileSystems.delete([self.file(name) for name in sorted(rest)])
 
   def write_json(self, name: str, value: Any) -> None:
     """Writes a JSON file, keys in the order given."""
@@ -86,16 +95,35 @@ class OutputFolder:
 
   def complete(self) -> None:
     """Says that the folder is whole. Safe to call again."""
+    names = self._names()
+    halves = {name for name in names if '.tmp-' in name}  # of workers that died
+    if halves:
+      FileSystems.delete([self.file(name) for name in sorted(halves)])
     self.write_json(
-      COMPLETED, {'fingerprint': self.fingerprint, 'settings': dict(self.settings)}
+      COMPLETED,
+      {
+        'fingerprint': self.fingerprint,
+        'settings': dict(self.settings),
+        'files': sorted(names - halves - {COMPLETED, UNFINISHED}),
+      },
     )
-    leftovers = [
-      path
-      for path in list_files(self.path)
-      if path == self.file(UNFINISHED) or '.tmp-' in path
-    ]
-    if leftovers:
-      FileSystems.delete(leftovers)
+    if UNFINISHED in names:
+      FileSystems.delete([self.file(UNFINISHED)])
+
+  def _names(self):
+    return {path[len(self.path) :].lstrip('/') for path in list_files(self.path)}
+
+  def _read_completed(self):
+    try:
+      completed = read_json(self.file(COMPLETED))
+    except ValueError:
+      completed = None
+    if not isinstance(completed, dict) or 'fingerprint' not in completed:
+      raise JobError(
+        f'{self.file(COMPLETED)} was written by no job of ours: give a new or an '
+        'empty folder as --output_dir'
+      )
+    return completed
 
   def _check_settings(self, completed):
     if completed['fingerprint'] == self.fingerprint:
@@ -144,6 +172,11 @@ def checksum(path: str) -> str:
 
 def list_files(folder: str) -> list[str]:
   """All files under a folder; none if it does not exist."""
+  if '://' not in folder:  # a name may hold characters that a pattern gives a meaning
+    found = os.walk(folder.rstrip('/'))
+    return sorted(
+      os.path.join(root, name) for root, _, names in found for name in names
+    )
   pattern = FileSystems.join(folder.rstrip('/'), '**')
   found = FileSystems.match([pattern])[0].metadata_list
   return sorted(file.path for file in found)

@@ -32,13 +32,13 @@ class JobError(ValueError):
 def main(run: Callable[[], object]) -> None:
   """Runs a job and exits: 0 done, 1 a JobError, 2 a bad flag."""
   logging.basicConfig(level=logging.INFO, format='%(asctime)s %(name)s: %(message)s')
-  logging.getLogger('apache_beam').setLevel(logging.WARNING)
+  for library in ('apache_beam', 'jax', 'absl'):
+    logging.getLogger(library).setLevel(logging.WARNING)
   try:
     run()
-  except JobError as error:
-    sys.exit(f'error: {error}')
-  except RuntimeError as error:
-    # Beam wraps what a worker raises; the sentence stands inside its text.
+  except JobError as error:  # Beam adds the step's name
+    sys.exit(f'error: {str(error).split(" [while running")[0]}')
+  except RuntimeError as error:  # runners with workers of their own send text
     found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
     if not found:
       raise
@@ -138,7 +138,8 @@ def _flag_parser(config_cls, description):
 
 
 def _add_flag(parser, field, hint):
-  flag, text = f'--{field.name}', field.metadata.get('help', '')
+  flag = f'--{field.name}'
+  text = field.metadata.get('help', '').replace('%', '%%')
   if field.default is dataclasses.MISSING:
     settings = {'required': True, 'help': f'{text} (required)'}
   else:

@@ -28,7 +28,7 @@ from tasks.vocabularies import GgufVocabulary
 
 SPLITS = ('train', 'validation', 'test')
 SLOTS_A_SIDE = 3  # how many genres an answer can name on each side
-_HISTORY_FIELDS = {
+HISTORY_FIELDS = {
   'user_id': tf.io.FixedLenFeature([], tf.string),
   'history_items': tf.io.RaggedFeature(tf.int64),
   'history_ratings': tf.io.RaggedFeature(tf.float32),
@@ -181,7 +181,7 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   records = tf.data.TFRecordDataset(files, compression)
   if shuffle_files:  # as records, which are small; examples with vectors are not
     records = records.shuffle(10_000, seed=seed)
-  return records.map(lambda x: tf.io.parse_single_example(x, _HISTORY_FIELDS))
+  return records.map(lambda x: tf.io.parse_single_example(x, HISTORY_FIELDS))
 
 
 def _example(items, ratings, liked, disliked, *seed):

@@ -91,7 +91,7 @@ def read_block(block: Block) -> bytes:
   """The whole lines that begin inside the block."""
   with FileSystems.open(block.path) as file:
     if block.end is None:
-      file.read(block.start)
+      _read(file, block.start)
       return _read(file, None)
     # One byte before the block says whether a line begins at its first.
     file.seek(block.start - 1)

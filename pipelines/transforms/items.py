@@ -60,9 +60,7 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
     num_lines += found.num_lines
     bad = list(found.bad)
     fields = [column.to_pylist() for column in found.columns.values()]
-    for line, values in zip(
-      found.lines.tolist(), zip(*fields, strict=True), strict=True
-    ):
+    for line, *values in zip(found.lines.tolist(), *fields, strict=True):
       row = dict(zip(found.columns, values, strict=True))
       if not row['item']:
         bad.append((line, 'empty_field'))
@@ -102,12 +100,9 @@ def _rejects(path: str, data: bytes, bad: Iterable[tuple[int, str]]) -> list[dic
   for line, reason in bad:
     text = raw[line].decode(errors='backslashreplace')[:300]
     reason = reason if text.strip() else 'blank_line'
-    expected = _EXPECTED.get(reason, 'an item')
-    found.append(
-      reject(
-        'read_movies', reason, file=path, line=line + 2, raw=text, expected=expected
-      )
-    )
+    right = _EXPECTED.get(reason, 'an item')
+    where = {'file': path, 'line': line + 2, 'field': '', 'value': ''}
+    found.append(reject('read_movies', reason, **where, raw=text, expected=right))
   return found
 
 

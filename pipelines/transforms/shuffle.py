@@ -22,6 +22,8 @@ def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]
   Yields:
     (position in split.shard_names, packed rows) for every shard that has any.
   """
+  if not batch.num_rows:
+    return
   users = batch['user']
   shard = split.assign(users.dictionary)[users.indices.to_numpy()]
   # Shards are few: in one byte or two the stable sort is a radix sort, in O(n).

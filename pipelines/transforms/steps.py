@@ -80,10 +80,11 @@ class WriteRejects(beam.DoFn):
       first = before.get(block.file, _HEADER_LINES) + 1
       before[block.file] = first - 1 + block.num_lines
       for bad in block.bad:
-        record = bad._asdict()
-        record |= {'file': block.path, 'line': first + record['line']}
-        reason = record.pop('reason')
-        records.append(reject('read_ratings', reason, **record))
+        fields = bad._asdict()
+        line, reason = first + fields.pop('line'), fields.pop('reason')
+        records.append(
+          reject('read_ratings', reason, file=block.path, line=line, **fields)
+        )
     lines = [json.dumps(record, ensure_ascii=False) + '\n' for record in records]
     folders.write_file(self._path, ''.join(lines).encode())
     rows_in = sum(block.num_lines for block in blocks)
@@ -112,12 +113,8 @@ class WriteShard(beam.DoFn):
     genres: ItemGenres,
     settings: HistorySettings,
   ):
-    self._output_dir, self._names, self._compression = (
-      output_dir,
-      shard_names,
-      compression,
-    )
-    self._genres, self._settings = genres, settings
+    self._output_dir, self._names = output_dir, shard_names
+    self._compression, self._genres, self._settings = compression, genres, settings
 
   def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[ShardSummary]:
     """Makes the histories and writes them."""

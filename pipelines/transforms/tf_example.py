@@ -84,7 +84,7 @@ def decode(data: bytes) -> dict[str, Any]:
       kind = _KINDS.get(field)
       if kind is None:
         raise ValueError(f'example: feature {pair.get(1)!r} has kind {field}, not 1-3')
-      features[pair[1].decode()] = (
+      features[pair.get(1, b'').decode()] = (
         values if kind == 'bytes' else _unpack(kind, b''.join(values))
       )
   return features

@@ -38,7 +38,9 @@ def read(path: str) -> Iterator[bytes]:
   """
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     data = file.read()
-  stream = io.BytesIO(gzip.decompress(data) if data[:2] == b'\x1f\x8b' else data)
+  # The length of a first record may look like gzip's magic number, its sum does not.
+  zipped = data[:2] == b'\x1f\x8b' and data[8:12] != _masked_crc(data[:8])
+  stream = io.BytesIO(gzip.decompress(data) if zipped else data)
   number = 0
   while header := stream.read(12):
     length = struct.unpack('<Q', header[:8])[0] if len(header) == 12 else 0

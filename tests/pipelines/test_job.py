@@ -1,0 +1,123 @@
+"""Flags, errors and counters."""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Literal
+
+import apache_beam as beam
+import pytest
+
+from pipelines import job
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Flags of a job that does nothing."""
+
+  ratings: str = dataclasses.field(metadata={'help': 'where from'})
+  max_history: int = dataclasses.field(default=50, metadata={'help': '100 % of it'})
+  overwrite: bool = False
+  sampler: Literal['recency', 'random'] = 'recency'
+
+  def __post_init__(self):
+    if self.max_history < 1:
+      raise ValueError(f'max_history={self.max_history}: expected at least 1')
+
+
+def test_flags():
+  config, options = job.parse(
+    Config, ['--ratings=x', '--max_history=7', '--overwrite', '--job_name=test']
+  )
+  assert config == Config('x', 7, True)
+  assert options.get_all_options()['job_name'] == 'test'
+  assert options.get_all_options()['runner'] == 'FnApiRunner'
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value'),
+  [('--overwrite=true', True), ('--nooverwrite', False), ('--overwrite=0', False)],
+)
+def test_booleans(flag, value):
+  assert job.parse(Config, ['--ratings=x', flag])[0].overwrite is value
+
+
+def test_runner_is_kept():
+  _, options = job.parse(Config, ['--ratings=x', '--runner=DataflowRunner'])
+  assert options.get_all_options()['runner'] == 'DataflowRunner'
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--ratings=x', '--max_histroy=3'], 'did you mean --max_history?'),
+    (['--ratings=x', '--runer=X'], 'did you mean --runner?'),
+    (['--ratings=x', 'extra'], "'extra' is not a flag"),
+    (['--ratings=x', '--max_history=0'], 'expected at least 1'),
+    (['--ratings=x', '--max_history=ten'], 'max_history'),
+    (['--ratings=x', '--sampler=newest'], 'recency'),
+    (['--ratings=x', '--overwrite=maybe'], 'neither true nor false'),
+    ([], '--ratings'),
+  ],
+)
+def test_bad_flags(flags, message, capsys):
+  with pytest.raises(SystemExit) as raised:
+    job.parse(Config, flags)
+  assert raised.value.code == 2
+  assert message in capsys.readouterr().err
+
+
+def test_help_names_every_flag(capsys):
+  with pytest.raises(SystemExit) as raised:
+    job.parse(Config, ['--help'])
+  assert raised.value.code == 0
+  shown = capsys.readouterr().out
+  assert all(f'--{field.name}' in shown for field in dataclasses.fields(Config))
+  assert '100 % of it' in shown
+  assert 'default: 50' in shown
+
+
+def test_counters():
+  pipeline = beam.Pipeline(runner='FnApiRunner')
+  count = beam.metrics.Metrics.counter('test', 'rows')
+  _ = pipeline | beam.Create([1, 2, 3]) | beam.Map(lambda _: count.inc(2))
+  assert job.counters(pipeline.run()) == {'rows': 6}
+
+
+@pytest.mark.parametrize('error', [job.JobError, RuntimeError])
+def test_a_job_error_is_one_sentence(error):
+  def run():
+    if error is job.JobError:
+      raise job.JobError("ratings.csv is empty [while running 'Read']")
+    raise RuntimeError(
+      "pipelines.job.JobError: ratings.csv is empty [while running 'X']"
+    )
+
+  with pytest.raises(SystemExit) as raised:
+    job.main(run)
+  assert raised.value.code == 'error: ratings.csv is empty'
+
+
+def test_other_errors_pass():
+  def run():
+    raise RuntimeError('a bug')
+
+  with pytest.raises(RuntimeError, match='a bug'):
+    job.main(run)
+
+
+def test_versions():
+  found = job.versions('numpy', 'no-such-package')
+  assert found['numpy'][0].isdigit()
+  assert found['no-such-package'] == 'not installed'
+
+
+@pytest.mark.parametrize(
+  'name', ['build_histories', 'embed_items', 'batch_predict', 'evaluate']
+)
+def test_command_line(name):
+  """Each job as people start it: an unknown flag ends with 2 and a hint."""
+  command = [sys.executable, '-m', f'pipelines.{name}', '--output_dri=x']
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 2
+  assert done.stderr.strip().splitlines()[-1].startswith('python -m pipelines.')

@@ -1,0 +1,96 @@
+"""Movies files to the item table."""
+
+import numpy as np
+import pytest
+
+from pipelines import schema
+from pipelines.job import JobError
+from pipelines.transforms import formats, inputs, items
+
+
+def read(folder, text, name='movies.csv'):
+  path = folder / name
+  path.write_bytes(text if isinstance(text, bytes) else text.encode())
+  return items.read_items(inputs.find(str(path), formats.ITEMS, 'movies'))
+
+
+def test_movielens(tmp_path):
+  text = (
+    'movieId,title,genres\r\n'
+    '10,"American President, The (1995)",Comedy|Drama\r\n'
+    '2,Jumanji (1995),Children|Adventure|Children\r\n'
+    '3,"Say ""Hi"" (2001)",(no genres listed)\r\n'
+    '4,Untitled,War\r\n'
+  )
+  made = read(tmp_path, text)
+  rows = made.table.to_pylist()
+  assert made.table.schema.equals(schema.ITEMS)
+  assert [row['item_id'] for row in rows] == ['2', '3', '4', '10']  # as numbers
+  assert [row['title'] for row in rows] == [
+    'Jumanji',
+    'Say "Hi"',
+    'Untitled',
+    'American President, The',
+  ]
+  assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
+  assert rows[0]['genres'] == ['Children', 'Adventure']
+  assert made.genres[0] == '(no genres listed)'
+  of_first = made.genre_columns[made.genre_offsets[0] : made.genre_offsets[1]]
+  assert [made.genres[column] for column in of_first] == ['Children', 'Adventure']
+
+
+def test_recbole(tmp_path):
+  text = (
+    'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n'
+    '1\tToy Story\t1995\tAnimation Comedy\n'
+    '2\t"Quoted"\tunknown\t\n'
+  )
+  rows = read(tmp_path, text, 'ml.item').table.to_pylist()
+  assert rows[0] == {
+    'item_index': 0,
+    'item_id': '1',
+    'title': 'Toy Story',
+    'year': 1995,
+    'genres': ['Animation', 'Comedy'],
+    'description': '',
+    'num_ratings': 0,
+  }
+  assert (rows[1]['title'], rows[1]['year'], rows[1]['genres']) == (
+    '"Quoted"',
+    None,
+    [],
+  )
+
+
+def test_ids_that_are_no_numbers_are_ordered_as_text(tmp_path):
+  made = read(tmp_path, 'movieId,title,genres\nb,B,War\n10,T,War\n9,N,War\n')
+  assert made.ids.to_pylist() == ['10', '9', 'b']
+
+
+def test_bad_rows(tmp_path):
+  text = (
+    b'movieId,title,genres\n1,A,War\n1,B,War\n,C,War\n2,D\n\n3,\xff,War\n4,"E,War\n'
+  )
+  made = read(tmp_path, text)
+  assert made.ids.to_pylist() == ['1']
+  assert [(row['record']['line'], row['reason']) for row in made.rejects] == [
+    (3, 'duplicate_item'),
+    (4, 'empty_field'),
+    (5, 'wrong_column_count'),
+    (6, 'blank_line'),
+    (7, 'not_utf8'),
+    (8, 'bad_quotes'),
+  ]
+  assert made.num_lines == len(made.ids) + len(made.rejects)
+
+
+def test_num_ratings(tmp_path):
+  made = read(tmp_path, 'movieId,title,genres\n1,A,War\n2,B,War\n')
+  table = items.with_num_ratings(made.table, np.array([5, 0]))
+  assert table['num_ratings'].to_pylist() == [5, 0]
+  assert table.schema.equals(schema.ITEMS)
+
+
+def test_a_header_that_is_no_text(tmp_path):
+  with pytest.raises(JobError, match='line 1 is not UTF-8'):
+    read(tmp_path, b'movie\xffId\n1')

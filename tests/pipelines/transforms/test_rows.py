@@ -1,0 +1,124 @@
+"""Lines to columns, against Python's csv and pandas."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipelines.transforms import formats, rows
+
+MOVIELENS = formats.detect('r', b'userId,movieId,rating,timestamp', formats.RATINGS)
+RECBOLE = formats.detect(
+  'r',
+  b'user_id:token\titem_id:token\trating:float\ttimestamp:float',
+  formats.RATINGS,
+)
+LINES = [
+  b'1,2,3.5,100',
+  b'',
+  b'1,2,3.5',
+  b'1,2,3.5,100,5',
+  b'u 1,\xc3\xbc,x,y',
+  b',,,',
+  b'   ',
+  b'1,2,,7',
+]
+DIRT = [b'1,"2",3.5,100', b'1,\xff,3.5,100', b'1,"2,3.5,100', b'1,"2""x",3.5,"1,0"']
+
+
+def test_clean_lines_equal_pandas():
+  text = b''.join(
+    b'%d,%d,%d.5,%d\n' % (row, row * 7, row % 5, row) for row in range(99)
+  )
+  names = ['user', 'item', 'rating', 'timestamp']
+  expected = pd.read_csv(io.BytesIO(text), names=names, dtype=str)
+  made = rows.split(text, MOVIELENS)
+  for name in names:
+    assert made.columns[name].to_pylist() == expected[name].tolist()
+  assert made.num_lines == 99
+  assert not made.bad
+
+
+@pytest.mark.parametrize('end', [b'\n', b'\r\n'])
+@pytest.mark.parametrize('dirt', DIRT)
+def test_a_line_reads_the_same_beside_any_other(end, dirt):
+  """Quotes and bytes that are no text lead to a slower way; the rest must not differ."""
+  clean = rows.split(end.join(LINES) + end, MOVIELENS)
+  mixed = rows.split(end.join([*LINES, dirt]) + end, MOVIELENS)
+  assert clean.num_lines == len(LINES)
+  assert mixed.num_lines == len(LINES) + 1
+  count = len(clean.lines)
+  for name, column in clean.columns.items():
+    assert mixed.columns[name][:count].to_pylist() == column.to_pylist()
+  assert mixed.lines[:count].tolist() == clean.lines.tolist()
+  assert mixed.bad[: len(clean.bad)] == clean.bad
+
+
+def test_reasons():
+  made = rows.split(b'\n'.join(LINES + DIRT), MOVIELENS)
+  reasons = dict(made.bad)
+  assert reasons == {
+    2: 'wrong_column_count',
+    3: 'wrong_column_count',
+    6: 'wrong_column_count',
+    9: 'not_utf8',
+    10: 'bad_quotes',
+  }
+  assert sorted([*reasons, *made.lines.tolist()]) == list(range(made.num_lines))
+
+
+def test_quotes_equal_python_csv():
+  lines = [b'1,"2",3.5,100', b'"a,b",2,3,4', b'"a""b",2,3,4', b'"",2,3,4']
+  made = rows.split(b'\n'.join(lines), MOVIELENS)
+  expected = list(csv.reader(line.decode() for line in lines))
+  assert list(zip(*(c.to_pylist() for c in made.columns.values()), strict=True)) == [
+    tuple(values) for values in expected
+  ]
+
+
+@pytest.mark.parametrize('dirt', [b'', b'9\t\xff\t1\t1\n'])
+def test_quotes_of_tab_separated_files_are_characters(dirt):
+  made = rows.split(b'"1\t2"\t3\t4\n1\t2\t3\t4\n' + dirt, RECBOLE)
+  assert made.columns['user'].to_pylist() == ['"1', '1']
+  assert made.columns['item'].to_pylist() == ['2"', '2']
+
+
+@pytest.mark.parametrize('data', [b'', b'\n', b'\n\n', b'x', b'x\n\n'])
+def test_hardly_anything(data):
+  made = rows.split(data, MOVIELENS)
+  assert made.num_lines == len(data.splitlines())
+  assert len(made.lines) + len(made.bad) == made.num_lines
+
+
+def test_only_bad_lines():
+  made = rows.split(b'1,2\n3\n', MOVIELENS)
+  assert made.num_lines == 2
+  assert [line for line, _ in made.bad] == [0, 1]
+  assert made.columns['user'].to_pylist() == []
+
+
+def test_numbers():
+  texts = ['1', '-2.5', '1e3', '.5', '5.', '0012', '', 'x', '1,5', 'nan', 'inf', '--1']
+  right = [1, -2.5, 1000, 0.5, 5, 12]
+  values, good = rows.numbers(pa.array(texts))
+  assert good.tolist() == [True] * len(right) + [False] * (len(texts) - len(right))
+  np.testing.assert_array_equal(values[good], right)
+  alone = [rows.numbers(pa.array([text])) for text in texts]
+  assert [bool(ok[0]) for _, ok in alone] == good.tolist()
+  np.testing.assert_array_equal([value[0] for value, ok in alone if ok[0]], right)
+
+
+def test_columns_by_name_in_any_order():
+  header = b'timestamp,extra,rating,movieId,userId\n'
+  layout = formats.detect('r', header, formats.RATINGS)
+  made = rows.split(b'100,x,4.0,7,1\n', layout)
+  values = {name: column.to_pylist() for name, column in made.columns.items()}
+  assert values == {
+    'user': ['1'],
+    'item': ['7'],
+    'rating': ['4.0'],
+    'timestamp': ['100'],
+  }
