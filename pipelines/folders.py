@@ -63,7 +63,9 @@ class OutputFolder:
       JobError: it is finished with other settings and `overwrite` is not set, or it
         holds files that no job made.
     """
-    names = self._names()
+    # Of a job that was cut before it could write anything else.
+    begun = f'{UNFINISHED}.tmp-'
+    names = {name for name in self._names() if not name.startswith(begun)}
     if COMPLETED in names:
       completed = self._read_completed()
       if not overwrite:
@@ -83,10 +85,9 @@ class OutputFolder:
     write_file(self.file(UNFINISHED), b'')
     if FileSystems.exists(self.file(COMPLETED)):
       # First, so that the rest never looks finished.
-      FileSystems.delete([self.file(COMPLETED)])
+      _delete([self.file(COMPLETED)])
     rest = self._names() - {UNFINISHED}
-    if rest:
-      FileSystems.delete([self.file(name) for name in sorted(rest)])
+    _delete([self.file(name) for name in sorted(rest)])
 
   def write_json(self, name: str, value: Any) -> None:
     """Writes a JSON file, keys in the order given."""
@@ -97,8 +98,7 @@ class OutputFolder:
     """Says that the folder is whole. Safe to call again."""
     names = self._names()
     halves = {name for name in names if '.tmp-' in name}  # of workers that died
-    if halves:
-      FileSystems.delete([self.file(name) for name in sorted(halves)])
+    _delete([self.file(name) for name in sorted(halves)])
     self.write_json(
       COMPLETED,
       {
@@ -108,7 +108,7 @@ class OutputFolder:
       },
     )
     if UNFINISHED in names:
-      FileSystems.delete([self.file(UNFINISHED)])
+      _delete([self.file(UNFINISHED)])
 
   def _names(self):
     return {path[len(self.path) :].lstrip('/') for path in list_files(self.path)}
@@ -172,7 +172,7 @@ def checksum(path: str) -> str:
 
 def list_files(folder: str) -> list[str]:
   """All files under a folder; none if it does not exist."""
-  if '://' not in folder:  # a name may hold characters that a pattern gives a meaning
+  if '://' not in folder:  # Beam would read brackets in a name as a pattern
     found = os.walk(folder.rstrip('/'))
     return sorted(
       os.path.join(root, name) for root, _, names in found for name in names
@@ -196,6 +196,15 @@ def write_file(path: str, data: bytes) -> None:
   ) as file:
     file.write(data)
   FileSystems.rename([temporary], [path])
+
+
+def _delete(paths):
+  for path in paths:
+    if '://' not in path:
+      os.remove(path)
+  far = [path for path in paths if '://' in path]
+  if far:
+    FileSystems.delete(far)
 
 
 def _to_json(value):

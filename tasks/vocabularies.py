@@ -75,7 +75,10 @@ class GgufVocabulary(seqio.Vocabulary):
     return self._file[0].decode(ids, skip_special_tokens=False)
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    encode = lambda text: np.array(self._encode(text.decode()), np.int32)
+    # Called eagerly, TensorFlow wraps the text in an array.
+    encode = lambda text: np.array(
+      self._encode(np.asarray(text).item().decode()), np.int32
+    )
     if s.shape.rank == 0:
       # numpy_function, since py_function costs ten times the encoding.
       return tf.ensure_shape(tf.numpy_function(encode, [s], tf.int32), [None])

@@ -41,7 +41,8 @@ class RatingScale:
       ValueError: the text reads otherwise.
     """
     try:
-      low, high, step = ([*map(float, text.split(':'))] + [0.0])[:3]
+      low, high, *step = map(float, text.split(':'))
+      (step,) = step or [0.0]
     except ValueError:
       raise ValueError(
         f'rating_scale={text!r}: expected low:high:step, such as 0.5:5:0.5'

@@ -58,6 +58,68 @@ def test_foreign_files_are_safe(tmp_path):
   assert (tmp_path / 'thesis.tex').exists()
 
 
+def finished(path, *files):
+  output = folder(path)
+  output.begin()
+  for name in files:
+    folders.write_file(output.file(name), b'x')
+  output.complete()
+  return output
+
+
+def test_a_file_that_came_later_is_safe(tmp_path):
+  output = finished(tmp_path / 'out', 'ours')
+  (tmp_path / 'out' / 'notes').mkdir()
+  (tmp_path / 'out' / 'notes' / 'mine.txt').write_text('mine')
+  with pytest.raises(JobError, match=r'mine\.txt'):
+    output.begin(overwrite=True)
+  assert not output.begin()
+  for name in ('ours', 'notes/mine.txt', 'COMPLETED'):
+    assert (tmp_path / 'out' / name).exists()
+
+
+@pytest.mark.parametrize('text', ['', 'done', '[]', '{"seed": 0}'])
+def test_the_marker_of_somebody_else(tmp_path, text):
+  (tmp_path / 'COMPLETED').write_text(text)
+  for overwrite in (False, True):
+    with pytest.raises(JobError, match='written by no job of ours'):
+      folder(tmp_path).begin(overwrite)
+  assert (tmp_path / 'COMPLETED').read_text() == text
+
+
+def test_a_job_cut_while_it_overwrites(tmp_path):
+  output = finished(tmp_path / 'out', 'old')
+  (tmp_path / 'out' / 'UNFINISHED').touch()  # cut before COMPLETED went
+  assert not output.begin()
+  (tmp_path / 'out' / 'COMPLETED').unlink()  # cut before the rest went
+  assert output.begin()
+  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
+
+
+def test_a_job_cut_at_its_very_first_file(tmp_path):
+  (tmp_path / 'UNFINISHED.tmp-123').touch()
+  assert folder(tmp_path).begin()
+  assert [path.name for path in tmp_path.iterdir()] == ['UNFINISHED']
+
+
+def test_halves_do_not_stay(tmp_path):
+  output = folder(tmp_path / 'out')
+  output.begin()
+  (tmp_path / 'out' / 'part.tmp-123').write_bytes(b'half')
+  output.complete()
+  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['COMPLETED']
+
+
+@pytest.mark.parametrize('name', ['./out', 'out/', 'a/../out', 'out[1]', 'out *?'])
+def test_names_of_folders(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'a').mkdir()
+  output = finished(name, 'ours')
+  assert not output.begin()
+  assert output.begin(overwrite=True)
+  assert not (tmp_path / name / 'ours').exists()
+
+
 def test_checksum(tmp_path):
   (tmp_path / 'file').write_bytes(b'abc')
   expected = hashlib.sha256(b'abc').hexdigest()

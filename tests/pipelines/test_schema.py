@@ -56,7 +56,7 @@ def test_wrong_fields(change):
     history['mood'] = 1
   else:
     del history['liked']
-  with pytest.raises(ValueError, match='liked|mood'):
+  with pytest.raises(ValueError, match=r'liked|mood'):
     schema.encode_example(history)
 
 
