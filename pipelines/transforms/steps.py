@@ -1,6 +1,7 @@
 """The Beam steps of build_histories: set-up and files around the pure functions."""
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,14 +29,26 @@ class BlockRejects(NamedTuple):
     number: number of the block in the file.
     path: the file.
     num_lines: all lines of the block.
-    bad: its lines that are no rating, in order.
+    num_bad: its lines that are no rating.
+    bad: these as `pack_bad` gives them; a file may hold millions.
   """
 
   file: int
   number: int
   path: str
   num_lines: int
-  bad: list[BadRow]
+  num_bad: int
+  bad: bytes
+
+
+def pack_bad(rows: Sequence[BadRow]) -> bytes:
+  """Rows as compressed JSON."""
+  return zlib.compress(json.dumps(rows).encode(), level=1) if rows else b''
+
+
+def unpack_bad(data: bytes) -> list[BadRow]:
+  """The inverse of `pack_bad`."""
+  return [BadRow(*row) for row in json.loads(zlib.decompress(data))] if data else []
 
 
 class ReadBlock(beam.DoFn):
@@ -49,10 +62,10 @@ class ReadBlock(beam.DoFn):
   def process(self, block: Block) -> Iterator:
     """Reads, checks and divides."""
     ratings = read_ratings(block, self._item_ids, self._scale)
-    bad = sorted(ratings.bad)
+    bad = pack_bad(sorted(ratings.bad))
+    counts = ratings.num_lines, ratings.num_bad
     yield beam.pvalue.TaggedOutput(
-      self.REJECTS,
-      BlockRejects(block.file, block.number, block.path, ratings.num_lines, bad),
+      self.REJECTS, BlockRejects(block.file, block.number, block.path, *counts, bad)
     )
     yield from shuffle.partition(ratings.batch, self._split)
 
@@ -75,20 +88,23 @@ class WriteRejects(beam.DoFn):
 
   def process(self, items: list[dict], blocks: Sequence[BlockRejects]) -> Iterator:
     """Writes the file."""
-    records, before = list(items), {}
+    lines, before = [_line(record) for record in items], {}
     for block in sorted(blocks, key=lambda block: block[:2]):
       first = before.get(block.file, _HEADER_LINES) + 1
       before[block.file] = first - 1 + block.num_lines
-      for bad in block.bad:
+      for bad in unpack_bad(block.bad):
         fields = bad._asdict()
         line, reason = first + fields.pop('line'), fields.pop('reason')
-        records.append(
-          reject('read_ratings', reason, file=block.path, line=line, **fields)
+        lines.append(
+          _line(reject('read_ratings', reason, file=block.path, line=line, **fields))
         )
-    lines = [json.dumps(record, ensure_ascii=False) + '\n' for record in records]
-    folders.write_file(self._path, ''.join(lines).encode())
+    folders.write_file(self._path, b''.join(lines))
     rows_in = sum(block.num_lines for block in blocks)
-    yield RejectSummary(rows_in, sum(len(block.bad) for block in blocks))
+    yield RejectSummary(rows_in, sum(block.num_bad for block in blocks))
+
+
+def _line(record):
+  return json.dumps(record, ensure_ascii=False).encode() + b'\n'
 
 
 class ShardSummary(NamedTuple):
