@@ -10,6 +10,9 @@ DATA_DIR ?=
 RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
 RECIPE := runs/quickstart.gin
 
+# TensorFlow's C++ side tells of missing GPUs at length.
+export TF_CPP_MIN_LOG_LEVEL := 3
+
 .DELETE_ON_ERROR:
 .PHONY: help setup assets quickstart test lint format clean
 

