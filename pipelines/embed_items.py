@@ -22,11 +22,12 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from tqdm import tqdm
 
-from persoma_tf import encoders
+from persoma_tf import assets, encoders
 from pipelines import folders, job, schema
 from pipelines.transforms import texts, tfrecord
 
 _LOGGER = logging.getLogger(__name__)
+_LOG_SECONDS = 10
 _PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
 _Vectors = dict[str, np.ndarray]
 
@@ -57,6 +58,18 @@ class Config:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
 
 
+def load_encoder(name: str) -> encoders.Encoder:
+  """The encoder with its weights.
+
+  Raises:
+    JobError: its weights cannot be had.
+  """
+  try:
+    return encoders.load(name)
+  except assets.AssetError as error:
+    raise job.JobError(str(error)) from error
+
+
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
   """Loads the encoder once a worker; an element is a batch of texts."""
 
@@ -66,7 +79,7 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
 
   def load_model(self) -> encoders.Encoder:
     """The encoder with its weights."""
-    return encoders.load(self._encoder)
+    return load_encoder(self._encoder)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
     """Each batch of texts as {text: vector [H]}."""
@@ -75,17 +88,21 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
 
 
 class _ShowProgress(beam.DoFn):
-  """Passes elements on and counts their texts, as a bar where there is a terminal."""
+  """Passes elements on and counts their texts: a bar on a terminal, else log lines."""
 
   def setup(self):
     """Opens the bar."""
     self._bar = tqdm(desc='encoded', unit=' texts', disable=None)
-    self._last = time.monotonic()
+    self._texts, self._logged = 0, time.monotonic()
 
   def process(self, vectors: _Vectors):
     """Counts."""
     self._bar.update(len(vectors))
+    self._texts += len(vectors)
     beam.metrics.Metrics.counter('embed_items', 'texts').inc(len(vectors))
+    if self._bar.disable and time.monotonic() - self._logged > _LOG_SECONDS:
+      _LOGGER.info('encoded %s texts', f'{self._texts:,}')
+      self._logged = time.monotonic()
     yield vectors
 
   def teardown(self):
@@ -120,12 +137,18 @@ def all_texts(pairs, template: str, items: pa.Table, ratings: Sequence[float]):
 
 
 def tables(
-  vectors: _Vectors, pairs, template: str, items: pa.Table, ratings: Sequence[float]
+  vectors: _Vectors,
+  width: int,
+  pairs: np.ndarray,
+  template: str,
+  items: pa.Table,
+  ratings: Sequence[float],
 ) -> dict[str, pa.Table]:
   """The files of the folder: name -> table.
 
   Args:
     vectors: of every distinct text, [H] float32.
+    width: H.
     pairs: [n] of _PAIRS, for `joined`.
     template: 'fields' or 'joined'.
     items: the item table.
@@ -135,7 +158,7 @@ def tables(
   if template == 'joined':
     keys = {'item_index': pairs['item'], 'rating': pairs['rating']}
     fields = {'joined': texts.joined(items, pairs)}
-    return {'embeddings.parquet': _table(keys, fields, vectors)}
+    return {'embeddings.parquet': _table(keys, fields, vectors, width)}
   fields = {'title_genres': texts.title_genres(items)}
   described = items['description'].to_pylist()
   if any(described):
@@ -143,19 +166,18 @@ def tables(
   by_rating = {'rating_text': texts.ratings(ratings)}
   keys = {'rating': np.array(ratings, np.float32)}
   return {
-    'embeddings.parquet': _table(index, fields, vectors),
-    'ratings.parquet': _table(keys, by_rating, vectors),
+    'embeddings.parquet': _table(index, fields, vectors, width),
+    'ratings.parquet': _table(keys, by_rating, vectors, width),
   }
 
 
-def _table(keys, fields, vectors):
+def _table(keys, fields, vectors, width):
   """Key columns, then a vector column a field; an empty text is a zero vector."""
-  width = len(next(iter(vectors.values())))
-  zero = np.zeros(width, np.float32)
+  nothing, zero = np.zeros(0, np.float32), np.zeros(width, np.float32)
   arrays = [pa.array(values) for values in keys.values()]
   kinds = {name: array.type for name, array in zip(keys, arrays, strict=True)}
   for column in fields.values():
-    flat = np.concatenate([vectors.get(text, zero) for text in column])
+    flat = np.concatenate([nothing, *(vectors.get(text, zero) for text in column)])
     arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), width))
   return pa.table(
     arrays, schema=schema.vectors_arrow(kinds, dict.fromkeys(fields, width))
@@ -247,15 +269,17 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _write(folder, batches, pairs, config, items, ratings):
   """Writes the tables and the info file."""
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
-  widths = {}
-  for name, table in tables(vectors, pairs, config.template, items, ratings).items():
+  encoder = load_encoder(config.encoder)
+  made = tables(vectors, encoder.width, pairs, config.template, items, ratings)
+  widths, count = {}, 0
+  for name, table in made.items():
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     folders.write_file(folder.file(name), sink.getvalue().to_pybytes())
     for field in table.schema:
       if pa.types.is_fixed_size_list(field.type):
         widths[field.name] = field.type.list_size
-  encoder = encoders.load(config.encoder)
+        count += table.num_rows
   folder.write_json(
     'encoder_info.json',
     {
@@ -265,6 +289,7 @@ def _write(folder, batches, pairs, config, items, ratings):
       'width': sum(widths.values()),
       'normalization': 'l2',
       'items': items.num_rows,
+      'texts': count,
       'distinct_texts': len(vectors),
       'versions': job.versions('jax', 'tokenizers'),
     },

@@ -19,7 +19,9 @@ def write(
   for movie in range(movies):
     title = f'Film {movie}' if movie % 5 else f'"Film, The {movie}"'
     quoted = title.strip('"')
-    title = f'"{quoted} ({1950 + movie})"' if ',' in title else f'{title} ({1950 + movie})'
+    title = (
+      f'"{quoted} ({1950 + movie})"' if ',' in title else f'{title} ({1950 + movie})'
+    )
     lines.append(f'{movie * 3 + 1},{title},{"|".join(genres[movie])}')
   (folder / 'movies.csv').write_text('\r\n'.join(lines) + '\r\n')
   lines = ['userId,movieId,rating,timestamp']

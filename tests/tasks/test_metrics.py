@@ -1,0 +1,61 @@
+"""Scores against a plain computation, a class at a time."""
+
+import numpy as np
+import pytest
+
+from tasks import metrics
+from tasks.prompts import Answer
+
+
+def by_hand(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+  """Support-weighted scores with loops, as scikit-learn documents them."""
+  sums = {'precision': 0.0, 'recall': 0.0, 'f1': 0.0}
+  for column in range(truth.shape[1]):
+    hit = sum(
+      t and p for t, p in zip(truth[:, column], predicted[:, column], strict=True)
+    )
+    support, named = int(truth[:, column].sum()), int(predicted[:, column].sum())
+    precision = hit / named if named else 0.0
+    recall = hit / support if support else 0.0
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    sums['precision'] += support * precision
+    sums['recall'] += support * recall
+    sums['f1'] += support * f1
+  return {name: value / max(int(truth.sum()), 1) for name, value in sums.items()}
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_equals_loops(seed):
+  rng = np.random.default_rng(seed)
+  truth, predicted = rng.random((2, 30, 8)) < rng.uniform(0, 0.6, (2, 1, 8))
+  found = metrics.weighted_scores(truth, predicted)
+  assert found == pytest.approx(by_hand(truth, predicted))
+
+
+def test_perfect_and_empty():
+  truth = np.eye(3, dtype=bool)
+  assert metrics.weighted_scores(truth, truth)['f1'] == 1
+  assert metrics.weighted_scores(truth, ~truth)['f1'] == 0
+  nobody = np.zeros((0, 3), bool)
+  assert metrics.weighted_scores(nobody, nobody)['f1'] == 0
+  assert metrics.bootstrap_f1(nobody, nobody) == (0, 0)
+
+
+def test_bootstrap():
+  rng = np.random.default_rng(0)
+  truth = rng.random((200, 6)) < 0.3
+  predicted = truth ^ (rng.random((200, 6)) < 0.2)
+  low, high = metrics.bootstrap_f1(truth, predicted, samples=300)
+  assert low < metrics.weighted_scores(truth, predicted)['f1'] < high
+  assert (low, high) == metrics.bootstrap_f1(truth, predicted, samples=300)
+  assert metrics.bootstrap_f1(truth, truth) == pytest.approx((1, 1))
+
+
+def test_genre_scores_count_failures():
+  targets = [Answer(('War',), (), True), Answer(('Drama',), ('War',), True)]
+  wrong = [Answer(('War',), (), True), Answer()]
+  found = metrics.genre_scores(targets, wrong)
+  assert found['parse_failures'] == 0.5
+  assert found['recall'] == pytest.approx(1 / 3)
+  assert metrics.genre_scores(targets, targets)['f1'] == 1
