@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 # A MovieLens CSV folder to run on instead of MovieLens-100K.
 DATA_DIR ?=
 RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
-RECIPE := runs/quickstart.gin
+RECIPE := persoma_tf/configs/runs/quickstart.gin
 
 # TensorFlow's C++ side tells of missing GPUs at length.
 export TF_CPP_MIN_LOG_LEVEL := 3

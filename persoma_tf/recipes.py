@@ -8,7 +8,8 @@ from typing import Any
 
 import gin
 
-# Recipes include one another relative to here.
+# Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
+# them from every working directory.
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
 
 
@@ -23,15 +24,16 @@ def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     FileNotFoundError: a recipe is not there; the nearest names are given.
     ValueError: a recipe does not parse or names something unknown.
   """
-  gin.add_config_file_search_path(str(CONFIGS))
-  gin.add_config_file_search_path(str(CONFIGS.parents[1]))
+  found = []
   for file in files:
-    if not any((base / file).exists() for base in (pathlib.Path(), CONFIGS)):
+    paths = [path for path in (pathlib.Path(file), CONFIGS / file) if path.is_file()]
+    if not paths:
       known = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.gin'))
       near = difflib.get_close_matches(file, known, n=3, cutoff=0.3) or known
       raise FileNotFoundError(f'no recipe {file!r}; nearest under {CONFIGS}: {near}')
+    found.append(str(paths[0].absolute()))
   try:
-    gin.parse_config_files_and_bindings(list(files), list(bindings))
+    gin.parse_config_files_and_bindings(found, list(bindings))
   except (SyntaxError, ValueError, ImportError) as error:
     raise ValueError(f'recipe {list(files)} with {list(bindings)}: {error}') from error
 

@@ -32,6 +32,10 @@ _PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
 _Vectors = dict[str, np.ndarray]
 
 
+def _flag(default, text):
+  return dataclasses.field(default=default, metadata={'help': text})
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
   """The flags."""
@@ -40,34 +44,16 @@ class Config:
     metadata={'help': 'finished folder of build_histories'}
   )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
-  overwrite: bool = dataclasses.field(
-    default=False, metadata={'help': 'make a finished folder again'}
+  overwrite: bool = _flag(False, 'make a finished folder again')
+  encoder: Literal[tuple(encoders.ENCODERS)] = _flag(
+    'all-MiniLM-L6-v2', 'frozen history encoder'
   )
-  encoder: Literal[tuple(encoders.ENCODERS)] = dataclasses.field(
-    default='all-MiniLM-L6-v2', metadata={'help': 'frozen history encoder'}
-  )
-  template: Literal[texts.TEMPLATES] = dataclasses.field(
-    default='fields', metadata={'help': 'what of an interaction becomes a text'}
-  )
-  batch_size: int = dataclasses.field(
-    default=128, metadata={'help': 'texts that are encoded together'}
-  )
+  template: Literal[texts.TEMPLATES] = _flag('fields', 'how interactions become texts')
+  batch_size: int = _flag(128, 'texts that are encoded together')
 
   def __post_init__(self):
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
-
-
-def load_encoder(name: str) -> encoders.Encoder:
-  """The encoder with its weights.
-
-  Raises:
-    JobError: its weights cannot be had.
-  """
-  try:
-    return encoders.load(name)
-  except assets.AssetError as error:
-    raise job.JobError(str(error)) from error
 
 
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
@@ -79,7 +65,7 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
 
   def load_model(self) -> encoders.Encoder:
     """The encoder with its weights."""
-    return load_encoder(self._encoder)
+    return encoders.load(self._encoder)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
     """Each batch of texts as {text: vector [H]}."""
@@ -239,6 +225,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
+  about = _describe(config.encoder)
   with FileSystems.open(
     FileSystems.join(config.histories_dir, 'items.parquet')
   ) as file:
@@ -258,6 +245,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         beam.pvalue.AsList(vectors),
         beam.pvalue.AsSingleton(pairs),
         config,
+        about,
         items,
         info['rating_values'],
       )
@@ -266,11 +254,20 @@ def run(argv: Sequence[str] | None = None) -> None:
   _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
 
 
-def _write(folder, batches, pairs, config, items, ratings):
+def _describe(name):
+  """(width, sha256) of an encoder. Gets its weights: better here than in a worker."""
+  try:
+    encoder = encoders.load(name)
+  except assets.AssetError as error:
+    raise job.JobError(str(error)) from error
+  return encoder.width, encoder.sha256
+
+
+def _write(folder, batches, pairs, config, about, items, ratings):
   """Writes the tables and the info file."""
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
-  encoder = load_encoder(config.encoder)
-  made = tables(vectors, encoder.width, pairs, config.template, items, ratings)
+  width, sha256 = about
+  made = tables(vectors, width, pairs, config.template, items, ratings)
   widths, count = {}, 0
   for name, table in made.items():
     sink = pa.BufferOutputStream()
@@ -284,7 +281,7 @@ def _write(folder, batches, pairs, config, items, ratings):
     'encoder_info.json',
     {
       **folder.settings,
-      'encoder_sha256': encoder.sha256,
+      'encoder_sha256': sha256,
       'fields': widths,
       'width': sum(widths.values()),
       'normalization': 'l2',

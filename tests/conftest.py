@@ -3,10 +3,13 @@
 import os
 import pathlib
 
+import gin
 import pytest
 
 from persoma_tf import assets as pinned
+from persoma_tf import recipes
 from tests import movielens
+from tests import tiny as tiny_parts
 
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
@@ -37,3 +40,48 @@ def assets():
 def tiny(tmp_path_factory) -> pathlib.Path:
   """A generated MovieLens CSV folder: 40 users, 60 movies. Read only."""
   return movielens.write(tmp_path_factory.mktemp('movielens'))
+
+
+@pytest.fixture(scope='session')
+def folders(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path]:
+  """(histories, embeddings) of a generated data set. Read only."""
+  return tiny_parts.write_folders(tmp_path_factory.mktemp('folders'))
+
+
+@pytest.fixture(scope='session')
+def tiny_decoder(tmp_path_factory) -> pathlib.Path:
+  """A GGUF file of 0.8 M random parameters."""
+  return tiny_parts.write_decoder(tmp_path_factory.mktemp('decoder') / 'tiny.gguf')
+
+
+@pytest.fixture
+def recipe(assets, folders, tiny_decoder):
+  """Parses the quickstart's recipe for the small parts; takes more bindings."""
+  assets('smollm2-135m-instruct')  # the vocabulary
+  histories, embeddings = folders
+
+  def parse(*bindings: str) -> None:
+    gin.clear_config()
+    recipes.parse(
+      ['runs/quickstart.gin'],
+      [
+        f'HISTORIES_DIR = {str(histories)!r}',
+        f'EMBEDDINGS_DIR = {str(embeddings)!r}',
+        f'build.decoder = {str(tiny_decoder)!r}',
+        'feature_lengths.history = 12',
+        'sub_history.min_items = 4',
+        'Perceiver.width = 16',
+        'Perceiver.num_heads = 2',
+        'TemplateReadout.hidden = 16',
+        'histories/Stage.batch_size = 4',
+        'decoder/Stage.batch_size = 2',
+        'histories/Stage.steps = 6',
+        'decoder/Stage.steps = 5',
+        'train.checkpoint_period = 3',
+        'train.log_period = 2',
+        *bindings,
+      ],
+    )
+
+  yield parse
+  gin.clear_config()

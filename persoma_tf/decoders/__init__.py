@@ -41,9 +41,14 @@ _GGUF = {'smollm2-135m-instruct': 'SmolLM2-135M-Instruct.Q4_1.gguf'}
 def gguf_file(name: str) -> str:
   """Path of a decoder's GGUF file; downloads the asset if it is not there.
 
+  Args:
+    name: of a decoder, or the path of a GGUF file of one's own.
+
   Raises:
     ValueError: no decoder has this name; the nearest one is given.
   """
+  if name.endswith('.gguf'):
+    return name
   if name not in _GGUF:
     near = difflib.get_close_matches(name, _GGUF, n=1, cutoff=0.0)
     raise ValueError(f'no decoder {name!r}; did you mean {near[0]!r}?')
@@ -51,10 +56,13 @@ def gguf_file(name: str) -> str:
 
 
 def load(name: str) -> Decoder:
-  """Loads a decoder by name.
+  """Loads a decoder.
+
+  Args:
+    name: of a decoder, or the path of a GGUF file of llama architecture.
 
   Raises:
-    ValueError: no decoder has this name.
+    ValueError: no decoder has this name, or the file is of another kind.
   """
   from persoma_tf.decoders import gguf_llama  # reading weights needs more packages
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from persoma_tf import encoders
 from pipelines import embed_items, folders, schema
 from pipelines.job import JobError
 from pipelines.transforms import tfrecord
@@ -52,8 +53,8 @@ def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathli
   ]
   pq.write_table(pa.Table.from_pylist(items, schema.ITEMS), path / 'items.parquet')
   for shard, histories in HISTORIES.items():
-    data = b''.join(
-      tfrecord.frame(encode(f'{shard}{number}', *history))
+    data = tfrecord.frame(
+      encode(f'{shard}{number}', *history)
       for number, history in enumerate(histories if users else [])
     )
     (path / f'{shard}.tfrecord').write_bytes(data)
@@ -95,7 +96,7 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 def encoder(assets):
   """The real encoder."""
   assets(ENCODER)
-  return embed_items.load_encoder(ENCODER)
+  return encoders.load(ENCODER)
 
 
 @pytest.mark.assets
@@ -140,8 +141,9 @@ def test_no_descriptions_no_column(encoder, tmp_path):
 def test_joined(encoder, tmp_path):
   info = embed(write_histories(tmp_path / 'h'), tmp_path / 'e', '--template=joined')
   table = pq.read_table(tmp_path / 'e' / 'embeddings.parquet')
-  keys = zip(*(table[name].to_pylist() for name in ('item_index', 'rating')))
-  assert list(keys) == PAIRS
+  assert table.select(['item_index', 'rating']).to_pylist() == [
+    {'item_index': item, 'rating': rating} for item, rating in PAIRS
+  ]
   assert info['fields'] == {'joined': 384}
   assert info['distinct_texts'] == len(PAIRS)
   expected = encoder.encode(

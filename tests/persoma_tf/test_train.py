@@ -1,0 +1,179 @@
+"""The trainer on small parts: learning, freezing, going on, files."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from persoma_tf import checkpoints, decoders, train
+from persoma_tf.train import Stage
+
+pytestmark = pytest.mark.assets
+
+
+def adapter(model_dir) -> dict[str, np.ndarray]:
+  return load_file(pathlib.Path(model_dir) / 'adapter' / 'adapter.safetensors')
+
+
+def assert_same(first: dict, second: dict) -> None:
+  assert first.keys() == second.keys()
+  for path, x in first.items():
+    np.testing.assert_array_equal(x, second[path], err_msg=path)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Folder of an uncut run, made by the first test that needs it."""
+  return tmp_path_factory.mktemp('whole') / 'model'
+
+
+def test_a_run(recipe, whole, tiny_decoder):
+  recipe()
+  train.train(str(whole))
+  names = {path.name for path in whole.iterdir()}
+  assert {'config.gin', 'checkpoint_11', 'adapter', 'metrics.jsonl'} <= names
+  assert 'COMPLETED' in names
+  assert any(name.startswith('events.out.tfevents') for name in names)
+  rows = [json.loads(line) for line in (whole / 'metrics.jsonl').open()]
+  assert [row['step'] for row in rows] == [2, 3, 4, 6, 8, 9, 10, 11]
+  assert 'histories/slot_loss' in rows[0]
+  assert 'decoder/lm_loss' in rows[-1]
+  stored = checkpoints.load_params(str(whole / 'checkpoint_11'))
+  assert checkpoints.fingerprint(stored['decoder']) == checkpoints.fingerprint(
+    decoders.load(str(tiny_decoder)).params
+  ), 'the frozen decoder has moved'
+  manifest = json.loads((whole / 'adapter' / 'manifest.json').read_text())
+  assert manifest['step'] == 11
+  for path, x in adapter(whole).items():
+    np.testing.assert_array_equal(x, _at(stored, path))
+  state = checkpoints.load_params  # T5X's layout: {'target', 'state': {'step'}}
+  assert state(str(whole / 'checkpoint_11')).keys() == {'adapter', 'decoder'}
+
+
+def _at(tree, path):
+  for key in path.split('/'):
+    tree = tree[key]
+  return tree
+
+
+@pytest.mark.parametrize('steps', [3, 6, 9])
+def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypatch):
+  """Stops behind a checkpoint in each stage and between them; then goes on."""
+  save = checkpoints.save
+
+  def save_and_stop(manager, step, *rest):
+    save(manager, step, *rest)
+    if step == steps:
+      raise KeyboardInterrupt
+
+  recipe()
+  monkeypatch.setattr(checkpoints, 'save', save_and_stop)
+  with pytest.raises(KeyboardInterrupt):
+    train.train(str(tmp_path))
+  monkeypatch.undo()
+  assert not (tmp_path / 'COMPLETED').exists()
+  recipe()
+  train.train(str(tmp_path))
+  assert_same(adapter(whole), adapter(tmp_path))
+  ours, theirs = ((x / 'metrics.jsonl').read_text() for x in (tmp_path, whole))
+  losses = lambda text: [
+    {key: value for key, value in json.loads(line).items() if 'second' not in key}
+    for line in text.splitlines()
+  ]
+  assert losses(ours) == losses(theirs)
+
+
+def test_another_seed_is_another_run(recipe, whole, tmp_path):
+  recipe('train.seed = 1')
+  train.train(str(tmp_path))
+  words = 'adapter/readout/slots/kernel'
+  assert not np.array_equal(adapter(whole)[words], adapter(tmp_path)[words])
+
+
+def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
+  recipe('histories/Stage.steps = 0', 'train.stages = [@decoder/Stage()]')
+  train.train(str(tmp_path / 'none'))
+  recipe('decoder/Stage.learning_rate = 0.0', 'train.stages = [@decoder/Stage()]')
+  train.train(str(tmp_path / 'still'))
+  moved, still = adapter(tmp_path / 'none'), adapter(tmp_path / 'still')
+  assert moved.keys() == {'adapter/readout/words', 'adapter/readout/template'}
+  assert all(not np.array_equal(moved[path], still[path]) for path in moved)
+
+
+def test_other_settings_are_refused(recipe, whole):
+  recipe('train.seed = 5')
+  with pytest.raises(ValueError, match=r'train.seed = 5'):
+    train.train(str(whole))
+
+
+def test_it_learns(recipe, tmp_path):
+  """The slot loss on a fixed small set falls well below that of the first steps."""
+  recipe('train.stages = [@histories/Stage()]', 'histories/Stage.steps = 150')
+  train.train(str(tmp_path))
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
+  losses = [row['histories/slot_loss'] for row in rows]
+  assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_killed_trainer_goes_on(folders, tiny_decoder, recipe, tmp_path):
+  """A real process is killed with SIGKILL; the next one ends as an uncut one does."""
+  histories, embeddings = folders
+  command = [sys.executable, '-m', 'persoma_tf.train', '--gin_file=runs/quickstart.gin']
+  command += [f'--histories_dir={histories}', f'--embeddings_dir={embeddings}']
+  settings = {
+    'build.decoder': repr(str(tiny_decoder)),
+    'feature_lengths.history': 12,
+    'Perceiver.width': 16,
+    'TemplateReadout.hidden': 16,
+    'histories/Stage.steps': 40,
+    'histories/Stage.batch_size': 4,
+    'decoder/Stage.steps': 4,
+    'decoder/Stage.batch_size': 2,
+    'train.checkpoint_period': 10,
+  }
+  command += [f'--gin.{name}={value}' for name, value in settings.items()]
+  cut, whole = tmp_path / 'cut', tmp_path / 'whole'
+  process = subprocess.Popen([*command, f'--model_dir={cut}'], start_new_session=True)
+  while not list(cut.glob('checkpoint_*0')):
+    assert process.poll() is None, 'ended before it could be killed'
+    time.sleep(0.05)
+  os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
+  assert not (cut / 'COMPLETED').exists()
+  for folder in (cut, whole):
+    subprocess.run([*command, f'--model_dir={folder}'], check=True)
+  assert_same(adapter(whole), adapter(cut))
+
+
+def test_segments():
+  first, second = Stage('a', 5, 1, 0.1), Stage('b', 2, 1, 0.1)
+  cut = train.segments([first, second], 2)
+  assert [(x.begin, x.end, x.stage.name, x.opens_stage) for x in cut] == [
+    (0, 2, 'a', True),
+    (2, 4, 'a', False),
+    (4, 5, 'a', False),
+    (5, 7, 'b', True),
+  ]
+
+
+def test_optimizer_decays_matrices_only():
+  optimizer = train.make_optimizer(Stage('a', 10, 1, 0.1, warmup_steps=0))
+  params = {'matrix': np.ones((2, 2), np.float32), 'bias': np.ones(2, np.float32)}
+  state = optimizer.init(params)
+  zeros = jax.tree.map(np.zeros_like, params)
+  updates, _ = optimizer.update(zeros, state, params)
+  np.testing.assert_allclose(updates['matrix'], -0.1 * 0.01, rtol=1e-5)
+  assert not np.any(updates['bias'])
+
+
+def test_unknown_recipe(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r'runs/quickstart\.gin'):
+    train.main(['--gin_file=runs/quikstart.gin', f'--model_dir={tmp_path}'])

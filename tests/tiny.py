@@ -1,0 +1,92 @@
+"""A small decoder and small folders, in the formats of the real ones."""
+
+import json
+import pathlib
+
+import gguf
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import build_histories
+from tests import movielens
+
+VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
+
+
+def write_decoder(path: pathlib.Path) -> pathlib.Path:
+  """A GGUF file of llama architecture with random weights and SmolLM2's vocabulary."""
+  rng = np.random.default_rng(0)
+  writer = gguf.GGUFWriter(str(path), 'llama')
+  writer.add_block_count(LAYERS)
+  writer.add_embedding_length(WIDTH)
+  writer.add_feed_forward_length(HIDDEN)
+  writer.add_head_count(HEADS)
+  writer.add_head_count_kv(KV_HEADS)
+  writer.add_rope_freq_base(10_000.0)
+  writer.add_layer_norm_rms_eps(1e-5)
+  shapes = {'token_embd': (VOCABULARY, WIDTH), 'output_norm': (WIDTH,)}
+  small = WIDTH // HEADS * KV_HEADS
+  for layer in range(LAYERS):
+    shapes |= {
+      f'blk.{layer}.{name}': shape
+      for name, shape in {
+        'attn_q': (WIDTH, WIDTH),
+        'attn_k': (small, WIDTH),
+        'attn_v': (small, WIDTH),
+        'attn_output': (WIDTH, WIDTH),
+        'ffn_gate': (HIDDEN, WIDTH),
+        'ffn_up': (HIDDEN, WIDTH),
+        'ffn_down': (WIDTH, HIDDEN),
+        'attn_norm': (WIDTH,),
+        'ffn_norm': (WIDTH,),
+      }.items()
+    }
+  for name, shape in shapes.items():
+    values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
+    writer.add_tensor(f'{name}.weight', values.astype(np.float32))
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  return path
+
+
+def write_embeddings(histories: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+  """An embeddings folder of the template `fields` with vectors of width 8 + 4."""
+  rng = np.random.default_rng(0)
+  folder.mkdir()
+  items = pq.read_table(histories / 'items.parquet').num_rows
+  ratings = json.loads((histories / 'dataset_info.json').read_text())['rating_values']
+
+  def column(rows, width):
+    values = pa.array(rng.normal(size=rows * width).astype(np.float32))
+    return pa.FixedSizeListArray.from_arrays(values, width)
+
+  table = pa.table({'item_index': np.arange(items), 'title_genres': column(items, 8)})
+  pq.write_table(table, folder / 'embeddings.parquet')
+  keys = np.array(ratings, np.float32)
+  table = pa.table({'rating': keys, 'rating_text': column(len(ratings), 4)})
+  pq.write_table(table, folder / 'ratings.parquet')
+  (folder / 'encoder_info.json').write_text('{}')
+  made_from = json.loads((histories / 'COMPLETED').read_text())['fingerprint']
+  completed = {'fingerprint': 'x', 'settings': {'histories': made_from}}
+  (folder / 'COMPLETED').write_text(json.dumps(completed))
+  return folder
+
+
+def write_folders(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+  """(histories, embeddings) of a generated data set."""
+  data = movielens.write(folder)
+  flags = ['--max_history=30', '--train_fraction=0.6', '--validation_fraction=0.1']
+  build_histories.run(
+    [
+      f'--ratings={data}/ratings.csv',
+      f'--movies={data}/movies.csv',
+      f'--output_dir={folder}/histories',
+      *flags,
+    ]
+  )
+  return folder / 'histories', write_embeddings(
+    folder / 'histories', folder / 'embeddings'
+  )
