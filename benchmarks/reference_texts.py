@@ -22,7 +22,7 @@ _PIECES = (
 
 
 def sentences() -> list[str]:
-  """100 texts of the kind that history encoders read, with some hard ones."""
+  """100 different texts of the kind that history encoders read, with some hard ones."""
   rng = np.random.default_rng(0)
   texts = ['', ' ', '!?', 'the ' * 400, 'Ünïcödé 數據 😀', 'a\nb\tc']
   while len(texts) < 100:
@@ -34,13 +34,15 @@ def sentences() -> list[str]:
       f'The movie is rated with {stars} stars',
       f'A {title} and the {rng.choice(_NOUNS)} meet in {year}. ' * rng.integers(1, 12),
     ]
+    texts = list(dict.fromkeys(texts))
   return texts[:100]
 
 
 def varied() -> list[str]:
-  """500 texts for tokenizers: scripts, emoji, digits, code, whitespace."""
+  """500 different texts for tokenizers: scripts, emoji, digits, code, whitespace."""
   rng = np.random.default_rng(0)
   texts = [*PROMPTS, *_PIECES, *sentences()[1:60]]
   while len(texts) < 500:
     texts.append(''.join(rng.choice(_PIECES, rng.integers(2, 7))))
-  return texts[:500]
+    texts = list(dict.fromkeys(texts))
+  return texts

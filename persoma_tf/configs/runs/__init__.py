@@ -1,0 +1,1 @@
+"""Gin recipes; packages, so that gin finds them from every working directory."""

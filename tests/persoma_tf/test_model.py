@@ -1,0 +1,161 @@
+"""Losses and decoding of the whole model on a small random decoder."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from persoma_tf import generate
+from persoma_tf.adapters.perceiver import Perceiver
+from persoma_tf.decoders.llama import Llama, LlamaConfig
+from persoma_tf.model import Persoma, history_losses, init_adapter, lm_loss
+from persoma_tf.soft_prompt import SLOT, SoftPrompt, TemplateReadout
+
+B, N, H, T, L, V = 3, 6, 5, 2, 4, 30
+CONFIG = LlamaConfig(
+  vocab_size=V, num_layers=2, d_model=12, num_heads=2, num_kv_heads=1, d_ff=20
+)
+LENGTHS = np.array([4, 2, 3])  # target tokens of each row
+
+
+def make_batch() -> dict[str, np.ndarray]:
+  """As HistoryPrefixLM gives it."""
+  rng = np.random.default_rng(0)
+  targets = np.zeros((B, T + L), np.int32)
+  weights = np.zeros((B, T + L), np.int32)
+  for row, length in enumerate(LENGTHS):
+    targets[row, : T + length] = rng.integers(1, V, T + length)
+    weights[row, T : T + length] = 1
+  targets[:, :T] = targets[0, :T]
+  statistics = rng.normal(size=(B, 4)).astype(np.float32)
+  statistics[0, 1] = np.nan
+  return {
+    'decoder_target_tokens': targets,
+    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+    'decoder_loss_weights': weights,
+    'history_embeddings': rng.normal(size=(B, N, H)).astype(np.float32),
+    'history_mask': (np.arange(N) < np.array([[6], [3], [1]])).astype(np.int32),
+    'answer_slots': rng.integers(0, 3, (B, 2)).astype(np.int32),
+    'history_statistics': statistics,
+  }
+
+
+@pytest.fixture(scope='module')
+def case():
+  """(model, params, batch)."""
+  batch = make_batch()
+  adapter = SoftPrompt(
+    Perceiver(num_latents=2, width=8, num_heads=2),
+    TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),
+    width=12,
+    num_statistics=4,
+  )
+  model = Persoma(adapter, Llama(CONFIG))
+  decoder = Llama(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+  params = {'decoder': decoder['params']}
+  words = [[1], [2, 3], [4]]
+  params['adapter'] = init_adapter(model, params['decoder'], batch, words, seed=0)
+  return model, params, batch
+
+
+@jax.jit
+def decoder_hidden(decoder_params, sequence):
+  """Hidden states [S, D] of one sequence; S is fixed, to compile once."""
+  positions = jnp.arange(len(sequence))[None]
+  return Llama(CONFIG).apply(
+    {'params': decoder_params},
+    sequence[None],
+    positions,
+    jnp.ones(positions.shape, bool),
+    method=Llama.hidden,
+  )[0]
+
+
+def log_probs_by_hand(params, soft, tokens):
+  """Log-probabilities [len(tokens) + 1, V] behind a soft prompt [K, D], row alone."""
+  table = params['decoder']['embedder']['embedding']
+  sequence = jnp.concatenate([soft, table[jnp.array(tokens, int)]])
+  padded = jnp.pad(sequence, ((0, 16 - len(sequence)), (0, 0)), constant_values=7.0)
+  hidden = decoder_hidden(params['decoder'], padded)
+  hidden = hidden[len(soft) - 1 : len(sequence)]
+  return np.asarray(jax.nn.log_softmax(hidden @ table.T))
+
+
+def soft_prompts(model, params, batch):
+  """SoftTokens of a batch."""
+  call = jax.jit(lambda *args: model.apply(*args, method=Persoma.soft_prompt))
+  return call({'params': params}, batch['history_embeddings'], batch['history_mask'])
+
+
+def test_loss_is_the_mean_over_target_tokens(case):
+  model, params, batch = case
+  losses, soft = [], soft_prompts(model, params, batch).tokens
+  for row in range(B):
+    tokens = batch['decoder_target_tokens'][row, : T + LENGTHS[row]]
+    log_probs = log_probs_by_hand(params, soft[row], tokens)
+    losses += (-log_probs[np.arange(len(tokens)), tokens][T:]).tolist()
+  assert len(losses) == LENGTHS.sum()
+  found = float(jax.jit(lambda p, b: lm_loss(model, p, b, L))(params, batch))
+  np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
+
+
+def test_tokens_behind_a_target_change_nothing(case):
+  model, params, batch = case
+  dirty = dict(batch)
+  for name in ('decoder_target_tokens', 'decoder_input_tokens'):
+    dirty[name] = batch[name].copy()
+    dirty[name][1, T + LENGTHS[1] + 1 :] = 9
+  loss = jax.jit(lambda p, b: lm_loss(model, p, b, L))
+  found = loss(params, dirty), loss(params, batch)
+  np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_history_losses_equal_numpy(case):
+  model, params, batch = case
+  soft = soft_prompts(model, params, batch)
+  logits = np.asarray(soft.slot_logits, np.float64)
+  log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  rows, slots = np.arange(B)[:, None], np.arange(2)
+  expected = -log_probs[rows, slots, batch['answer_slots']].mean()
+  losses = history_losses(model, params, batch)
+  np.testing.assert_allclose(losses['slot_loss'], expected, rtol=1e-5)
+  error = (np.asarray(soft.statistics) - batch['history_statistics']) ** 2
+  np.testing.assert_allclose(losses['statistics_loss'], np.nanmean(error), rtol=1e-5)
+  loss = lambda p: history_losses(model, p, batch)['statistics_loss']
+  gradient = jax.jit(jax.grad(loss))(params)
+  assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_adapter_starts_from_decoder_and_data(case):
+  _, params, batch = case
+  table = np.asarray(params['decoder']['embedder']['embedding'])
+  readout = params['adapter']['readout']
+  np.testing.assert_allclose(readout['template'], table[[5, 6]])
+  np.testing.assert_allclose(readout['words'][1], table[[2, 3]].mean(0), rtol=1e-6)
+  real = batch['history_embeddings'][batch['history_mask'] > 0]
+  np.testing.assert_allclose(
+    params['adapter']['standardize']['mean'], real.mean(0), atol=1e-6
+  )
+  rms = np.sqrt((table**2).mean())
+  np.testing.assert_allclose(params['adapter']['token_rms'], rms, rtol=1e-5)
+
+
+def test_greedy_equals_decoding_without_a_cache(case):
+  model, params, batch = case
+  prompt, eos_id = batch['decoder_target_tokens'][0, :T], 7
+  call = functools.partial(
+    generate.greedy, model, prompt=prompt, eos_id=eos_id, max_tokens=6
+  )
+  made = jax.jit(call)(params, batch['history_embeddings'], batch['history_mask'])
+  soft = soft_prompts(model, params, batch).tokens
+  for row in range(B):
+    tokens, log_prob = prompt.tolist(), 0.0
+    while len(tokens) < T + 6 and eos_id not in tokens[T:]:
+      log_probs = log_probs_by_hand(params, soft[row], tokens)[-1]
+      tokens.append(int(log_probs.argmax()))
+      log_prob += float(log_probs.max())
+    written = tokens[T:] + [eos_id] * (T + 6 - len(tokens))
+    assert made.tokens[row].tolist() == written
+    np.testing.assert_allclose(made.log_prob[row], log_prob, atol=1e-4)

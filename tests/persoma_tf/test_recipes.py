@@ -1,0 +1,44 @@
+"""Recipe files and flags."""
+
+import gin
+import pytest
+
+from persoma_tf import recipes
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def test_flags():
+  found = recipes.bindings_of(['--gin.A.b=3', '--model_dir=x', "--gin.C='a=b'"])
+  assert found == (['A.b = 3', "C = 'a=b'"], ['--model_dir=x'])
+
+
+def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
+  """Folders of the same names as recipe folders are no obstacle."""
+  monkeypatch.chdir(tmp_path)
+  for name in ('runs', 'models', 'adapters'):
+    (tmp_path / name).mkdir()
+  recipes.parse(['runs/quickstart.gin'], ['train.seed = 9'])
+  assert gin.query_parameter('train.seed') == 9
+  assert gin.query_parameter('Perceiver.width') == 128
+  recipes.bind('Perceiver.width', 64)
+  assert gin.query_parameter('Perceiver.width') == 64
+
+
+def test_own_file(tmp_path):
+  (tmp_path / 'own.gin').write_text(
+    "include 'persoma_tf/configs/adapters/perceiver.gin'\nPerceiver.width = 32\n"
+  )
+  recipes.parse([str(tmp_path / 'own.gin')])
+  assert gin.query_parameter('Perceiver.width') == 32
+
+
+@pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])
+def test_errors_name_the_recipe(binding):
+  with pytest.raises(ValueError, match=r'quickstart\.gin'):
+    recipes.parse(['runs/quickstart.gin'], [binding])

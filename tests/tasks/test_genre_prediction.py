@@ -1,0 +1,148 @@
+"""The SeqIO tasks, over generated histories."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import seqio
+
+from persoma_tf import train
+from pipelines import schema
+from pipelines.transforms import tfrecord
+from tasks import genre_prediction, item_vectors, prompts
+
+pytestmark = pytest.mark.assets
+PARTS = 'movielens_genre_prediction_subhistories_v1'
+
+
+def stored(folder, split: str) -> dict[str, dict]:
+  return {
+    history['user_id']: history
+    for path in sorted(folder.glob(f'{split}-*'))
+    for history in map(schema.decode_example, tfrecord.read(str(path)))
+  }
+
+
+def test_stored_histories(recipe, folders):
+  recipe()
+  lengths = genre_prediction.feature_lengths()
+  task = seqio.get_mixture_or_task(prompts.TASK)
+  histories = stored(folders[0], 'test')
+  vectors = item_vectors.load(str(folders[1]))
+  seen = set()
+  for row in task.get_dataset(lengths, 'test', shuffle=False).as_numpy_iterator():
+    history = histories[row['user_id'].decode()]
+    seen.add(history['user_id'])
+    items, ratings = history['history_items'][:12], history['history_ratings'][:12]
+    np.testing.assert_array_equal(
+      row['history_embeddings'], vectors.gather(items, ratings)
+    )
+    assert row['history_mask'].tolist() == [1] * len(items)
+    vocabulary = task.output_features['targets'].vocabulary
+    text = vocabulary.decode(row['targets'].tolist()[:-1])
+    assert text == prompts.answer_text(history['liked'], history['disliked'])
+    assert row['targets'][-1] == vocabulary.eos_id
+    assert vocabulary.decode(row['inputs'].tolist()) == prompts.TASK_PROMPT
+  assert seen == histories.keys()
+
+
+def test_features_for_the_model(recipe, folders):
+  recipe()
+  lengths = genre_prediction.feature_lengths()
+  batch = next(train.batches(PARTS, 'train', lengths, 4, seed=0))
+  size = lengths['inputs'] + lengths['targets']
+  assert batch['decoder_target_tokens'].shape == (4, size)
+  assert batch['history_embeddings'].shape == (4, 12, 12)
+  assert batch['history_embeddings'].dtype == np.float32
+  assert batch['answer_slots'].shape == (4, 6)
+  weights = batch['decoder_loss_weights']
+  assert not weights[:, : lengths['inputs']].any()
+  ends = np.argmax(np.cumsum(weights, 1), 1)
+  rows = np.arange(4)
+  assert (batch['decoder_target_tokens'][rows, ends] == 2).all(), 'no end was cut off'
+  inputs = batch['decoder_input_tokens']
+  np.testing.assert_array_equal(inputs[:, 1:], batch['decoder_target_tokens'][:, :-1])
+  padding = batch['history_mask'] == 0
+  assert not batch['history_embeddings'][padding].any()
+
+
+def test_the_same_seed_is_the_same_stream(recipe):
+  recipe()
+  lengths = genre_prediction.feature_lengths()
+  streams = [train.batches(PARTS, 'train', lengths, 4, seed) for seed in (3, 3, 4)]
+  first, again, other = (
+    [next(stream)['history_embeddings'] for _ in range(30)] for stream in streams
+  )
+  np.testing.assert_array_equal(first, again)
+  assert not np.array_equal(first, other)
+
+
+def test_labels_of_parts_are_those_of_the_part(recipe, folders):
+  """The slots of every drawn part, against pandas on the rows it shows."""
+  recipe('feature_lengths.history = 30')
+  lengths = genre_prediction.feature_lengths()
+  genres = genre_prediction.load_genres(str(folders[0]))
+  vectors = item_vectors.load(str(folders[1]))
+  items, stars = vectors.tables
+  batch = next(train.batches(PARTS, 'train', lengths, 32, seed=0))
+  for row in range(32):
+    shown = batch['history_embeddings'][row][batch['history_mask'][row] > 0]
+    item = [int(np.argmin(((items - x[:8]) ** 2).sum(1))) for x in shown]
+    rating = [int(np.argmin(((stars - x[8:]) ** 2).sum(1))) for x in shown]
+    rows = [
+      (genres.names[genre], vectors._ratings[r])
+      for i, r in zip(item, rating, strict=True)
+      for genre in np.flatnonzero(genres.of_items[i])
+    ]
+    table = pd.DataFrame(rows, columns=['genre', 'rating']).groupby('genre').rating
+    table = table.agg(['mean', 'count']).reset_index()
+    table = table[table['count'] >= 3]
+    sides = []
+    for chosen, up in (
+      (table[table['mean'] > 3.5], False),
+      (table[table['mean'] < 3], True),
+    ):
+      order = chosen.sort_values(
+        ['mean', 'count', 'genre'], ascending=[up, False, True]
+      )
+      sides.append([genres.names.index(name) for name in order.genre[:3]])
+    expected = genre_prediction.answer_slots(*sides, len(genres.names))
+    np.testing.assert_array_equal(batch['answer_slots'][row], expected)
+
+
+def test_statistics():
+  member = np.array([[1, 0, 1], [1, 0, 0]], bool)
+  made = genre_prediction.history_statistics(member, np.array([4.0, 1.0], np.float32))
+  expected = [-0.5, np.nan, 1.0, np.log(3), 0, np.log(2)]
+  np.testing.assert_allclose(made, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('length', [1, 3, 20, 200])
+def test_sub_history(length):
+  rng = np.random.default_rng(0)
+  drawn = [genre_prediction.sub_history(length, rng) for _ in range(300)]
+  sizes = {len(rows) for rows in drawn}
+  assert min(sizes) >= min(20, length)
+  assert max(sizes) == length
+  for rows in drawn:
+    assert np.all(np.diff(rows) > 0)
+    assert rows[0] >= 0
+    assert rows[-1] < length
+  windows = np.mean([rows[-1] - rows[0] == len(rows) - 1 for rows in drawn])
+  assert windows >= 0.4
+
+
+def test_longest_answer_fits(recipe, folders):
+  recipe()
+  lengths = genre_prediction.feature_lengths()
+  names = genre_prediction.load_genres(str(folders[0])).names
+  encode = genre_prediction.VOCABULARY.encode
+  rng = np.random.default_rng(0)
+  for _ in range(200):
+    drawn = rng.choice(names, 6, replace=False)
+    assert len(encode(prompts.answer_text(drawn[:3], drawn[3:]))) < lengths['targets']
+
+
+def test_missing_split(recipe, folders, tmp_path):
+  recipe(f"HISTORIES_DIR = '{tmp_path}'")
+  with pytest.raises(FileNotFoundError, match='no train-'):
+    genre_prediction.read_histories('train', False)
