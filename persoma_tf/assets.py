@@ -255,9 +255,10 @@ def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
 def _size(folder: pathlib.Path) -> int:
   """Bytes under a folder that is being written."""
   total = 0
-  for file in folder.rglob('*'):
-    with contextlib.suppress(OSError):
-      total += file.stat().st_size
+  for root, _, names in os.walk(folder):  # unlike rglob, lets folders vanish
+    for name in names:
+      with contextlib.suppress(OSError):
+        total += os.stat(os.path.join(root, name)).st_size
   return total
 
 

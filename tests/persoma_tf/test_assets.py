@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,6 +302,25 @@ def test_two_at_once_download_once(cache, asset, index):
   assert index.served == 1
   (folder,) = printed
   check(pathlib.Path(folder.strip()))
+
+
+def test_size_of_a_folder_that_changes(tmp_path):
+  """Pip makes and removes folders while they are counted."""
+  stop = threading.Event()
+
+  def churn():
+    while not stop.is_set():
+      (tmp_path / 'pip' / 'deep').mkdir(parents=True)
+      (tmp_path / 'pip' / 'deep' / 'file').write_bytes(b'12345')
+      shutil.rmtree(tmp_path / 'pip')
+
+  thread = threading.Thread(target=churn)
+  thread.start()
+  try:
+    assert {assets._size(tmp_path) for _ in range(2000)} <= {0, 5}
+  finally:
+    stop.set()
+    thread.join()
 
 
 def test_import_is_light():

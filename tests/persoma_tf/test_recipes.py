@@ -3,7 +3,7 @@
 import gin
 import pytest
 
-from persoma_tf import recipes
+from persoma_tf import recipes, train  # noqa: F401  train registers what recipes set
 
 
 @pytest.fixture(autouse=True)
