@@ -23,7 +23,8 @@ def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   for name in ('runs', 'models', 'adapters'):
     (tmp_path / name).mkdir()
-  recipes.parse(['runs/quickstart.gin'], ['train.seed = 9'])
+  folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  recipes.parse(['runs/quickstart.gin'], ['train.seed = 9', *folders])
   assert gin.query_parameter('train.seed') == 9
   assert gin.query_parameter('Perceiver.width') == 128
   recipes.bind('Perceiver.width', 64)
