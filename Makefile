@@ -65,7 +65,7 @@ $(RUN)/predictions/COMPLETED: | $(RUN)/model/COMPLETED
 
 $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 	$(PYTHON) -m pipelines.evaluate --predictions_dir=$(RUN)/predictions \
-	  --histories_dir=$(RUN)/histories --output_dir=$(RUN)/report
+	  --histories_dir=$(RUN)/histories --output_dir=$(RUN)/report > /dev/null
 
 test: setup  ## run the test suite
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
