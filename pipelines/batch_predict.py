@@ -18,11 +18,11 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
-from tqdm import tqdm
 
 from pipelines import folders, job, schema
 from pipelines.transforms import tfrecord
 from pipelines.transforms.prediction_files import FORMATS, to_bytes
+from pipelines.transforms.progress import ShowProgress
 from tasks.prompts import TASK
 
 _LOGGER = logging.getLogger(__name__)
@@ -90,23 +90,6 @@ def read_batches(paths: Sequence[str], size: int) -> list[list[bytes]]:
   return [records[at : at + size] for at in range(0, len(records), size)]
 
 
-class _ShowProgress(beam.DoFn):
-  """Passes rows on and counts them, as a bar where there is a terminal."""
-
-  def setup(self):
-    """Opens the bar."""
-    self._bar = tqdm(desc='answered', unit=' users', disable=None)
-
-  def process(self, rows: list[dict]):
-    """Counts."""
-    self._bar.update(len(rows))
-    yield rows
-
-  def teardown(self):
-    """Closes the bar."""
-    self._bar.close()
-
-
 def build(pipeline: beam.Pipeline, config: Config, shards: Sequence[str]):
   """The graph: one list of rows a batch."""
   return (
@@ -115,7 +98,7 @@ def build(pipeline: beam.Pipeline, config: Config, shards: Sequence[str]):
     | 'Read' >> beam.FlatMap(read_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
     | 'Answer' >> RunInference(PredictorHandler(config))
-    | 'Progress' >> beam.ParDo(_ShowProgress())
+    | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))
   )
 
 

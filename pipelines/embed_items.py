@@ -20,14 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
-from tqdm import tqdm
 
 from persoma_tf import assets, encoders
 from pipelines import folders, job, schema
 from pipelines.transforms import texts, tfrecord
+from pipelines.transforms.progress import ShowProgress
 
 _LOGGER = logging.getLogger(__name__)
-_LOG_SECONDS = 10
 _PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
 _Vectors = dict[str, np.ndarray]
 
@@ -71,29 +70,6 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
     """Each batch of texts as {text: vector [H]}."""
     for batch_of_texts in batch:
       yield dict(zip(batch_of_texts, model.encode(batch_of_texts), strict=True))
-
-
-class _ShowProgress(beam.DoFn):
-  """Passes elements on and counts their texts: a bar on a terminal, else log lines."""
-
-  def setup(self):
-    """Opens the bar."""
-    self._bar = tqdm(desc='encoded', unit=' texts', disable=None)
-    self._texts, self._logged = 0, time.monotonic()
-
-  def process(self, vectors: _Vectors):
-    """Counts."""
-    self._bar.update(len(vectors))
-    self._texts += len(vectors)
-    beam.metrics.Metrics.counter('embed_items', 'texts').inc(len(vectors))
-    if self._bar.disable and time.monotonic() - self._logged > _LOG_SECONDS:
-      _LOGGER.info('encoded %s texts', f'{self._texts:,}')
-      self._logged = time.monotonic()
-    yield vectors
-
-  def teardown(self):
-    """Closes the bar."""
-    self._bar.close()
 
 
 def read_pairs(path: str) -> np.ndarray:
@@ -201,7 +177,7 @@ def build(
     | 'Batches' >> beam.FlatMap(texts.batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
     | 'Encode' >> RunInference(EncoderHandler(config.encoder))
-    | 'Progress' >> beam.ParDo(_ShowProgress())
+    | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )
   return vectors, pairs
 

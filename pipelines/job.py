@@ -1,4 +1,4 @@
-"""What every job shares: flags, output folders, rejects, counters, versions.
+"""What every job shares: flags, errors, rejects, versions.
 
 A job is a module with a frozen dataclass `Config` whose fields are its flags and a
 `run(argv)` that reads parse, validate, build(pipeline, config), run. The last lines
@@ -80,17 +80,6 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
   if not given.runner:
     rest = [*rest, '--runner=FnApiRunner']
   return config, PipelineOptions(rest)
-
-
-def counters(result) -> dict[str, int]:
-  """Beam counters of a finished pipeline by name, summed over steps and logged."""
-  counts: dict[str, int] = {}
-  for metric in result.metrics().query()['counters']:
-    name = metric.key.metric.name
-    counts[name] = counts.get(name, 0) + metric.result
-  for name, count in sorted(counts.items()):
-    logging.getLogger(__name__).info('%s: %s', name, f'{count:,}')
-  return counts
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -8,13 +8,11 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from persoma_tf import checkpoints, decoders, train
-from persoma_tf.train import Stage
 
 pytestmark = pytest.mark.assets
 
@@ -151,27 +149,6 @@ def test_killed_trainer_goes_on(folders, tiny_decoder, recipe, tmp_path):
   for folder in (cut, whole):
     subprocess.run([*command, f'--model_dir={folder}'], check=True)
   assert_same(adapter(whole), adapter(cut))
-
-
-def test_segments():
-  first, second = Stage('a', 5, 1, 0.1), Stage('b', 2, 1, 0.1)
-  cut = train.segments([first, second], 2)
-  assert [(x.begin, x.end, x.stage.name, x.opens_stage) for x in cut] == [
-    (0, 2, 'a', True),
-    (2, 4, 'a', False),
-    (4, 5, 'a', False),
-    (5, 7, 'b', True),
-  ]
-
-
-def test_optimizer_decays_matrices_only():
-  optimizer = train.make_optimizer(Stage('a', 10, 1, 0.1, warmup_steps=0))
-  params = {'matrix': np.ones((2, 2), np.float32), 'bias': np.ones(2, np.float32)}
-  state = optimizer.init(params)
-  zeros = jax.tree.map(np.zeros_like, params)
-  updates, _ = optimizer.update(zeros, state, params)
-  np.testing.assert_allclose(updates['matrix'], -0.1 * 0.01, rtol=1e-5)
-  assert not np.any(updates['bias'])
 
 
 def test_unknown_recipe(tmp_path):

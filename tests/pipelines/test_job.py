@@ -1,11 +1,10 @@
-"""Flags, errors and counters."""
+"""Flags and errors."""
 
 import dataclasses
 import subprocess
 import sys
 from typing import Literal
 
-import apache_beam as beam
 import pytest
 
 from pipelines import job
@@ -75,13 +74,6 @@ def test_help_names_every_flag(capsys):
   assert all(f'--{field.name}' in shown for field in dataclasses.fields(Config))
   assert '100 % of it' in shown
   assert 'default: 50' in shown
-
-
-def test_counters():
-  pipeline = beam.Pipeline(runner='FnApiRunner')
-  count = beam.metrics.Metrics.counter('test', 'rows')
-  _ = pipeline | beam.Create([1, 2, 3]) | beam.Map(lambda _: count.inc(2))
-  assert job.counters(pipeline.run()) == {'rows': 6}
 
 
 @pytest.mark.parametrize('error', [job.JobError, RuntimeError])
