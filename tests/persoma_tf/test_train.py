@@ -1,12 +1,7 @@
 """The trainer on small parts: learning, freezing, going on, files."""
 
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -62,9 +57,9 @@ def _at(tree, path):
   return tree
 
 
-@pytest.mark.parametrize('steps', [3, 6, 9])
+@pytest.mark.parametrize('steps', [6, 9])
 def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypatch):
-  """Stops behind a checkpoint in each stage and between them; then goes on."""
+  """Stops behind a checkpoint, between two stages and within one; then goes on."""
   save = checkpoints.save
 
   def save_and_stop(manager, step, *rest):
@@ -89,19 +84,13 @@ def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypat
   assert losses(ours) == losses(theirs)
 
 
-def test_another_seed_is_another_run(recipe, whole, tmp_path):
-  recipe('train.seed = 1')
-  train.train(str(tmp_path))
-  words = 'adapter/readout/slots/kernel'
-  assert not np.array_equal(adapter(whole)[words], adapter(tmp_path)[words])
-
-
 def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
-  recipe('histories/Stage.steps = 0', 'train.stages = [@decoder/Stage()]')
-  train.train(str(tmp_path / 'none'))
-  recipe('decoder/Stage.learning_rate = 0.0', 'train.stages = [@decoder/Stage()]')
+  stages = ('train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2')
+  recipe(*stages)
+  train.train(str(tmp_path / 'moved'))
+  recipe(*stages, 'decoder/Stage.learning_rate = 0.0')
   train.train(str(tmp_path / 'still'))
-  moved, still = adapter(tmp_path / 'none'), adapter(tmp_path / 'still')
+  moved, still = adapter(tmp_path / 'moved'), adapter(tmp_path / 'still')
   assert moved.keys() == {'adapter/readout/words', 'adapter/readout/template'}
   assert all(not np.array_equal(moved[path], still[path]) for path in moved)
 
@@ -114,41 +103,12 @@ def test_other_settings_are_refused(recipe, whole):
 
 def test_it_learns(recipe, tmp_path):
   """The slot loss on a fixed small set falls well below that of the first steps."""
-  recipe('train.stages = [@histories/Stage()]', 'histories/Stage.steps = 150')
+  settings = ('histories/Stage.steps = 150', 'train.checkpoint_period = 1000')
+  recipe('train.stages = [@histories/Stage()]', *settings)
   train.train(str(tmp_path))
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   losses = [row['histories/slot_loss'] for row in rows]
   assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-
-
-def test_killed_trainer_goes_on(folders, tiny_decoder, recipe, tmp_path):
-  """A real process is killed with SIGKILL; the next one ends as an uncut one does."""
-  histories, embeddings = folders
-  command = [sys.executable, '-m', 'persoma_tf.train', '--gin_file=runs/quickstart.gin']
-  command += [f'--histories_dir={histories}', f'--embeddings_dir={embeddings}']
-  settings = {
-    'build.decoder': repr(str(tiny_decoder)),
-    'feature_lengths.history': 12,
-    'Perceiver.width': 16,
-    'TemplateReadout.hidden': 16,
-    'histories/Stage.steps': 40,
-    'histories/Stage.batch_size': 4,
-    'decoder/Stage.steps': 4,
-    'decoder/Stage.batch_size': 2,
-    'train.checkpoint_period': 10,
-  }
-  command += [f'--gin.{name}={value}' for name, value in settings.items()]
-  cut, whole = tmp_path / 'cut', tmp_path / 'whole'
-  process = subprocess.Popen([*command, f'--model_dir={cut}'], start_new_session=True)
-  while not list(cut.glob('checkpoint_*0')):
-    assert process.poll() is None, 'ended before it could be killed'
-    time.sleep(0.05)
-  os.killpg(process.pid, signal.SIGKILL)
-  process.wait()
-  assert not (cut / 'COMPLETED').exists()
-  for folder in (cut, whole):
-    subprocess.run([*command, f'--model_dir={folder}'], check=True)
-  assert_same(adapter(whole), adapter(cut))
 
 
 def test_unknown_recipe(tmp_path):
