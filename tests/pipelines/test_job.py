@@ -104,9 +104,7 @@ def test_versions():
   assert found['no-such-package'] == 'not installed'
 
 
-@pytest.mark.parametrize(
-  'name', ['build_histories', 'embed_items', 'batch_predict', 'evaluate']
-)
+@pytest.mark.parametrize('name', ['build_histories', 'evaluate'])
 def test_command_line(name):
   """Each job as people start it: an unknown flag ends with 2 and a hint."""
   command = [sys.executable, '-m', f'pipelines.{name}', '--output_dri=x']
