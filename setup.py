@@ -34,6 +34,7 @@ setup(
     'orbax-checkpoint>=0.12',
     'pyarrow>=20',
     'safetensors>=0.5',
+    'scipy>=1.14',
     # 0.2.3 needs protobuf 7, which Beam excludes; the failure is at import time.
     'sentencepiece>=0.2.1,<0.2.3',
     'seqio>=0.0.20',

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 
 from pipelines import folders, job, schema
 from pipelines.job import JobError
-from pipelines.transforms import formats, inputs
-from pipelines.transforms.histories import HistorySettings, ItemGenres
+from pipelines.transforms import inputs
+from pipelines.transforms.histories import HistorySettings
 from pipelines.transforms.items import ItemTable, read_items, with_num_ratings
+from pipelines.transforms.mapping import formats_of
 from pipelines.transforms.read import RatingScale
 from pipelines.transforms.sample import SAMPLERS
 from pipelines.transforms.split import Split
@@ -44,6 +45,7 @@ class Config:
   ratings: str = dataclasses.field(metadata={'help': 'ratings file or glob'})
   movies: str = dataclasses.field(metadata={'help': 'movies file or glob'})
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
+  mapping: str = _flag('', 'own data: field=column,... or a .json file')
   overwrite: bool = _flag(False, 'make a finished folder again')
   sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
   max_history: int = _flag(50, 'most interactions a user')
@@ -118,7 +120,6 @@ def build(
     (one `steps.ShardSummary` a shard, one `steps.RejectSummary`).
   """
   split = config.split
-  genres = ItemGenres(items.genres, items.genre_offsets, items.genre_columns)
   read = (
     pipeline
     | 'Blocks' >> beam.Create(blocks)
@@ -139,7 +140,11 @@ def build(
     | 'Write'
     >> beam.ParDo(
       WriteShard(
-        output_dir, split.shard_names(), config.compression, genres, config.histories
+        output_dir,
+        split.shard_names(),
+        config.compression,
+        items.facts,
+        config.histories,
       )
     )
   )
@@ -160,8 +165,9 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
   started = time.monotonic()
-  ratings = inputs.find(config.ratings, formats.RATINGS, 'ratings')
-  movies = inputs.find(config.movies, formats.ITEMS, 'movies')
+  known = formats_of(config.mapping)
+  ratings = inputs.find(config.ratings, known['ratings'], 'ratings')
+  movies = inputs.find(config.movies, known['movies'], 'movies')
   read_from = {
     'ratings': inputs.describe(ratings),
     'movies': inputs.describe(movies),
@@ -188,7 +194,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         folder,
         config,
         items.table,
-        items.genres,
+        items.facts.genre_names,
         items.num_lines,
       )
     )

@@ -10,6 +10,7 @@ in the columns (which are sorted by name).
 import dataclasses
 
 import numpy as np
+from scipy import sparse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,39 +58,29 @@ def label(
 
 
 def label_users(
-  genre_lists: tuple[np.ndarray, np.ndarray],
-  users: np.ndarray,
+  genres: sparse.csr_array,
+  starts: np.ndarray,
   items: np.ndarray,
   ratings: np.ndarray,
-  num_users: int,
-  num_genres: int,
   rule: LabelRule,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Labels of U users at once, equal to `label` of each.
 
   Args:
-    genre_lists: the genres of I items as (offsets [I + 1], columns [sum]): item i has
-      columns[offsets[i]:offsets[i + 1]].
-    users: [R] int, the user (0 .. U-1) of each rating.
-    items: [R] int, its item.
+    genres: [I, G], 1 where an item has a genre.
+    starts: [U + 1] int, user u has the ratings from starts[u] to starts[u + 1].
+    items: [R] int, the item of each rating.
     ratings: [R] float, in stars.
-    num_users: U.
-    num_genres: G.
     rule: the numbers of the rule.
 
   Returns:
     liked and disliked, [U, min(top, G)] int: columns, filled up with -1.
   """
-  offsets, columns = genre_lists
-  size = np.diff(offsets)[items]
-  starts = np.repeat(offsets[:-1][items] - (np.cumsum(size) - size), size)
-  genre = columns[starts + np.arange(size.sum())]
-  cell = np.repeat(users.astype(np.int64) * num_genres, size) + genre
-  cells = num_users * num_genres
-  count = np.bincount(cell, minlength=cells)
-  total = np.bincount(cell, np.repeat(_exact(ratings), size), minlength=cells)
-  shape = (num_users, num_genres)
-  return choose(count.reshape(shape), total.reshape(shape), rule)
+  shape = (len(starts) - 1, genres.shape[0])
+  rated = sparse.csr_array((_exact(ratings), items, starts), shape)
+  total = (rated @ genres).toarray()
+  rated.data = np.ones(len(items))
+  return choose((rated @ genres).toarray(), total, rule)
 
 
 def choose(

@@ -1,32 +1,55 @@
-"""The file formats of ratings and items, told apart by their header line.
+"""The formats of input files, told apart by their first line or by their column names.
 
-To read another format is one more row in a table here.
+To read another format is one more row in a table here; own data needs no code but a
+`--mapping` (`pipelines.transforms.mapping`).
 """
 
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.job import JobError
 
-_RATINGS_FIELDS = ('user', 'item', 'rating', 'timestamp')
-_ITEMS_FIELDS = ('item', 'title', 'genres')
+# kind of file -> fields that it must have
+REQUIRED = {
+  'ratings': ('user', 'item', 'rating', 'timestamp'),
+  'movies': ('item', 'title', 'genres'),
+  'tags': ('user', 'item', 'tag'),
+  'descriptions': ('item', 'description'),
+}
+_ML_100K_GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]
 
 
-class Format(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Format:
   """How a kind of file spells its columns.
 
   Attributes:
     name: for messages.
+    kind: a key of REQUIRED.
+    columns: our field name -> the name in the header.
     delimiter: between columns.
     quoted: whether a value may stand in double quotes.
-    columns: our field name -> the name in the header.
     genre_separator: between the genres of an item.
+    encoding: of the text.
+    header: the columns of a file without header line.
+    first_line: what the first line of such a file looks like.
+    genre_flags: genres that are a column each, '1' where an item has it.
+    time_unit: of numbers that are times: s, ms, us or ns.
   """
 
   name: str
-  delimiter: str
-  quoted: bool
-  columns: dict[str, str]
-  genre_separator: str = ''
+  kind: str
+  columns: Mapping[str, str]
+  delimiter: str = ','
+  quoted: bool = True
+  genre_separator: str = '|'
+  encoding: str = 'utf-8'
+  header: tuple[str, ...] = ()
+  first_line: str = ''
+  genre_flags: tuple[str, ...] = ()
+  time_unit: str = 's'
 
 
 class Layout(NamedTuple):
@@ -36,102 +59,175 @@ class Layout(NamedTuple):
     format: the format.
     header: all column names of the file.
     positions: our field name -> index in the header, for every field there is.
+    header_lines: 1 if the file's first line names its columns, else 0.
   """
 
   format: Format
   header: tuple[str, ...]
   positions: dict[str, int]
+  header_lines: int = 1
 
 
-RATINGS = (
+def _plain(kind, *fields):
+  return Format('PERSOMA', kind, {field: field for field in fields})
+
+
+_USER_ITEM = {'user': 'userId', 'item': 'movieId'}
+_ALL = (
+  # latest, latest-small, 20M, 25M, 32M
   Format(
-    name='MovieLens',
-    delimiter=',',
-    quoted=True,
-    columns={
-      'user': 'userId',
-      'item': 'movieId',
-      'rating': 'rating',
-      'timestamp': 'timestamp',
-    },
+    'MovieLens', 'ratings', {**_USER_ITEM, 'rating': 'rating', 'timestamp': 'timestamp'}
   ),
   Format(
-    name='RecBole',
+    'MovieLens', 'movies', {'item': 'movieId', 'title': 'title', 'genres': 'genres'}
+  ),
+  Format('MovieLens', 'tags', {**_USER_ITEM, 'tag': 'tag'}),
+  Format(
+    'MovieLens', 'descriptions', {'item': 'movieId', 'description': 'description'}
+  ),
+  Format('TMDB', 'descriptions', {'item': 'movieId', 'description': 'overview'}),
+  Format(
+    'MovieLens-1M',
+    'ratings',
+    {field: field for field in REQUIRED['ratings']},
+    delimiter='::',
+    quoted=False,
+    header=REQUIRED['ratings'],
+    first_line=r'\d+::\d+::\d+::\d+$',
+  ),
+  Format(
+    'MovieLens-1M',
+    'movies',
+    {field: field for field in REQUIRED['movies']},
+    delimiter='::',
+    quoted=False,
+    encoding='latin-1',
+    header=REQUIRED['movies'],
+    first_line=r'\d+::.*::[^:]*$',
+  ),
+  Format(
+    'MovieLens-100K',
+    'ratings',
+    {field: field for field in REQUIRED['ratings']},
     delimiter='\t',
     quoted=False,
-    columns={
+    header=REQUIRED['ratings'],
+    first_line=r'\d+\t\d+\t\d+\t\d+$',
+  ),
+  Format(
+    'MovieLens-100K',
+    'movies',
+    {'item': 'item', 'title': 'title', **{name: name for name in _ML_100K_GENRES}},
+    delimiter='|',
+    quoted=False,
+    encoding='latin-1',
+    header=('item', 'title', 'released', 'video', 'url', *_ML_100K_GENRES),
+    first_line=r'\d+\|.*(\|[01]){19}$',
+    genre_flags=tuple(_ML_100K_GENRES),
+  ),
+  Format(
+    'RecBole',
+    'ratings',
+    {
       'user': 'user_id:token',
       'item': 'item_id:token',
       'rating': 'rating:float',
       'timestamp': 'timestamp:float',
     },
-  ),
-)
-ITEMS = (
-  Format(
-    name='MovieLens',
-    delimiter=',',
-    quoted=True,
-    columns={'item': 'movieId', 'title': 'title', 'genres': 'genres'},
-    genre_separator='|',
-  ),
-  Format(
-    name='RecBole',
     delimiter='\t',
     quoted=False,
-    columns={
+  ),
+  Format(
+    'RecBole',
+    'movies',
+    {
       'item': 'item_id:token',
       'title': 'movie_title:token_seq',
       'year': 'release_year:token',
       'genres': 'class:token_seq',
     },
+    delimiter='\t',
+    quoted=False,
     genre_separator=' ',
   ),
+  _plain('ratings', 'user', 'item', 'rating', 'timestamp'),
+  _plain('movies', 'item', 'title', 'genres', 'year', 'description'),
+  _plain('tags', 'user', 'item', 'tag'),
+  _plain('descriptions', 'item', 'description'),
 )
+# kind -> the formats that a file of this kind may have
+KNOWN: dict[str, tuple[Format, ...]] = {
+  kind: tuple(known for known in _ALL if known.kind == kind) for kind in REQUIRED
+}
 
 
-def detect(path: str, header_line: bytes, formats: tuple[Format, ...]) -> Layout:
-  """The format of a file.
+def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
+  """The format of a text file.
 
   Args:
     path: the file, for messages.
-    header_line: its first line.
-    formats: RATINGS or ITEMS.
+    line: its first line.
+    known: the formats it may have.
 
   Raises:
-    JobError: no format has these columns; names what was found and the nearest format.
+    JobError: none has these columns; names what was found and the nearest format.
   """
+  for kind in known:
+    text = line.decode(kind.encoding, 'replace').rstrip('\r\n')
+    if kind.first_line and re.match(kind.first_line, text):
+      return Layout(kind, kind.header, _positions(kind, kind.header), 0)
   try:
-    text = header_line.decode('utf-8-sig').strip('\r\n')
+    text = line.decode('utf-8-sig').strip('\r\n')
   except UnicodeDecodeError as error:
     raise JobError(
       f'{path}: line 1 is not UTF-8 text ({error.reason} at byte {error.start}); '
-      f'expected {_expected(formats)}'
+      f'expected {_expected(known)}'
     ) from None
-  found = [_match(text, kind) for kind in formats]
-  for layout, missing in found:
+  found = []
+  for kind in known:
+    names = text.split(kind.delimiter)
+    found.append((kind, [name.strip('"') if kind.quoted else name for name in names]))
+  return _choose(f'{path}: line 1', repr(text[:200]), found)
+
+
+def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
+  """The format of a Parquet file, by its column names.
+
+  Raises:
+    JobError: as `detect`.
+  """
+  return _choose(path, repr(','.join(names)[:200]), [(kind, names) for kind in known])
+
+
+def _choose(where, shown, found):
+  """The layout of the first format that has all it needs, among (format, header)s."""
+  lacking = []
+  for kind, names in found:
+    positions = _positions(kind, names)
+    missing = [
+      kind.columns.get(field, field)
+      for field in REQUIRED[kind.kind]
+      if field not in positions and not (field == 'genres' and kind.genre_flags)
+    ]
     if not missing:
-      return layout
-  nearest, missing = min(found, key=lambda pair: len(pair[1]))
+      return Layout(kind, tuple(names), positions)
+    lacking.append((len(missing), len(lacking), kind, missing))
+  _, _, nearest, missing = min(lacking, key=lambda entry: entry[:2])
   raise JobError(
-    f'{path}: line 1 lacks the column {", ".join(missing)} of {nearest.format.name}; '
-    f'found {text[:200]!r}, expected {_expected(formats)}'
+    f'{where} lacks the column {", ".join(missing)} of {nearest.name}; found {shown}, '
+    f'expected {_expected([kind for kind, _ in found])}'
   )
 
 
-def _match(text, kind):
-  required = _RATINGS_FIELDS if 'user' in kind.columns else _ITEMS_FIELDS
-  header = tuple(text.split(kind.delimiter))
-  if kind.quoted:
-    header = tuple(name.strip('"') for name in header)
-  positions = {
+def _positions(kind, header):
+  header = list(header)
+  return {
     field: header.index(name) for field, name in kind.columns.items() if name in header
   }
-  missing = [kind.columns[field] for field in required if field not in positions]
-  return Layout(kind, header, positions), missing
 
 
-def _expected(formats):
+def _expected(known):
   return ' or '.join(
-    f'{kind.delimiter.join(kind.columns.values())!r} ({kind.name})' for kind in formats
+    f'{kind.first_line or kind.delimiter.join(kind.columns.values())!r} ({kind.name})'
+    for kind in known
   )

@@ -20,7 +20,7 @@ class InputFile(NamedTuple):
     path: its address.
     size: bytes on disk.
     layout: its columns.
-    data_start: where its second line begins.
+    data_start: where its first line of data begins.
   """
 
   path: str
@@ -49,12 +49,12 @@ class Block(NamedTuple):
   end: int | None
 
 
-def find(pattern: str, formats: tuple[Format, ...], flag: str) -> list[InputFile]:
+def find(pattern: str, known: Sequence[Format], flag: str) -> list[InputFile]:
   """The files that a pattern names, in the order of their names.
 
   Args:
     pattern: a path or a glob, local or in a bucket.
-    formats: the formats they may have.
+    known: the formats they may have.
     flag: the flag that gave the pattern, for messages.
 
   Raises:
@@ -68,7 +68,7 @@ def find(pattern: str, formats: tuple[Format, ...], flag: str) -> list[InputFile
     found = sorted((file.path, file.size_in_bytes) for file in matches)
   if not found:
     raise JobError(f'--{flag}: no such file {pattern}')
-  files = [_open(path, size, formats, flag) for path, size in found]
+  files = [_open(path, size, known, flag) for path, size in found]
   if not any(_compressed(file.path) or file.data_start < file.size for file in files):
     raise JobError(f'--{flag}: {pattern} has a header but no rows')
   return files
@@ -94,10 +94,11 @@ def read_block(block: Block) -> bytes:
       _read(file, block.start)
       return _read(file, None)
     # One byte before the block says whether a line begins at its first.
-    file.seek(block.start - 1)
-    data = _read(file, block.end - block.start + 1)
-    first = data.find(b'\n') + 1
-    if not first:
+    before = min(block.start, 1)
+    file.seek(block.start - before)
+    data = _read(file, block.end - block.start + before)
+    first = data.find(b'\n') + 1 if before else 0
+    if before and not first:
       return b''
     rest = [data[first:]]
     while rest[-1] and not rest[-1].endswith(b'\n'):
@@ -119,7 +120,7 @@ def describe(files: Sequence[InputFile]) -> list[dict]:
   ]
 
 
-def _open(path, size, formats, flag):
+def _open(path, size, known, flag):
   try:
     with FileSystems.open(path) as file:
       head = _read(file, _MAX_HEADER)
@@ -128,7 +129,8 @@ def _open(path, size, formats, flag):
   if not head.strip():
     raise JobError(f'--{flag}: {path} is empty')
   end = head.find(b'\n') + 1 or len(head)
-  return InputFile(path, size, detect(path, head[:end], formats), end)
+  layout = detect(path, head[:end], known)
+  return InputFile(path, size, layout, end if layout.header_lines else 0)
 
 
 def _compressed(path):

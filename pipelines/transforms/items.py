@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from scipy import sparse
 
 from pipelines import schema
 from pipelines.job import reject
 from pipelines.transforms import rows
-from pipelines.transforms.inputs import InputFile, blocks, read_block
+from pipelines.transforms.inputs import Block, InputFile, blocks, read_block
+from pipelines.transforms.sample import ItemFacts
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
 _YEAR = re.compile(r'^\d{4}$')
@@ -30,18 +32,14 @@ class ItemTable(NamedTuple):
   Attributes:
     table: schema.ITEMS, [I] rows, num_ratings all 0.
     ids: [I] strings.
-    genres: the G genre names, sorted.
-    genre_offsets: [I + 1] int64.
-    genre_columns: item i has genres genre_columns[offsets[i]:offsets[i + 1]].
+    facts: their genres.
     num_lines: lines of the files without headers.
     rejects: lines that are no item.
   """
 
   table: pa.Table
   ids: pa.Array
-  genres: tuple[str, ...]
-  genre_offsets: np.ndarray
-  genre_columns: np.ndarray
+  facts: ItemFacts
   num_lines: int
   rejects: list[dict]
 
@@ -67,8 +65,8 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
       elif row['item'] in items:
         bad.append((line, 'duplicate_item'))
       else:
-        items[row['item']] = _item(row, block.layout.format.genre_separator)
-    rejects += _rejects(block.path, data, sorted(bad))
+        items[row['item']] = _item(row, block.layout.format)
+    rejects += _rejects(block, data, sorted(bad))
   return _item_table(items, num_lines, rejects)
 
 
@@ -79,29 +77,33 @@ def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
   return table.set_column(position, field, pa.array(num_ratings, field.type))
 
 
-def _item(row, separator):
+def _item(row, kind):
   title, year = row['title'].strip(), row.get('year', '')
   dated = _TITLE_WITH_YEAR.match(title)
   if not _YEAR.match(year):
     year = dated[2] if dated else None
-  genres = [name for name in row['genres'].split(separator) if name]
+  if kind.genre_flags:
+    genres = [name for name in kind.genre_flags if row.get(name) == '1']
+  else:
+    genres = [name for name in row['genres'].split(kind.genre_separator) if name]
   return {
     'title': dated[1] if dated and dated[2] == year else title,
     'year': int(year) if year else None,
     'genres': list(dict.fromkeys(genres)),
-    'description': '',
+    'description': row.get('description', '').strip(),
     'num_ratings': 0,
   }
 
 
-def _rejects(path: str, data: bytes, bad: Iterable[tuple[int, str]]) -> list[dict]:
+def _rejects(block: Block, data: bytes, bad: Iterable[tuple[int, str]]) -> list[dict]:
   raw = data.splitlines() if bad else []
   found = []
   for line, reason in bad:
     text = raw[line].decode(errors='backslashreplace')[:300]
     reason = reason if text.strip() else 'blank_line'
     right = _EXPECTED.get(reason, 'an item')
-    where = {'file': path, 'line': line + 2, 'field': '', 'value': ''}
+    number = line + 1 + block.layout.header_lines
+    where = {'file': block.path, 'line': number, 'field': '', 'value': ''}
     found.append(reject('read_movies', reason, **where, raw=text, expected=right))
   return found
 
@@ -118,12 +120,10 @@ def _item_table(items, num_lines, rejects):
   column = {name: index for index, name in enumerate(genres)}
   sizes = [len(items[name]['genres']) for name in order]
   columns = [column[genre] for name in order for genre in items[name]['genres']]
+  matrix = sparse.csr_array(
+    (np.ones(len(columns)), columns, np.concatenate([[0], np.cumsum(sizes)])),
+    (len(order), len(genres)),
+  )
   return ItemTable(
-    table,
-    pa.array(order, pa.string()),
-    genres,
-    np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-    np.array(columns, np.int64),
-    num_lines,
-    rejects,
+    table, pa.array(order, pa.string()), ItemFacts(genres, matrix), num_lines, rejects
   )

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from pipelines import schema
 from pipelines.transforms import rows
 from pipelines.transforms.inputs import Block, read_block
+from pipelines.transforms.mapping import TIME_UNITS
 
-# Seconds and milliseconds since 1970 fit, and float64 holds them exactly.
-_MAX_TIME = 2**53
+_MAX_TIME = 4_102_444_800  # the year 2100
+_TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
 _RAW_CHARACTERS = 300
 
 
@@ -107,10 +108,11 @@ def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Rating
     scale: the ratings there can be.
   """
   data = read_block(block)
-  table = rows.split(data, block.layout)
+  table = rows.split(data, block.layout, ('rating', 'timestamp'))
   user, item = table.columns['user'], table.columns['item']
   rating, rating_ok = rows.numbers(table.columns['rating'])
   time, time_ok = rows.numbers(table.columns['timestamp'])
+  time = np.floor(time / TIME_UNITS[block.layout.format.time_unit])
   index = pc.index_in(item, value_set=item_ids)
   checks = (
     ('empty_field', 'user', _is_empty(user), 'a user id'),
@@ -119,7 +121,7 @@ def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Rating
     ('rating_outside_scale', 'rating', ~scale.holds(rating), f'from {scale}'),
     ('not_a_number', 'timestamp', ~time_ok, 'seconds since 1970'),
     ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
-    ('time_too_large', 'timestamp', time >= _MAX_TIME, 'seconds since 1970'),
+    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
     ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
   )
   failed = np.full(len(rating), -1)
@@ -161,9 +163,9 @@ def _bad_rows(data, block, table, checks, failed):
       yield BadRow(line, 'blank_line', '', '', text, expected)
       continue
     reason, field, _, right = checks[failed[row]]
-    column = block.layout.header[block.layout.positions[field]]
-    value = table.columns[field][int(row)].as_py()[:_RAW_CHARACTERS]
-    yield BadRow(line, reason, column, value, text, right)
+    position = block.layout.positions[field]
+    value = rows.value(raw[line], position, block.layout)[:_RAW_CHARACTERS]
+    yield BadRow(line, reason, block.layout.header[position], value, text, right)
 
 
 _EXPECTED = {'not_utf8': 'UTF-8 text', 'bad_quotes': 'quotes that close on their line'}

@@ -1,6 +1,9 @@
 """Lines to columns, vectorized: only what is wrong is looked at line by line."""
 
+import contextlib
 import csv
+import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +20,7 @@ class Rows(NamedTuple):
   """Lines that have as many values as the header.
 
   Attributes:
-    columns: field name -> string array [n].
+    columns: field name -> string or float64 array [n].
     lines: [n] int64, the line of each row, counted from 0.
     bad: (line, reason) of every other line.
     num_lines: all lines.
@@ -29,7 +32,7 @@ class Rows(NamedTuple):
   num_lines: int
 
 
-def split(data: bytes, layout: Layout) -> Rows:
+def split(data: bytes, layout: Layout, numeric: Sequence[str] = ()) -> Rows:
   """Splits lines into columns.
 
   A value never goes on over a line end, so that an open quote spoils one line only.
@@ -37,17 +40,25 @@ def split(data: bytes, layout: Layout) -> Rows:
   Args:
     data: whole lines.
     layout: the columns of the file.
+    numeric: fields that become float64 [n] if all their values are numbers.
   """
+  if layout.format.encoding != 'utf-8':
+    data = data.decode(layout.format.encoding, 'replace').encode()
   if not data:
     empty = {field: pa.array([], pa.string()) for field in layout.positions}
     return Rows(empty, np.zeros(0, np.int64), [], 0)
   if _is_utf8(data) and not (layout.format.quoted and b'"' in data):
-    return _split_clean(data, layout)
+    data, layout = _one_character_delimiter(data, layout)
+    # Arrow strips blanks around numbers only where it makes numbers.
+    if numeric and not (b' ' in data or b'\t' in data):
+      with contextlib.suppress(pa.ArrowInvalid):
+        return _split_clean(data, layout, dict.fromkeys(numeric, pa.float64()))
+    return _split_clean(data, layout, {})
   return _split_by_line(data, layout)
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-  """The values of a column of texts.
+  """The values of a column of texts or numbers.
 
   Returns:
     values [n] float64 and [n] bool whether the text is a finite number.
@@ -66,7 +77,14 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   return values, np.isfinite(values)
 
 
-def _split_clean(data, layout):
+def value(line: bytes, position: int, layout: Layout) -> str:
+  """What a well-formed line holds in a column."""
+  data = line.decode(layout.format.encoding).encode()
+  data, layout = _one_character_delimiter(data, layout)
+  return [*_values(data.decode(), layout), *[''] * len(layout.header)][position]
+
+
+def _split_clean(data, layout, types):
   invalid = []
 
   def skip(row):
@@ -75,7 +93,10 @@ def _split_clean(data, layout):
 
   # Each field by position: the names in a header may repeat.
   names = [str(position) for position in range(len(layout.header))]
-  wanted = [names[position] for position in layout.positions.values()]
+  wanted = {
+    names[position]: types.get(field, pa.string())
+    for field, position in layout.positions.items()
+  }
   table = pa_csv.read_csv(
     pa.BufferReader(data),
     pa_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
@@ -86,9 +107,7 @@ def _split_clean(data, layout):
       invalid_row_handler=skip,
     ),
     pa_csv.ConvertOptions(
-      include_columns=wanted,
-      column_types=dict.fromkeys(wanted, pa.string()),
-      strings_can_be_null=False,
+      include_columns=list(wanted), column_types=wanted, null_values=[]
     ),
   )
   columns = {
@@ -99,6 +118,15 @@ def _split_clean(data, layout):
   lines = np.delete(np.arange(num_lines), invalid)
   bad = [(line, 'wrong_column_count') for line in invalid]
   return Rows(columns, lines, bad, num_lines)
+
+
+def _one_character_delimiter(data, layout):
+  """Arrow and csv know no longer ones; a unit separator stands in no text."""
+  delimiter = layout.format.delimiter
+  if len(delimiter) == 1:
+    return data, layout
+  kind = dataclasses.replace(layout.format, delimiter='\x1f')
+  return data.replace(delimiter.encode(), b'\x1f'), layout._replace(format=kind)
 
 
 def _split_by_line(data, layout):

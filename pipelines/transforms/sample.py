@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from pipelines.transforms.hashing import mix
 
@@ -26,12 +27,24 @@ class History(NamedTuple):
   timestamps: np.ndarray
 
 
-def recency(history: History, size: int, seed: int) -> np.ndarray:
+class ItemFacts(NamedTuple):
+  """What is known of the I items.
+
+  Attributes:
+    genre_names: the G genre names, sorted.
+    genres: [I, G] sparse, 1 where an item has a genre.
+  """
+
+  genre_names: tuple[str, ...]
+  genres: sparse.csr_array
+
+
+def recency(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
   """The `size` newest interactions. O(size)."""
   return np.arange(min(size, len(history.items)))
 
 
-def random(history: History, size: int, seed: int) -> np.ndarray:
+def random(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
   """`size` interactions, every subset equally likely. O(n log n).
 
   Every position draws a 64-bit number from the seed (splitmix64); the smallest win.
@@ -42,8 +55,8 @@ def random(history: History, size: int, seed: int) -> np.ndarray:
   return np.sort(np.argsort(draws, kind='stable')[:size])
 
 
-# name -> (history, size, seed of the user) -> positions to keep, ascending
-SAMPLERS: dict[str, Callable[[History, int, int], np.ndarray]] = {
+# name -> (history of more than `size`, items, size, seed of the user) -> positions kept
+SAMPLERS: dict[str, Callable[[History, ItemFacts, int, int], np.ndarray]] = {
   'recency': recency,
   'random': random,
 }

@@ -13,12 +13,11 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines import folders
 from pipelines.job import reject
 from pipelines.transforms import shuffle, tfrecord
-from pipelines.transforms.histories import HistorySettings, ItemGenres, make_histories
+from pipelines.transforms.histories import HistorySettings, make_histories
 from pipelines.transforms.inputs import Block
 from pipelines.transforms.read import BadRow, RatingScale, read_ratings
+from pipelines.transforms.sample import ItemFacts
 from pipelines.transforms.split import Split
-
-_HEADER_LINES = 1
 
 
 class BlockRejects(NamedTuple):
@@ -28,6 +27,7 @@ class BlockRejects(NamedTuple):
     file: number of the file among the inputs.
     number: number of the block in the file.
     path: the file.
+    header_lines: of the file.
     num_lines: all lines of the block.
     num_bad: its lines that are no rating.
     bad: these as `pack_bad` gives them; a file may hold millions.
@@ -36,6 +36,7 @@ class BlockRejects(NamedTuple):
   file: int
   number: int
   path: str
+  header_lines: int
   num_lines: int
   num_bad: int
   bad: bytes
@@ -65,7 +66,7 @@ class ReadBlock(beam.DoFn):
     bad = pack_bad(sorted(ratings.bad))
     counts = ratings.num_lines, ratings.num_bad
     yield beam.pvalue.TaggedOutput(
-      self.REJECTS, BlockRejects(block.file, block.number, block.path, *counts, bad)
+      self.REJECTS, BlockRejects(*block[:3], block.layout.header_lines, *counts, bad)
     )
     yield from shuffle.partition(ratings.batch, self._split)
 
@@ -90,7 +91,7 @@ class WriteRejects(beam.DoFn):
     """Writes the file."""
     lines, before = [_line(record) for record in items], {}
     for block in sorted(blocks, key=lambda block: block[:2]):
-      first = before.get(block.file, _HEADER_LINES) + 1
+      first = before.get(block.file, block.header_lines) + 1
       before[block.file] = first - 1 + block.num_lines
       for bad in unpack_bad(block.bad):
         fields = bad._asdict()
@@ -126,16 +127,16 @@ class WriteShard(beam.DoFn):
     output_dir: str,
     shard_names: Sequence[str],
     compression: str,
-    genres: ItemGenres,
+    items: ItemFacts,
     settings: HistorySettings,
   ):
     self._output_dir, self._names = output_dir, shard_names
-    self._compression, self._genres, self._settings = compression, genres, settings
+    self._compression, self._items, self._settings = compression, items, settings
 
   def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[ShardSummary]:
     """Makes the histories and writes them."""
     shard, packed = element
-    made = make_histories(shuffle.unpack(packed), self._genres, self._settings)
+    made = make_histories(shuffle.unpack(packed), self._items, self._settings)
     name = self._names[shard]
     suffix = '.tfrecord.gz' if self._compression else '.tfrecord'
     folders.write_file(

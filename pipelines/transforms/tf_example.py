@@ -6,11 +6,15 @@ Feature.{bytes_list = 1, float_list = 2, int64_list = 3}; in each list value = 1
 numbers packed. Features are written in the order of their names.
 """
 
-import itertools
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.transforms import arrow
 
 _LIST_FIELD = {'bytes': 1, 'float': 2, 'int64': 3}
 _KINDS = {field: kind for kind, field in _LIST_FIELD.items()}
@@ -22,26 +26,44 @@ def encode(features: Mapping[str, tuple[str, Any]]) -> bytes:
 
   Args:
     features: name -> (kind, values). Kinds: 'bytes' (values: bytes or str), 'float',
-      'int64' (values: numbers). Numbers may come packed, as bytes: little-endian
-      float32, or one of `packed_varints`.
+      'int64' (values: numbers).
   """
   entries = []
   for name in sorted(features):
     kind, values = features[name]
-    if kind == 'bytes':
-      inner = b''.join(
-        _field(1, value.encode() if isinstance(value, str) else value)
-        for value in values
-      )
-    else:
-      numbers = values if isinstance(values, bytes) else _pack(kind, values)
-      inner = _field(1, numbers) if numbers else b''
-    feature = _field(_LIST_FIELD[kind], inner)
-    entries.append(_field(1, _field(1, name.encode()) + _field(2, feature)))
+    data = _texts(values) if kind == 'bytes' else _pack(kind, values)
+    entries.append(_entry(name, kind, data))
   return _field(1, b''.join(entries))
 
 
-def packed_varints(values: np.ndarray, splits: np.ndarray) -> list[bytes]:
+def encode_many(features: Mapping[str, tuple[str, pa.Array]]) -> pa.Array:
+  """Many Examples at once, without an object a number; the same bytes as `encode`.
+
+  Args:
+    features: name -> (kind, [n] binary): for 'float' the little-endian float32 of each
+      record, for 'int64' its `packed_varints`, for 'bytes' its `text_lists`.
+
+  Returns:
+    [n] binary.
+  """
+  parts = []
+  for name in sorted(features):
+    kind, data = features[name]
+    parts.append(_with_head(data, functools.partial(_entry, name, kind)))
+  return _with_head(arrow.concat(*parts), functools.partial(_field, 1))
+
+
+def text_lists(lists: Sequence[Sequence[str]]) -> pa.Array:
+  """Lists of texts for `encode_many`, [n] binary."""
+  return pa.array([_texts(texts) for texts in lists], pa.binary())
+
+
+def single_texts(texts: pa.Array) -> pa.Array:
+  """Lists of one text each for `encode_many`: [n] string to [n] binary."""
+  return _with_head(texts.cast(pa.binary()), functools.partial(_field, 1))
+
+
+def packed_varints(values: np.ndarray, splits: np.ndarray) -> pa.Array:
   """Many packed int64 lists at once.
 
   Args:
@@ -49,7 +71,7 @@ def packed_varints(values: np.ndarray, splits: np.ndarray) -> list[bytes]:
     splits: [m + 1] int, list i is values[splits[i]:splits[i + 1]].
 
   Returns:
-    The m packed lists, for `encode`.
+    [m] binary, the packed lists.
   """
   rest = np.asarray(values, np.int64).view(np.uint64)
   widest = max(1, -(-int(rest.max(initial=0)).bit_length() // 7))
@@ -62,8 +84,7 @@ def packed_varints(values: np.ndarray, splits: np.ndarray) -> list[bytes]:
     rows = np.flatnonzero(size > byte)
     low = (rest[rows] >> np.uint64(7 * byte)).astype(np.uint8) & 0x7F
     out[ends[rows] + byte] = low | np.where(size[rows] > byte + 1, 0x80, 0)
-  data, cuts = out.tobytes(), ends[splits]
-  return [data[a:b] for a, b in itertools.pairwise(cuts)]
+  return arrow.binary(out, ends[splits])
 
 
 def decode(data: bytes) -> dict[str, Any]:
@@ -90,11 +111,33 @@ def decode(data: bytes) -> dict[str, Any]:
   return features
 
 
+def _with_head(data, wrap):
+  """wrap(value) of every value; what it puts before one depends on its length only."""
+  lengths = pc.binary_length(data).dictionary_encode()
+  heads = [wrap(bytes(n))[: -n or None] for n in lengths.dictionary.to_pylist()]
+  return arrow.concat(pa.array(heads, pa.binary()).take(lengths.indices), data)
+
+
+def _entry(name, kind, data):
+  """An entry of the map of features."""
+  if kind != 'bytes' and data:
+    data = _field(1, data)
+  return _field(
+    1, _field(1, name.encode()) + _field(2, _field(_LIST_FIELD[kind], data))
+  )
+
+
+def _texts(values):
+  return b''.join(
+    _field(1, value.encode() if isinstance(value, str) else value) for value in values
+  )
+
+
 def _pack(kind, values):
   if kind == 'float':
     return np.asarray(values, '<f4').tobytes()
   values = np.asarray(values, np.int64)
-  return packed_varints(values, np.array([0, len(values)]))[0]
+  return packed_varints(values, np.array([0, len(values)]))[0].as_py()
 
 
 def _unpack(kind, data):

@@ -116,6 +116,29 @@ def test_equals_pandas_on_movielens(ml_latest_small, tmp_path):
   assert len(info['genres']) == 20
 
 
+def test_own_data_gives_the_same_histories(tiny, tmp_path):
+  build(tiny, tmp_path / 'a')
+  data = tmp_path / 'data'
+  data.mkdir()
+  ratings = pd.read_csv(tiny / 'ratings.csv')
+  ratings['timestamp'] *= 1000
+  ratings.columns = ['who', 'sku', 'stars', 'when']
+  ratings[['when', 'stars', 'who', 'sku']].to_csv(data / 'ratings.csv', index=False)
+  movies = pd.read_csv(tiny / 'movies.csv')
+  movies.genres = movies.genres.str.replace('|', ';')
+  movies.to_csv(data / 'movies.csv', index=False, header=['id', 'name', 'kinds'])
+  mapping = (
+    'user=who,item=sku,rating=stars,timestamp=when,movies.item=id,title=name,'
+    'genres=kinds,genre_separator=;,time_unit=ms'
+  )
+  build(data, tmp_path / 'b', f'--mapping={mapping}')
+  first, second = histories(tmp_path / 'a'), histories(tmp_path / 'b')
+  assert first.keys() == second.keys()
+  for user, history in first.items():
+    for field, value in history.items():
+      np.testing.assert_array_equal(value, second[user][field])
+
+
 def test_tensorflow_reads_it(tiny, tmp_path):
   build(tiny, tmp_path / 'h', '--compression=GZIP')
   files = [str(path) for path in sorted((tmp_path / 'h').glob('*.tfrecord.gz'))]

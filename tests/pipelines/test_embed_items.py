@@ -53,10 +53,11 @@ def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathli
   ]
   pq.write_table(pa.Table.from_pylist(items, schema.ITEMS), path / 'items.parquet')
   for shard, histories in HISTORIES.items():
-    data = tfrecord.frame(
+    records = [
       encode(f'{shard}{number}', *history)
       for number, history in enumerate(histories if users else [])
-    )
+    ]
+    data = tfrecord.frame(pa.array(records, pa.binary()))
     (path / f'{shard}.tfrecord').write_bytes(data)
   info = {'rating_values': RATINGS if users else [], 'genres': ['Action']}
   folder.write_json('dataset_info.json', info)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from tasks.labels import LabelRule, label, label_users
 
@@ -52,13 +53,12 @@ def test_one_user_equals_pandas(rule):
 def test_many_users_equal_one_by_one():
   rng = np.random.default_rng(0)
   genre_matrix = rng.random((50, GENRES)) < 0.3
-  offsets = np.concatenate([[0], np.cumsum(genre_matrix.sum(1))])
-  columns = np.nonzero(genre_matrix)[1]
-  users, items = rng.integers(0, 30, 900), rng.integers(0, 50, 900)
+  users = np.sort(rng.integers(0, 30, 900))
   users[users == 4] = 5  # one without ratings
-  ratings = rng.integers(1, 11, 900).astype(np.float32) / 2
-  lists = (offsets, columns)
-  liked, disliked = label_users(lists, users, items, ratings, 30, GENRES, RULE)
+  items, ratings = rng.integers(0, 50, 900), rng.integers(1, 11, 900) / 2
+  starts = np.searchsorted(users, np.arange(31))
+  genres = sparse.csr_array(genre_matrix.astype(float))
+  liked, disliked = label_users(genres, starts, items, ratings, RULE)
   assert liked.shape == disliked.shape == (30, 3)
   for user in range(30):
     mine = users == user

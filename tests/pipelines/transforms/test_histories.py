@@ -3,12 +3,14 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
 from pipelines import schema
-from pipelines.transforms.histories import HistorySettings, ItemGenres, make_histories
+from pipelines.transforms.histories import HistorySettings, make_histories
+from pipelines.transforms.sample import ItemFacts
 from tasks.labels import LabelRule
 
-GENRES = ItemGenres(('A', 'B'), np.array([0, 1, 2, 4]), np.array([0, 1, 0, 1]))
+ITEMS = ItemFacts(('A', 'B'), sparse.csr_array([[1.0, 0], [0, 1], [1, 1]]))
 SETTINGS = HistorySettings('recency', 10, 1, 0, LabelRule(min_count=1))
 
 
@@ -25,14 +27,14 @@ def table(*rows: tuple[str, int, float, int]) -> pa.Table:
 
 
 def decoded(made) -> dict[str, dict]:
-  read = map(schema.decode_example, made.records)
+  read = map(schema.decode_example, made.records.to_pylist())
   return {history['user_id']: history for history in read}
 
 
 def test_newest_first_and_users_in_order():
   made = make_histories(
     table(('b', 0, 4, 5), ('a', 1, 2, 5), ('b', 1, 1, 9), ('b', 2, 3, 9)),
-    GENRES,
+    ITEMS,
     SETTINGS,
   )
   histories = decoded(made)
@@ -56,7 +58,7 @@ def test_rows_that_are_dropped():
     ('a', 1, 5, 1),
     ('b', 1, 5, 1),
   ]
-  made = make_histories(table(*again), GENRES, SETTINGS)
+  made = make_histories(table(*again), ITEMS, SETTINGS)
   assert made.dropped == {
     'duplicate': 2,
     'superseded': 2,
@@ -69,7 +71,7 @@ def test_rows_that_are_dropped():
 def test_min_history_counts_what_is_left_after_cleaning():
   rows = [('a', 0, 4, 5), ('a', 0, 4, 5), ('b', 0, 4, 5), ('b', 1, 4, 5)]
   settings = HistorySettings('recency', 10, 2, 0, LabelRule())
-  made = make_histories(table(*rows), GENRES, settings)
+  made = make_histories(table(*rows), ITEMS, settings)
   assert list(decoded(made)) == ['b']
   assert made.dropped['user_below_min_history'] == 1
   assert made.num_ratings.tolist() == [1, 1, 0]
@@ -83,10 +85,10 @@ def test_the_order_of_rows_does_not_matter(sampler):
     for _ in range(200)
   ]
   settings = HistorySettings(sampler, 2, 1, 0, LabelRule())
-  made = make_histories(table(*rows), GENRES, settings)
+  made = make_histories(table(*rows), ITEMS, settings)
   for seed in range(5):
     order = np.random.default_rng(seed).permutation(200)
-    other = make_histories(table(*(rows[row] for row in order)), GENRES, settings)
+    other = make_histories(table(*(rows[row] for row in order)), ITEMS, settings)
     assert other.records == made.records
     assert other.dropped == made.dropped
 
@@ -94,14 +96,14 @@ def test_the_order_of_rows_does_not_matter(sampler):
 def test_labels_come_from_the_whole_history():
   rows = [('a', 0, 5, 1), ('a', 1, 1, 9)]
   settings = HistorySettings('recency', 1, 1, 0, LabelRule(min_count=1))
-  (history,) = decoded(make_histories(table(*rows), GENRES, settings)).values()
+  (history,) = decoded(make_histories(table(*rows), ITEMS, settings)).values()
   assert history['history_items'].tolist() == [1]
   assert (history['liked'], history['disliked']) == (['A'], ['B'])
   assert history['history_total'] == 2
 
 
 def test_nobody():
-  made = make_histories(table(), GENRES, SETTINGS)
-  assert made.records == []
+  made = make_histories(table(), ITEMS, SETTINGS)
+  assert len(made.records) == 0
   assert made.num_ratings.tolist() == [0, 0, 0]
   assert made.rating_values == []

@@ -11,7 +11,7 @@ from pipelines.transforms import formats, inputs, items
 def read(folder, text, name='movies.csv'):
   path = folder / name
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
-  return items.read_items(inputs.find(str(path), formats.ITEMS, 'movies'))
+  return items.read_items(inputs.find(str(path), formats.KNOWN['movies'], 'movies'))
 
 
 def test_movielens(tmp_path):
@@ -34,9 +34,10 @@ def test_movielens(tmp_path):
   ]
   assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
   assert rows[0]['genres'] == ['Children', 'Adventure']
-  assert made.genres[0] == '(no genres listed)'
-  of_first = made.genre_columns[made.genre_offsets[0] : made.genre_offsets[1]]
-  assert [made.genres[column] for column in of_first] == ['Children', 'Adventure']
+  names, genres = made.facts
+  assert names[0] == '(no genres listed)'
+  of_first = np.flatnonzero(genres.toarray()[0])
+  assert [names[column] for column in of_first] == ['Adventure', 'Children']
 
 
 def test_recbole(tmp_path):
@@ -60,6 +61,22 @@ def test_recbole(tmp_path):
     None,
     [],
   )
+
+
+def test_movielens_1m(tmp_path):
+  text = "1::Toy Story (1995)::Animation|Children's\n2::Caf\xe9: a::b (2000)::Drama\n"
+  made = read(tmp_path, text.encode('latin-1') + b'3::L\xe9on (1994)::Drama\n')
+  assert [row['title'] for row in made.table.to_pylist()] == ['Toy Story', 'Léon']
+  (bad,) = made.rejects
+  assert (bad['record']['line'], bad['reason']) == (2, 'wrong_column_count')
+
+
+def test_movielens_100k(tmp_path):
+  flags = '|'.join(str(int(n in (3, 18))) for n in range(19))
+  text = f'1|L\xe9on (1994)|01-Jan-1994||http://x|{flags}\n'
+  (row,) = read(tmp_path, text.encode('latin-1'), 'u.item').table.to_pylist()
+  assert (row['title'], row['year']) == ('Léon', 1994)
+  assert row['genres'] == ['Animation', 'Western']
 
 
 def test_ids_that_are_no_numbers_are_ordered_as_text(tmp_path):

@@ -14,7 +14,7 @@ HEADER = 'userId,movieId,rating,timestamp\n'
 
 def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
   (folder / 'ratings.csv').write_text(HEADER + text)
-  files = inputs.find(str(folder / 'ratings.csv'), formats.RATINGS, 'ratings')
+  files = inputs.find(str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings')
   (block,) = inputs.blocks(files, 1 << 20)
   return read_ratings(block, ITEMS, scale)
 
@@ -43,6 +43,19 @@ def test_a_reject_says_where_what_and_what_would_be_right(tmp_path):
   # The first check that fails gives the reason.
   assert (second.reason, second.value) == ('not_a_number', 'seven')
   assert (made.num_lines, made.num_bad, made.batch.num_rows) == (3, 2, 1)
+
+
+def test_a_value_is_shown_as_it_stands_whatever_its_neighbours_are(tmp_path):
+  (alone,) = read(tmp_path, 'a,10,7,1\n').bad
+  beside_text = min(read(tmp_path, 'a,10,7,1\na,10,x,1\n').bad)
+  assert alone == beside_text
+  assert alone.value == '7'
+
+
+def test_milliseconds_are_told(tmp_path):
+  (bad,) = read(tmp_path, 'a,10,4,1445714994000\n').bad
+  assert bad.reason == 'time_too_large'
+  assert 'time_unit=ms' in bad.expected
 
 
 def test_long_lines_are_shortened(tmp_path):

@@ -10,11 +10,13 @@ import pytest
 
 from pipelines.transforms import formats, rows
 
-MOVIELENS = formats.detect('r', b'userId,movieId,rating,timestamp', formats.RATINGS)
+MOVIELENS = formats.detect(
+  'r', b'userId,movieId,rating,timestamp', formats.KNOWN['ratings']
+)
 RECBOLE = formats.detect(
   'r',
   b'user_id:token\titem_id:token\trating:float\ttimestamp:float',
-  formats.RATINGS,
+  formats.KNOWN['ratings'],
 )
 LINES = [
   b'1,2,3.5,100',
@@ -113,7 +115,7 @@ def test_numbers():
 
 def test_columns_by_name_in_any_order():
   header = b'timestamp,extra,rating,movieId,userId\n'
-  layout = formats.detect('r', header, formats.RATINGS)
+  layout = formats.detect('r', header, formats.KNOWN['ratings'])
   made = rows.split(b'100,x,4.0,7,1\n', layout)
   values = {name: column.to_pylist() for name, column in made.columns.items()}
   assert values == {

@@ -3,10 +3,11 @@
 import contextlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from pipelines.transforms import tf_example
+from pipelines.transforms import arrow, tf_example
 
 
 def test_equals_tensorflow_byte_by_byte():
@@ -34,15 +35,36 @@ def test_equals_tensorflow_byte_by_byte():
     assert read['c'] == texts
 
 
-def test_packed_lists():
-  values = np.array([0, 1, 127, 128, 300, 2**35, -1, 2**63 - 1])
-  splits = np.array([0, 0, 3, 5, 8, 8])
-  lists = tf_example.packed_varints(values, splits)
-  assert lists[0] == lists[4] == b''
-  whole = {'x': ('int64', b''.join(lists))}
-  np.testing.assert_array_equal(
-    tf_example.decode(tf_example.encode(whole))['x'], values
+def test_many_at_once_equal_one_by_one():
+  rng = np.random.default_rng(0)
+  values = rng.integers(-(2**63), 2**63 - 1, 900) >> rng.integers(0, 64, 900)
+  splits = np.concatenate([[0, 0], np.sort(rng.integers(0, 901, 98)), [900]])
+  floats = rng.normal(size=900).astype('<f4')
+  texts = [[f'{"t" * n}é' for n in range(m % 4 * 50)] for m in range(100)]
+  names = [f'u{n}' * n for n in range(100)]
+  made = tf_example.encode_many(
+    {
+      'numbers': ('int64', tf_example.packed_varints(values, splits)),
+      'floats': ('float', arrow.binary(floats.view(np.uint8), 4 * splits)),
+      'texts': ('bytes', tf_example.text_lists(texts)),
+      'a name': ('bytes', tf_example.single_texts(pa.array(names))),
+    }
   )
+  for row, record in enumerate(made.to_pylist()):
+    within = slice(splits[row], splits[row + 1])
+    assert record == tf_example.encode(
+      {
+        'a name': ('bytes', [names[row]]),
+        'texts': ('bytes', texts[row]),
+        'floats': ('float', floats[within]),
+        'numbers': ('int64', values[within]),
+      }
+    )
+
+
+def test_no_records():
+  nothing = tf_example.packed_varints(np.zeros(0, np.int64), np.zeros(1, np.int64))
+  assert len(tf_example.encode_many({'x': ('int64', nothing)})) == 0
 
 
 def test_every_cut_is_an_error():

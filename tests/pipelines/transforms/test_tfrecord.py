@@ -1,5 +1,6 @@
 """TFRecord files against TensorFlow."""
 
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ RECORDS = [b'', b'one', b'\x00' * 1000]
 @pytest.mark.parametrize('records', [RECORDS, []])
 def test_tensorflow_reads_what_we_write(tmp_path, compression, records):
   path = tmp_path / 'file.tfrecord'
-  path.write_bytes(tfrecord.frame(records, compression))
+  path.write_bytes(tfrecord.frame(pa.array(records, pa.binary()), compression))
   dataset = tf.data.TFRecordDataset(str(path), compression)
   assert list(dataset.as_numpy_iterator()) == records
   assert list(tfrecord.read(str(path))) == records
@@ -27,12 +28,14 @@ def test_we_read_what_tensorflow_writes(tmp_path):
 
 
 def test_equal_records_give_equal_bytes():
-  assert tfrecord.frame(RECORDS, 'GZIP') == tfrecord.frame(RECORDS, 'GZIP')
+  assert tfrecord.frame(pa.array(RECORDS), 'GZIP') == tfrecord.frame(
+    pa.array(RECORDS), 'GZIP'
+  )
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flip'])
 def test_damage_is_found(tmp_path, damage):
-  data = bytearray(tfrecord.frame([b'good', b'x' * 50]))
+  data = bytearray(tfrecord.frame(pa.array([b'good', b'x' * 50])))
   if damage == 'cut':
     del data[-5:]
   else:
