@@ -15,7 +15,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-GENRES = ['Action', 'Adventure', 'Animation', 'Children', 'Comedy', 'Crime', 'Documentary', 'Drama', 'Fantasy', 'Film-Noir', 'Horror', 'IMAX', 'Musical', 'Mystery', 'Romance', 'Sci-Fi', 'Thriller', 'War', 'Western']
+GENRES = [
+  'Action',
+  'Adventure',
+  'Animation',
+  'Children',
+  'Comedy',
+  'Crime',
+  'Documentary',
+  'Drama',
+  'Fantasy',
+  'Film-Noir',
+  'Horror',
+  'IMAX',
+  'Musical',
+  'Mystery',
+  'Romance',
+  'Sci-Fi',
+  'Thriller',
+  'War',
+  'Western',
+]
 _MEDIAN, _SIGMA, _SHORTEST = 71, 1.24, 20
 _YEAR_2000, _YEAR_2020 = 946_684_800, 1_577_836_800
 _USERS_AT_A_TIME = 20_000
