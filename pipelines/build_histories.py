@@ -10,19 +10,24 @@ workers. What is in the folder: docs/implementation.md.
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Literal
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines import folders, job, schema
 from pipelines.job import JobError
 from pipelines.transforms import inputs
 from pipelines.transforms.histories import HistorySettings
-from pipelines.transforms.items import ItemTable, read_items, with_num_ratings
+from pipelines.transforms.items import (
+  load_items,
+  read_items,
+  with_num_ratings,
+  write_items,
+)
 from pipelines.transforms.mapping import formats_of
 from pipelines.transforms.read import RatingScale
 from pipelines.transforms.sample import SAMPLERS
@@ -32,6 +37,8 @@ from tasks.labels import LabelRule
 
 _LOGGER = logging.getLogger(__name__)
 _RULE = LabelRule()
+_ITEMS = 'items.parquet'
+_SHARD_BYTES = 1 << 25  # of ratings; a worker holds a few shards in memory
 
 
 def _flag(default, text):
@@ -53,14 +60,14 @@ class Config:
   seed: int = _flag(0, 'of the split and of samplers that draw')
   train_fraction: float = _flag(0.8, 'share of users')
   validation_fraction: float = _flag(0.1, 'share of users; the rest is test')
-  num_shards: int = _flag(1, 'files of the training split')
+  num_shards: int = _flag(0, 'files of the training split; 0: by size')
   compression: Literal['', 'GZIP'] = _flag('', 'of the TFRecord files')
   rating_scale: str = _flag('0.5:5:0.5', 'low:high:step; others are rejected')
   label_min_count: int = _flag(_RULE.min_count, 'ratings that a genre needs')
   label_liked_above: float = _flag(_RULE.liked_above, 'mean rating, stars')
   label_disliked_below: float = _flag(_RULE.disliked_below, 'mean rating, stars')
   label_top: int = _flag(_RULE.top, 'most genres on each side')
-  block_bytes: int = _flag(1 << 25, 'bytes of a file that are read at a time')
+  block_bytes: int = _flag(1 << 23, 'bytes of a file that are read at a time')
 
   def __post_init__(self):
     for name in ('max_history', 'min_history', 'block_bytes'):
@@ -77,7 +84,7 @@ class Config:
   def split(self) -> Split:
     """How users are divided."""
     return Split(
-      self.train_fraction, self.validation_fraction, self.num_shards, self.seed
+      self.train_fraction, self.validation_fraction, self.num_shards or 1, self.seed
     )
 
   @property
@@ -104,7 +111,7 @@ def build(
   pipeline: beam.Pipeline,
   config: Config,
   blocks: Sequence[inputs.Block],
-  items: ItemTable,
+  item_rejects: list[dict],
   output_dir: str,
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """The graph.
@@ -113,19 +120,19 @@ def build(
     pipeline: gets the transforms.
     config: the flags.
     blocks: what to read.
-    items: the item table.
-    output_dir: where shards and rejects go.
+    item_rejects: lines of the movies files that are no item.
+    output_dir: where the item table is, and shards and rejects go.
 
   Returns:
     (one `steps.ShardSummary` a shard, one `steps.RejectSummary`).
   """
-  split = config.split
+  split, items_path = config.split, FileSystems.join(output_dir, _ITEMS)
   read = (
     pipeline
     | 'Blocks' >> beam.Create(blocks)
     | 'Spread' >> beam.Reshuffle()
     | 'Read'
-    >> beam.ParDo(ReadBlock(items.ids, config.scale, split)).with_outputs(
+    >> beam.ParDo(ReadBlock(items_path, config.scale, split)).with_outputs(
       ReadBlock.REJECTS, main='rows'
     )
   )
@@ -141,16 +148,16 @@ def build(
     >> beam.ParDo(
       WriteShard(
         output_dir,
+        items_path,
         split.shard_names(),
         config.compression,
-        items.facts,
         config.histories,
       )
     )
   )
   rejects = (
     pipeline
-    | 'Once' >> beam.Create([items.rejects])
+    | 'Once' >> beam.Create([item_rejects])
     | 'WriteRejects'
     >> beam.ParDo(WriteRejects(output_dir), beam.pvalue.AsList(read[ReadBlock.REJECTS]))
   )
@@ -172,17 +179,22 @@ def run(argv: Sequence[str] | None = None) -> None:
     'ratings': inputs.describe(ratings),
     'movies': inputs.describe(movies),
   }
+  if not config.num_shards:
+    size = sum(file.size for file in ratings)
+    shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
+    config = dataclasses.replace(config, num_shards=shards)
   items = read_items(movies)
-  if not len(items.ids):
+  if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
   folder = folders.OutputFolder(
     config.output_dir, {**config.settings(), 'inputs': read_from}
   )
   if not folder.begin(config.overwrite):
     return
+  write_items(folder.file(_ITEMS), items.table)
   blocks = inputs.blocks(ratings, config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items, folder.path)
+    shards, rejects = build(pipeline, config, blocks, items.rejects, folder.path)
     _ = (
       pipeline
       | 'Last' >> beam.Create([None])
@@ -194,7 +206,6 @@ def run(argv: Sequence[str] | None = None) -> None:
         folder,
         config,
         items.table,
-        items.facts.genre_names,
         items.num_lines,
       )
     )
@@ -228,7 +239,7 @@ def _summary(counts):
   )
 
 
-def _finish(_, shards, rejects, folder, config, table, genres, item_lines):
+def _finish(_, shards, rejects, folder, config, table, item_lines):
   """Writes the item table and the info file."""
   users = dict.fromkeys(config.split.fractions, 0)
   dropped: dict[str, int] = {}
@@ -247,15 +258,13 @@ def _finish(_, shards, rejects, folder, config, table, genres, item_lines):
     'item_rows_rejected': item_lines - table.num_rows,
   }
   num_ratings = sum(shard.num_ratings for shard in shards)
-  sink = pa.BufferOutputStream()
-  pq.write_table(with_num_ratings(table, num_ratings), sink)
-  folders.write_file(folder.file('items.parquet'), sink.getvalue().to_pybytes())
+  write_items(folder.file(_ITEMS), with_num_ratings(table, num_ratings))
   folder.write_json(
     'dataset_info.json',
     {
       'schema': schema.HISTORY,
       'counts': counts,
-      'genres': list(genres),
+      'genres': list(load_items(folder.file(_ITEMS)).facts.genre_names),
       'rating_values': sorted({x for shard in shards for x in shard.rating_values}),
       'split_fractions': config.split.fractions,
       'label_rule': dataclasses.asdict(config.histories.rule),

@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
 from scipy import sparse
 
-from pipelines import schema
+from pipelines import folders, schema
 from pipelines.job import reject
 from pipelines.transforms import rows
 from pipelines.transforms.inputs import Block, InputFile, blocks, read_block
@@ -26,20 +30,28 @@ _EXPECTED = {
 }
 
 
-class ItemTable(NamedTuple):
+class Items(NamedTuple):
   """What the ratings are read and labelled with.
 
   Attributes:
-    table: schema.ITEMS, [I] rows, num_ratings all 0.
     ids: [I] strings.
     facts: their genres.
+  """
+
+  ids: pa.Array
+  facts: ItemFacts
+
+
+class ItemTable(NamedTuple):
+  """What movies files hold.
+
+  Attributes:
+    table: schema.ITEMS, [I] rows, num_ratings all 0.
     num_lines: lines of the files without headers.
     rejects: lines that are no item.
   """
 
   table: pa.Table
-  ids: pa.Array
-  facts: ItemFacts
   num_lines: int
   rejects: list[dict]
 
@@ -75,6 +87,29 @@ def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
   position = table.schema.get_field_index('num_ratings')
   field = schema.ITEMS.field('num_ratings')
   return table.set_column(position, field, pa.array(num_ratings, field.type))
+
+
+def write_items(path: str, table: pa.Table) -> None:
+  """Writes an item table of schema.ITEMS as Parquet."""
+  sink = pa.BufferOutputStream()
+  pq.write_table(table, sink)
+  folders.write_file(path, sink.getvalue().to_pybytes())
+
+
+def load_items(path: str) -> Items:
+  """Reads what `write_items` wrote; workers get the items this way and not pickled."""
+  with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    table = pq.read_table(pa.BufferReader(file.read()))
+  lists = table['genres'].combine_chunks()
+  values = lists.flatten()
+  names = values.unique().sort()
+  columns = pc.index_in(values, value_set=names).to_numpy()
+  splits = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())])
+  genres = sparse.csr_array(
+    (np.ones(len(columns)), columns, splits), (table.num_rows, len(names))
+  )
+  facts = ItemFacts(tuple(names.to_pylist()), genres)
+  return Items(table['item_id'].combine_chunks(), facts)
 
 
 def _item(row, kind):
@@ -116,14 +151,4 @@ def _item_table(items, num_lines, rejects):
     for index, name in enumerate(order)
   ]
   table = pa.Table.from_pylist(records, schema=schema.ITEMS)
-  genres = tuple(sorted({name for item in items.values() for name in item['genres']}))
-  column = {name: index for index, name in enumerate(genres)}
-  sizes = [len(items[name]['genres']) for name in order]
-  columns = [column[genre] for name in order for genre in items[name]['genres']]
-  matrix = sparse.csr_array(
-    (np.ones(len(columns)), columns, np.concatenate([[0], np.cumsum(sizes)])),
-    (len(order), len(genres)),
-  )
-  return ItemTable(
-    table, pa.array(order, pa.string()), ItemFacts(genres, matrix), num_lines, rejects
-  )
+  return ItemTable(table, num_lines, rejects)

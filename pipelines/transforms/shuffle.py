@@ -1,6 +1,6 @@
 """Ratings on their way through the shuffle: a few large elements of packed columns.
 
-One element holds the rows of one block for one shard, as an Arrow stream.
+One element holds the rows of one block for one shard, as a compressed Arrow stream.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,8 @@ def pack(batch: pa.RecordBatch) -> bytes:
   users = batch['user'].dictionary_decode().dictionary_encode()
   columns = [users, *batch.columns[1:]]
   sink = pa.BufferOutputStream()
-  with pa.ipc.new_stream(sink, schema.RATINGS) as stream:
+  options = pa.ipc.IpcWriteOptions(compression='lz4')
+  with pa.ipc.new_stream(sink, schema.RATINGS, options=options) as stream:
     stream.write_batch(pa.record_batch(columns, schema=schema.RATINGS))
   return sink.getvalue().to_pybytes()
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import folders
@@ -15,9 +14,10 @@ from pipelines.job import reject
 from pipelines.transforms import shuffle, tfrecord
 from pipelines.transforms.histories import HistorySettings, make_histories
 from pipelines.transforms.inputs import Block
+from pipelines.transforms.items import load_items
 from pipelines.transforms.read import BadRow, RatingScale, read_ratings
-from pipelines.transforms.sample import ItemFacts
 from pipelines.transforms.split import Split
+from pipelines.transforms.threads import ThreadedDoFn
 
 
 class BlockRejects(NamedTuple):
@@ -52,23 +52,27 @@ def unpack_bad(data: bytes) -> list[BadRow]:
   return [BadRow(*row) for row in json.loads(zlib.decompress(data))] if data else []
 
 
-class ReadBlock(beam.DoFn):
+class ReadBlock(ThreadedDoFn):
   """Block -> (shard, packed rows), and one BlockRejects on the side."""
 
   REJECTS = 'rejects'
 
-  def __init__(self, item_ids: pa.Array, scale: RatingScale, split: Split):
-    self._item_ids, self._scale, self._split = item_ids, scale, split
+  def __init__(self, items_path: str, scale: RatingScale, split: Split):
+    self._items_path, self._scale, self._split = items_path, scale, split
 
-  def process(self, block: Block) -> Iterator:
+  def setup(self):
+    """Reads the item ids."""
+    super().setup()
+    self._item_ids = load_items(self._items_path).ids
+
+  def work(self, block: Block) -> list:
     """Reads, checks and divides."""
     ratings = read_ratings(block, self._item_ids, self._scale)
     bad = pack_bad(sorted(ratings.bad))
     counts = ratings.num_lines, ratings.num_bad
-    yield beam.pvalue.TaggedOutput(
-      self.REJECTS, BlockRejects(*block[:3], block.layout.header_lines, *counts, bad)
-    )
-    yield from shuffle.partition(ratings.batch, self._split)
+    rejects = BlockRejects(*block[:3], block.layout.header_lines, *counts, bad)
+    rows = shuffle.partition(ratings.batch, self._split)
+    return [beam.pvalue.TaggedOutput(self.REJECTS, rejects), *rows]
 
 
 class RejectSummary(NamedTuple):
@@ -119,21 +123,32 @@ class ShardSummary(NamedTuple):
   rating_values: list[float]
 
 
-class WriteShard(beam.DoFn):
+class WriteShard(ThreadedDoFn):
   """(shard, packed rows) -> its file and a ShardSummary."""
 
   def __init__(
     self,
     output_dir: str,
+    items_path: str,
     shard_names: Sequence[str],
     compression: str,
-    items: ItemFacts,
     settings: HistorySettings,
   ):
-    self._output_dir, self._names = output_dir, shard_names
-    self._compression, self._items, self._settings = compression, items, settings
+    self._output_dir, self._items_path = output_dir, items_path
+    self._names, self._compression = shard_names, compression
+    self._settings = settings
+
+  def setup(self):
+    """Reads what is known of the items."""
+    super().setup()
+    self._items = load_items(self._items_path).facts
 
   def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[ShardSummary]:
+    """Fetches the rows before a thread works on them."""
+    shard, packed = element
+    yield from super().process((shard, list(packed)))
+
+  def work(self, element: tuple[int, list[bytes]]) -> list[ShardSummary]:
     """Makes the histories and writes them."""
     shard, packed = element
     made = make_histories(shuffle.unpack(packed), self._items, self._settings)
@@ -143,4 +158,4 @@ class WriteShard(beam.DoFn):
       FileSystems.join(self._output_dir, name + suffix),
       tfrecord.frame(made.records, self._compression),
     )
-    yield ShardSummary(name.split('-')[0], len(made.records), *made[1:])
+    return [ShardSummary(name.split('-')[0], len(made.records), *made[1:])]

@@ -34,7 +34,9 @@ def test_movielens(tmp_path):
   ]
   assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
   assert rows[0]['genres'] == ['Children', 'Adventure']
-  names, genres = made.facts
+  items.write_items(str(tmp_path / 'items.parquet'), made.table)
+  ids, (names, genres) = items.load_items(str(tmp_path / 'items.parquet'))
+  assert ids.to_pylist() == ['2', '3', '4', '10']
   assert names[0] == '(no genres listed)'
   of_first = np.flatnonzero(genres.toarray()[0])
   assert [names[column] for column in of_first] == ['Adventure', 'Children']
@@ -81,7 +83,7 @@ def test_movielens_100k(tmp_path):
 
 def test_ids_that_are_no_numbers_are_ordered_as_text(tmp_path):
   made = read(tmp_path, 'movieId,title,genres\nb,B,War\n10,T,War\n9,N,War\n')
-  assert made.ids.to_pylist() == ['10', '9', 'b']
+  assert made.table['item_id'].to_pylist() == ['10', '9', 'b']
 
 
 def test_bad_rows(tmp_path):
@@ -89,7 +91,7 @@ def test_bad_rows(tmp_path):
     b'movieId,title,genres\n1,A,War\n1,B,War\n,C,War\n2,D\n\n3,\xff,War\n4,"E,War\n'
   )
   made = read(tmp_path, text)
-  assert made.ids.to_pylist() == ['1']
+  assert made.table['item_id'].to_pylist() == ['1']
   assert [(row['record']['line'], row['reason']) for row in made.rejects] == [
     (3, 'duplicate_item'),
     (4, 'empty_field'),
@@ -98,7 +100,7 @@ def test_bad_rows(tmp_path):
     (7, 'not_utf8'),
     (8, 'bad_quotes'),
   ]
-  assert made.num_lines == len(made.ids) + len(made.rejects)
+  assert made.num_lines == made.table.num_rows + len(made.rejects)
 
 
 def test_num_ratings(tmp_path):
