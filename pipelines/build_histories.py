@@ -32,7 +32,12 @@ from pipelines.transforms.mapping import formats_of
 from pipelines.transforms.read import RatingScale
 from pipelines.transforms.sample import SAMPLERS
 from pipelines.transforms.split import Split
-from pipelines.transforms.steps import ReadBlock, WriteRejects, WriteShard
+from pipelines.transforms.steps import (
+  ReadBlock,
+  WriteRejects,
+  WriteShard,
+  write_shard,
+)
 from tasks.labels import LabelRule
 
 _LOGGER = logging.getLogger(__name__)
@@ -136,13 +141,8 @@ def build(
       ReadBlock.REJECTS, main='rows'
     )
   )
-  # Every shard gets its file, also one without users.
-  shards = pipeline | 'Shards' >> beam.Create(
-    [(shard, b'') for shard in range(len(split.shard_names()))]
-  )
   written = (
-    (read.rows, shards)
-    | beam.Flatten()
+    read.rows
     | beam.GroupByKey()
     | 'Write'
     >> beam.ParDo(
@@ -240,11 +240,13 @@ def _summary(counts):
 
 
 def _finish(_, shards, rejects, folder, config, table, item_lines):
-  """Writes the item table and the info file."""
+  """Writes shards without users, the item table and the info file."""
+  for name in set(config.split.shard_names()) - {shard.name for shard in shards}:
+    write_shard(folder.path, name, config.compression)
   users = dict.fromkeys(config.split.fractions, 0)
   dropped: dict[str, int] = {}
   for shard in shards:
-    users[shard.split] += shard.users
+    users[shard.name.split('-')[0]] += shard.users
     for rule, number in shard.dropped.items():
       dropped[rule] = dropped.get(rule, 0) + number
   counts = {

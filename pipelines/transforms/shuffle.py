@@ -1,6 +1,7 @@
 """Ratings on their way through the shuffle: a few large elements of packed columns.
 
-One element holds the rows of one block for one shard, as a compressed Arrow stream.
+One element holds the rows of one block for one shard, compressed: engines copy elements
+many times on their way.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,18 @@ import pyarrow as pa
 
 from pipelines import schema
 from pipelines.transforms.split import Split
+
+_PACKED = pa.schema(
+  [('names', pa.list_(pa.string()))]
+  + [(name, pa.binary()) for name in schema.RATINGS.names]
+)
+_DTYPES = (
+  np.int32,
+  np.int32,
+  np.float32,
+  np.int64,
+)  # of schema.RATINGS; codes of users
+_ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
 
 
 def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]]:
@@ -36,17 +49,42 @@ def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]
 
 def pack(batch: pa.RecordBatch) -> bytes:
   """Rows of schema.RATINGS as bytes, with only the users they have."""
-  users = batch['user'].dictionary_decode().dictionary_encode()
-  columns = [users, *batch.columns[1:]]
+  user = batch['user']
+  codes = user.indices.to_numpy()
+  present = np.zeros(len(user.dictionary), bool)
+  present[codes] = True
+  names = user.dictionary.filter(pa.array(present))
+  columns = [(np.cumsum(present, dtype=np.int32) - 1)[codes], *batch.columns[1:]]
+  planes = [pa.array([_planes(np.asarray(column))]) for column in columns]
+  names = pa.ListArray.from_arrays([0, len(names)], names)
   sink = pa.BufferOutputStream()
-  options = pa.ipc.IpcWriteOptions(compression='lz4')
-  with pa.ipc.new_stream(sink, schema.RATINGS, options=options) as stream:
-    stream.write_batch(pa.record_batch(columns, schema=schema.RATINGS))
+  with pa.ipc.new_stream(sink, _PACKED, options=_ZSTD) as stream:
+    stream.write_batch(pa.record_batch([names, *planes], schema=_PACKED))
   return sink.getvalue().to_pybytes()
 
 
 def unpack(elements: Iterable[bytes]) -> pa.Table:
   """The rows of all elements, one chunk a column and one dictionary of users."""
-  batches = [batch for data in elements if data for batch in pa.ipc.open_stream(data)]
+  batches = []
+  for data in elements:
+    (packed,) = pa.ipc.open_stream(data)
+    user, *others = (
+      _column(column[0].as_buffer(), dtype)
+      for column, dtype in zip(packed.columns[1:], _DTYPES, strict=True)
+    )
+    users = pa.DictionaryArray.from_arrays(user, packed['names'].flatten())
+    batches.append(pa.record_batch([users, *others], schema=schema.RATINGS))
   table = pa.Table.from_batches(batches, schema.RATINGS)
   return table.unify_dictionaries().combine_chunks()
+
+
+def _planes(column: np.ndarray) -> bytes:
+  """First bytes of all numbers, then second ones: high bytes are alike and compress."""
+  return column.view(np.uint8).reshape(len(column), -1).T.tobytes()
+
+
+def _column(planes: pa.Buffer, dtype: type) -> np.ndarray:
+  """The inverse of `_planes`."""
+  width = np.dtype(dtype).itemsize
+  rows = np.frombuffer(planes, np.uint8).reshape(width, -1).T
+  return np.ascontiguousarray(rows).reshape(-1).view(dtype)

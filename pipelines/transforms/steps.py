@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import folders
@@ -115,7 +116,7 @@ def _line(record):
 class ShardSummary(NamedTuple):
   """Counts of a shard; see `histories.ShardHistories`."""
 
-  split: str
+  name: str
   users: int
   rows_kept: int
   dropped: dict[str, int]
@@ -153,9 +154,16 @@ class WriteShard(ThreadedDoFn):
     shard, packed = element
     made = make_histories(shuffle.unpack(packed), self._items, self._settings)
     name = self._names[shard]
-    suffix = '.tfrecord.gz' if self._compression else '.tfrecord'
-    folders.write_file(
-      FileSystems.join(self._output_dir, name + suffix),
-      tfrecord.frame(made.records, self._compression),
-    )
-    return [ShardSummary(name.split('-')[0], len(made.records), *made[1:])]
+    write_shard(self._output_dir, name, self._compression, made.records)
+    return [ShardSummary(name, len(made.records), *made[1:])]
+
+
+def write_shard(
+  output_dir: str, name: str, compression: str, records: pa.Array | None = None
+) -> None:
+  """Writes a shard's file; without records, for shards that no user fell into."""
+  suffix = '.tfrecord.gz' if compression else '.tfrecord'
+  records = pa.array([], pa.binary()) if records is None else records
+  folders.write_file(
+    FileSystems.join(output_dir, name + suffix), tfrecord.frame(records, compression)
+  )

@@ -43,5 +43,5 @@ def test_the_order_is_kept():
 
 
 def test_an_error_is_raised():
-  with pytest.raises(Exception, match='unlucky'), beam.Pipeline('FnApiRunner') as pipeline:
-    _ = pipeline | beam.Create(range(20)) | beam.ParDo(Square())
+  with pytest.raises(Exception, match='unlucky'), beam.Pipeline('FnApiRunner') as made:
+    _ = made | beam.Create(range(20)) | beam.ParDo(Square())

@@ -1,0 +1,187 @@
+"""build_histories beside polars, duckdb and pandas, on the same ratings in one run.
+
+    pip install polars duckdb
+    python -m benchmarks.histories --rows=2000000 --rows=20000000
+
+Every contender is a process of its own: it reads ratings.csv, orders each user's ratings,
+keeps the 50 newest and writes one tf.Example a user into TFRecord files. The job is timed
+from start to exit with its imports. The peers are favoured: their clocks start behind all
+imports but their own, they neither check rows nor compute labels nor split users, and
+they write with the job's vectorized encoder. All histories are compared. Writes
+benchmarks/results/histories.json.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks import make_ratings
+from pipelines import schema
+from pipelines.transforms import arrow, tf_example, tfrecord
+
+MAX_HISTORY = 50
+_SQL = """
+  select userId, movieId, rating, timestamp from (
+    select *, row_number() over (
+      partition by userId order by timestamp desc, movieId) as place
+    from read_csv('{}')) where place <= {} order by userId, place
+"""
+
+
+def main() -> None:
+  """Measures every contender at every size."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--rows', type=int, action='append', required=True)
+  parser.add_argument('--folder', type=pathlib.Path, default=None)
+  parser.add_argument('--contender', choices=PEERS)
+  flags = parser.parse_args()
+  if flags.contender:
+    started = time.monotonic()
+    PEERS[flags.contender](flags.folder)
+    seconds = time.monotonic() - started
+    (flags.folder / flags.contender / 'seconds').write_text(str(seconds))
+    return
+  with tempfile.TemporaryDirectory() as temporary:
+    results = [
+      measurement
+      for rows in flags.rows
+      for measurement in measure(pathlib.Path(temporary) / str(rows), rows)
+    ]
+  path = pathlib.Path(__file__).parent / 'results' / 'histories.json'
+  packages = ('apache-beam', 'pyarrow', 'numpy', 'polars', 'duckdb', 'pandas')
+  about = {
+    'machine': {'cpus': os.cpu_count(), 'processor': platform.processor()},
+    'versions': {name: importlib.metadata.version(name) for name in packages},
+    'seed': 0,
+    'max_history': MAX_HISTORY,
+    'results': results,
+  }
+  path.write_text(json.dumps(about, indent=2) + '\n')
+
+
+def measure(folder: pathlib.Path, rows: int) -> list[dict]:
+  """Seconds, rows/s and peak memory of all contenders on generated ratings."""
+  make_ratings.write(folder, rows, 60_000, 0, False)
+  job = ['pipelines.build_histories', f'--ratings={folder}/ratings.csv']
+  job += [f'--movies={folder}/movies.csv', f'--output_dir={folder}/persoma']
+  commands = {'persoma': job}
+  for peer in PEERS:
+    (folder / peer).mkdir()
+    flags = [f'--contender={peer}', f'--rows={rows}', f'--folder={folder}']
+    commands[peer] = ['benchmarks.histories', *flags]
+  found, reference = [], None
+  for name, command in commands.items():
+    seconds, peak = _run([sys.executable, '-m', *command])
+    if name in PEERS:
+      seconds = float((folder / name / 'seconds').read_text())
+    histories = _histories(folder / name)
+    reference = reference or histories
+    assert histories == reference, f'{name} wrote other histories'
+    found.append(
+      {
+        'contender': name,
+        'rows': rows,
+        'seconds': round(seconds, 2),
+        'rows_per_second': round(rows / seconds),
+        'peak_memory_gb': round(peak, 2),
+      }
+    )
+    print(found[-1])
+  return found
+
+
+def _run(command):
+  """Seconds and peak memory [GB] of a process."""
+  started = time.monotonic()
+  process = subprocess.Popen(command)
+  _, status, usage = os.wait4(process.pid, 0)
+  assert status == 0, command
+  return time.monotonic() - started, usage.ru_maxrss / 1e6
+
+
+def _histories(folder):
+  """A number that any difference in a user's items, ratings or times changes."""
+  total = 0
+  for path in folder.glob('*.tfrecord'):
+    for record in tfrecord.read(str(path)):
+      fields = schema.decode_example(record)
+      total += hash(
+        (
+          fields['user_id'],
+          fields['history_ratings'].tobytes(),
+          fields['history_timestamps'].tobytes(),
+        )
+      )
+  return total
+
+
+def _polars(folder):
+  import polars as pl
+
+  order = pl.scan_csv(folder / 'ratings.csv').sort(
+    ['userId', 'timestamp', 'movieId'], descending=[False, True, False]
+  )
+  kept = order.group_by('userId', maintain_order=True).head(MAX_HISTORY).collect()
+  _write(folder / 'polars', *(kept[name].to_numpy() for name in _COLUMNS))
+
+
+def _duckdb(folder):
+  import duckdb
+
+  query = _SQL.format(folder / 'ratings.csv', MAX_HISTORY)
+  kept = duckdb.sql(query).fetchnumpy()
+  _write(folder / 'duckdb', *(kept[name] for name in _COLUMNS))
+
+
+def _pandas(folder):
+  import pandas as pd
+
+  ratings = pd.read_csv(folder / 'ratings.csv').sort_values(
+    ['userId', 'timestamp', 'movieId'], ascending=[True, False, True]
+  )
+  kept = ratings.groupby('userId').head(MAX_HISTORY)
+  _write(folder / 'pandas', *(kept[name].to_numpy() for name in _COLUMNS))
+
+
+def _write(folder, user, item, rating, time):
+  """Ratings in the order of users, newest first, to one TFRecord file."""
+  starts = np.flatnonzero(np.diff(user, prepend=-1))
+  splits = np.append(starts, len(user))
+  ratings = rating.astype('<f4').view(np.uint8)
+  records = tf_example.encode_many(
+    {
+      'user_id': (
+        'bytes',
+        tf_example.single_texts(pa.array(user[starts]).cast(pa.string())),
+      ),
+      'history_items': ('int64', tf_example.packed_varints(item, splits)),
+      'history_ratings': ('float', arrow.binary(ratings, 4 * splits)),
+      'history_timestamps': ('int64', tf_example.packed_varints(time, splits)),
+      **{
+        name: ('bytes', tf_example.text_lists([()] * len(starts)))
+        for name in ('liked', 'disliked')
+      },
+      'history_total': (
+        'int64',
+        tf_example.packed_varints(np.diff(splits), np.arange(len(splits))),
+      ),
+    }
+  )
+  (folder / 'all.tfrecord').write_bytes(tfrecord.frame(records))
+
+
+_COLUMNS = ('userId', 'movieId', 'rating', 'timestamp')
+PEERS = {'polars': _polars, 'duckdb': _duckdb, 'pandas': _pandas}
+
+if __name__ == '__main__':
+  main()
