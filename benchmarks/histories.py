@@ -3,12 +3,12 @@
     pip install polars duckdb
     python -m benchmarks.histories --rows=2000000 --rows=20000000
 
-Every contender is a process of its own: it reads ratings.csv, orders each user's ratings,
-keeps the 50 newest and writes one tf.Example a user into TFRecord files. The job is timed
-from start to exit with its imports. The peers are favoured: their clocks start behind all
-imports but their own, they neither check rows nor compute labels nor split users, and
-they write with the job's vectorized encoder. All histories are compared. Writes
-benchmarks/results/histories.json.
+Every contender is a process of its own: it reads ratings.csv, orders each user's
+ratings, keeps the 50 newest and writes one tf.Example a user into TFRecord files. The
+job is timed from start to exit with its imports. The peers are favoured: their clocks
+start behind all imports but their own, they neither check rows nor compute labels nor
+split users, and they write with the job's vectorized encoder. All histories are
+compared. Writes benchmarks/results/histories.json.
 """
 
 import argparse
