@@ -25,6 +25,7 @@ from pipelines.transforms.histories import HistorySettings
 from pipelines.transforms.items import (
   load_items,
   read_items,
+  read_table,
   with_num_ratings,
   write_items,
 )
@@ -205,7 +206,6 @@ def run(argv: Sequence[str] | None = None) -> None:
         beam.pvalue.AsSingleton(rejects),
         folder,
         config,
-        items.table,
         items.num_lines,
       )
     )
@@ -239,10 +239,12 @@ def _summary(counts):
   )
 
 
-def _finish(_, shards, rejects, folder, config, table, item_lines):
+def _finish(_, shards, rejects, folder, config, item_lines):
   """Writes shards without users, the item table and the info file."""
   for name in set(config.split.shard_names()) - {shard.name for shard in shards}:
     write_shard(folder.path, name, config.compression)
+  # From the file: what is handed to a step goes through the engine's pickle.
+  table = read_table(folder.file(_ITEMS))
   users = dict.fromkeys(config.split.fractions, 0)
   dropped: dict[str, int] = {}
   for shard in shards:

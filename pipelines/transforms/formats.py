@@ -1,4 +1,4 @@
-"""The formats of input files, told apart by their first line or by their column names.
+"""The formats of input files, told apart by their first line.
 
 To read another format is one more row in a table here; own data needs no code but a
 `--mapping` (`pipelines.transforms.mapping`).
@@ -15,8 +15,6 @@ from pipelines.job import JobError
 REQUIRED = {
   'ratings': ('user', 'item', 'rating', 'timestamp'),
   'movies': ('item', 'title', 'genres'),
-  'tags': ('user', 'item', 'tag'),
-  'descriptions': ('item', 'description'),
 }
 _ML_100K_GENRES = [
   'unknown',
@@ -88,61 +86,53 @@ class Layout(NamedTuple):
   header_lines: int = 1
 
 
-def _plain(kind, *fields):
-  return Format('PERSOMA', kind, {field: field for field in fields})
+def _own_names(fields):
+  return {field: field for field in fields}
 
 
-_USER_ITEM = {'user': 'userId', 'item': 'movieId'}
+def _headerless(name, kind, header, delimiter, first_line, **others):
+  names = _own_names(header)
+  return Format(
+    name, kind, names, delimiter, False, header=header, first_line=first_line, **others
+  )
+
+
 _ALL = (
   # latest, latest-small, 20M, 25M, 32M
   Format(
-    'MovieLens', 'ratings', {**_USER_ITEM, 'rating': 'rating', 'timestamp': 'timestamp'}
+    'MovieLens',
+    'ratings',
+    {
+      'user': 'userId',
+      'item': 'movieId',
+      'rating': 'rating',
+      'timestamp': 'timestamp',
+    },
   ),
   Format(
     'MovieLens', 'movies', {'item': 'movieId', 'title': 'title', 'genres': 'genres'}
   ),
-  Format('MovieLens', 'tags', {**_USER_ITEM, 'tag': 'tag'}),
-  Format(
-    'MovieLens', 'descriptions', {'item': 'movieId', 'description': 'description'}
+  _headerless(
+    'MovieLens-1M', 'ratings', REQUIRED['ratings'], '::', r'\d+::\d+::\d+::\d+$'
   ),
-  Format('TMDB', 'descriptions', {'item': 'movieId', 'description': 'overview'}),
-  Format(
-    'MovieLens-1M',
-    'ratings',
-    {field: field for field in REQUIRED['ratings']},
-    delimiter='::',
-    quoted=False,
-    header=REQUIRED['ratings'],
-    first_line=r'\d+::\d+::\d+::\d+$',
-  ),
-  Format(
+  _headerless(
     'MovieLens-1M',
     'movies',
-    {field: field for field in REQUIRED['movies']},
-    delimiter='::',
-    quoted=False,
+    REQUIRED['movies'],
+    '::',
+    r'\d+::.*::[^:]*$',
     encoding='latin-1',
-    header=REQUIRED['movies'],
-    first_line=r'\d+::.*::[^:]*$',
   ),
-  Format(
-    'MovieLens-100K',
-    'ratings',
-    {field: field for field in REQUIRED['ratings']},
-    delimiter='\t',
-    quoted=False,
-    header=REQUIRED['ratings'],
-    first_line=r'\d+\t\d+\t\d+\t\d+$',
+  _headerless(
+    'MovieLens-100K', 'ratings', REQUIRED['ratings'], '\t', r'\d+\t\d+\t\d+\t\d+$'
   ),
-  Format(
+  _headerless(
     'MovieLens-100K',
     'movies',
-    {'item': 'item', 'title': 'title', **{name: name for name in _ML_100K_GENRES}},
-    delimiter='|',
-    quoted=False,
+    ('item', 'title', 'released', 'video', 'url', *_ML_100K_GENRES),
+    '|',
+    r'\d+\|.*(\|[01]){19}$',
     encoding='latin-1',
-    header=('item', 'title', 'released', 'video', 'url', *_ML_100K_GENRES),
-    first_line=r'\d+\|.*(\|[01]){19}$',
     genre_flags=tuple(_ML_100K_GENRES),
   ),
   Format(
@@ -170,10 +160,8 @@ _ALL = (
     quoted=False,
     genre_separator=' ',
   ),
-  _plain('ratings', 'user', 'item', 'rating', 'timestamp'),
-  _plain('movies', 'item', 'title', 'genres', 'year', 'description'),
-  _plain('tags', 'user', 'item', 'tag'),
-  _plain('descriptions', 'item', 'description'),
+  Format('PERSOMA', 'ratings', _own_names(REQUIRED['ratings'])),
+  Format('PERSOMA', 'movies', _own_names((*REQUIRED['movies'], 'year', 'description'))),
 )
 # kind -> the formats that a file of this kind may have
 KNOWN: dict[str, tuple[Format, ...]] = {
@@ -208,15 +196,6 @@ def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
     names = text.split(kind.delimiter)
     found.append((kind, [name.strip('"') if kind.quoted else name for name in names]))
   return _choose(f'{path}: line 1', repr(text[:200]), found)
-
-
-def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
-  """The format of a Parquet file, by its column names.
-
-  Raises:
-    JobError: as `detect`.
-  """
-  return _choose(path, repr(','.join(names)[:200]), [(kind, names) for kind in known])
 
 
 def _choose(where, shown, found):

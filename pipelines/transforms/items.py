@@ -96,10 +96,15 @@ def write_items(path: str, table: pa.Table) -> None:
   folders.write_file(path, sink.getvalue().to_pybytes())
 
 
-def load_items(path: str) -> Items:
-  """Reads what `write_items` wrote; workers get the items this way and not pickled."""
+def read_table(path: str) -> pa.Table:
+  """Reads what `write_items` wrote."""
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-    table = pq.read_table(pa.BufferReader(file.read()))
+    return pq.read_table(pa.BufferReader(file.read()))
+
+
+def load_items(path: str) -> Items:
+  """Ids and facts of a written table; workers get the items so and not pickled."""
+  table = read_table(path)
   lists = table['genres'].combine_chunks()
   values = lists.flatten()
   names = values.unique().sort()
