@@ -104,6 +104,15 @@ def choose(
   )
 
 
+def members(labels: tuple[np.ndarray, np.ndarray], num_genres: int) -> np.ndarray:
+  """Class membership [U, 2G] bool of labels as `choose` gives them."""
+  found = np.zeros((len(labels[0]), 2 * num_genres), bool)
+  for side, columns in enumerate(labels):
+    user, place = np.nonzero(columns >= 0)
+    found[user, side * num_genres + columns[user, place]] = True
+  return found
+
+
 def _best(cost, eligible, count, top):
   """The `top` eligible columns of least cost, then of most count, then leftmost."""
   order = np.lexsort((-count, np.where(eligible, cost, np.inf)), axis=-1)[..., :top]

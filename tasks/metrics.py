@@ -6,6 +6,7 @@ by its number of users, as in UEM (arXiv 2401.04858) and as scikit-learn's
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,40 @@ def indicator(answers: Sequence[Answer], genres: Sequence[str]) -> np.ndarray:
   return matrix
 
 
+class ClassCounts(NamedTuple):
+  """What the scores are made of; counts of parts of the users add up.
+
+  Attributes:
+    hits: [C] users that have the class and were given it.
+    support: [C] users that have it.
+    named: [C] users that were given it.
+  """
+
+  hits: np.ndarray
+  support: np.ndarray
+  named: np.ndarray
+
+
+def class_counts(truth: np.ndarray, predicted: np.ndarray) -> ClassCounts:
+  """Counts of class members, both [U, C] bool."""
+  return ClassCounts((truth & predicted).sum(0), truth.sum(0), predicted.sum(0))
+
+
+def scores(counts: ClassCounts) -> dict[str, float]:
+  """Support-weighted precision, recall and F1.
+
+  Returns:
+    {'precision', 'recall', 'f1'}, each in [0, 1]; 0 where no user has a class.
+  """
+  hits, support, named = (np.asarray(count, float) for count in counts)
+  weight = support / max(support.sum(), 1)
+  return {
+    'precision': float(weight @ _ratio(hits, named)),
+    'recall': float(weight @ _ratio(hits, support)),
+    'f1': float(weight @ _ratio(2 * hits, support + named)),
+  }
+
+
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
   return np.divide(
     numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0
@@ -29,23 +64,8 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def weighted_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-  """Support-weighted precision, recall and F1.
-
-  Args:
-    truth: [U, C] bool, the users' classes.
-    predicted: [U, C] bool.
-
-  Returns:
-    {'precision', 'recall', 'f1'}, each in [0, 1]; 0 where `truth` has no member.
-  """
-  hits = (truth & predicted).sum(0).astype(float)
-  support, named = truth.sum(0), predicted.sum(0)
-  weight = support / max(support.sum(), 1)
-  return {
-    'precision': float(weight @ _ratio(hits, named)),
-    'recall': float(weight @ _ratio(hits, support)),
-    'f1': float(weight @ _ratio(2 * hits, support + named)),
-  }
+  """`scores` of class members, both [U, C] bool."""
+  return scores(class_counts(truth, predicted))
 
 
 def bootstrap_f1(
