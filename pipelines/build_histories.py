@@ -18,26 +18,22 @@ from typing import Literal
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines import folders, job, schema
+from pipelines import folders, job
 from pipelines.job import JobError
-from pipelines.transforms import inputs
+from pipelines.transforms import dataset_info, inputs, item_facts
+from pipelines.transforms.cutoff import Cutoff
 from pipelines.transforms.histories import HistorySettings
-from pipelines.transforms.items import (
-  load_items,
-  read_items,
-  read_table,
-  with_num_ratings,
-  write_items,
-)
+from pipelines.transforms.item_facts import FactSource
+from pipelines.transforms.items import ItemTable, read_items, write_items
 from pipelines.transforms.mapping import formats_of
 from pipelines.transforms.read import RatingScale
 from pipelines.transforms.sample import SAMPLERS
 from pipelines.transforms.split import Split
 from pipelines.transforms.steps import (
+  CountItems,
   ReadBlock,
   WriteRejects,
   WriteShard,
-  write_shard,
 )
 from tasks.labels import LabelRule
 
@@ -61,6 +57,8 @@ class Config:
   mapping: str = _flag('', 'own data: field=column,... or a .json file')
   overwrite: bool = _flag(False, 'make a finished folder again')
   sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
+  embeddings_dir: str = _flag('', 'of the same items, for --sampler=diverse')
+  query: str = _flag('', "for --sampler=sparse_retrieval; '': the genre names")
   max_history: int = _flag(50, 'most interactions a user')
   min_history: int = _flag(1, 'users with fewer ratings are dropped')
   seed: int = _flag(0, 'of the split and of samplers that draw')
@@ -69,6 +67,11 @@ class Config:
   num_shards: int = _flag(0, 'files of the training split; 0: by size')
   compression: Literal['', 'GZIP'] = _flag('', 'of the TFRecord files')
   rating_scale: str = _flag('0.5:5:0.5', 'low:high:step; others are rejected')
+  max_reject_fraction: float = _flag(1.0, 'more bad rows than this stop the job')
+  label_mode: Literal['profile', 'future'] = _flag(
+    'profile', 'labels of the whole history, or of what follows --label_cutoff'
+  )
+  label_cutoff: str = _flag('', 'a share of each history, seconds since 1970 or a date')
   label_min_count: int = _flag(_RULE.min_count, 'ratings that a genre needs')
   label_liked_above: float = _flag(_RULE.liked_above, 'mean rating, stars')
   label_disliked_below: float = _flag(_RULE.disliked_below, 'mean rating, stars')
@@ -79,6 +82,16 @@ class Config:
     for name in ('max_history', 'min_history', 'block_bytes'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
+    if not 0 <= self.max_reject_fraction <= 1:
+      raise ValueError(f'max_reject_fraction={self.max_reject_fraction}: not in 0..1')
+    needs = SAMPLERS[self.sampler].needs
+    for flag, needed in (('embeddings_dir', 'vectors'), ('query', 'relevance')):
+      if getattr(self, flag) and needs != needed:
+        raise ValueError(f'{flag} is of no use to sampler={self.sampler}')
+    if needs == 'vectors' and not self.embeddings_dir:
+      raise ValueError(f'sampler={self.sampler} needs embeddings_dir')
+    if (self.label_mode == 'future') != bool(self.label_cutoff):
+      raise ValueError('label_mode=future and label_cutoff go together')
     self.scale, self.split, self.histories  # noqa: B018  all raise ValueError
 
   @property
@@ -102,13 +115,20 @@ class Config:
       self.label_disliked_below,
       self.label_top,
     )
+    cutoff = Cutoff.parse(self.label_cutoff) if self.label_cutoff else None
     return HistorySettings(
-      self.sampler, self.max_history, self.min_history, self.seed, rule
+      self.sampler, self.max_history, self.min_history, self.seed, rule, cutoff
     )
+
+  def facts(self, items_path: str) -> FactSource:
+    """Where the sampler's facts of the items come from."""
+    needs = SAMPLERS[self.sampler].needs
+    return FactSource(items_path, needs, self.embeddings_dir, self.query)
 
   def settings(self) -> dict:
     """All flags that decide what is written, as JSON."""
-    elsewhere = ('ratings', 'movies', 'output_dir', 'overwrite', 'block_bytes')
+    elsewhere = ('ratings', 'movies', 'embeddings_dir', 'output_dir')
+    elsewhere += ('overwrite', 'block_bytes', 'max_reject_fraction')
     flags = dataclasses.asdict(self)
     return {name: value for name, value in flags.items() if name not in elsewhere}
 
@@ -117,7 +137,7 @@ def build(
   pipeline: beam.Pipeline,
   config: Config,
   blocks: Sequence[inputs.Block],
-  item_rejects: list[dict],
+  items: ItemTable,
   output_dir: str,
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """The graph.
@@ -126,7 +146,7 @@ def build(
     pipeline: gets the transforms.
     config: the flags.
     blocks: what to read.
-    item_rejects: lines of the movies files that are no item.
+    items: the item table, which is also in the output folder.
     output_dir: where the item table is, and shards and rejects go.
 
   Returns:
@@ -142,27 +162,26 @@ def build(
       ReadBlock.REJECTS, main='rows'
     )
   )
-  written = (
-    read.rows
-    | beam.GroupByKey()
-    | 'Write'
-    >> beam.ParDo(
-      WriteShard(
-        output_dir,
-        items_path,
-        split.shard_names(),
-        config.compression,
-        config.histories,
-      )
-    )
-  )
   rejects = (
     pipeline
-    | 'Once' >> beam.Create([item_rejects])
+    | 'Once' >> beam.Create([items.rejects])
     | 'WriteRejects'
-    >> beam.ParDo(WriteRejects(output_dir), beam.pvalue.AsList(read[ReadBlock.REJECTS]))
+    >> beam.ParDo(
+      WriteRejects(output_dir, config.max_reject_fraction),
+      beam.pvalue.AsList(read[ReadBlock.REJECTS]),
+    )
   )
-  return written, rejects
+  shards = read.rows | beam.GroupByKey()
+  facts = config.facts(items_path)
+  known = [beam.pvalue.AsSingleton(rejects)]
+  if facts.needs == 'counts':
+    counter = CountItems(items.table.num_rows, split.shards['train'], config.histories)
+    counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
+    known.append(beam.pvalue.AsSingleton(counts))
+  writer = WriteShard(
+    output_dir, facts, split.shard_names(), config.compression, config.histories
+  )
+  return shards | 'Write' >> beam.ParDo(writer, *known), rejects
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -187,6 +206,10 @@ def run(argv: Sequence[str] | None = None) -> None:
   items = read_items(movies)
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
+  if config.embeddings_dir:
+    read_from['embeddings'] = item_facts.check_embeddings(
+      config.embeddings_dir, items.table['item_id']
+    )
   folder = folders.OutputFolder(
     config.output_dir, {**config.settings(), 'inputs': read_from}
   )
@@ -195,86 +218,34 @@ def run(argv: Sequence[str] | None = None) -> None:
   write_items(folder.file(_ITEMS), items.table)
   blocks = inputs.blocks(ratings, config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items.rejects, folder.path)
+    shards, rejects = build(pipeline, config, blocks, items, folder.path)
     _ = (
       pipeline
       | 'Last' >> beam.Create([None])
       | 'Finish'
       >> beam.Map(
-        _finish,
+        dataset_info.finish,
         beam.pvalue.AsList(shards),
         beam.pvalue.AsSingleton(rejects),
         folder,
-        config,
+        folder.file(_ITEMS),
         items.num_lines,
+        config.split,
+        config.compression,
+        config.histories.rule,
       )
     )
   # Here and not in a worker: one sentence, without the traces of an engine.
-  counts = folders.read_json(folder.file('dataset_info.json'))['counts']
-  _check(counts)
+  info = folders.read_json(folder.file(dataset_info.FILE))
+  dataset_info.check(info['counts'])
   folder.complete()
   seconds = time.monotonic() - started
-  _LOGGER.info('%s: %s; %.1f s', folder.path, _summary(counts), seconds)
-
-
-def _check(counts):
-  """Raises JobError if rows were lost or no user is left."""
-  dropped = sum(counts['rows_dropped'].values())
-  if counts['rows_in'] != counts['rows_kept'] + counts['rows_rejected'] + dropped:
-    raise JobError(f'rows were lost, which is a bug: {counts}')
-  if not sum(counts['users'].values()):
-    raise JobError(
-      f'no user is left ({_summary(counts)}); see rejects-*.jsonl and --min_history'
-    )
-
-
-def _summary(counts):
-  """The counts in one line."""
-  users = ', '.join(f'{split} {number:,}' for split, number in counts['users'].items())
-  dropped = sum(counts['rows_dropped'].values())
-  return (
-    f'users: {users}; rows: {counts["rows_in"]:,} read, {counts["rows_kept"]:,} kept, '
-    f'{counts["rows_rejected"]:,} rejected, {dropped:,} dropped; '
-    f'items: {counts["items"]:,}'
-  )
-
-
-def _finish(_, shards, rejects, folder, config, item_lines):
-  """Writes shards without users, the item table and the info file."""
-  for name in set(config.split.shard_names()) - {shard.name for shard in shards}:
-    write_shard(folder.path, name, config.compression)
-  # From the file: what is handed to a step goes through the engine's pickle.
-  table = read_table(folder.file(_ITEMS))
-  users = dict.fromkeys(config.split.fractions, 0)
-  dropped: dict[str, int] = {}
-  for shard in shards:
-    users[shard.name.split('-')[0]] += shard.users
-    for rule, number in shard.dropped.items():
-      dropped[rule] = dropped.get(rule, 0) + number
-  counts = {
-    'rows_in': rejects.rows_in,
-    'rows_kept': sum(shard.rows_kept for shard in shards),
-    'rows_rejected': rejects.rows_rejected,
-    'rows_dropped': dropped,
-    'users': users,
-    'items': table.num_rows,
-    'item_rows_in': item_lines,
-    'item_rows_rejected': item_lines - table.num_rows,
-  }
-  num_ratings = sum(shard.num_ratings for shard in shards)
-  write_items(folder.file(_ITEMS), with_num_ratings(table, num_ratings))
-  folder.write_json(
-    'dataset_info.json',
-    {
-      'schema': schema.HISTORY,
-      'counts': counts,
-      'genres': list(load_items(folder.file(_ITEMS)).facts.genre_names),
-      'rating_values': sorted({x for shard in shards for x in shard.rating_values}),
-      'split_fractions': config.split.fractions,
-      'label_rule': dataclasses.asdict(config.histories.rule),
-      **folder.settings,
-      'versions': job.versions(),
-    },
+  _LOGGER.info(
+    '%s: %s; %.1f s\n%s',
+    folder.path,
+    dataset_info.describe(info['counts']),
+    seconds,
+    dataset_info.describe_statistics(info['statistics']),
   )
 
 

@@ -23,7 +23,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from persoma_tf import assets, encoders
 from pipelines import folders, job, schema
-from pipelines.transforms import texts, tfrecord
+from pipelines.transforms import item_facts, texts, tfrecord
 from pipelines.transforms.progress import ShowProgress
 
 _LOGGER = logging.getLogger(__name__)
@@ -262,6 +262,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
       'width': sum(widths.values()),
       'normalization': 'l2',
       'items': items.num_rows,
+      'items_sha256': item_facts.checksum(items['item_id']),
       'texts': count,
       'distinct_texts': len(vectors),
       'versions': job.versions('jax', 'tokenizers'),

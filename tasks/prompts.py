@@ -27,6 +27,11 @@ class Answer(NamedTuple):
   ok: bool = False
 
 
+def search_query(genres: Sequence[str]) -> str:
+  """What the task asks for as words to search for: all that an answer may name."""
+  return ' '.join(genres)
+
+
 def answer_text(liked: Sequence[str], disliked: Sequence[str]) -> str:
   """The target text of a label, best genre first on both sides."""
   listed = lambda names: ', '.join(names) or NONE

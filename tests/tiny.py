@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import build_histories
+from pipelines.transforms import item_facts
 from tests import movielens
 
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
@@ -68,7 +69,9 @@ def write_embeddings(histories: pathlib.Path, folder: pathlib.Path) -> pathlib.P
   keys = np.array(ratings, np.float32)
   table = pa.table({'rating': keys, 'rating_text': column(len(ratings), 4)})
   pq.write_table(table, folder / 'ratings.parquet')
-  (folder / 'encoder_info.json').write_text('{}')
+  ids = pq.read_table(histories / 'items.parquet')['item_id']
+  info = {'template': 'fields', 'items_sha256': item_facts.checksum(ids)}
+  (folder / 'encoder_info.json').write_text(json.dumps(info))
   made_from = json.loads((histories / 'COMPLETED').read_text())['fingerprint']
   completed = {'fingerprint': 'x', 'settings': {'histories': made_from}}
   (folder / 'COMPLETED').write_text(json.dumps(completed))

@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from pipelines import schema
 from pipelines.transforms import arrow, order, tf_example
+from pipelines.transforms.cutoff import Cutoff
 from pipelines.transforms.hashing import hash_ids
 from pipelines.transforms.order import Rows
 from pipelines.transforms.sample import SAMPLERS, History, ItemFacts
+from pipelines.transforms.statistics import ShardStatistics, of_shard
 from tasks.labels import LabelRule, label_users
 
 _SAMPLING = 0x5A  # keeps a user's sampling seed apart from the hash that splits
@@ -26,6 +28,7 @@ class HistorySettings:
     min_history: users with fewer are dropped.
     seed: of samplers that draw.
     rule: the label rule.
+    cutoff: where labels come from the future; None: from the whole history.
   """
 
   sampler: str
@@ -33,6 +36,23 @@ class HistorySettings:
   min_history: int
   seed: int
   rule: LabelRule
+  cutoff: Cutoff | None = None
+
+
+class Users(NamedTuple):
+  """Clean ratings of a shard's U users.
+
+  Attributes:
+    ids: [U], sorted.
+    history: the rows that a history may hold, by user, newest first.
+    labelled: the rows that labels are made of; the same ones without a cutoff.
+    dropped: rule -> ratings that it dropped.
+  """
+
+  ids: pa.Array
+  history: Rows
+  labelled: Rows
+  dropped: dict[str, int]
 
 
 class ShardHistories(NamedTuple):
@@ -40,57 +60,83 @@ class ShardHistories(NamedTuple):
 
   Attributes:
     records: [U] binary, serialized examples, in the order of the user ids.
-    rows_kept: ratings of users that are in, before sampling.
-    dropped: rule -> ratings that it dropped.
-    num_ratings: [I] int64, kept ratings of each item.
-    rating_values: the distinct kept ratings, ascending.
+    statistics: its counts.
   """
 
   records: pa.Array
-  rows_kept: int
-  dropped: dict[str, int]
-  num_ratings: np.ndarray
-  rating_values: list[float]
+  statistics: ShardStatistics
+
+
+def read_users(table: pa.Table, settings: HistorySettings) -> Users:
+  """Orders, cleans and cuts; the order of the given rows does not matter.
+
+  Rows are dropped by the rules of `order.arrange`; those of the second of the cut, as
+  'at_label_cutoff'; those of users with too short a history, as
+  'user_below_min_history'.
+
+  Args:
+    table: schema.RATINGS, one chunk.
+    settings: see there.
+  """
+  ids, rows, dropped = order.arrange(table)
+  parts = [rows]
+  if settings.cutoff:
+    before, after = settings.cutoff.sides(rows, order.starts(rows.user, len(ids)))
+    dropped['at_label_cutoff'] = int(np.sum(~(before | after)))
+    parts = [rows.take(before), rows.take(after)]
+  enough = np.bincount(parts[0].user, minlength=len(ids)) >= settings.min_history
+  lost = sum(int(np.sum(~enough[part.user])) for part in parts)
+  dropped['user_below_min_history'] = lost
+  if lost:
+    ids = ids.filter(pa.array(enough))
+    parts = [_of_users(part, enough) for part in parts]
+  return Users(ids, parts[0], parts[-1], dropped)
+
+
+def count_items(
+  table: pa.Table, num_items: int, settings: HistorySettings
+) -> np.ndarray:
+  """How many histories each item is in before sampling, [I] int64."""
+  return np.bincount(read_users(table, settings).history.item, minlength=num_items)
 
 
 def make_histories(
   table: pa.Table, items: ItemFacts, settings: HistorySettings
 ) -> ShardHistories:
-  """Orders, cleans, labels and samples; the order of the rows does not matter.
-
-  Rows are dropped by the rules of `order.arrange`; those of users with too few, as
-  'user_below_min_history'.
+  """Labels and samples; the order of the rows does not matter.
 
   Args:
     table: schema.RATINGS, one chunk.
     items: what is known of the items.
     settings: see there.
   """
-  ids, rows, dropped = order.arrange(table)
-  enough = np.bincount(rows.user, minlength=len(ids)) >= settings.min_history
-  keep = enough[rows.user]
-  dropped['user_below_min_history'] = int(np.sum(~keep))
-  if not enough.all():
-    rows = rows.take(keep)
-    rows = rows._replace(user=(np.cumsum(enough) - 1)[rows.user])
-    ids = ids.filter(pa.array(enough))
-  starts = order.starts(rows.user, len(ids))
-  labels = label_users(items.genres, starts, rows.item, rows.rating, settings.rule)
-  chosen = _sample(ids, rows, starts, items, settings)
-  return ShardHistories(
-    _encode(ids, rows.take(chosen), labels, np.diff(starts), items.genre_names),
-    len(rows.user),
-    dropped,
-    np.bincount(rows.item, minlength=items.genres.shape[0]),
-    np.unique(rows.rating).tolist(),
-  )
+  users = read_users(table, settings)
+  starts = order.starts(users.history.user, len(users.ids))
+  labels = _label(users.labelled, len(users.ids), items, settings.rule)
+  sample = users.history.take(_sample(users, starts, items, settings))
+  records = _encode(users.ids, sample, labels, np.diff(starts), items.genre_names)
+  answers = _label(sample, len(users.ids), items, settings.rule)
+  found = of_shard(users, sample, labels, answers, items.genres.shape)
+  return ShardHistories(records, found)
 
 
-def _sample(ids, rows, starts, items, settings) -> np.ndarray:
+def _of_users(rows, chosen):
+  """The rows of the chosen users [U] bool, who are numbered anew."""
+  rows = rows.take(chosen[rows.user])
+  return rows._replace(user=(np.cumsum(chosen) - 1)[rows.user])
+
+
+def _label(rows, num_users, items, rule):
+  starts = order.starts(rows.user, num_users)
+  return label_users(items.genres, starts, rows.item, rows.rating, rule)
+
+
+def _sample(users, starts, items, settings) -> np.ndarray:
   """Which rows are kept, [n] bool."""
+  rows = users.history
   keep = np.ones(len(rows.user), bool)
-  sampler, size = SAMPLERS[settings.sampler], settings.max_history
-  seeds = hash_ids(ids, settings.seed ^ _SAMPLING).tolist()
+  sampler, size = SAMPLERS[settings.sampler].select, settings.max_history
+  seeds = hash_ids(users.ids, settings.seed ^ _SAMPLING).tolist()
   for user in np.flatnonzero(np.diff(starts) > size).tolist():
     start, end = starts[user], starts[user + 1]
     history = History(

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,13 +12,19 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import folders
-from pipelines.job import reject
+from pipelines.job import JobError, reject
 from pipelines.transforms import shuffle, tfrecord
-from pipelines.transforms.histories import HistorySettings, make_histories
+from pipelines.transforms.histories import (
+  HistorySettings,
+  count_items,
+  make_histories,
+)
 from pipelines.transforms.inputs import Block
+from pipelines.transforms.item_facts import FactSource
 from pipelines.transforms.items import load_items
 from pipelines.transforms.read import BadRow, RatingScale, read_ratings
 from pipelines.transforms.split import Split
+from pipelines.transforms.statistics import ShardStatistics
 from pipelines.transforms.threads import ThreadedDoFn
 
 
@@ -89,39 +96,65 @@ class WriteRejects(beam.DoFn):
   A block knows its own lines only; here they get their numbers in the file.
   """
 
-  def __init__(self, output_dir: str):
+  def __init__(self, output_dir: str, max_fraction: float):
     self._path = FileSystems.join(output_dir, 'rejects-00000-of-00001.jsonl')
+    self._max_fraction = max_fraction
 
   def process(self, items: list[dict], blocks: Sequence[BlockRejects]) -> Iterator:
-    """Writes the file."""
-    lines, before = [_line(record) for record in items], {}
+    """Writes the file.
+
+    Raises:
+      JobError: too many rows are rejects.
+    """
+    lines, before, reasons = [_line(record) for record in items], {}, Counter()
     for block in sorted(blocks, key=lambda block: block[:2]):
       first = before.get(block.file, block.header_lines) + 1
       before[block.file] = first - 1 + block.num_lines
       for bad in unpack_bad(block.bad):
         fields = bad._asdict()
         line, reason = first + fields.pop('line'), fields.pop('reason')
+        reasons[reason] += 1
         lines.append(
           _line(reject('read_ratings', reason, file=block.path, line=line, **fields))
         )
     folders.write_file(self._path, b''.join(lines))
-    rows_in = sum(block.num_lines for block in blocks)
-    yield RejectSummary(rows_in, sum(block.num_bad for block in blocks))
+    rows_in, rejected = sum(block.num_lines for block in blocks), reasons.total()
+    if rejected > self._max_fraction * rows_in:
+      counts = ', '.join(f'{reason} {n:,}' for reason, n in reasons.most_common())
+      raise JobError(
+        f'{rejected:,} of {rows_in:,} rows are rejects ({counts}), more than '
+        f'--max_reject_fraction={self._max_fraction:g}; they are in {self._path}'
+      )
+    yield RejectSummary(rows_in, rejected)
 
 
 def _line(record):
   return json.dumps(record, ensure_ascii=False).encode() + b'\n'
 
 
+class CountItems(ThreadedDoFn):
+  """(shard, packed rows) -> `histories.count_items`, of training shards only."""
+
+  def __init__(self, num_items: int, num_train_shards: int, settings: HistorySettings):
+    self._num_items, self._num_train_shards = num_items, num_train_shards
+    self._settings = settings
+
+  def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[np.ndarray]:
+    """Leaves other splits out, whose users a model must not know of."""
+    shard, packed = element
+    if shard < self._num_train_shards:
+      yield from super().process(list(packed))
+
+  def work(self, packed: list[bytes]) -> list[np.ndarray]:
+    """Counts."""
+    return [count_items(shuffle.unpack(packed), self._num_items, self._settings)]
+
+
 class ShardSummary(NamedTuple):
-  """Counts of a shard; see `histories.ShardHistories`."""
+  """What was written."""
 
   name: str
-  users: int
-  rows_kept: int
-  dropped: dict[str, int]
-  num_ratings: np.ndarray
-  rating_values: list[float]
+  statistics: ShardStatistics
 
 
 class WriteShard(ThreadedDoFn):
@@ -130,32 +163,44 @@ class WriteShard(ThreadedDoFn):
   def __init__(
     self,
     output_dir: str,
-    items_path: str,
+    facts: FactSource,
     shard_names: Sequence[str],
     compression: str,
     settings: HistorySettings,
   ):
-    self._output_dir, self._items_path = output_dir, items_path
+    self._output_dir, self._facts = output_dir, facts
     self._names, self._compression = shard_names, compression
     self._settings = settings
 
   def setup(self):
     """Reads what is known of the items."""
     super().setup()
-    self._items = load_items(self._items_path).facts
+    self._items = self._facts.load()
 
-  def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[ShardSummary]:
-    """Fetches the rows before a thread works on them."""
+  def process(
+    self,
+    element: tuple[int, Iterable[bytes]],
+    rejects: RejectSummary,
+    counts: np.ndarray | None = None,
+  ) -> Iterator[ShardSummary]:
+    """Fetches the rows before a thread works on them.
+
+    Args:
+      element: a shard.
+      rejects: only waited for: too many of them stop the job before it writes.
+      counts: [I], for `ItemFacts.counts`.
+    """
     shard, packed = element
-    yield from super().process((shard, list(packed)))
+    yield from super().process((shard, list(packed), counts))
 
-  def work(self, element: tuple[int, list[bytes]]) -> list[ShardSummary]:
+  def work(self, element: tuple[int, list[bytes], np.ndarray | None]) -> list:
     """Makes the histories and writes them."""
-    shard, packed = element
-    made = make_histories(shuffle.unpack(packed), self._items, self._settings)
+    shard, packed, counts = element
+    items = self._items._replace(counts=counts)
+    records, found = make_histories(shuffle.unpack(packed), items, self._settings)
     name = self._names[shard]
-    write_shard(self._output_dir, name, self._compression, made.records)
-    return [ShardSummary(name, len(made.records), *made[1:])]
+    write_shard(self._output_dir, name, self._compression, records)
+    return [ShardSummary(name, found)]
 
 
 def write_shard(

@@ -40,6 +40,14 @@ def joined(items: pa.Table, pairs: np.ndarray) -> list[str]:
   return texts
 
 
+def searchable(items: pa.Table) -> list[str]:
+  """All that is known of each item of the table, for search by words."""
+  return [
+    ' '.join([row['title'], *row['genres'], row['description']])
+    for row in items.select(['title', 'genres', 'description']).to_pylist()
+  ]
+
+
 def distinct(texts: Iterable[str]) -> list[str]:
   """The different texts, shortest first, so that batches hold like lengths."""
   return sorted(set(texts) - {''}, key=lambda text: (len(text), text))

@@ -1,7 +1,5 @@
 """build_histories against pandas, with bad rows, cut off, and on several engines."""
 
-import hashlib
-import json
 import os
 import pathlib
 import signal
@@ -15,64 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipelines import build_histories, schema
+from pipelines import schema
 from pipelines.job import JobError
-from pipelines.transforms import tfrecord
 from tests import movielens
-
-
-def build(data: pathlib.Path, output: pathlib.Path, *flags: str) -> dict:
-  """Runs the job in this process and returns dataset_info.json."""
-  build_histories.run(
-    [
-      f'--ratings={data / "ratings.csv"}',
-      f'--movies={data / "movies.csv"}',
-      f'--output_dir={output}',
-      *flags,
-    ]
-  )
-  return json.loads((output / 'dataset_info.json').read_text())
-
-
-def histories(folder: pathlib.Path) -> dict[str, dict]:
-  """All histories of a folder by user id, each with its split."""
-  return {
-    history['user_id']: {**history, 'split': path.name.split('-')[0]}
-    for path in sorted(folder.glob('*.tfrecord*'))
-    for history in map(schema.decode_example, tfrecord.read(str(path)))
-  }
-
-
-def contents(folder: pathlib.Path) -> dict[str, str]:
-  """File name -> sha256."""
-  return {
-    path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in folder.iterdir()
-  }
-
-
-def rejects(folder: pathlib.Path) -> list[dict]:
-  """All reject records."""
-  text = ''.join(path.read_text() for path in sorted(folder.glob('rejects-*.jsonl')))
-  return [json.loads(line) for line in text.splitlines()]
-
-
-def pandas_labels(ratings: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFrame:
-  """The label rule, written again over whole tables; index userId."""
-  names = movies.assign(genre=movies.genres.str.split('|')).explode('genre')
-  rated = ratings.merge(names[['movieId', 'genre']], on='movieId')
-  stats = rated.groupby(['userId', 'genre']).rating.agg(['mean', 'count']).reset_index()
-  stats = stats[stats['count'] >= 3]
-
-  def pick(chosen, ascending):
-    order = chosen.sort_values(
-      ['userId', 'mean', 'count', 'genre'], ascending=[True, ascending, False, True]
-    )
-    return order.groupby('userId').genre.apply(lambda names: list(names[:3]))
-
-  liked = pick(stats[stats['mean'] > 3.5], False)
-  disliked = pick(stats[stats['mean'] < 3.0], True)
-  return pd.DataFrame({'liked': liked, 'disliked': disliked})
+from tests.histories import build, contents, histories, pandas_labels, rejects
 
 
 def check_against_pandas(data: pathlib.Path, output: pathlib.Path, limit: int) -> None:

@@ -44,8 +44,8 @@ def test_newest_first_and_users_in_order():
   assert histories['b']['history_timestamps'].tolist() == [9, 9, 5]
   assert histories['b']['history_total'] == 3
   assert histories['a']['disliked'] == ['B']
-  assert made.num_ratings.tolist() == [1, 2, 1]
-  assert made.rating_values == [1, 2, 3, 4]
+  assert made.statistics.num_ratings.tolist() == [1, 2, 1]
+  assert made.statistics.rating_values == [1, 2, 3, 4]
 
 
 def test_rows_that_are_dropped():
@@ -59,12 +59,12 @@ def test_rows_that_are_dropped():
     ('b', 1, 5, 1),
   ]
   made = make_histories(table(*again), ITEMS, SETTINGS)
-  assert made.dropped == {
+  assert made.statistics.dropped == {
     'duplicate': 2,
     'superseded': 2,
     'user_below_min_history': 0,
   }
-  assert made.rows_kept == 3
+  assert made.statistics.rows_kept == 3
   assert decoded(made)['a']['history_ratings'].tolist() == [4, 5]
 
 
@@ -73,8 +73,8 @@ def test_min_history_counts_what_is_left_after_cleaning():
   settings = HistorySettings('recency', 10, 2, 0, LabelRule())
   made = make_histories(table(*rows), ITEMS, settings)
   assert list(decoded(made)) == ['b']
-  assert made.dropped['user_below_min_history'] == 1
-  assert made.num_ratings.tolist() == [1, 1, 0]
+  assert made.statistics.dropped['user_below_min_history'] == 1
+  assert made.statistics.num_ratings.tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize('sampler', ['recency', 'random'])
@@ -90,7 +90,7 @@ def test_the_order_of_rows_does_not_matter(sampler):
     order = np.random.default_rng(seed).permutation(200)
     other = make_histories(table(*(rows[row] for row in order)), ITEMS, settings)
     assert other.records == made.records
-    assert other.dropped == made.dropped
+    assert other.statistics.dropped == made.statistics.dropped
 
 
 def test_labels_come_from_the_whole_history():
@@ -105,5 +105,5 @@ def test_labels_come_from_the_whole_history():
 def test_nobody():
   made = make_histories(table(), ITEMS, SETTINGS)
   assert len(made.records) == 0
-  assert made.num_ratings.tolist() == [0, 0, 0]
-  assert made.rating_values == []
+  assert made.statistics.num_ratings.tolist() == [0, 0, 0]
+  assert made.statistics.rating_values == []

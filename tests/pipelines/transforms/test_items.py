@@ -35,10 +35,11 @@ def test_movielens(tmp_path):
   assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
   assert rows[0]['genres'] == ['Children', 'Adventure']
   items.write_items(str(tmp_path / 'items.parquet'), made.table)
-  ids, (names, genres) = items.load_items(str(tmp_path / 'items.parquet'))
+  ids, facts = items.load_items(str(tmp_path / 'items.parquet'))
   assert ids.to_pylist() == ['2', '3', '4', '10']
+  names = facts.genre_names
   assert names[0] == '(no genres listed)'
-  of_first = np.flatnonzero(genres.toarray()[0])
+  of_first = np.flatnonzero(facts.genres.toarray()[0])
   assert [names[column] for column in of_first] == ['Adventure', 'Children']
 
 

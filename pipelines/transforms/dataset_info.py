@@ -1,0 +1,127 @@
+"""The last step of build_histories: dataset_info.json, and its counts as a sentence."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipelines import folders, job, schema
+from pipelines.job import JobError
+from pipelines.transforms.items import (
+  load_items,
+  read_table,
+  with_num_ratings,
+  write_items,
+)
+from pipelines.transforms.split import Split
+from pipelines.transforms.statistics import summarize
+from pipelines.transforms.steps import RejectSummary, ShardSummary, write_shard
+from tasks.labels import LabelRule
+
+FILE = 'dataset_info.json'
+
+
+def finish(
+  _,
+  shards: Sequence[ShardSummary],
+  rejects: RejectSummary,
+  folder: folders.OutputFolder,
+  items_path: str,
+  item_lines: int,
+  split: Split,
+  compression: str,
+  rule: LabelRule,
+) -> None:
+  """Writes shards without users, the item table's counts and the info file.
+
+  Args:
+    _: the element that calls it once.
+    shards: all that were written.
+    rejects: of the ratings.
+    folder: the output folder.
+    items_path: its item table.
+    item_lines: rows of the movies files.
+    split: how users were divided.
+    compression: of the shards.
+    rule: the label rule.
+  """
+  for name in set(split.shard_names()) - {shard.name for shard in shards}:
+    write_shard(folder.path, name, compression)
+  # From the file: what is handed to a step goes through the engine's pickle.
+  table, genres = read_table(items_path), load_items(items_path).facts.genre_names
+  found = [shard.statistics for shard in shards]
+  by_split = {name: [] for name in split.fractions}
+  for shard in sorted(shards, key=lambda shard: shard.name):
+    by_split[shard.name.split('-')[0]].append(shard.statistics)
+  dropped, num_ratings = Counter(), np.zeros(table.num_rows, np.int64)
+  for shard in found:
+    dropped.update(shard.dropped)
+    num_ratings += shard.num_ratings
+  counts = {
+    'rows_in': rejects.rows_in,
+    'rows_kept': sum(shard.rows_kept for shard in found),
+    'rows_rejected': rejects.rows_rejected,
+    'rows_dropped': dict(dropped),
+    'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
+    'items': table.num_rows,
+    'item_rows_in': item_lines,
+    'item_rows_rejected': item_lines - table.num_rows,
+  }
+  write_items(items_path, with_num_ratings(table, num_ratings))
+  folder.write_json(
+    FILE,
+    {
+      'schema': schema.HISTORY,
+      'counts': counts,
+      'statistics': summarize(by_split, genres) if found else {},
+      'genres': list(genres),
+      'rating_values': sorted({x for shard in found for x in shard.rating_values}),
+      'split_fractions': split.fractions,
+      'label_rule': dataclasses.asdict(rule),
+      **folder.settings,
+      'versions': job.versions(),
+    },
+  )
+
+
+def check(counts: Mapping) -> None:
+  """Raises JobError if rows were lost or no user is left."""
+  dropped = sum(counts['rows_dropped'].values())
+  if counts['rows_in'] != counts['rows_kept'] + counts['rows_rejected'] + dropped:
+    raise JobError(f'rows were lost, which is a bug: {counts}')
+  if not sum(counts['users'].values()):
+    raise JobError(
+      f'no user is left ({describe(counts)}); see rejects-*.jsonl and --min_history'
+    )
+
+
+def describe(counts: Mapping) -> str:
+  """The counts in one line."""
+  users = ', '.join(f'{split} {number:,}' for split, number in counts['users'].items())
+  dropped = sum(counts['rows_dropped'].values())
+  return (
+    f'users: {users}; rows: {counts["rows_in"]:,} read, {counts["rows_kept"]:,} kept, '
+    f'{counts["rows_rejected"]:,} rejected, {dropped:,} dropped; '
+    f'items: {counts["items"]:,}'
+  )
+
+
+def describe_statistics(statistics: Mapping) -> str:
+  """The statistics as a few lines."""
+  lengths = [statistics['history_length'], statistics['sampled_length']]
+  whole, sampled = (
+    ', '.join(f'{name} {value:,.4g}' for name, value in found.items())
+    for found in lengths
+  )
+  bound = ', '.join(
+    f'{split} {scores["f1"]:.3f}'
+    for split, scores in statistics['rule_on_sample'].items()
+  )
+  return (
+    f'history length: {whole}\n'
+    f'  after sampling: {sampled}\n'
+    f'users with a label: {statistics["users_with_label"]:.1%}; '
+    f'rated items: {statistics["items"]:,}\n'
+    f'rule_on_sample F1, which bounds what the sample can tell: {bound}'
+  )
