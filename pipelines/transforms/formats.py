@@ -78,12 +78,14 @@ class Layout(NamedTuple):
     header: all column names of the file.
     positions: our field name -> index in the header, for every field there is.
     header_lines: 1 if the file's first line names its columns, else 0.
+    parquet: whether it is a Parquet file and no text.
   """
 
   format: Format
   header: tuple[str, ...]
   positions: dict[str, int]
   header_lines: int = 1
+  parquet: bool = False
 
 
 def _own_names(fields):
@@ -198,6 +200,14 @@ def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
   return _choose(f'{path}: line 1', repr(text[:200]), found)
 
 
+def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
+  """The format of a Parquet file with these columns; raises as `detect` does."""
+  shown = repr(','.join(names)[:200])
+  named = [(kind, names) for kind in known if not kind.first_line]
+  layout = _choose(path, shown, named)
+  return layout._replace(header_lines=0, parquet=True)
+
+
 def _choose(where, shown, found):
   """The layout of the first format that has all it needs, among (format, header)s."""
   lacking = []
@@ -209,6 +219,9 @@ def _choose(where, shown, found):
       if field not in positions and not (field == 'genres' and kind.genre_flags)
     ]
     if not missing:
+      twice = [name for name in kind.columns.values() if names.count(name) > 1]
+      if twice:
+        raise JobError(f'{where} names the column {twice[0]} twice; found {shown}')
       return Layout(kind, tuple(names), positions)
     lacking.append((len(missing), len(lacking), kind, missing))
   _, _, nearest, missing = min(lacking, key=lambda entry: entry[:2])

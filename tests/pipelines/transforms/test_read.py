@@ -16,7 +16,8 @@ def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
   (folder / 'ratings.csv').write_text(HEADER + text)
   files = inputs.find(str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings')
   (block,) = inputs.blocks(files, 1 << 20)
-  return read_ratings(block, ITEMS, scale)
+  (ratings,) = read_ratings(block, ITEMS, scale)
+  return ratings
 
 
 def test_good_rows(tmp_path):
