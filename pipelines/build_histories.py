@@ -21,7 +21,9 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines import folders, job, schema
 from pipelines.job import JobError
 from pipelines.transforms import inputs
+from pipelines.transforms.formats import REQUIRED
 from pipelines.transforms.histories import HistorySettings
+from pipelines.transforms.item_texts import add_descriptions, add_tags
 from pipelines.transforms.items import (
   load_items,
   read_items,
@@ -59,6 +61,8 @@ class Config:
   movies: str = dataclasses.field(metadata={'help': 'movies file or glob'})
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
   mapping: str = _flag('', 'own data: field=column,... or a .json file')
+  tags: str = _flag('', 'tags file or glob: users, items, tags')
+  descriptions: str = _flag('', 'file or glob of item ids and texts')
   overwrite: bool = _flag(False, 'make a finished folder again')
   sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
   max_history: int = _flag(50, 'most interactions a user')
@@ -108,7 +112,7 @@ class Config:
 
   def settings(self) -> dict:
     """All flags that decide what is written, as JSON."""
-    elsewhere = ('ratings', 'movies', 'output_dir', 'overwrite', 'block_bytes')
+    elsewhere = (*REQUIRED, 'output_dir', 'overwrite', 'block_bytes')
     flags = dataclasses.asdict(self)
     return {name: value for name, value in flags.items() if name not in elsewhere}
 
@@ -174,19 +178,22 @@ def run(argv: Sequence[str] | None = None) -> None:
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
   started = time.monotonic()
   known = formats_of(config.mapping)
-  ratings = inputs.find(config.ratings, known['ratings'], 'ratings')
-  movies = inputs.find(config.movies, known['movies'], 'movies')
-  read_from = {
-    'ratings': inputs.describe(ratings),
-    'movies': inputs.describe(movies),
+  files = {
+    kind: inputs.find(pattern, formats, kind)
+    for kind, formats in known.items()
+    if (pattern := getattr(config, kind))
   }
+  read_from = {kind: inputs.describe(found) for kind, found in files.items()}
+  ratings = files['ratings']
   if not config.num_shards:
     size = sum(file.size for file in ratings)
     shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
     config = dataclasses.replace(config, num_shards=shards)
-  items = read_items(movies)
+  items = read_items(files['movies'])
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
+  items = add_tags(items, files.get('tags', ()))
+  items = add_descriptions(items, files.get('descriptions', ()))
   folder = folders.OutputFolder(
     config.output_dir, {**config.settings(), 'inputs': read_from}
   )
@@ -207,6 +214,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         folder,
         config,
         items.num_lines,
+        items.texts,
       )
     )
   # Here and not in a worker: one sentence, without the traces of an engine.
@@ -239,7 +247,7 @@ def _summary(counts):
   )
 
 
-def _finish(_, shards, rejects, folder, config, item_lines):
+def _finish(_, shards, rejects, folder, config, item_lines, item_texts):
   """Writes shards without users, the item table and the info file."""
   for name in set(config.split.shard_names()) - {shard.name for shard in shards}:
     write_shard(folder.path, name, config.compression)
@@ -268,6 +276,7 @@ def _finish(_, shards, rejects, folder, config, item_lines):
     {
       'schema': schema.HISTORY,
       'counts': counts,
+      'item_texts': item_texts,
       'genres': list(load_items(folder.file(_ITEMS)).facts.genre_names),
       'rating_values': sorted({x for shard in shards for x in shard.rating_values}),
       'split_fractions': config.split.fractions,

@@ -15,6 +15,8 @@ from pipelines.job import JobError
 REQUIRED = {
   'ratings': ('user', 'item', 'rating', 'timestamp'),
   'movies': ('item', 'title', 'genres'),
+  'tags': ('user', 'item', 'tag'),
+  'descriptions': ('item', 'description'),
 }
 _ML_100K_GENRES = [
   'unknown',
@@ -114,6 +116,11 @@ _ALL = (
   Format(
     'MovieLens', 'movies', {'item': 'movieId', 'title': 'title', 'genres': 'genres'}
   ),
+  Format('MovieLens', 'tags', {'user': 'userId', 'item': 'movieId', 'tag': 'tag'}),
+  Format(
+    'MovieLens', 'descriptions', {'item': 'movieId', 'description': 'description'}
+  ),
+  Format('TMDB', 'descriptions', {'item': 'movieId', 'description': 'overview'}),
   _headerless(
     'MovieLens-1M', 'ratings', REQUIRED['ratings'], '::', r'\d+::\d+::\d+::\d+$'
   ),
@@ -164,6 +171,8 @@ _ALL = (
   ),
   Format('PERSOMA', 'ratings', _own_names(REQUIRED['ratings'])),
   Format('PERSOMA', 'movies', _own_names((*REQUIRED['movies'], 'year', 'description'))),
+  Format('PERSOMA', 'tags', _own_names(REQUIRED['tags'])),
+  Format('PERSOMA', 'descriptions', _own_names(REQUIRED['descriptions'])),
 )
 # kind -> the formats that a file of this kind may have
 KNOWN: dict[str, tuple[Format, ...]] = {

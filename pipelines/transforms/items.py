@@ -48,12 +48,14 @@ class ItemTable(NamedTuple):
   Attributes:
     table: schema.ITEMS, [I] rows, num_ratings all 0.
     num_lines: lines of the files without headers.
-    rejects: lines that are no item.
+    rejects: lines that are no item, and those of the files below.
+    texts: kind of another file about the items -> what became of its rows.
   """
 
   table: pa.Table
   num_lines: int
   rejects: list[dict]
+  texts: dict[str, dict]
 
 
 def read_items(files: Sequence[InputFile]) -> ItemTable:
@@ -160,6 +162,7 @@ def _item(row, kind):
     'year': int(year) if year else None,
     'genres': list(dict.fromkeys(filter(None, genres))),
     'description': row.get('description', '').strip(),
+    'tags': [],
     'num_ratings': 0,
   }
 
@@ -172,4 +175,4 @@ def _item_table(items, num_lines, rejects):
     for index, name in enumerate(order)
   ]
   table = pa.Table.from_pylist(records, schema=schema.ITEMS)
-  return ItemTable(table, num_lines, rejects)
+  return ItemTable(table, num_lines, rejects, {})

@@ -86,3 +86,29 @@ def test_windows_files(tiny, tmp_path, expected):
     (tmp_path / name).write_bytes(b'\xef\xbb\xbf' + mixed.rstrip())
   paths = tmp_path / 'ratings.csv', tmp_path / 'movies.csv'
   assert build(tmp_path / 'h', *paths) == expected
+
+
+def test_tags_and_descriptions_stand_in_the_item_table(tiny, tmp_path, expected):
+  (tmp_path / 'tags.csv').write_text(
+    'userId,movieId,tag,timestamp\n1,4,Odd,1\n1,5,x,1\n'
+  )
+  (tmp_path / 'texts.csv').write_text('movieId,overview\n7,"Two\nlines"\n7,again\n')
+  flags = [f'--tags={tmp_path}/tags.csv', f'--descriptions={tmp_path}/texts.csv']
+  data = tiny / 'ratings.csv', tiny / 'movies.csv'
+  made = build(tmp_path / 'h', *data, *flags)
+  assert made.keys() == expected.keys()
+  for name in made.keys() - {'items.parquet'}:
+    assert made[name] == expected[name]
+  items = pd.read_parquet(tmp_path / 'h' / 'items.parquet').set_index('item_id')
+  assert list(items.loc['4', 'tags']) == ['odd']
+  assert items.tags.str.len().sum() == 1
+  assert items.description.to_dict() == {
+    **dict.fromkeys(items.index, ''),
+    '7': 'Two\nlines',
+  }
+  info = json.loads((tmp_path / 'h' / 'dataset_info.json').read_text())
+  assert info['item_texts']['tags']['rows_dropped']['unknown_item'] == 1
+  assert [entry['name'] for entry in info['inputs']['tags']] == ['tags.csv']
+  assert info['inputs']['descriptions'][0]['checksum'].startswith('sha256:')
+  (line,) = (tmp_path / 'h' / 'rejects-00000-of-00001.jsonl').read_text().splitlines()
+  assert json.loads(line)['stage'] == 'read_descriptions'
