@@ -181,7 +181,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   files = {
     kind: inputs.find(pattern, formats, kind)
     for kind, formats in known.items()
-    if (pattern := getattr(config, kind))
+    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
   }
   read_from = {kind: inputs.describe(found) for kind, found in files.items()}
   ratings = files['ratings']

@@ -249,6 +249,7 @@ def _positions(kind, header):
 
 def _expected(known):
   return ' or '.join(
-    f'{kind.first_line or kind.delimiter.join(kind.columns.values())!r} ({kind.name})'
+    f'{kind.delimiter.join(kind.header or kind.columns.values())[:60]!r} ({kind.name}'
+    f'{", without a header line" if kind.header else ""})'
     for kind in known
   )

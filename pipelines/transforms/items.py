@@ -112,10 +112,11 @@ def rejected(
 
 
 def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
-  """The item table as it is written, with the number of kept ratings [I] of each."""
+  """The item table as it is written, with the number of kept ratings of each: [I]."""
   position = table.schema.get_field_index('num_ratings')
   field = schema.ITEMS.field('num_ratings')
-  return table.set_column(position, field, pa.array(num_ratings, field.type))
+  counts = np.broadcast_to(num_ratings, table.num_rows)  # 0 where no user is left
+  return table.set_column(position, field, pa.array(counts, field.type))
 
 
 def write_items(path: str, table: pa.Table) -> None:

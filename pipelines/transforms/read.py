@@ -129,11 +129,16 @@ def check_ratings(
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
   checks = (
     *(
-      ('empty_field', field, _is_empty(found.columns[field]), f'a {field}')
+      ('empty_field', field, _is_empty(found.columns[field]), 'a value')
       for field in REQUIRED['ratings']
     ),
     ('not_a_number', 'rating', ~rating_ok, f'a number from {scale}'),
-    ('rating_outside_scale', 'rating', ~scale.holds(rating), f'from {scale}'),
+    (
+      'rating_outside_scale',
+      'rating',
+      ~scale.holds(rating),
+      f'from {scale}, by --rating_scale',
+    ),
     ('not_a_number', 'timestamp', ~time_ok, 'seconds since 1970'),
     ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
     ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),

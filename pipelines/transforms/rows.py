@@ -48,8 +48,8 @@ class Rows(NamedTuple):
 class Lines:
   """The `Source` of rows of text."""
 
-  def __init__(self, data: bytes, layout: Layout):
-    self._data, self._layout = data, layout
+  def __init__(self, data: bytes, layout: Layout, most_lines: int):
+    self._data, self._layout, self._most_lines = data, layout, most_lines
 
   @functools.cached_property
   def _lines(self):
@@ -61,7 +61,9 @@ class Lines:
 
   def value(self, line: int, position: int) -> str:
     """What a well-formed line holds in a column."""
-    text = self._lines[line].decode(self._layout.format.encoding)
+    end = _record_end(self._lines, line, self._most_lines)
+    text = b'\n'.join(self._lines[line:end])
+    text = text.decode(self._layout.format.encoding, 'replace')
     data, layout = _one_character_delimiter(text.encode(), self._layout)
     return [*_values(data.decode(), layout), *[''] * len(layout.header)][position]
 
@@ -78,7 +80,7 @@ def split(
     most_lines: that a row may have. With 1 no quoted value goes on over a line end, so
       that an open quote spoils one line only.
   """
-  source = Lines(data, layout)
+  source = Lines(data, layout, most_lines)
   if layout.format.encoding != 'utf-8':
     data = data.decode(layout.format.encoding, 'replace').encode()
   if not data:
@@ -165,7 +167,7 @@ def _split_by_line(data, layout, most_lines):
   raw, number = data.splitlines(), 0
   rows, lines, bad = [], [], []
   while number < len(raw):
-    end = _record_end(raw, number, most_lines) if layout.format.quoted else number + 1
+    end = _record_end(raw, number, most_lines if layout.format.quoted else 1)
     values, reason = _record(raw[number:end], layout)
     if reason and end > number + 1:
       # The quote was never closed: the lines after it are rows of their own.

@@ -97,7 +97,7 @@ def test_descriptions(tmp_path, movies):
     '2,B,\n'
     '99,Z,text\n'
     '1,A, first \n'
-    '1,A,second\n'
+    '1,A,"sec\nond"\n'
     ',A,text\n'
     '11,D,"open\n'
   )
@@ -127,8 +127,8 @@ def test_descriptions(tmp_path, movies):
   }
   assert rejects(made) == [
     ('read_descriptions', 7, 'duplicate_item', 'movieId'),
-    ('read_descriptions', 8, 'empty_field', 'movieId'),
-    ('read_descriptions', 9, 'bad_quotes', ''),
+    ('read_descriptions', 9, 'empty_field', 'movieId'),
+    ('read_descriptions', 10, 'bad_quotes', ''),
   ]
 
 
