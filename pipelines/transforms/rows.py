@@ -87,14 +87,15 @@ def split(
     empty = {field: pa.array([], pa.string()) for field in layout.positions}
     return Rows(empty, np.zeros(0, np.int64), [], 0, source)
   data, layout = _one_character_delimiter(data, layout)
-  if not _is_utf8(data) or (layout.format.quoted and b'"' in data):
+  quotes = layout.format.quoted and b'"' in data
+  if not _is_utf8(data) or (quotes and not _around_values(data, layout)):
     return Rows(*_split_by_line(data, layout, most_lines), source)
   # Arrow strips blanks around numbers only where it makes numbers.
   if numeric and not (b' ' in data or b'\t' in data):
     with contextlib.suppress(pa.ArrowInvalid):
       types = dict.fromkeys(numeric, pa.float64())
-      return Rows(*_split_clean(data, layout, types), source)
-  return Rows(*_split_clean(data, layout, {}), source)
+      return Rows(*_split_clean(data, layout, types, quotes), source)
+  return Rows(*_split_clean(data, layout, {}, quotes), source)
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +119,27 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   return values, np.isfinite(values)
 
 
-def _split_clean(data, layout, types):
+def _around_values(data, layout):
+  """Whether all quotes stand around whole values of one line, and none within.
+
+  Then Arrow and csv read the same, as they do not where a quote is open or alone.
+  """
+  text = np.frombuffer(data, np.uint8)
+  quotes = np.flatnonzero(text == ord('"'))
+  if len(quotes) % 2:
+    return False
+  first, last = quotes[::2], quotes[1::2]
+  edge = np.zeros(256, bool)
+  edge[[ord(layout.format.delimiter), ord('\n'), ord('\r')]] = True
+  begins = (first == 0) | edge[text[first - 1]]
+  ends = (last == len(text) - 1) | edge[text[np.minimum(last + 1, len(text) - 1)]]
+  if not (begins & ends).all():
+    return False
+  lines = np.flatnonzero((text == ord('\n')) | (text == ord('\r')))
+  return np.array_equal(np.searchsorted(lines, first), np.searchsorted(lines, last))
+
+
+def _split_clean(data, layout, types, quotes):
   invalid = []
 
   def skip(row):
@@ -136,7 +157,7 @@ def _split_clean(data, layout, types):
     pa_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
     pa_csv.ParseOptions(
       delimiter=layout.format.delimiter,
-      quote_char=False,
+      quote_char='"' if quotes else False,
       ignore_empty_lines=False,
       invalid_row_handler=skip,
     ),
@@ -157,7 +178,7 @@ def _split_clean(data, layout, types):
 def _one_character_delimiter(data, layout):
   """Arrow and csv know no longer ones; a unit separator stands in no text."""
   delimiter = layout.format.delimiter
-  if len(delimiter) == 1:
+  if len(delimiter.encode()) == 1:
     return data, layout
   kind = dataclasses.replace(layout.format, delimiter='\x1f')
   return data.replace(delimiter.encode(), b'\x1f'), layout._replace(format=kind)
