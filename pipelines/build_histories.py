@@ -22,8 +22,10 @@ from pipelines import folders, job
 from pipelines.job import JobError
 from pipelines.transforms import dataset_info, inputs, item_facts
 from pipelines.transforms.cutoff import Cutoff
+from pipelines.transforms.formats import REQUIRED
 from pipelines.transforms.histories import HistorySettings
 from pipelines.transforms.item_facts import FactSource
+from pipelines.transforms.item_texts import add_descriptions, add_tags
 from pipelines.transforms.items import ItemTable, read_items, write_items
 from pipelines.transforms.mapping import formats_of
 from pipelines.transforms.read import RatingScale
@@ -55,6 +57,8 @@ class Config:
   movies: str = dataclasses.field(metadata={'help': 'movies file or glob'})
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
   mapping: str = _flag('', 'own data: field=column,... or a .json file')
+  tags: str = _flag('', 'tags file or glob: users, items, tags')
+  descriptions: str = _flag('', 'file or glob of item ids and texts')
   overwrite: bool = _flag(False, 'make a finished folder again')
   sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
   embeddings_dir: str = _flag('', 'of the same items, for --sampler=diverse')
@@ -127,8 +131,8 @@ class Config:
 
   def settings(self) -> dict:
     """All flags that decide what is written, as JSON."""
-    elsewhere = ('ratings', 'movies', 'embeddings_dir', 'output_dir')
-    elsewhere += ('overwrite', 'block_bytes', 'max_reject_fraction')
+    elsewhere = (*REQUIRED, 'embeddings_dir', 'output_dir', 'overwrite')
+    elsewhere += ('block_bytes', 'max_reject_fraction')
     flags = dataclasses.asdict(self)
     return {name: value for name, value in flags.items() if name not in elsewhere}
 
@@ -193,19 +197,22 @@ def run(argv: Sequence[str] | None = None) -> None:
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
   started = time.monotonic()
   known = formats_of(config.mapping)
-  ratings = inputs.find(config.ratings, known['ratings'], 'ratings')
-  movies = inputs.find(config.movies, known['movies'], 'movies')
-  read_from = {
-    'ratings': inputs.describe(ratings),
-    'movies': inputs.describe(movies),
+  files = {
+    kind: inputs.find(pattern, formats, kind)
+    for kind, formats in known.items()
+    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
   }
+  read_from = {kind: inputs.describe(found) for kind, found in files.items()}
+  ratings = files['ratings']
   if not config.num_shards:
     size = sum(file.size for file in ratings)
     shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
     config = dataclasses.replace(config, num_shards=shards)
-  items = read_items(movies)
+  items = read_items(files['movies'])
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
+  items = add_tags(items, files.get('tags', ()))
+  items = add_descriptions(items, files.get('descriptions', ()))
   if config.embeddings_dir:
     read_from['embeddings'] = item_facts.check_embeddings(
       config.embeddings_dir, items.table['item_id']
@@ -230,6 +237,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         folder,
         folder.file(_ITEMS),
         items.num_lines,
+        items.texts,
         config.split,
         config.compression,
         config.histories.rule,

@@ -34,6 +34,7 @@ def main(run: Callable[[], object]) -> None:
   logging.basicConfig(level=logging.INFO, format='%(asctime)s %(name)s: %(message)s')
   for library in ('apache_beam', 'jax', 'absl'):
     logging.getLogger(library).setLevel(logging.WARNING)
+  logging.getLogger('apache_beam.runners.common').addFilter(_is_no_job_error)
   try:
     run()
   except JobError as error:  # Beam adds the step's name
@@ -43,6 +44,11 @@ def main(run: Callable[[], object]) -> None:
     if not found:
       raise
     sys.exit(f'error: {found[1]}')
+
+
+def _is_no_job_error(record):
+  """Beam logs the trace of what a step raises; of a JobError the sentence is enough."""
+  return not (record.exc_info and isinstance(record.exc_info[1], JobError))
 
 
 def parse(config_cls: type, argv: Sequence[str] | None = None, description: str = ''):

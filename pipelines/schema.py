@@ -32,6 +32,7 @@ ITEMS = pa.schema(
     pa.field('year', pa.int32()),
     pa.field('genres', pa.list_(pa.string()), nullable=False),
     pa.field('description', pa.string(), nullable=False),
+    pa.field('tags', pa.list_(pa.string()), nullable=False),
     pa.field('num_ratings', pa.int64(), nullable=False),
   ]
 )

@@ -29,6 +29,7 @@ def finish(
   folder: folders.OutputFolder,
   items_path: str,
   item_lines: int,
+  item_texts: Mapping[str, Mapping],
   split: Split,
   compression: str,
   rule: LabelRule,
@@ -42,6 +43,7 @@ def finish(
     folder: the output folder.
     items_path: its item table.
     item_lines: rows of the movies files.
+    item_texts: what became of the rows of other files about the items.
     split: how users were divided.
     compression: of the shards.
     rule: the label rule.
@@ -74,6 +76,7 @@ def finish(
     {
       'schema': schema.HISTORY,
       'counts': counts,
+      'item_texts': item_texts,
       'statistics': summarize(by_split, genres) if found else {},
       'genres': list(genres),
       'rating_values': sorted({x for shard in found for x in shard.rating_values}),

@@ -15,6 +15,8 @@ from pipelines.job import JobError
 REQUIRED = {
   'ratings': ('user', 'item', 'rating', 'timestamp'),
   'movies': ('item', 'title', 'genres'),
+  'tags': ('user', 'item', 'tag'),
+  'descriptions': ('item', 'description'),
 }
 _ML_100K_GENRES = [
   'unknown',
@@ -78,12 +80,14 @@ class Layout(NamedTuple):
     header: all column names of the file.
     positions: our field name -> index in the header, for every field there is.
     header_lines: 1 if the file's first line names its columns, else 0.
+    parquet: whether it is a Parquet file and no text.
   """
 
   format: Format
   header: tuple[str, ...]
   positions: dict[str, int]
   header_lines: int = 1
+  parquet: bool = False
 
 
 def _own_names(fields):
@@ -112,6 +116,11 @@ _ALL = (
   Format(
     'MovieLens', 'movies', {'item': 'movieId', 'title': 'title', 'genres': 'genres'}
   ),
+  Format('MovieLens', 'tags', {'user': 'userId', 'item': 'movieId', 'tag': 'tag'}),
+  Format(
+    'MovieLens', 'descriptions', {'item': 'movieId', 'description': 'description'}
+  ),
+  Format('TMDB', 'descriptions', {'item': 'movieId', 'description': 'overview'}),
   _headerless(
     'MovieLens-1M', 'ratings', REQUIRED['ratings'], '::', r'\d+::\d+::\d+::\d+$'
   ),
@@ -162,6 +171,8 @@ _ALL = (
   ),
   Format('PERSOMA', 'ratings', _own_names(REQUIRED['ratings'])),
   Format('PERSOMA', 'movies', _own_names((*REQUIRED['movies'], 'year', 'description'))),
+  Format('PERSOMA', 'tags', _own_names(REQUIRED['tags'])),
+  Format('PERSOMA', 'descriptions', _own_names(REQUIRED['descriptions'])),
 )
 # kind -> the formats that a file of this kind may have
 KNOWN: dict[str, tuple[Format, ...]] = {
@@ -198,6 +209,14 @@ def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
   return _choose(f'{path}: line 1', repr(text[:200]), found)
 
 
+def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
+  """The format of a Parquet file with these columns; raises as `detect` does."""
+  shown = repr(','.join(names)[:200])
+  named = [(kind, names) for kind in known if not kind.first_line]
+  layout = _choose(path, shown, named)
+  return layout._replace(header_lines=0, parquet=True)
+
+
 def _choose(where, shown, found):
   """The layout of the first format that has all it needs, among (format, header)s."""
   lacking = []
@@ -209,6 +228,9 @@ def _choose(where, shown, found):
       if field not in positions and not (field == 'genres' and kind.genre_flags)
     ]
     if not missing:
+      twice = [name for name in kind.columns.values() if names.count(name) > 1]
+      if twice:
+        raise JobError(f'{where} names the column {twice[0]} twice; found {shown}')
       return Layout(kind, tuple(names), positions)
     lacking.append((len(missing), len(lacking), kind, missing))
   _, _, nearest, missing = min(lacking, key=lambda entry: entry[:2])
@@ -227,6 +249,7 @@ def _positions(kind, header):
 
 def _expected(known):
   return ' or '.join(
-    f'{kind.first_line or kind.delimiter.join(kind.columns.values())!r} ({kind.name})'
+    f'{kind.delimiter.join(kind.header or kind.columns.values())[:60]!r} ({kind.name}'
+    f'{", without a header line" if kind.header else ""})'
     for kind in known
   )

@@ -14,18 +14,18 @@ from scipy import sparse
 
 from pipelines import folders, schema
 from pipelines.job import reject
-from pipelines.transforms import rows
-from pipelines.transforms.inputs import Block, InputFile, blocks, read_block
+from pipelines.transforms.inputs import InputFile, Piece, read_files
 from pipelines.transforms.sample import ItemFacts
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
 _YEAR = re.compile(r'^\d{4}$')
-_WHOLE_FILE = 1 << 62
+MOST_LINES = 1_000  # descriptions may have several
+_RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
   'not_utf8': 'UTF-8 text',
-  'bad_quotes': 'quotes that close on their line',
-  'empty_field': 'an item id',
+  'bad_quotes': 'quotes that close',
+  'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
 }
 
@@ -48,12 +48,14 @@ class ItemTable(NamedTuple):
   Attributes:
     table: schema.ITEMS, [I] rows, num_ratings all 0.
     num_lines: lines of the files without headers.
-    rejects: lines that are no item.
+    rejects: lines that are no item, and those of the files below.
+    texts: kind of another file about the items -> what became of its rows.
   """
 
   table: pa.Table
   num_lines: int
   rejects: list[dict]
+  texts: dict[str, dict]
 
 
 def read_items(files: Sequence[InputFile]) -> ItemTable:
@@ -64,26 +66,53 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
   are kept without it. '(no genres listed)' is a genre name like every other.
   """
   items, rejects, num_lines = {}, [], 0
-  for block in blocks(files, _WHOLE_FILE):
-    data = read_block(block)
-    found = rows.split(data, block.layout)
+  for piece in read_files(files, most_lines=MOST_LINES):
+    found = piece.rows
     num_lines += found.num_lines
-    bad = list(found.bad)
+    bad = [(line, reason, '') for line, reason in found.bad]
     fields = [column.to_pylist() for column in found.columns.values()]
     for line, *values in zip(found.lines.tolist(), *fields, strict=True):
+      values = ('' if value is None else value for value in values)
       row = dict(zip(found.columns, values, strict=True))
       if not row['item']:
-        bad.append((line, 'empty_field'))
+        bad.append((line, 'empty_field', 'item'))
+      elif not row['title'].strip():
+        bad.append((line, 'empty_field', 'title'))
       elif row['item'] in items:
-        bad.append((line, 'duplicate_item'))
+        bad.append((line, 'duplicate_item', 'item'))
       else:
-        items[row['item']] = _item(row, block.layout.format)
-    rejects += _rejects(block, data, sorted(bad))
+        items[row['item']] = _item(row, piece.layout.format)
+    rejects += rejected('read_movies', piece, bad)
   return _item_table(items, num_lines, rejects)
 
 
+def rejected(
+  stage: str, piece: Piece, bad: Iterable[tuple[int, str, str]]
+) -> list[dict]:
+  """The rejects of a piece.
+
+  Args:
+    stage: the step that refused them.
+    piece: where they stand.
+    bad: (line in the piece, reason, our name of the field or '').
+  """
+  found, header = [], piece.layout.header
+  for line, reason, field in sorted(bad):
+    text = piece.rows.source.raw(line)[:_RAW_CHARACTERS]
+    record = {'file': piece.path, 'line': piece.first + line, 'field': '', 'value': ''}
+    if not text.strip():
+      reason = 'blank_line'
+    elif field:
+      position = piece.layout.positions[field]
+      record['field'] = header[position]
+      record['value'] = piece.rows.source.value(line, position)[:_RAW_CHARACTERS]
+    right = _EXPECTED.get(reason, 'a row')
+    found.append(reject(stage, reason, **record, raw=text, expected=right))
+  return found
+
+
 def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
-  """The item table as it is written, with the number of kept ratings [I] of each."""
+  """The item table as it is written, with the number of kept ratings of each: [I]."""
   position = table.schema.get_field_index('num_ratings')
   field = schema.ITEMS.field('num_ratings')
   return table.set_column(position, field, pa.array(num_ratings, field.type))
@@ -125,27 +154,17 @@ def _item(row, kind):
   if kind.genre_flags:
     genres = [name for name in kind.genre_flags if row.get(name) == '1']
   else:
-    genres = [name for name in row['genres'].split(kind.genre_separator) if name]
+    genres = row['genres']
+    if isinstance(genres, str):
+      genres = genres.split(kind.genre_separator)
   return {
     'title': dated[1] if dated and dated[2] == year else title,
     'year': int(year) if year else None,
-    'genres': list(dict.fromkeys(genres)),
+    'genres': list(dict.fromkeys(filter(None, genres))),
     'description': row.get('description', '').strip(),
+    'tags': [],
     'num_ratings': 0,
   }
-
-
-def _rejects(block: Block, data: bytes, bad: Iterable[tuple[int, str]]) -> list[dict]:
-  raw = data.splitlines() if bad else []
-  found = []
-  for line, reason in bad:
-    text = raw[line].decode(errors='backslashreplace')[:300]
-    reason = reason if text.strip() else 'blank_line'
-    right = _EXPECTED.get(reason, 'an item')
-    number = line + 1 + block.layout.header_lines
-    where = {'file': block.path, 'line': number, 'field': '', 'value': ''}
-    found.append(reject('read_movies', reason, **where, raw=text, expected=right))
-  return found
 
 
 def _item_table(items, num_lines, rejects):
@@ -156,4 +175,4 @@ def _item_table(items, num_lines, rejects):
     for index, name in enumerate(order)
   ]
   table = pa.Table.from_pylist(records, schema=schema.ITEMS)
-  return ItemTable(table, num_lines, rejects)
+  return ItemTable(table, num_lines, rejects, {})

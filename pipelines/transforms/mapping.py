@@ -44,8 +44,11 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
       f'--mapping: time_unit={unit}: expected one of {", ".join(TIME_UNITS)}'
     )
   options = {name: names[name] for name in _OPTIONS if name in names}
+  _check_text(options)
   if 'delimiter' in options:
     options['delimiter'] = _DELIMITERS.get(options['delimiter'], options['delimiter'])
+    if len(options['delimiter']) > 1:
+      options['quoted'] = False  # as in MovieLens-1M; csv knows no such ones
   made, known = {}, set(_OPTIONS)
   for kind, required in REQUIRED.items():
     fields = (*required, *_OPTIONAL.get(kind, ()))
@@ -62,6 +65,23 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
     hint = f': did you mean {nearest[0]}?' if nearest else ''
     raise JobError(f'--mapping: there is no field {unknown[0]}{hint}')
   return made
+
+
+def _check_text(options):
+  """Raises JobError if lines cannot be cut with these options."""
+  for name in ('delimiter', 'genre_separator'):
+    if options.get(name, ',') in ('', '"', '\n', '\r'):
+      raise JobError(f'--mapping: {name}={options[name]!r}: expected such as ; or tab')
+  encoding = options.get('encoding', 'utf-8')
+  try:
+    extends_ascii = ',\n'.encode(encoding) == b',\n'
+  except LookupError:
+    extends_ascii = False
+  if not extends_ascii:
+    raise JobError(
+      f'--mapping: encoding={encoding}: expected one that extends ASCII, such as '
+      'utf-8, latin-1 or cp1252'
+    )
 
 
 def _read(mapping) -> dict[str, str]:

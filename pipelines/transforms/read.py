@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import schema
-from pipelines.transforms import rows
-from pipelines.transforms.inputs import Block, read_block
+from pipelines.transforms import inputs, rows
+from pipelines.transforms.formats import REQUIRED, Layout
 from pipelines.transforms.mapping import TIME_UNITS
 
 _MAX_TIME = 4_102_444_800  # the year 2100
@@ -100,27 +100,45 @@ class Ratings(NamedTuple):
   bad: Iterator[BadRow]
 
 
-def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Ratings:
-  """Reads and checks a block; the first check that a row fails gives its reason.
+def read_ratings(
+  block: inputs.Block, item_ids: pa.Array, scale: RatingScale
+) -> Iterator[Ratings]:
+  """Reads and checks a block, piece by piece.
 
   Args:
     block: which lines.
     item_ids: ids [I] of the item table, in its order.
     scale: the ratings there can be.
+
+  Raises:
+    JobError: the file cannot be read to its end.
   """
-  data = read_block(block)
-  table = rows.split(data, block.layout, ('rating', 'timestamp'))
-  user, item = table.columns['user'], table.columns['item']
-  rating, rating_ok = rows.numbers(table.columns['rating'])
-  time, time_ok = rows.numbers(table.columns['timestamp'])
-  time = np.floor(time / TIME_UNITS[block.layout.format.time_unit])
+  for found in inputs.read(block, ('rating', 'timestamp')):
+    yield check_ratings(found, block.layout, item_ids, scale)
+
+
+def check_ratings(
+  found: rows.Rows, layout: Layout, item_ids: pa.Array, scale: RatingScale
+) -> Ratings:
+  """Checks rows; the first check that a row fails gives its reason."""
+  user, item = found.columns['user'], found.columns['item']
+  rating, rating_ok = rows.numbers(found.columns['rating'])
+  time, time_ok = rows.numbers(found.columns['timestamp'])
+  time = np.floor(time / TIME_UNITS[layout.format.time_unit])
   distinct = item.dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
   checks = (
-    ('empty_field', 'user', _is_empty(user), 'a user id'),
-    ('empty_field', 'item', _is_empty(item), 'an item id'),
+    *(
+      ('empty_field', field, _is_empty(found.columns[field]), 'a value')
+      for field in REQUIRED['ratings']
+    ),
     ('not_a_number', 'rating', ~rating_ok, f'a number from {scale}'),
-    ('rating_outside_scale', 'rating', ~scale.holds(rating), f'from {scale}'),
+    (
+      'rating_outside_scale',
+      'rating',
+      ~scale.holds(rating),
+      f'from {scale}, by --rating_scale',
+    ),
     ('not_a_number', 'timestamp', ~time_ok, 'seconds since 1970'),
     ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
     ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
@@ -129,8 +147,8 @@ def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Rating
   failed = np.full(len(rating), -1)
   for number, (_, _, wrong, _) in enumerate(checks):
     failed[wrong & (failed < 0)] = number
-  good = pa.array(failed < 0)
   keep = failed < 0
+  good = pa.array(keep)
   batch = pa.record_batch(
     [
       _users(user.filter(good)),
@@ -140,9 +158,9 @@ def read_ratings(block: Block, item_ids: pa.Array, scale: RatingScale) -> Rating
     ],
     schema=schema.RATINGS,
   )
-  num_bad = table.num_lines - batch.num_rows
+  num_bad = found.num_lines - batch.num_rows
   return Ratings(
-    batch, table.num_lines, num_bad, _bad_rows(data, block, table, checks, failed)
+    batch, found.num_lines, num_bad, _bad_rows(found, layout, checks, failed)
   )
 
 
@@ -157,39 +175,34 @@ def _users(column):
   return pa.DictionaryArray.from_arrays(codes, distinct.dictionary)
 
 
-def _bad_rows(data, block, table, checks, failed):
+def _bad_rows(found, layout, checks, failed):
   """A BadRow for every line that is none of the good rows, in no special order."""
-  wrong = np.flatnonzero(failed >= 0)
-  if not len(wrong) and not table.bad:
-    return
-  raw, header = data.splitlines(), block.layout.header
-  expected = f'{len(header)} values: {block.layout.format.delimiter.join(header)}'
-  for line, reason in table.bad:
-    text = _shown(raw[line])
+  header, source = layout.header, found.source
+  expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
+  for line, reason in found.bad:
+    text = source.raw(line)[:_RAW_CHARACTERS]
     if not text.strip():
       reason = 'blank_line'
     yield BadRow(line, reason, '', '', text, _EXPECTED.get(reason, expected))
-  for row in wrong:
-    line = int(table.lines[row])
-    text = _shown(raw[line])
+  for row in np.flatnonzero(failed >= 0):
+    line = int(found.lines[row])
+    text = source.raw(line)[:_RAW_CHARACTERS]
     if not text.strip():
       yield BadRow(line, 'blank_line', '', '', text, expected)
       continue
     reason, field, _, right = checks[failed[row]]
-    position = block.layout.positions[field]
-    value = rows.value(raw[line], position, block.layout)[:_RAW_CHARACTERS]
-    yield BadRow(line, reason, block.layout.header[position], value, text, right)
+    position = layout.positions[field]
+    value = source.value(line, position)[:_RAW_CHARACTERS]
+    yield BadRow(line, reason, header[position], value, text, right)
 
 
 _EXPECTED = {'not_utf8': 'UTF-8 text', 'bad_quotes': 'quotes that close on their line'}
 
 
-def _shown(line):
-  return line.decode(errors='backslashreplace')[:_RAW_CHARACTERS]
-
-
 def _is_empty(column):
-  return _to_numpy(pc.equal(column, ''))
+  if not pa.types.is_string(column.type):
+    return _to_numpy(column.is_null())
+  return _to_numpy(pc.equal(column, '').fill_null(True))
 
 
 def _to_numpy(booleans):

@@ -3,8 +3,9 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,45 +17,85 @@ from pipelines.transforms.formats import Layout
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
 
 
+class Source(Protocol):
+  """Where rows come from; for what rejects show."""
+
+  def raw(self, line: int) -> str:
+    """A line as it stands; undecodable bytes as \\xNN."""
+
+  def value(self, line: int, position: int) -> str:
+    """What a well-formed line holds in a column."""
+
+
 class Rows(NamedTuple):
   """Lines that have as many values as the header.
 
   Attributes:
-    columns: field name -> string or float64 array [n].
+    columns: field name -> array [n]: string, float64 or list<string>.
     lines: [n] int64, the line of each row, counted from 0.
     bad: (line, reason) of every other line.
-    num_lines: all lines.
+    num_lines: all lines; a row of several counts as one.
+    source: the lines themselves.
   """
 
   columns: dict[str, pa.Array]
   lines: np.ndarray
   bad: list[tuple[int, str]]
   num_lines: int
+  source: Source
 
 
-def split(data: bytes, layout: Layout, numeric: Sequence[str] = ()) -> Rows:
+class Lines:
+  """The `Source` of rows of text."""
+
+  def __init__(self, data: bytes, layout: Layout, most_lines: int):
+    self._data, self._layout, self._most_lines = data, layout, most_lines
+
+  @functools.cached_property
+  def _lines(self):
+    return self._data.splitlines()
+
+  def raw(self, line: int) -> str:
+    """A line as it stands; undecodable bytes as \\xNN."""
+    return self._lines[line].decode(self._layout.format.encoding, 'backslashreplace')
+
+  def value(self, line: int, position: int) -> str:
+    """What a well-formed line holds in a column."""
+    end = _record_end(self._lines, line, self._most_lines)
+    text = b'\n'.join(self._lines[line:end])
+    text = text.decode(self._layout.format.encoding, 'replace')
+    data, layout = _one_character_delimiter(text.encode(), self._layout)
+    return [*_values(data.decode(), layout), *[''] * len(layout.header)][position]
+
+
+def split(
+  data: bytes, layout: Layout, numeric: Sequence[str] = (), most_lines: int = 1
+) -> Rows:
   """Splits lines into columns.
-
-  A value never goes on over a line end, so that an open quote spoils one line only.
 
   Args:
     data: whole lines.
     layout: the columns of the file.
     numeric: fields that become float64 [n] if all their values are numbers.
+    most_lines: that a row may have. With 1 no quoted value goes on over a line end, so
+      that an open quote spoils one line only.
   """
+  source = Lines(data, layout, most_lines)
   if layout.format.encoding != 'utf-8':
     data = data.decode(layout.format.encoding, 'replace').encode()
   if not data:
     empty = {field: pa.array([], pa.string()) for field in layout.positions}
-    return Rows(empty, np.zeros(0, np.int64), [], 0)
-  if _is_utf8(data) and not (layout.format.quoted and b'"' in data):
-    data, layout = _one_character_delimiter(data, layout)
-    # Arrow strips blanks around numbers only where it makes numbers.
-    if numeric and not (b' ' in data or b'\t' in data):
-      with contextlib.suppress(pa.ArrowInvalid):
-        return _split_clean(data, layout, dict.fromkeys(numeric, pa.float64()))
-    return _split_clean(data, layout, {})
-  return _split_by_line(data, layout)
+    return Rows(empty, np.zeros(0, np.int64), [], 0, source)
+  data, layout = _one_character_delimiter(data, layout)
+  quotes = layout.format.quoted and b'"' in data
+  if not _is_utf8(data) or (quotes and not _around_values(data, layout)):
+    return Rows(*_split_by_line(data, layout, most_lines), source)
+  # Arrow strips blanks around numbers only where it makes numbers.
+  if numeric and not (b' ' in data or b'\t' in data):
+    with contextlib.suppress(pa.ArrowInvalid):
+      types = dict.fromkeys(numeric, pa.float64())
+      return Rows(*_split_clean(data, layout, types, quotes), source)
+  return Rows(*_split_clean(data, layout, {}, quotes), source)
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -64,10 +105,11 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     values [n] float64 and [n] bool whether the text is a finite number.
   """
   try:
-    values = column.cast(pa.float64()).to_numpy()
+    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return values, np.isfinite(values)
   except pa.ArrowInvalid:
     pass
+  column = column.fill_null('')
   plain = pc.match_substring_regex(column, _PLAIN_NUMBER).to_numpy(zero_copy_only=False)
   values = np.full(len(column), np.nan)
   values[plain] = column.filter(pa.array(plain)).cast(pa.float64()).to_numpy()
@@ -77,14 +119,27 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   return values, np.isfinite(values)
 
 
-def value(line: bytes, position: int, layout: Layout) -> str:
-  """What a well-formed line holds in a column."""
-  data = line.decode(layout.format.encoding).encode()
-  data, layout = _one_character_delimiter(data, layout)
-  return [*_values(data.decode(), layout), *[''] * len(layout.header)][position]
+def _around_values(data, layout):
+  """Whether all quotes stand around whole values of one line, and none within.
+
+  Then Arrow and csv read the same, as they do not where a quote is open or alone.
+  """
+  text = np.frombuffer(data, np.uint8)
+  quotes = np.flatnonzero(text == ord('"'))
+  if len(quotes) % 2:
+    return False
+  first, last = quotes[::2], quotes[1::2]
+  edge = np.zeros(256, bool)
+  edge[[ord(layout.format.delimiter), ord('\n'), ord('\r')]] = True
+  begins = (first == 0) | edge[text[first - 1]]
+  ends = (last == len(text) - 1) | edge[text[np.minimum(last + 1, len(text) - 1)]]
+  if not (begins & ends).all():
+    return False
+  lines = np.flatnonzero((text == ord('\n')) | (text == ord('\r')))
+  return np.array_equal(np.searchsorted(lines, first), np.searchsorted(lines, last))
 
 
-def _split_clean(data, layout, types):
+def _split_clean(data, layout, types, quotes):
   invalid = []
 
   def skip(row):
@@ -102,7 +157,7 @@ def _split_clean(data, layout, types):
     pa_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
     pa_csv.ParseOptions(
       delimiter=layout.format.delimiter,
-      quote_char=False,
+      quote_char='"' if quotes else False,
       ignore_empty_lines=False,
       invalid_row_handler=skip,
     ),
@@ -117,41 +172,61 @@ def _split_clean(data, layout, types):
   num_lines = table.num_rows + len(invalid)
   lines = np.delete(np.arange(num_lines), invalid)
   bad = [(line, 'wrong_column_count') for line in invalid]
-  return Rows(columns, lines, bad, num_lines)
+  return columns, lines, bad, num_lines
 
 
 def _one_character_delimiter(data, layout):
   """Arrow and csv know no longer ones; a unit separator stands in no text."""
   delimiter = layout.format.delimiter
-  if len(delimiter) == 1:
+  if len(delimiter.encode()) == 1:
     return data, layout
   kind = dataclasses.replace(layout.format, delimiter='\x1f')
   return data.replace(delimiter.encode(), b'\x1f'), layout._replace(format=kind)
 
 
-def _split_by_line(data, layout):
-  width, raw = len(layout.header), data.splitlines()
+def _split_by_line(data, layout, most_lines):
+  raw, number = data.splitlines(), 0
   rows, lines, bad = [], [], []
-  for number, line in enumerate(raw):
-    try:
-      values = _values(line.decode(), layout)
-    except UnicodeDecodeError:
-      bad.append((number, 'not_utf8'))
-    except csv.Error:
-      bad.append((number, 'bad_quotes'))
+  while number < len(raw):
+    end = _record_end(raw, number, most_lines if layout.format.quoted else 1)
+    values, reason = _record(raw[number:end], layout)
+    if reason and end > number + 1:
+      # The quote was never closed: the lines after it are rows of their own.
+      values, reason, end = [], 'bad_quotes', number + 1
+    if reason:
+      bad.append((number, reason))
     else:
-      # The fast way sees an empty line as a row of empty values.
-      values = values or [''] * width
-      if len(values) == width:
-        rows.append(values)
-        lines.append(number)
-      else:
-        bad.append((number, 'wrong_column_count'))
+      rows.append(values)
+      lines.append(number)
+    number = end
   columns = {
     field: pa.array([values[position] for values in rows], pa.string())
     for field, position in layout.positions.items()
   }
-  return Rows(columns, np.array(lines, np.int64), bad, len(raw))
+  return columns, np.array(lines, np.int64), bad, len(rows) + len(bad)
+
+
+def _record_end(lines, start, most_lines):
+  """One past the line on which the quotes of a row are even: all are closed."""
+  quotes, limit = 0, min(start + most_lines, len(lines))
+  for number in range(start, limit):
+    quotes += lines[number].count(b'"')
+    if not quotes % 2:
+      return number + 1
+  return start + 1
+
+
+def _record(lines, layout):
+  """(values, '') of a row, or ([], reason)."""
+  width = len(layout.header)
+  try:
+    # The fast way sees an empty line as a row of empty values.
+    values = _values(b'\n'.join(lines).decode(), layout) or [''] * width
+  except UnicodeDecodeError:
+    return [], 'not_utf8'
+  except csv.Error:
+    return [], 'bad_quotes'
+  return (values, '') if len(values) == width else ([], 'wrong_column_count')
 
 
 def _values(text, layout):

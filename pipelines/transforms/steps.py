@@ -29,14 +29,14 @@ from pipelines.transforms.threads import ThreadedDoFn
 
 
 class BlockRejects(NamedTuple):
-  """What a block holds beside ratings.
+  """What a piece of a block holds beside ratings.
 
   Attributes:
     file: number of the file among the inputs.
-    number: number of the block in the file.
+    number: orders the pieces of the file.
     path: the file.
     header_lines: of the file.
-    num_lines: all lines of the block.
+    num_lines: all lines of the piece.
     num_bad: its lines that are no rating.
     bad: these as `pack_bad` gives them; a file may hold millions.
   """
@@ -61,7 +61,7 @@ def unpack_bad(data: bytes) -> list[BadRow]:
 
 
 class ReadBlock(ThreadedDoFn):
-  """Block -> (shard, packed rows), and one BlockRejects on the side."""
+  """Block -> (shard, packed rows), and a BlockRejects a piece on the side."""
 
   REJECTS = 'rejects'
 
@@ -74,13 +74,16 @@ class ReadBlock(ThreadedDoFn):
     self._item_ids = load_items(self._items_path).ids
 
   def work(self, block: Block) -> list:
-    """Reads, checks and divides."""
-    ratings = read_ratings(block, self._item_ids, self._scale)
-    bad = pack_bad(sorted(ratings.bad))
-    counts = ratings.num_lines, ratings.num_bad
-    rejects = BlockRejects(*block[:3], block.layout.header_lines, *counts, bad)
-    rows = shuffle.partition(ratings.batch, self._split)
-    return [beam.pvalue.TaggedOutput(self.REJECTS, rejects), *rows]
+    """Reads, checks and divides, one piece after the other."""
+    outputs, header_lines = [], block.layout.header_lines
+    pieces = read_ratings(block, self._item_ids, self._scale)
+    for number, ratings in enumerate(pieces, block.number):
+      bad = pack_bad(sorted(ratings.bad))
+      counts = ratings.num_lines, ratings.num_bad
+      rejects = BlockRejects(block.file, number, block.path, header_lines, *counts, bad)
+      outputs.append(beam.pvalue.TaggedOutput(self.REJECTS, rejects))
+      outputs += shuffle.partition(ratings.batch, self._split)
+    return outputs
 
 
 class RejectSummary(NamedTuple):

@@ -43,8 +43,8 @@ def joined(items: pa.Table, pairs: np.ndarray) -> list[str]:
 def searchable(items: pa.Table) -> list[str]:
   """All that is known of each item of the table, for search by words."""
   return [
-    ' '.join([row['title'], *row['genres'], row['description']])
-    for row in items.select(['title', 'genres', 'description']).to_pylist()
+    ' '.join([row['title'], *row['genres'], *row['tags'], row['description']])
+    for row in items.select(['title', 'genres', 'tags', 'description']).to_pylist()
   ]
 
 

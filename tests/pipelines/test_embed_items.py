@@ -47,6 +47,7 @@ def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathli
       'year': year,
       'genres': genres,
       'description': description if descriptions else '',
+      'tags': [],
       'num_ratings': 1,
     }
     for index, (title, year, genres, description) in enumerate(ITEMS)

@@ -57,6 +57,7 @@ def test_recbole(tmp_path):
     'year': 1995,
     'genres': ['Animation', 'Comedy'],
     'description': '',
+    'tags': [],
     'num_ratings': 0,
   }
   assert (rows[1]['title'], rows[1]['year'], rows[1]['genres']) == (
@@ -102,6 +103,32 @@ def test_bad_rows(tmp_path):
     (8, 'bad_quotes'),
   ]
   assert made.num_lines == made.table.num_rows + len(made.rejects)
+
+
+def test_values_of_several_lines(tmp_path):
+  text = (
+    'item,title,genres,year,description\n'
+    '1,A,War,1999,"one\n\ntwo, ""so"""\r\n'
+    '2,"B,War,2000,never closed\n'
+    '3,C,War,2001,x\n'
+    '4,"D\nE",Drama,2002,"y"\n'
+    '5,F,War\n'
+  )
+  made = read(tmp_path, text)
+  rows = made.table.to_pylist()
+  assert [(row['item_id'], row['title'], row['description']) for row in rows] == [
+    ('1', 'A', 'one\n\ntwo, "so"'),
+    ('3', 'C', 'x'),
+    ('4', 'D\nE', 'y'),
+  ]
+  found = [(row['record']['line'], row['reason']) for row in made.rejects]
+  assert found == [(5, 'bad_quotes'), (9, 'wrong_column_count')]
+  assert made.num_lines == 5
+
+
+def test_an_item_has_a_title(tmp_path):
+  (bad,) = read(tmp_path, 'movieId,title,genres\n1,A,War\n2, ,War\n').rejects
+  assert (bad['reason'], bad['record']['field']) == ('empty_field', 'title')
 
 
 def test_num_ratings(tmp_path):

@@ -22,6 +22,11 @@ def test_pairs():
   assert ratings.delimiter == '\t'
 
 
+def test_files_with_a_long_delimiter_have_no_quotes():
+  (ratings,) = formats_of('user=who,delimiter=::')['ratings']
+  assert (ratings.delimiter, ratings.quoted) == ('::', False)
+
+
 def test_a_file_says_the_same(tmp_path):
   path = tmp_path / 'shop.json'
   path.write_text(json.dumps({'user': 'who', 'time_unit': 'ms'}))
@@ -47,6 +52,10 @@ def test_nothing():
     ('user', 'expected field=column pairs'),
     ('user=a,user=b', 'each field once'),
     ('time_unit=weeks', 'expected one of s, ms, us, ns'),
+    ('delimiter=,user=a', "delimiter='': expected such as"),
+    ('genre_separator=,user=a', "genre_separator='': expected such as"),
+    ('encoding=latin-99', 'encoding=latin-99: expected one that extends ASCII'),
+    ('encoding=utf-16', 'encoding=utf-16: expected one that extends ASCII'),
     ('nowhere.json', 'cannot read nowhere.json'),
   ],
 )

@@ -16,7 +16,8 @@ def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
   (folder / 'ratings.csv').write_text(HEADER + text)
   files = inputs.find(str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings')
   (block,) = inputs.blocks(files, 1 << 20)
-  return read_ratings(block, ITEMS, scale)
+  (ratings,) = read_ratings(block, ITEMS, scale)
+  return ratings
 
 
 def test_good_rows(tmp_path):
@@ -38,7 +39,7 @@ def test_a_reject_says_where_what_and_what_would_be_right(tmp_path):
     'field': 'rating',
     'value': '7',
     'raw': 'a,10,7,1',
-    'expected': 'from 0.5 to 5 in steps of 0.5',
+    'expected': 'from 0.5 to 5 in steps of 0.5, by --rating_scale',
   }
   # The first check that fails gives the reason.
   assert (second.reason, second.value) == ('not_a_number', 'seven')

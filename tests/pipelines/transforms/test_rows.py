@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,65 @@ def test_quotes_equal_python_csv():
   assert list(zip(*(c.to_pylist() for c in made.columns.values()), strict=True)) == [
     tuple(values) for values in expected
   ]
+
+
+VALUES = ['1', '31', '2.5', '', 'a b', ' 7', 'ü', '1e3', '-4', 'x' * 40]
+QUOTED = ['1', '', '2.5', 'a,b', ' ', 'ü', ',,']
+BROKEN = ['"', '"1"x', 'a"b', '"a', '""""', '"a""b"', ' "1"', '"1" ']
+
+
+def by_csv(lines):
+  """(rows, their lines, bad lines) of Python's csv, a line at a time."""
+  made, numbers, bad = [], [], []
+  for number, line in enumerate(lines):
+    try:
+      values = next(csv.reader([line], strict=True), []) or [''] * 4
+    except csv.Error:
+      bad.append((number, 'bad_quotes'))
+      continue
+    if len(values) == 4:
+      made.append(tuple(values))
+      numbers.append(number)
+    else:
+      bad.append((number, 'wrong_column_count'))
+  return made, numbers, bad
+
+
+@pytest.mark.parametrize('seed', range(40))
+@pytest.mark.parametrize('broken', [False, True])
+def test_quoted_values_are_read_fast_or_slowly_as_csv_does(seed, broken, monkeypatch):
+  rng = random.Random(seed)
+  pool = [*VALUES, *(f'"{value}"' for value in QUOTED)]
+  lines = [
+    ','.join(rng.choices(pool, k=rng.choice([4] * 9 + [3, 5])))
+    for _ in range(rng.randrange(1, 60))
+  ]
+  if broken:
+    lines.append(','.join(['1', rng.choice(BROKEN), '4', '5']))
+    rng.shuffle(lines)
+  else:
+    monkeypatch.setattr(rows, '_split_by_line', None)  # must not be needed
+  lines = ['', *lines] if seed % 2 else lines
+  end = rng.choice(['\n', '\r\n'])
+  text = end.join(lines) + rng.choice(['', end])
+  numeric = rng.choice([(), ('rating', 'timestamp')])
+  made = rows.split(text.encode(), MOVIELENS, numeric)
+  expected, numbers, bad = by_csv(lines)
+  columns = [made.columns[name] for name in ('user', 'item', 'rating', 'timestamp')]
+  if columns[2].type == pa.string():
+    found = [column.to_pylist() for column in columns]
+    assert list(zip(*found, strict=True)) == expected
+  assert made.lines.tolist() == numbers
+  assert sorted(made.bad) == bad
+  assert made.num_lines == len(lines)
+
+
+def test_quoted_numbers_are_numbers():
+  data = b'"1","31","2.5","1260759144"\n"1","32",3,5\r\n'
+  made = rows.split(data, MOVIELENS, ('rating', 'timestamp'))
+  assert made.columns['user'].to_pylist() == ['1', '1']
+  assert made.columns['rating'].equals(pa.array([2.5, 3]))
+  assert made.columns['timestamp'].equals(pa.array([1260759144.0, 5]))
 
 
 @pytest.mark.parametrize('dirt', [b'', b'9\t\xff\t1\t1\n'])

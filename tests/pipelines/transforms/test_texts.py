@@ -15,6 +15,7 @@ ITEMS = pa.Table.from_pylist(
       'year': year,
       'genres': genres,
       'description': description,
+      'tags': [],
       'num_ratings': 1,
     }
     for index, (title, year, genres, description) in enumerate(
