@@ -194,6 +194,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   write_items(folder.file(_ITEMS), items.table)
   blocks = inputs.blocks(ratings, config.block_bytes)
+  detached = job.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items.rejects, folder.path)
     _ = (
@@ -207,8 +208,12 @@ def run(argv: Sequence[str] | None = None) -> None:
         folder,
         config,
         items.num_lines,
+        detached,
       )
     )
+  if detached:
+    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+    return
   # Here and not in a worker: one sentence, without the traces of an engine.
   counts = folders.read_json(folder.file('dataset_info.json'))['counts']
   _check(counts)
@@ -239,8 +244,11 @@ def _summary(counts):
   )
 
 
-def _finish(_, shards, rejects, folder, config, item_lines):
-  """Writes shards without users, the item table and the info file."""
+def _finish(_, shards, rejects, folder, config, item_lines, detached):
+  """Writes shards without users, the item table and the info file.
+
+  Completes the folder if nobody waits for the job.
+  """
   for name in set(config.split.shard_names()) - {shard.name for shard in shards}:
     write_shard(folder.path, name, config.compression)
   # From the file: what is handed to a step goes through the engine's pickle.
@@ -276,6 +284,9 @@ def _finish(_, shards, rejects, folder, config, item_lines):
       'versions': job.versions(),
     },
   )
+  if detached:
+    _check(counts)
+    folder.complete()
 
 
 if __name__ == '__main__':

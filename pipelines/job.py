@@ -20,7 +20,16 @@ import typing
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+  GoogleCloudOptions,
+  PipelineOptions,
+  StandardOptions,
+  _BeamArgumentParser,
+)
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
+
+import pipelines
 
 _PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
 
@@ -79,13 +88,41 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
     parser.error(str(error))
   if not given.runner:
     rest = [*rest, '--runner=FnApiRunner']
-  return config, PipelineOptions(rest)
+  options = PipelineOptions(rest)
+  if problem := _cannot_run(options, given, config):
+    parser.error(problem)
+  return config, options
+
+
+def _cannot_run(options, given, config):
+  """What a runner lacks, in a sentence; before anything is written."""
+  if 'dataflow' not in (given.runner or '').lower():
+    return None
+  if '://' not in output_dir:
+    return (
+      f'--output_dir={output_dir}: workers of Dataflow cannot write there; gs://...'
+    )
+  if not (given.setup_file or given.sdk_container_image or given.extra_packages):
+    return (
+      'workers of Dataflow lack this package: --setup_file=./setup.py, or '
+      '--sdk_container_image with an image that has it'
+    )
+  problems = PipelineOptionsValidator(options, create_runner(given.runner)).validate()
+  return problems[0] if problems else None
+
+
+def is_detached(options: PipelineOptions) -> bool:
+  """Whether this process ends before the pipeline does, as with a flex template."""
+  template = options.view_as(GoogleCloudOptions).template_location
+  return bool(template or options.view_as(StandardOptions).no_wait_until_finish)
 
 
 def versions(*packages: str) -> dict[str, str]:
   """Versions of Python and of the installed packages, for the info files."""
-  found = {'python': '.'.join(map(str, sys.version_info[:3]))}
-  for name in ('persoma', *_PACKAGES, *packages):
+  python = '.'.join(map(str, sys.version_info[:3]))
+  # Not from the metadata: a checkout has none, a worker does.
+  found = {'python': python, 'persoma': pipelines.__version__}
+  for name in (*_PACKAGES, *packages):
     try:
       found[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
