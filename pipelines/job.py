@@ -26,8 +26,6 @@ from apache_beam.options.pipeline_options import (
   StandardOptions,
   _BeamArgumentParser,
 )
-from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
-from apache_beam.runners import create_runner
 
 import pipelines
 
@@ -88,27 +86,24 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
     parser.error(str(error))
   if not given.runner:
     rest = [*rest, '--runner=FnApiRunner']
-  options = PipelineOptions(rest)
-  if problem := _cannot_run(options, given, config):
+  if problem := _cannot_run(given, config):
     parser.error(problem)
-  return config, options
+  return config, PipelineOptions(rest)
 
 
-def _cannot_run(options, given, config):
-  """What a runner lacks, in a sentence; before anything is written."""
+def _cannot_run(given, config):
+  """What the runner lacks, in a sentence; Beam says it when files are written."""
   if 'dataflow' not in (given.runner or '').lower():
     return None
-  if '://' not in output_dir:
-    return (
-      f'--output_dir={output_dir}: workers of Dataflow cannot write there; gs://...'
-    )
+  folder = config.output_dir
+  if '://' not in folder:
+    return f'--output_dir={folder}: no place where workers can write; expected gs://...'
   if not (given.setup_file or given.sdk_container_image or given.extra_packages):
     return (
       'workers of Dataflow lack this package: --setup_file=./setup.py, or '
       '--sdk_container_image with an image that has it'
     )
-  problems = PipelineOptionsValidator(options, create_runner(given.runner)).validate()
-  return problems[0] if problems else None
+  return None if given.project else '--runner=DataflowRunner needs --project'
 
 
 def is_detached(options: PipelineOptions) -> bool:

@@ -62,10 +62,9 @@ _DATAFLOW = {
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'--output_dir': '/here'}, '--output_dir=/here: workers of Dataflow cannot'),
+    ({'--output_dir': '/here'}, '--output_dir=/here: no place where workers can'),
     ({'--setup_file': None}, '--setup_file=./setup.py'),
-    ({'--project': None}, 'project'),
-    ({'--temp_location': '/here'}, '/here'),
+    ({'--project': None}, '--project'),
   ],
 )
 def test_what_dataflow_needs_is_asked_for_before_anything_runs(
