@@ -19,6 +19,7 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError
+from google.cloud.storage.exceptions import InvalidResponse
 
 from pipelines.job import JobError
 
@@ -173,7 +174,7 @@ def explained(what: str) -> Iterator[None]:
   """Turns what a disk or a bucket refuses into a JobError that begins with `what`."""
   try:
     yield
-  except (OSError, GoogleAPIError) as error:
+  except (OSError, GoogleAPIError, InvalidResponse) as error:
     reason = error
     while isinstance(reason, BeamIOError) and reason.exception_details:
       reason = next(iter(reason.exception_details.values()))

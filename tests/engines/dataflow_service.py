@@ -135,7 +135,9 @@ def clean_python(folder: pathlib.Path) -> pathlib.Path:
   lock = next(path for path in sys.path if path.endswith('site-packages'))
   (site / 'lock.pth').write_text(f'import site; site.addsitedir({lock!r})\n')
   python = folder / 'venv' / 'bin' / 'python'
-  found = subprocess.run([python, '-c', 'import pipelines'], cwd=folder)
+  found = subprocess.run(
+    [python, '-c', 'import pipelines'], cwd=folder, capture_output=True
+  )
   if not found.returncode:
     raise RuntimeError(f'{lock} holds this project: no clean environment is possible')
   return python

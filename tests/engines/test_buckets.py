@@ -101,3 +101,10 @@ def test_no_such_bucket(source, output, lacking):
   with pytest.raises(JobError, match=f'--{lacking}: .*gs://no-such-bucket.*404'):
     build_histories.run([*flags(source, output), f'--{lacking}={address}'])
   assert not contents(output)
+
+
+def test_no_permission_to_write(bucket, source, output):
+  bucket.fail('UNFINISHED', status=403, times=1000)
+  with pytest.raises(JobError, match=f'--output_dir: {output}.*403'):
+    build_histories.run(flags(source, output))
+  assert bucket.fail()
