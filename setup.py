@@ -3,11 +3,16 @@
 Bounds are light here; requirements.txt is the complete lock.
 """
 
+import pathlib
+import re
+
 from setuptools import find_packages, setup
+
+_INIT = (pathlib.Path(__file__).parent / 'pipelines' / '__init__.py').read_text()
 
 setup(
   name='persoma',
-  version='0.1.0',
+  version=re.search(r"__version__ = '(.*)'", _INIT)[1],
   description='Personalized soft prompts for a frozen language model, in batch',
   license='Apache-2.0',
   python_requires='>=3.11,<3.13',

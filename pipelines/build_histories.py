@@ -224,6 +224,16 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   write_items(folder.file(_ITEMS), items.table)
   blocks = inputs.blocks(ratings, config.block_bytes)
+  about = dataset_info.Run(
+    folder,
+    folder.file(_ITEMS),
+    items.num_lines,
+    items.texts,
+    config.split,
+    config.compression,
+    config.histories.rule,
+    job.is_detached(options),
+  )
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
     _ = (
@@ -234,15 +244,12 @@ def run(argv: Sequence[str] | None = None) -> None:
         dataset_info.finish,
         beam.pvalue.AsList(shards),
         beam.pvalue.AsSingleton(rejects),
-        folder,
-        folder.file(_ITEMS),
-        items.num_lines,
-        items.texts,
-        config.split,
-        config.compression,
-        config.histories.rule,
+        about,
       )
     )
+  if about.detached:
+    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+    return
   # Here and not in a worker: one sentence, without the traces of an engine.
   info = folders.read_json(folder.file(dataset_info.FILE))
   dataset_info.check(info['counts'])

@@ -6,17 +6,20 @@ ours and may be cleaned; a folder with other people's files is never touched. Al
 access goes through Beam's FileSystems, so that a folder may be `gs://...`.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from google.api_core.exceptions import GoogleAPIError
+from google.cloud.storage.exceptions import InvalidResponse
 
 from pipelines.job import JobError
 
@@ -61,8 +64,12 @@ class OutputFolder:
 
     Raises:
       JobError: it is finished with other settings and `overwrite` is not set, or it
-        holds files that no job made.
+        holds files that no job made, or it cannot be read or written.
     """
+    with explained(f'--output_dir: {self.path}'):
+      return self._begin(overwrite)
+
+  def _begin(self, overwrite):
     # Of a job that was cut before it could write anything else.
     begun = f'{UNFINISHED}.tmp-'
     names = {name for name in self._names() if not name.startswith(begun)}
@@ -160,6 +167,18 @@ def require_finished(path: str, module: str) -> dict:
       f'make it with python -m {module}'
     )
   return read_json(marker)
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+  """Turns what a disk or a bucket refuses into a JobError that begins with `what`."""
+  try:
+    yield
+  except (OSError, GoogleAPIError, InvalidResponse) as error:
+    reason = error
+    while isinstance(reason, BeamIOError) and reason.exception_details:
+      reason = next(iter(reason.exception_details.values()))
+    raise JobError(f'{what}: {reason}') from error
 
 
 def checksum(path: str) -> str:

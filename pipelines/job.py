@@ -20,7 +20,14 @@ import typing
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+  GoogleCloudOptions,
+  PipelineOptions,
+  StandardOptions,
+  _BeamArgumentParser,
+)
+
+import pipelines
 
 _PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
 
@@ -85,13 +92,38 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
     parser.error(str(error))
   if not given.runner:
     rest = [*rest, '--runner=FnApiRunner']
+  if problem := _cannot_run(given, config):
+    parser.error(problem)
   return config, PipelineOptions(rest)
+
+
+def _cannot_run(given, config):
+  """What the runner lacks, in a sentence; Beam says it when files are written."""
+  if 'dataflow' not in (given.runner or '').lower():
+    return None
+  folder = config.output_dir
+  if '://' not in folder:
+    return f'--output_dir={folder}: no place where workers can write; expected gs://...'
+  if not (given.setup_file or given.sdk_container_image or given.extra_packages):
+    return (
+      'workers of Dataflow lack this package: --setup_file=./setup.py, or '
+      '--sdk_container_image with an image that has it'
+    )
+  return None if given.project else '--runner=DataflowRunner needs --project'
+
+
+def is_detached(options: PipelineOptions) -> bool:
+  """Whether this process ends before the pipeline does, as with a flex template."""
+  template = options.view_as(GoogleCloudOptions).template_location
+  return bool(template or options.view_as(StandardOptions).no_wait_until_finish)
 
 
 def versions(*packages: str) -> dict[str, str]:
   """Versions of Python and of the installed packages, for the info files."""
-  found = {'python': '.'.join(map(str, sys.version_info[:3]))}
-  for name in ('persoma', *_PACKAGES, *packages):
+  python = '.'.join(map(str, sys.version_info[:3]))
+  # Not from the metadata: a checkout has none, a worker does.
+  found = {'python': python, 'persoma': pipelines.__version__}
+  for name in (*_PACKAGES, *packages):
     try:
       found[name] = metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,34 +23,44 @@ from tasks.labels import LabelRule
 FILE = 'dataset_info.json'
 
 
-def finish(
-  _,
-  shards: Sequence[ShardSummary],
-  rejects: RejectSummary,
-  folder: folders.OutputFolder,
-  items_path: str,
-  item_lines: int,
-  item_texts: Mapping[str, Mapping],
-  split: Split,
-  compression: str,
-  rule: LabelRule,
-) -> None:
+class Run(NamedTuple):
+  """What the last step must know of the run.
+
+  Attributes:
+    folder: the output folder.
+    items_path: its item table.
+    item_lines: rows of the movies files.
+    item_texts: what became of the rows of other files about the items.
+    split: how users are divided.
+    compression: of the shards.
+    rule: the label rule.
+    detached: whether nobody waits for the job.
+  """
+
+  folder: folders.OutputFolder
+  items_path: str
+  item_lines: int
+  item_texts: Mapping[str, Mapping]
+  split: Split
+  compression: str
+  rule: LabelRule
+  detached: bool
+
+
+def finish(_, shards: Sequence[ShardSummary], rejects: RejectSummary, run: Run) -> None:
   """Writes shards without users, the item table's counts and the info file.
+
+  Completes the folder if nobody waits for the job.
 
   Args:
     _: the element that calls it once.
     shards: all that were written.
     rejects: of the ratings.
-    folder: the output folder.
-    items_path: its item table.
-    item_lines: rows of the movies files.
-    item_texts: what became of the rows of other files about the items.
-    split: how users were divided.
-    compression: of the shards.
-    rule: the label rule.
+    run: see there.
   """
+  folder, split, items_path = run.folder, run.split, run.items_path
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
-    write_shard(folder.path, name, compression)
+    write_shard(folder.path, name, run.compression)
   # From the file: what is handed to a step goes through the engine's pickle.
   table, genres = read_table(items_path), load_items(items_path).facts.genre_names
   found = [shard.statistics for shard in shards]
@@ -67,8 +78,8 @@ def finish(
     'rows_dropped': dict(dropped),
     'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
     'items': table.num_rows,
-    'item_rows_in': item_lines,
-    'item_rows_rejected': item_lines - table.num_rows,
+    'item_rows_in': run.item_lines,
+    'item_rows_rejected': run.item_lines - table.num_rows,
   }
   write_items(items_path, with_num_ratings(table, num_ratings))
   folder.write_json(
@@ -76,16 +87,19 @@ def finish(
     {
       'schema': schema.HISTORY,
       'counts': counts,
-      'item_texts': item_texts,
+      'item_texts': run.item_texts,
       'statistics': summarize(by_split, genres) if found else {},
       'genres': list(genres),
       'rating_values': sorted({x for shard in found for x in shard.rating_values}),
       'split_fractions': split.fractions,
-      'label_rule': dataclasses.asdict(rule),
+      'label_rule': dataclasses.asdict(run.rule),
       **folder.settings,
       'versions': job.versions(),
     },
   )
+  if run.detached:
+    check(counts)
+    folder.complete()
 
 
 def check(counts: Mapping) -> None:

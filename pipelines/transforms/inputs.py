@@ -102,14 +102,15 @@ def find(pattern: str, known: Sequence[Format], flag: str) -> list[InputFile]:
     JobError: there is no such file, one cannot be read, is empty or in no known format,
       or none has any row.
   """
-  if '://' not in pattern and FileSystems.exists(pattern):
-    found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
-  else:
-    matches = FileSystems.match([pattern])[0].metadata_list
-    found = sorted((file.path, file.size_in_bytes) for file in matches)
-  if not found:
-    raise JobError(f'--{flag}: no such file {pattern}')
-  files = [_inspect(path, size, known) for path, size in found]
+  with folders.explained(f'--{flag}: {pattern}'):
+    if '://' not in pattern and FileSystems.exists(pattern):
+      found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
+    else:
+      matches = FileSystems.match([pattern])[0].metadata_list
+      found = sorted((file.path, file.size_in_bytes) for file in matches)
+    if not found:
+      raise JobError(f'--{flag}: no such file {pattern}')
+    files = [_inspect(path, size, known) for path, size in found]
   if not any(file.has_rows for file in files):
     raise JobError(f'--{flag}: {pattern} has a header but no rows')
   return files

@@ -1,13 +1,16 @@
 """Flags and errors."""
 
 import dataclasses
+import json
+import pathlib
+import re
 import subprocess
 import sys
 from typing import Literal
 
 import pytest
 
-from pipelines import job
+from pipelines import build_histories, job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +45,58 @@ def test_booleans(flag, value):
 
 
 def test_runner_is_kept():
-  _, options = job.parse(Config, ['--ratings=x', '--runner=DataflowRunner'])
-  assert options.get_all_options()['runner'] == 'DataflowRunner'
+  _, options = job.parse(Config, ['--ratings=x', '--runner=PortableRunner'])
+  assert options.get_all_options()['runner'] == 'PortableRunner'
+
+
+_DATAFLOW = {
+  '--runner': 'DataflowRunner',
+  '--output_dir': 'gs://bucket/h',
+  '--project': 'test',
+  '--region': 'us-central1',
+  '--temp_location': 'gs://bucket/temp',
+  '--setup_file': './setup.py',
+}
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'--output_dir': '/here'}, '--output_dir=/here: no place where workers can'),
+    ({'--setup_file': None}, '--setup_file=./setup.py'),
+    ({'--project': None}, '--project'),
+  ],
+)
+def test_what_dataflow_needs_is_asked_for_before_anything_runs(
+  changes, message, capsys
+):
+  def parse(flags):
+    flags = [f'{flag}={value}' for flag, value in flags.items() if value]
+    return job.parse(
+      build_histories.Config, ['--ratings=gs://b/r', '--movies=gs://b/m', *flags]
+    )
+
+  assert parse(_DATAFLOW)[0].output_dir == 'gs://bucket/h'
+  with pytest.raises(SystemExit) as ended:
+    parse({**_DATAFLOW, **changes})
+  assert ended.value.code == 2
+  assert message in capsys.readouterr().err
+
+
+def test_flex_template_has_the_flags_of_the_job():
+  path = pathlib.Path(__file__).parents[2] / 'cloud' / 'build_histories_template.json'
+  parameters = json.loads(path.read_text())['parameters']
+  found = {parameter['name']: parameter for parameter in parameters}
+  fields = {field.name: field for field in dataclasses.fields(build_histories.Config)}
+  assert found.keys() == fields.keys()
+  for name, field in fields.items():
+    required = field.default is dataclasses.MISSING
+    assert found[name]['isOptional'] is not required, name
+    default = 'gs://bucket/x' if required else str(field.default)
+    default = default.lower() if isinstance(field.default, bool) else default
+    for regex in found[name].get('regexes', []):
+      assert re.search(regex, default), name
+      assert not re.search(regex, ' no such value '), name
 
 
 @pytest.mark.parametrize(

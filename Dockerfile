@@ -1,0 +1,19 @@
+# Worker image of the Beam jobs, and launcher of the flex template: docs/cloud.md.
+# Without an entry point of its own: the base image's /opt/apache/beam/boot starts workers.
+FROM apache/beam_python3.11_sdk:2.77.0
+
+COPY --from=gcr.io/dataflow-templates-base/python311-template-launcher-base:latest \
+  /opt/google/dataflow/python_template_launcher \
+  /opt/google/dataflow/python_template_launcher
+
+WORKDIR /persoma
+# The lock is complete: nothing is resolved, and the layer stays when the code changes.
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --no-deps --requirement requirements.txt
+COPY setup.py pyproject.toml ./
+COPY pipelines pipelines
+COPY tasks tasks
+COPY persoma_tf persoma_tf
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check
+
+ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/persoma/pipelines/build_histories.py

@@ -1,0 +1,176 @@
+"""Engines and a bucket, each in processes of their own that end with the tests."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import socket
+import sys
+import threading
+import uuid
+
+import pytest
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import build_histories, folders
+from tests import movielens
+from tests.engines import processes
+from tests.engines.dataflow_service import DataflowService
+
+BUCKET = 'persoma-tests'
+_BAD_RATINGS = ['1,1,many,1', '1,1,7.0,1', '1,99999,4.0,1', '', '1,1', ',1,4.0,1']
+_BAD_MOVIES = ['1,Again (1999),War', ',Nameless (1999),War', '7,too,many,columns']
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+  """An empty folder in the bucket emulator, and how processes come to it."""
+
+  path: str
+  env: dict[str, str]
+
+  def upload(self, source: pathlib.Path) -> str:
+    """Copies a folder's files; returns their address."""
+    for path in source.iterdir():
+      folders.write_file(f'{self.path}/{path.name}', path.read_bytes())
+    return self.path
+
+  def fail(self, name: str = '', status: int = 0, times: int = 0) -> list[str]:
+    """Lets uploads fail from now on; returns what failed so far."""
+    import requests
+
+    body = json.dumps({'name': name, 'status': status, 'times': times})
+    address = f'{self.env["STORAGE_EMULATOR_HOST"]}/faults'
+    return requests.post(address, data=body, timeout=30).json()
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory) -> pathlib.Path:
+  """Ratings in two files, movies, and bad rows in all of them."""
+  folder = movielens.write(tmp_path_factory.mktemp('data'))
+  lines = (folder / 'ratings.csv').read_text().split('\n')
+  half = len(lines) // 2
+  for name, part in (('1', lines[1:half]), ('2', lines[half:-1])):
+    text = '\n'.join([lines[0], *part[:50], *_BAD_RATINGS, *part[50:]])
+    (folder / f'ratings-{name}.csv').write_text(text)
+  (folder / 'ratings.csv').unlink()
+  with open(folder / 'movies.csv', 'a') as file:
+    file.write('\n'.join(_BAD_MOVIES))
+  return folder
+
+
+def flags(source, output) -> list[str]:
+  """Flags of a job with several blocks and shards."""
+  return [
+    f'--ratings={source}/ratings-*.csv',
+    f'--movies={source}/movies.csv',
+    f'--output_dir={output}',
+    '--sampler=random',
+    '--max_history=10',
+    '--num_shards=3',
+    '--block_bytes=2000',
+  ]
+
+
+def contents(folder) -> dict[str, bytes]:
+  """File name -> bytes, of a local folder or one in a bucket."""
+  found = {}
+  for path in folders.list_files(str(folder)):
+    with FileSystems.open(path, compression_type='uncompressed') as file:
+      found[path[len(str(folder)) + 1 :]] = file.read()
+  return found
+
+
+@pytest.fixture(scope='session')
+def expected(data, tmp_path_factory) -> dict[str, bytes]:
+  """What the job writes in this process."""
+  folder = tmp_path_factory.mktemp('expected')
+  build_histories.run(flags(data, folder))
+  made = contents(folder)
+  counts = json.loads(made['dataset_info.json'])['counts']
+  assert counts['rows_rejected'] == 2 * len(_BAD_RATINGS)
+  assert counts['item_rows_rejected'] == len(_BAD_MOVIES)
+  assert sum(name.startswith('train-') for name in made) == 3
+  return made
+
+
+@pytest.fixture(scope='session')
+def dataflow(tmp_path_factory):
+  """The stand-in of the Dataflow service."""
+  service = DataflowService(tmp_path_factory.mktemp('dataflow'))
+  threading.Thread(target=service.serve_forever, daemon=True).start()
+  yield service
+  service.shutdown()
+  service.server_close()
+
+
+@pytest.fixture(scope='session')
+def cloud_env(dataflow, tmp_path_factory):
+  """Variables with which Google's libraries come to the stand-ins."""
+  pytest.importorskip('gcp_storage_emulator')
+  folder = tmp_path_factory.mktemp('cloud')
+  # Of a kind for which nothing is looked up at googleapis.com.
+  (folder / 'subject').write_text('nobody')
+  account = {
+    'type': 'external_account',
+    'audience': 'tests',
+    'subject_token_type': 'urn:ietf:params:oauth:token-type:jwt',
+    'token_url': f'{dataflow.address}/token',
+    'credential_source': {'file': str(folder / 'subject')},
+  }
+  (folder / 'account.json').write_text(json.dumps(account))
+  command = [sys.executable, '-m', 'tests.engines.bucket_server']
+  command += [str(folder / 'port'), BUCKET]
+  env = processes.environment()
+  with processes.started(command, folder / 'log', env) as server:
+    port = processes.wait_for_file(folder / 'port', server)
+    yield {
+      'STORAGE_EMULATOR_HOST': f'http://localhost:{port}',
+      'GOOGLE_APPLICATION_CREDENTIALS': str(folder / 'account.json'),
+      'GOOGLE_CLOUD_PROJECT': 'test',
+    }
+
+
+@pytest.fixture
+def bucket(cloud_env, dataflow, monkeypatch) -> Bucket:
+  """An empty folder in a bucket, for this process and those it starts."""
+  for name, value in cloud_env.items():
+    monkeypatch.setenv(name, value)
+  dataflow.env = processes.environment()
+  made = Bucket(f'gs://{BUCKET}/{uuid.uuid4().hex}', cloud_env)
+  made.fail()
+  return made
+
+
+@pytest.fixture(scope='session')
+def job_service(tmp_path_factory):
+  """Address of a portable job service with two workers a job."""
+  folder = tmp_path_factory.mktemp('job_service')
+  command = [sys.executable, '-m', 'tests.engines.job_service', str(folder / 'port')]
+  with processes.started(command, folder / 'log', processes.environment()) as server:
+    yield f'localhost:{processes.wait_for_file(folder / "port", server)}'
+
+
+@pytest.fixture(scope='session')
+def worker_pool(tmp_path_factory):
+  """(address, log) of Beam's external worker pool."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  command = [sys.executable, '-m', 'apache_beam.runners.worker.worker_pool_main']
+  log = tmp_path_factory.mktemp('pool') / 'log'
+  env = processes.environment()
+  with processes.started([*command, f'--service_port={port}'], log, env):
+    yield f'localhost:{port}', log
+
+
+@pytest.fixture(scope='session')
+def checkout(tmp_path_factory) -> pathlib.Path:
+  """The project's files as a clone has them; packaging writes beside setup.py."""
+  folder = tmp_path_factory.mktemp('checkout')
+  for name in ('setup.py', 'pyproject.toml', 'requirements.txt'):
+    shutil.copy(processes.ROOT / name, folder)
+  for name in ('pipelines', 'tasks', 'persoma_tf'):
+    ignored = shutil.ignore_patterns('__pycache__')
+    shutil.copytree(processes.ROOT / name, folder / name, ignore=ignored)
+  return folder

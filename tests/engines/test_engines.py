@@ -1,0 +1,100 @@
+"""The same job, unchanged, on several engines: equal bytes."""
+
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipelines import build_histories, folders
+from tests.engines import processes
+from tests.engines.conftest import contents, flags
+
+_JOB = [sys.executable, '-m', 'pipelines.build_histories']
+
+
+def run_job(source, output, folder, *engine, cwd=processes.ROOT):
+  """Runs the job in a process of its own."""
+  command = [*_JOB, *flags(source, output), *engine]
+  done = processes.run(command, folder / 'job.log', processes.environment(), cwd)
+  assert not done.code, done.output
+  return done
+
+
+def test_a_process_that_hangs_is_ended(tmp_path):
+  child = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
+  command = ['sh', '-c', f'{sys.executable} -c "{child}"; true']  # sh stays above it
+  with pytest.raises(TimeoutError):
+    processes.run(command, tmp_path / 'log', processes.environment(), timeout=2)
+  pid, end = int((tmp_path / 'log').read_text()), time.monotonic() + 30
+  while psutil.pid_exists(pid) and psutil.Process(pid).status() != 'zombie':
+    assert time.monotonic() < end, 'it lives on'
+    time.sleep(0.05)
+
+
+def test_several_local_processes(data, expected, tmp_path):
+  done = run_job(
+    data,
+    tmp_path / 'h',
+    tmp_path,
+    '--direct_running_mode=multi_processing',
+    '--direct_num_workers=2',
+  )
+  assert len(done.workers) >= 2
+  assert contents(tmp_path / 'h') == expected
+
+
+def test_portable_runner_with_external_workers(
+  data, expected, tmp_path, job_service, worker_pool
+):
+  address, log = worker_pool
+  run_job(
+    data,
+    tmp_path / 'h',
+    tmp_path,
+    '--runner=PortableRunner',
+    f'--job_endpoint={job_service}',
+    '--environment_type=EXTERNAL',
+    f'--environment_config={address}',
+  )
+  assert log.read_text().count('Starting worker') == 2
+  assert contents(tmp_path / 'h') == expected
+
+
+def test_dataflow(data, tmp_path, bucket, dataflow, checkout):
+  source = bucket.upload(data)
+  build_histories.run(flags(source, f'{bucket.path}/here'))
+  run_job(
+    source,
+    f'{bucket.path}/there',
+    tmp_path,
+    '--runner=DataflowRunner',
+    '--project=test',
+    '--region=us-central1',
+    f'--temp_location={bucket.path}/temp',
+    '--setup_file=./setup.py',
+    f'--dataflow_endpoint={dataflow.address}',
+    cwd=checkout,
+  )
+  assert contents(f'{bucket.path}/there') == contents(f'{bucket.path}/here')
+
+
+def test_dataflow_template(data, tmp_path, bucket, dataflow, checkout):
+  """As a flex template: who submits does not wait, the job completes the folder."""
+  source = bucket.upload(data)
+  build_histories.run(flags(source, f'{bucket.path}/here'))
+  there, template = f'{bucket.path}/there', f'{bucket.path}/template.json'
+  build_histories.run(
+    [
+      *flags(source, there),
+      '--runner=DataflowRunner',
+      '--project=test',
+      '--region=us-central1',
+      f'--temp_location={bucket.path}/temp',
+      f'--setup_file={checkout}/setup.py',
+      f'--template_location={template}',
+    ]
+  )
+  assert 'COMPLETED' not in contents(there)
+  assert dataflow.wait(dataflow.submit(folders.read_json(template))) == 'JOB_STATE_DONE'
+  assert contents(there) == contents(f'{bucket.path}/here')
