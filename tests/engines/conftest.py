@@ -65,7 +65,7 @@ def flags(source, output) -> list[str]:
     f'--ratings={source}/ratings-*.csv',
     f'--movies={source}/movies.csv',
     f'--output_dir={output}',
-    '--sampler=random',
+    '--sampler=long_tail',
     '--max_history=10',
     '--num_shards=3',
     '--block_bytes=2000',
