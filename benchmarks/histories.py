@@ -1,28 +1,33 @@
 """build_histories beside polars, duckdb and pandas, on the same ratings in one run.
 
     pip install polars duckdb
-    python -m benchmarks.histories --rows=2000000 --rows=20000000
+    python -m benchmarks.histories --rows=2000000 --rows=20000000 --rows=100000000
 
 Every contender is a process of its own: it reads ratings.csv, orders each user's
 ratings, keeps the 50 newest and writes one tf.Example a user into TFRecord files. The
 job is timed from start to exit with its imports. The peers are favoured: their clocks
 start behind all imports but their own, they neither check rows nor compute labels nor
-split users, and they write with the job's vectorized encoder. All histories are
-compared. Writes benchmarks/results/histories.json.
+split users, and they write with the job's vectorized encoder. The histories of all are
+compared, and every byte that the job writes in one process and in two. Writes
+benchmarks/results/histories.json.
 """
 
 import argparse
+import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from benchmarks import make_ratings
@@ -30,6 +35,13 @@ from pipelines import schema
 from pipelines.transforms import arrow, tf_example, tfrecord
 
 MAX_HISTORY = 50
+JOBS = {
+  'persoma': [],
+  'persoma, 2 processes': [
+    '--direct_running_mode=multi_processing',
+    '--direct_num_workers=2',
+  ],
+}
 _SQL = """
   select userId, movieId, rating, timestamp from (
     select *, row_number() over (
@@ -72,14 +84,16 @@ def main() -> None:
 def measure(folder: pathlib.Path, rows: int) -> list[dict]:
   """Seconds, rows/s and peak memory of all contenders on generated ratings."""
   make_ratings.write(folder, rows, 60_000, 0, False)
-  job = ['pipelines.build_histories', f'--ratings={folder}/ratings.csv']
-  job += [f'--movies={folder}/movies.csv', f'--output_dir={folder}/persoma']
-  commands = {'persoma': job}
+  commands = {}
+  for name, flags in JOBS.items():
+    job = ['pipelines.build_histories', f'--ratings={folder}/ratings.csv']
+    job += [f'--movies={folder}/movies.csv', f'--output_dir={folder}/{name}', *flags]
+    commands[name] = job
   for peer in PEERS:
     (folder / peer).mkdir()
     flags = [f'--contender={peer}', f'--rows={rows}', f'--folder={folder}']
     commands[peer] = ['benchmarks.histories', *flags]
-  found, reference = [], None
+  found, reference, written = [], None, None
   for name, command in commands.items():
     seconds, peak = _run([sys.executable, '-m', *command])
     if name in PEERS:
@@ -87,26 +101,43 @@ def measure(folder: pathlib.Path, rows: int) -> list[dict]:
     histories = _histories(folder / name)
     reference = reference or histories
     assert histories == reference, f'{name} wrote other histories'
-    found.append(
-      {
-        'contender': name,
-        'rows': rows,
-        'seconds': round(seconds, 2),
-        'rows_per_second': round(rows / seconds),
-        'peak_memory_gb': round(peak, 2),
-      }
-    )
-    print(found[-1])
+    measurement = {
+      'contender': name,
+      'rows': rows,
+      'seconds': round(seconds, 2),
+      'rows_per_second': round(rows / seconds),
+      'peak_memory_gb': round(peak, 2),
+    }
+    if name in JOBS:
+      measurement['sha256'] = _checksum(folder / name)
+      written = written or measurement['sha256']
+      assert measurement['sha256'] == written, f'{name} wrote other bytes'
+    found.append(measurement)
+    print(found[-1], flush=True)
+    shutil.rmtree(folder / name)
+  shutil.rmtree(folder)
   return found
 
 
 def _run(command):
-  """Seconds and peak memory [GB] of a process."""
-  started = time.monotonic()
-  process = subprocess.Popen(command)
-  _, status, usage = os.wait4(process.pid, 0)
-  assert status == 0, command
-  return time.monotonic() - started, usage.ru_maxrss / 1e6
+  """Seconds and peak memory [GB] of a process and its children together."""
+  started, peak = time.monotonic(), 0
+  process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  while process.poll() is None:
+    with contextlib.suppress(psutil.Error):
+      tree = [process, *process.children(recursive=True)]
+      peak = max(peak, sum(x.memory_info().rss for x in tree))
+    time.sleep(0.05)
+  assert process.returncode == 0, command
+  return time.monotonic() - started, peak / 1e9
+
+
+def _checksum(folder):
+  """sha256 of the names and contents of all files."""
+  found = hashlib.sha256()
+  for path in sorted(folder.iterdir()):
+    found.update(path.name.encode() + path.read_bytes())
+  return found.hexdigest()
 
 
 def _histories(folder):

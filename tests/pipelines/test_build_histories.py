@@ -1,7 +1,9 @@
 """build_histories against pandas, with bad rows, cut off, and on several engines."""
 
+import collections
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -238,19 +240,55 @@ def test_finished_is_not_made_again(tiny, tmp_path):
   build(tiny, tmp_path / 'h', '--max_history=7', '--overwrite')
 
 
+def command(data: pathlib.Path, output: pathlib.Path) -> list[str]:
+  """A job with many shards."""
+  return [
+    *(sys.executable, '-m', 'pipelines.build_histories'),
+    *(f'--ratings={data}/ratings.csv', f'--movies={data}/movies.csv'),
+    *('--num_shards=50', '--block_bytes=20000', f'--output_dir={output}'),
+  ]
+
+
+def kill(process: subprocess.Popen) -> None:
+  os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
+
+
 def test_killed_and_started_again(tmp_path):
   data = movielens.write(tmp_path, users=3000)
-  command = [sys.executable, '-m', 'pipelines.build_histories']
-  command += [f'--ratings={data}/ratings.csv', f'--movies={data}/movies.csv']
-  command += ['--num_shards=50', '--block_bytes=20000']
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
-  process = subprocess.Popen([*command, f'--output_dir={cut}'], start_new_session=True)
+  process = subprocess.Popen(command(data, cut), start_new_session=True)
   while not any(cut.glob('*.tfrecord')):  # the first of many shards
     assert process.poll() is None, 'ended before it could be killed'
     time.sleep(0.001)
-  os.killpg(process.pid, signal.SIGKILL)
-  process.wait()
+  kill(process)
   assert not (cut / 'COMPLETED').exists()
   for output in (cut, whole):
-    subprocess.run([*command, f'--output_dir={output}'], check=True)
+    subprocess.run(command(data, output), check=True)
+  assert contents(cut) == contents(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_twenty_random_moments(tmp_path):
+  """Each run begins in what the one before left; what says it is whole, is."""
+  data = movielens.write(tmp_path, users=3000)
+  cut, whole = tmp_path / 'cut', tmp_path / 'whole'
+  started = time.monotonic()
+  subprocess.run(command(data, whole), check=True)
+  seconds, moments = time.monotonic() - started, random.Random(0)
+  left = collections.Counter()
+  for _ in range(20):
+    process = subprocess.Popen(
+      [*command(data, cut), '--overwrite'], start_new_session=True
+    )
+    time.sleep(moments.uniform(0, seconds))
+    kill(process)
+    if (cut / 'COMPLETED').exists():
+      assert contents(cut) == contents(whole)
+    left['whole' if (cut / 'COMPLETED').exists() else 'cut'] += 1
+    left['files'] += any(cut.glob('*.tfrecord'))
+  print(f'{left["cut"]} of 20 were cut, {left["files"]} with shards in the folder')
+  assert left['cut'] > 10
+  subprocess.run(command(data, cut), check=True)
   assert contents(cut) == contents(whole)

@@ -1,0 +1,97 @@
+"""Where the time of build_histories goes: its functions one by one, in one thread.
+
+    python -m benchmarks.history_stages --rows=20000000
+
+What the job adds to the sum of these is imports, the engine and the shuffle's copies;
+what it saves is threads. Writes benchmarks/results/history_stages.json.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks import make_ratings
+from pipelines import folders, job
+from pipelines.build_histories import Config
+from pipelines.transforms import histories, inputs, order, read, shuffle, tfrecord
+from pipelines.transforms.formats import KNOWN
+from pipelines.transforms.items import load_items, read_items, write_items
+
+
+def main() -> None:
+  """Generates ratings, measures, writes."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--rows', type=int, required=True)
+  rows = parser.parse_args().rows
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    make_ratings.write(folder, rows, 60_000, 0, False)
+    started = time.monotonic()
+    subprocess.run(
+      [sys.executable, '-c', 'import pipelines.build_histories'], check=True
+    )
+    stages = {'imports': time.monotonic() - started, **measure(folder)}
+  for name, seconds in stages.items():
+    print(f'{name:40} {seconds:7.2f} s')
+  about = {
+    'rows': rows,
+    'seed': 0,
+    'machine': {'cpus': os.cpu_count()},
+    'versions': job.versions(),
+    'seconds': {name: round(seconds, 2) for name, seconds in stages.items()},
+  }
+  path = pathlib.Path(__file__).parent / 'results' / 'history_stages.json'
+  path.write_text(json.dumps(about, indent=2) + '\n')
+
+
+def measure(folder: pathlib.Path) -> dict[str, float]:
+  """Seconds of each stage on a MovieLens CSV folder."""
+  seconds = collections.Counter()
+
+  @contextlib.contextmanager
+  def timed(name):
+    started = time.monotonic()
+    yield
+    seconds[name] += time.monotonic() - started
+
+  ratings, movies = str(folder / 'ratings.csv'), str(folder / 'movies.csv')
+  config = Config(ratings, movies, str(folder), num_shards=13)
+  with timed('checksums of the inputs'):
+    files = inputs.find(ratings, KNOWN['ratings'], 'ratings')
+    inputs.describe(files)
+  with timed('read and write the item table'):
+    table = read_items(inputs.find(movies, KNOWN['movies'], 'movies')).table
+    write_items(str(folder / 'items.parquet'), table)
+    items = load_items(str(folder / 'items.parquet'))
+  shards = collections.defaultdict(list)
+  for block in inputs.blocks(files, config.block_bytes):
+    with timed('read bytes'):
+      for _ in inputs.read_lines(block):
+        pass
+    with timed('read bytes, parse and check'):
+      (found,) = read.read_ratings(block, items.ids, config.scale)
+    with timed('divide by shard and pack'):
+      for shard, packed in shuffle.partition(found.batch, config.split):
+        shards[shard].append(packed)
+  for shard, packed in shards.items():
+    with timed('unpack'):
+      rows = shuffle.unpack(packed)
+    with timed('sort and clean'):
+      order.arrange(rows)
+    with timed('sort, clean, label, sample and encode'):
+      made = histories.make_histories(rows, items.facts, config.histories)
+    with timed('frame and write'):
+      data = tfrecord.frame(made.records, '')
+      folders.write_file(str(folder / f'{shard}.tfrecord'), data)
+  return dict(seconds)
+
+
+if __name__ == '__main__':
+  main()
