@@ -27,6 +27,7 @@ _IS = {
     for test in (
       pa.types.is_string,
       pa.types.is_large_string,
+      pa.types.is_string_view,
       pa.types.is_binary,
       pa.types.is_large_binary,
     )

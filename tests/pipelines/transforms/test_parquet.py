@@ -56,6 +56,7 @@ def utc(unit, tz=None):
     {'user': pa.array(USERS, pa.uint64()), 'item': pa.array([30, 10, 20], pa.int8())},
     {'user': pa.array(map(str, USERS)), 'item': pa.array(['30', '10', '20'])},
     {'user': pa.array(map(str, USERS), pa.large_string())},
+    {'user': pa.array(map(str, USERS), pa.string_view())},
     {'item': pa.array(['30', '10', '20']).dictionary_encode()},
     {'item': pa.array([30, 10, 20]).dictionary_encode()},
     {'item': pa.array([b'30', b'10', b'20'])},
