@@ -3,7 +3,8 @@
     python -m benchmarks.history_stages --rows=20000000
 
 What the job adds to the sum of these is imports, the engine and the shuffle's copies;
-what it saves is threads. Writes benchmarks/results/history_stages.json.
+what it saves is threads. Then the whole job on one core, on all, and in two processes.
+Writes benchmarks/results/history_stages.json.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import tempfile
 import time
 
 from benchmarks import make_ratings
+from benchmarks.histories import JOBS
 from pipelines import folders, job
 from pipelines.build_histories import Config
 from pipelines.transforms import histories, inputs, order, read, shuffle, tfrecord
@@ -38,14 +40,21 @@ def main() -> None:
       [sys.executable, '-c', 'import pipelines.build_histories'], check=True
     )
     stages = {'imports': time.monotonic() - started, **measure(folder)}
-  for name, seconds in stages.items():
+    every = os.sched_getaffinity(0)
+    whole = {
+      'one core': run_job(folder, {min(every)}),
+      f'{len(every)} cores': run_job(folder, every),
+      '2 processes': run_job(folder, every, *JOBS['persoma, 2 processes']),
+    }
+  for name, seconds in (stages | whole).items():
     print(f'{name:40} {seconds:7.2f} s')
   about = {
     'rows': rows,
     'seed': 0,
     'machine': {'cpus': os.cpu_count()},
     'versions': job.versions(),
-    'seconds': {name: round(seconds, 2) for name, seconds in stages.items()},
+    'stages': {name: round(seconds, 2) for name, seconds in stages.items()},
+    'job': {name: round(seconds, 2) for name, seconds in whole.items()},
   }
   path = pathlib.Path(__file__).parent / 'results' / 'history_stages.json'
   path.write_text(json.dumps(about, indent=2) + '\n')
@@ -72,7 +81,7 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
     items = load_items(str(folder / 'items.parquet'))
   shards = collections.defaultdict(list)
   for block in inputs.blocks(files, config.block_bytes):
-    with timed('read bytes'):
+    with timed('read bytes (part of the next)'):
       for _ in inputs.read_lines(block):
         pass
     with timed('read bytes, parse and check'):
@@ -83,7 +92,7 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
   for shard, packed in shards.items():
     with timed('unpack'):
       rows = shuffle.unpack(packed)
-    with timed('sort and clean'):
+    with timed('sort and clean (part of the next)'):
       order.arrange(rows)
     with timed('sort, clean, label, sample and encode'):
       made = histories.make_histories(rows, items.facts, config.histories)
@@ -91,6 +100,17 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
       data = tfrecord.frame(made.records, '')
       folders.write_file(str(folder / f'{shard}.tfrecord'), data)
   return dict(seconds)
+
+
+def run_job(folder: pathlib.Path, cores: set[int], *flags: str) -> float:
+  """Seconds of the job from start to exit on some cores."""
+  command = [sys.executable, '-m', 'pipelines.build_histories', '--overwrite', *flags]
+  command += [f'--ratings={folder}/ratings.csv', f'--movies={folder}/movies.csv']
+  limit = lambda: os.sched_setaffinity(0, cores)
+  started = time.monotonic()
+  output = f'--output_dir={folder}/histories'
+  subprocess.run([*command, output], check=True, preexec_fn=limit)
+  return time.monotonic() - started
 
 
 if __name__ == '__main__':

@@ -429,6 +429,18 @@ def _(folder, patch):
 
 
 @bad_file(
+  'more rejects than --max_reject_fraction=0.05',
+  '2 of 18 rows are rejects (unknown_item 1, blank_line 1), more than '
+  '--max_reject_fraction=0.05; they are in h/rejects-00000-of-00001.jsonl',
+)
+def _(folder, patch):
+  return {
+    **write(folder, csv_of(*GOOD, 'u,3,4.0,100', '')),
+    'max_reject_fraction': 0.05,
+  }
+
+
+@bad_file(
   'tags that are none',
   f"movies.csv: {_LACKS} userId, tag of MovieLens; found 'movieId,title,genres', …",
 )

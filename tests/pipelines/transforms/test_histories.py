@@ -107,3 +107,36 @@ def test_nobody():
   assert len(made.records) == 0
   assert made.statistics.num_ratings.tolist() == [0, 0, 0]
   assert made.statistics.rating_values == []
+
+
+def test_one_user_with_half_a_million_ratings_among_many_with_few():
+  rng = np.random.default_rng(0)
+  num_items, few = 500_000, rng.zipf(1.7, 2_000).clip(max=1_000)
+  items = np.concatenate(
+    [np.arange(num_items), *(rng.permutation(num_items)[:n] for n in few)]
+  )
+  user = np.repeat(np.arange(len(few) + 1), [num_items, *few])
+  names = pa.array([f'{number:04d}' for number in range(len(few) + 1)])
+  shuffled = rng.permutation(len(items))
+  time = rng.integers(0, 10**9, len(items))
+  rating = rng.integers(1, 11, len(items)).astype(np.float32) / 2
+  columns = [item.astype(np.int32) for item in (user, items)]
+  columns = [columns[0], columns[1], rating, time]
+  columns = [pa.array(column[shuffled]) for column in columns]
+  users = pa.DictionaryArray.from_arrays(columns[0], names)
+  batch = pa.record_batch([users, *columns[1:]], schema=schema.RATINGS)
+  genre = np.arange(num_items) % 3
+  facts = ItemFacts(tuple('ABC'), sparse.csr_array(np.eye(3)[genre]))
+  settings = HistorySettings('genre_balanced', 50, 1, 0, LabelRule())
+  made = make_histories(pa.Table.from_batches([batch]), facts, settings)
+  found = decoded(made)
+  assert len(found) == len(few) + 1
+  assert [history['history_total'] for history in found.values()] == [num_items, *few]
+  largest = found['0000']
+  assert len(largest['history_items']) == 50
+  assert set(np.bincount(genre[largest['history_items']])) == {16, 17}
+  one = found[names[int(np.argmax(few)) + 1].as_py()]
+  mine = user == int(np.argmax(few)) + 1
+  newest = {int(x): float(y) for x, y in zip(items[mine], rating[mine], strict=True)}
+  for item, stars in zip(one['history_items'], one['history_ratings'], strict=True):
+    assert newest[int(item)] == stars
