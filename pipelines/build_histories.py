@@ -42,7 +42,7 @@ from tasks.labels import LabelRule
 _LOGGER = logging.getLogger(__name__)
 _RULE = LabelRule()
 _ITEMS = 'items.parquet'
-_SHARD_BYTES = 1 << 25  # of ratings; a worker holds a few shards in memory
+_SHARD_BYTES = 1 << 26  # of ratings; a worker holds a few shards in memory
 
 
 def _flag(default, text):
