@@ -8,8 +8,9 @@ import gin
 import pytest
 
 # What one test has compiled, the next ones and their processes need not compile again.
-_COMPILED = tempfile.TemporaryDirectory(prefix='persoma-tests-')
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _COMPILED.name
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers take the folder of their parent
+  _COMPILED = tempfile.TemporaryDirectory(prefix='persoma-tests-')
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _COMPILED.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 

@@ -113,7 +113,7 @@ def test_one_user_with_half_a_million_ratings_among_many_with_few():
   rng = np.random.default_rng(0)
   num_items, few = 500_000, rng.zipf(1.7, 2_000).clip(max=1_000)
   items = np.concatenate(
-    [np.arange(num_items), *(rng.permutation(num_items)[:n] for n in few)]
+    [np.arange(num_items), *(rng.choice(num_items, n, replace=False) for n in few)]
   )
   user = np.repeat(np.arange(len(few) + 1), [num_items, *few])
   names = pa.array([f'{number:04d}' for number in range(len(few) + 1)])
