@@ -1,8 +1,9 @@
-"""SeqIO examples to model features: prefix-LM tokens with the history beside them.
+"""SeqIO examples to model features: prompt and answer with the history beside them.
 
-What the native trainer and a T5X model class share. `inputs` and `targets` are
-concatenated, the decoder reads them shifted right behind a start token of id 0,
-and the loss weights are 1 on the targets only.
+What the native trainer and a T5X model class share, for decoder-only models and for
+encoder-decoders: the task prompt in `encoder_input_tokens` [T], the answer in
+`decoder_target_tokens` [L] and, shifted right behind a start token of id 0, in
+`decoder_input_tokens` [L]; `decoder_loss_weights` [L] is 0 on padding.
 """
 
 import seqio
@@ -19,13 +20,12 @@ SUPERVISION_FEATURES = {
 }
 
 
-class HistoryPrefixLM(seqio.PrefixLMFeatureConverter):
-  """Prefix LM with `history_embeddings` [N, H] and `history_mask` [N] passed through.
+class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
+  """Adds `history_embeddings` [N, H] and `history_mask` [N].
 
-  Gives `decoder_input_tokens`, `decoder_target_tokens`, `decoder_loss_weights`
-  ([T + L] int32), the history and, where the task has them, `answer_slots`
-  [K] int32, the word that each soft token should stand for, and
-  `history_statistics` [S] float32, dense targets with nan where there is none.
+  And, where the task has them, `answer_slots` [K] int32, the word that each soft
+  token should stand for, and `history_statistics` [S] float32, dense targets with
+  nan where there is none.
   """
 
   def __init__(self, pack: bool = False, supervision: bool = False, **kwargs):

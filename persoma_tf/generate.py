@@ -39,7 +39,7 @@ def greedy(
     params: {'adapter': ..., 'decoder': ...}.
     history: [B, N, H] float32.
     mask: [B, N] int32.
-    prompt: [T] int32 task prompt, the same for all rows.
+    prompt: [T] int32 task prompt of all rows, or [B, T], padded with 0.
     eos_id: ends a row.
     max_tokens: L.
 
@@ -47,13 +47,10 @@ def greedy(
     Generated.
   """
   call = lambda method, *args: model.apply({'params': params}, *args, method=method)
-  soft = call(Persoma.soft_prompt, history, mask).tokens
-  batch = soft.shape[0]
-  prompt = jnp.broadcast_to(prompt, (batch, prompt.shape[0]))
-  prefix = jnp.concatenate([soft, call(Persoma.embed, prompt)], axis=1)
-  length = prefix.shape[1]
-  positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
-  hidden, cache = call(Persoma.prefill, prefix, positions, length + max_tokens)
+  soft = call(Persoma.soft_prompt, history, mask)
+  batch = len(history)
+  prompt = jnp.broadcast_to(prompt, (batch, prompt.shape[-1]))
+  hidden, cache = call(Persoma.prefill, soft, prompt, max_tokens)
 
   def keep_going(state):
     step, _, _, ended, _, _ = state
@@ -68,14 +65,12 @@ def greedy(
     token = jnp.where(ended, eos_id, best)
     tokens = tokens.at[:, step].set(token)
     ended = ended | (token == eos_id)
-    embedded = call(Persoma.embed, token[:, None])
-    position = jnp.full((batch, 1), length + step)
-    hidden, cache = call(Persoma.step, embedded, position, cache, length + step)
-    return step + 1, hidden[:, -1], cache, ended, tokens, log_prob
+    hidden, cache = call(Persoma.step, token, cache)
+    return step + 1, hidden, cache, ended, tokens, log_prob
 
   start = (
     jnp.int32(0),
-    hidden[:, -1],
+    hidden,
     cache,
     jnp.zeros(batch, bool),
     jnp.full((batch, max_tokens), eos_id, jnp.int32),

@@ -24,10 +24,11 @@ Batch = Mapping[str, Array]
 
 @gin.configurable
 def build(
-  resampler: nn.Module = gin.REQUIRED,
-  readout: nn.Module = gin.REQUIRED,
+  resampler: nn.Module | None = gin.REQUIRED,
+  readout: nn.Module | None = gin.REQUIRED,
   decoder: str = gin.REQUIRED,
   num_statistics: int = 0,
+  num_task_tokens: int = 0,
 ) -> 'tuple[Persoma, decoders.Decoder]':
   """The model of a recipe, and the decoder with its weights.
 
@@ -36,9 +37,12 @@ def build(
     readout: see `SoftPrompt`.
     decoder: name of a decoder (`persoma_tf.decoders`).
     num_statistics: see `SoftPrompt`.
+    num_task_tokens: see `SoftPrompt`.
   """
   loaded = decoders.load(decoder)
-  adapter = SoftPrompt(resampler, readout, loaded.width, num_statistics)
+  adapter = SoftPrompt(
+    resampler, readout, loaded.width, num_statistics, num_task_tokens
+  )
   return Persoma(adapter, loaded.module), loaded
 
 
@@ -58,62 +62,54 @@ class Persoma(nn.Module):
     """Soft prompts of histories [B, N, H] with mask [B, N]."""
     return self.adapter(history, mask)
 
-  def target_logits(self, batch: Batch, target_length: int) -> tuple[Array, Array]:
-    """Logits where the loss is, and nowhere else.
+  def prefix(self, soft: SoftTokens, prompt: Array) -> tuple[Array, Array]:
+    """All that the answer stands behind.
 
     Args:
-      batch: features of `HistoryPrefixLM`, each [B, ...].
-      target_length: L, the most target tokens a row can have.
+      soft: soft prompts of B users.
+      prompt: [B, T] int32 task prompts, padded with 0 on the right.
 
     Returns:
-      logits [B, L, V] that predict the targets, and the rows' column numbers
-      [B, L] in `decoder_target_tokens` that they belong to.
+      embeddings [B, K + T, D] and their mask, bool.
     """
-    soft = self.adapter(batch['history_embeddings'], batch['history_mask']).tokens
-    tokens = self.decoder.embed(batch['decoder_input_tokens'][:, 1:])
-    sequence = jnp.concatenate([soft, tokens], axis=1)
-    shape = sequence.shape[:2]
-    positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
-    # Padding stands on the right, where causal attention never looks back from.
-    hidden = self.decoder.hidden(sequence, positions, jnp.ones(shape, bool))
-    first = jnp.argmax(batch['decoder_loss_weights'] > 0, axis=1)
-    columns = first[:, None] + jnp.arange(target_length)
-    columns = jnp.minimum(columns, tokens.shape[1])
-    at_targets = (columns - 1 + soft.shape[1])[..., None]
-    return self.decoder.logits(jnp.take_along_axis(hidden, at_targets, 1)), columns
+    embedded = jnp.concatenate([soft.tokens, self.decoder.embed(prompt)], axis=1)
+    return embedded, jnp.concatenate([soft.mask, prompt > 0], axis=1)
 
-  def embed(self, tokens: Array) -> Array:
-    """Decoder's `embed`."""
-    return self.decoder.embed(tokens)
+  def target_logits(self, batch: Batch) -> Array:
+    """Logits [B, L, V] that predict the targets of a batch.
+
+    Args:
+      batch: features of `HistoryFeatureConverter`, each [B, ...].
+    """
+    soft = self.adapter(batch['history_embeddings'], batch['history_mask'])
+    prefix, mask = self.prefix(soft, batch['encoder_input_tokens'])
+    hidden = self.decoder.target_hidden(prefix, mask, batch['decoder_input_tokens'])
+    return self.decoder.logits(hidden)
 
   def logits(self, hidden: Array) -> Array:
     """Decoder's `logits`."""
     return self.decoder.logits(hidden)
 
-  def prefill(self, embeddings: Array, positions: Array, size: int):
-    """Decoder's `prefill`."""
-    return self.decoder.prefill(embeddings, positions, size)
+  def prefill(self, soft: SoftTokens, prompt: Array, size: int):
+    """Decoder's `prefill` behind soft prompts and task prompts [B, T]."""
+    return self.decoder.prefill(*self.prefix(soft, prompt), size)
 
-  def step(self, embeddings: Array, positions: Array, cache, index: Array):
+  def step(self, tokens: Array, cache):
     """Decoder's `step`."""
-    return self.decoder.step(embeddings, positions, cache, index)
+    return self.decoder.step(tokens, cache)
 
-  def __call__(self, batch: Batch, target_length: int) -> Array:
+  def __call__(self, batch: Batch) -> Array:
     """Runs every part once, for initialization; returns the logits [B, L, V]."""
-    return self.target_logits(batch, target_length)[0]
+    return self.target_logits(batch)
 
 
-def lm_loss(model: Persoma, params: Mapping, batch: Batch, target_length: int) -> Array:
+def lm_loss(model: Persoma, params: Mapping, batch: Batch) -> Array:
   """Mean negative log-likelihood (nats) of a target token, targets only; scalar."""
-  variables = {'params': params}
-  logits, columns = model.apply(
-    variables, batch, target_length, method=Persoma.target_logits
+  logits = model.apply({'params': params}, batch, method=Persoma.target_logits)
+  losses = optax.softmax_cross_entropy_with_integer_labels(
+    logits, batch['decoder_target_tokens']
   )
-  targets = jnp.take_along_axis(batch['decoder_target_tokens'], columns, 1)
-  # `columns` repeats the last one where a row is short: count each column once.
-  fresh = jnp.diff(columns, axis=1, prepend=-1) > 0
-  weights = jnp.take_along_axis(batch['decoder_loss_weights'], columns, 1) * fresh
-  losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+  weights = batch['decoder_loss_weights']
   return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
@@ -147,7 +143,7 @@ def history_losses(model: Persoma, params: Mapping, batch: Batch) -> dict[str, A
 
 def init_adapter(
   model: Persoma,
-  decoder_params: Mapping,
+  decoder: decoders.Decoder,
   batch: Batch,
   words: Sequence[Sequence[int]] | None,
   seed: int,
@@ -156,7 +152,7 @@ def init_adapter(
 
   Args:
     model: the model.
-    decoder_params: the decoder's parameters.
+    decoder: the model's decoder.
     batch: some training rows; `Standardize` is measured on their interactions.
     words: token ids of each of the W answer words; their mean token embedding is
       where the word vectors of `TemplateReadout` start. None for other readouts.
@@ -168,14 +164,23 @@ def init_adapter(
   history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
   params = model.adapter.init(jax.random.key(seed), history[:1], mask[:1])['params']
   params = jax.tree.map(np.asarray, params)
-  real = history[mask > 0]
-  # One scale for all components: rare but telling ones must not be blown up.
-  params['standardize']['mean'] = real.mean(0)
-  params['standardize']['scale'] = np.full(real.shape[-1], real.std(0).mean())
-  table = np.asarray(decoder_params['embedder']['embedding'])
-  params['token_rms'] = np.sqrt(np.mean(table**2))
+  rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
+  if 'task_tokens' in params:  # as words that are frequent
+    size = len(params['task_tokens'])
+    params['task_tokens'] = decoder.embed(
+      rng.integers(min(5_000, vocabulary), size=size)
+    )
+  if model.adapter.resampler:
+    real = history[mask > 0]
+    # One scale for all components: rare but telling ones must not be blown up.
+    params['standardize']['mean'] = real.mean(0)
+    params['standardize']['scale'] = np.full(real.shape[-1], real.std(0).mean())
+    some = decoder.embed(np.arange(0, vocabulary, -(-vocabulary // 4096)))
+    params['token_rms'] = np.sqrt(np.mean(some**2))
   if words is not None:
     fixed = [token for token in model.adapter.readout.layout if token != SLOT]
-    params['readout']['words'] = np.stack([table[ids].mean(0) for ids in words])
-    params['readout']['template'] = table[fixed]
+    params['readout']['words'] = np.stack(
+      [decoder.embed(ids).mean(0) for ids in map(np.array, words)]
+    )
+    params['readout']['template'] = decoder.embed(np.array(fixed))
   return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

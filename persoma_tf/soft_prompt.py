@@ -1,7 +1,8 @@
 """From a history to K soft-prompt tokens that the frozen decoder can read.
 
 resampler (Perceiver, ...) -> [B, M, A] -> readout -> [B, K, D] -> scaled to the
-size of the decoder's own token embeddings.
+size of the decoder's own token embeddings. Learned task tokens, the same for all
+users, can stand before them.
 
 Two readouts. `LinearReadout` projects every latent to one token. `TemplateReadout`
 starts as an answer in the decoder's own token embeddings, with open slots: from the
@@ -28,6 +29,7 @@ class SoftTokens(NamedTuple):
 
   Attributes:
     tokens: [B, K, D] float32.
+    mask: [B, K] bool, False for tokens that stand for padding.
     slot_logits: [B, slots, W] float32, log-weights of the mixtures; None where the
       readout has none.
     statistics: [B, S] float32, what the latents tell of the history's statistics;
@@ -35,6 +37,7 @@ class SoftTokens(NamedTuple):
   """
 
   tokens: Array
+  mask: Array
   slot_logits: Array | None = None
   statistics: Array | None = None
 
@@ -79,9 +82,9 @@ class LinearReadout(nn.Module):
   """One soft token a latent: K = M."""
 
   @nn.compact
-  def __call__(self, latents: Array, width: int) -> SoftTokens:
+  def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
     """Projects [B, M, A] to [B, M, width]."""
-    return SoftTokens(nn.Dense(width, name='out')(latents))
+    return SoftTokens(nn.Dense(width, name='out')(latents), mask)
 
 
 @gin.configurable
@@ -105,8 +108,9 @@ class TemplateReadout(nn.Module):
   hidden: int = 512
 
   @nn.compact
-  def __call__(self, latents: Array, width: int) -> SoftTokens:
-    """Mixes [B, M, A] into tokens [B, K, width]."""
+  def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
+    """Mixes [B, M, A], which all hold something, into tokens [B, K, width]."""
+    del mask
     x = latents.reshape(latents.shape[0], -1)
     x = nn.gelu(nn.Dense(self.hidden, name='in')(x))
     inner = nn.gelu(nn.Dense(self.hidden, name='up')(nn.LayerNorm(name='norm')(x)))
@@ -121,23 +125,28 @@ class TemplateReadout(nn.Module):
     # Where the k-th token stands among [fixed ; mixed].
     is_slot = np.array(self.layout) == SLOT
     place = np.where(is_slot, len(fixed[0]) + np.cumsum(is_slot), np.cumsum(~is_slot))
-    return SoftTokens(jnp.concatenate([fixed, mixed], axis=1)[:, place - 1], logits)
+    tokens = jnp.concatenate([fixed, mixed], axis=1)[:, place - 1]
+    return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
 
 
 class SoftPrompt(nn.Module):
   """History in, soft prompt out: all that PERSOMA trains.
 
   Attributes:
-    resampler: module ([B, N, H], [B, N]) -> [B, M, A].
-    readout: module ([B, M, A], D) -> SoftTokens.
+    resampler: module ([B, N, H], [B, N]) -> ([B, M, A], [B, M] bool). None for a
+      prompt of task tokens alone, which reads no history.
+    readout: module ([B, M, A], [B, M], D) -> SoftTokens.
     width: D, the decoder's width.
     num_statistics: S, history statistics to predict beside the prompt; 0 for none.
+    num_task_tokens: learned tokens before those of the user (Lester et al. 2021,
+      arXiv 2104.08691).
   """
 
-  resampler: nn.Module
-  readout: nn.Module
+  resampler: nn.Module | None
+  readout: nn.Module | None
   width: int
   num_statistics: int = 0
+  num_task_tokens: int = 0
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> SoftTokens:
@@ -148,12 +157,27 @@ class SoftPrompt(nn.Module):
       mask: [B, N] int32, 1 for interactions and 0 for padding.
 
     Returns:
-      SoftTokens, whose tokens have the root-mean-square `token_rms`, a parameter
+      SoftTokens. Those of the user have the root-mean-square `token_rms`, a parameter
       that holds that of the decoder's token embeddings and is not trained.
     """
+    soft = self._of_user(history, mask) if self.resampler else None
+    if not self.num_task_tokens:
+      return soft
+    shape = (self.num_task_tokens, self.width)
+    task = self.param('task_tokens', nn.initializers.normal(0.1), shape)
+    task = jnp.broadcast_to(task, (len(history), *shape))
+    present = jnp.ones(task.shape[:2], bool)
+    if soft is None:
+      return SoftTokens(task, present)
+    return soft._replace(
+      tokens=jnp.concatenate([task, soft.tokens], axis=1),
+      mask=jnp.concatenate([present, soft.mask], axis=1),
+    )
+
+  def _of_user(self, history, mask):
     history = Standardize(name='standardize')(history)
-    latents = self.resampler(history, mask)
-    soft = self.readout(latents, self.width)
+    latents, present = self.resampler(history, mask)
+    soft = self.readout(latents, present, self.width)
     if self.num_statistics:
       flat = latents.reshape(latents.shape[0], -1)
       statistics = nn.Dense(self.num_statistics, name='statistics')(flat)

@@ -61,7 +61,7 @@ def make_optimizer(stage: Stage) -> optax.GradientTransformation:
 
 
 def make_update(
-  model: persoma.Persoma, stage: Stage, target_length: int
+  model: persoma.Persoma, stage: Stage
 ) -> tuple[optax.GradientTransformation, Callable]:
   """The optimizer of a stage and its compiled update.
 
@@ -81,7 +81,7 @@ def make_update(
     if stage.slot_weight or stage.statistics_weight:
       metrics = persoma.history_losses(model, params, batch)
     if stage.lm_weight:
-      metrics['lm_loss'] = persoma.lm_loss(model, params, batch, target_length)
+      metrics['lm_loss'] = persoma.lm_loss(model, params, batch)
     total = sum(weights[name] * value for name, value in metrics.items())
     return total, {'loss': total, **metrics}
 

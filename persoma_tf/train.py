@@ -30,7 +30,7 @@ import seqio
 from persoma_tf import checkpoints, freezing, recipes
 from persoma_tf import model as persoma
 from persoma_tf.decoders import Decoder
-from persoma_tf.feature_converter import HistoryPrefixLM
+from persoma_tf.feature_converter import HistoryFeatureConverter
 from persoma_tf.metric_log import MetricLog
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 from persoma_tf.stages import Stage, make_update, segments
@@ -57,7 +57,7 @@ def batches(
     dataset_split=split,
     shuffle=True,
     num_epochs=None,
-    feature_converter=HistoryPrefixLM(supervision='answer_slots' in lengths),
+    feature_converter=HistoryFeatureConverter(supervision='answer_slots' in lengths),
     seed=seed,
   )
   return dataset.batch(batch_size, drop_remainder=True).prefetch(2).as_numpy_iterator()
@@ -83,7 +83,7 @@ def _fresh_adapter(
   """Initial adapter parameters from the first rows of the training stream."""
   rows = [next(stream) for _ in range(8)]
   batch = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-  return persoma.init_adapter(model, decoder.params, batch, words, seed)
+  return persoma.init_adapter(model, decoder, batch, words, seed)
 
 
 @gin.configurable(denylist=['model_dir'])
@@ -141,7 +141,7 @@ def train(
     if stage is not running:
       running, (optimizer, update) = (
         stage,
-        make_update(model, stage, lengths['targets']),
+        make_update(model, stage),
       )
       trained, frozen = freezing.split(params, stage.trainable)
       state = optimizer.init(trained)

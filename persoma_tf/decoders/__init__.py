@@ -1,12 +1,18 @@
 """Frozen language models: Flax modules that read embeddings instead of tokens.
 
-A decoder module has the methods
+A decoder module, decoder-only or encoder-decoder, has the methods
 
     embed(tokens [B, S] int32) -> [B, S, D]
-    hidden(embeddings [B, S, D], positions [B, S], mask [B, S] bool) -> [B, S, D]
     logits(hidden [..., D]) -> [..., V]
-    prefill(embeddings [B, S, D], positions [B, S], size) -> (hidden, cache)
-    step(embeddings [B, 1, D], positions [B, 1], cache, index) -> (hidden, cache)
+    target_hidden(prefix, mask, inputs [B, L] int32) -> [B, L, D]
+    prefill(prefix, mask, size) -> (hidden [B, D], cache)
+    step(tokens [B] int32, cache) -> (hidden [B, D], cache)
+
+The prefix [B, P, D] is all that stands before the answer: soft tokens and embedded
+task prompt, with padding where `mask` [B, P] bool is False. Every row has something
+in it. `inputs` are the targets shifted right behind a start token of id 0;
+`target_hidden` gives the states whose logits predict the targets. `prefill` gives the
+state that predicts the first token of an answer of at most `size`, `step` the next.
 """
 
 import difflib
@@ -14,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from persoma_tf import assets
 
@@ -26,12 +33,19 @@ class Decoder(NamedTuple):
     module: with the methods above.
     params: its parameters, float32 numpy arrays.
     width: D.
+    vocab_size: V.
   """
 
   name: str
   module: nn.Module
   params: Mapping[str, Any]
   width: int
+  vocab_size: int
+
+  def embed(self, tokens: np.ndarray) -> np.ndarray:
+    """Token embeddings [..., S, D] of ids [..., S]."""
+    variables = {'params': self.params}
+    return np.asarray(self.module.apply(variables, tokens, method='embed'))
 
 
 # name -> the GGUF file in the asset of the same name
@@ -67,4 +81,5 @@ def load(name: str) -> Decoder:
   from persoma_tf.decoders import gguf_llama  # reading weights needs more packages
 
   config, params = gguf_llama.load(gguf_file(name))
-  return Decoder(name, gguf_llama.Llama(config), params, config.d_model)
+  module = gguf_llama.Llama(config)
+  return Decoder(name, module, params, config.d_model, config.vocab_size)

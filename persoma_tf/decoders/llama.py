@@ -9,12 +9,13 @@ Input are embeddings, not tokens, so that soft prompts can stand among them.
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from persoma_tf.decoders.decoder_only import DecoderOnly, KeysValues, attend, write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +35,6 @@ class LlamaConfig:
   def head_dim(self) -> int:
     """Width of an attention head."""
     return self.d_model // self.num_heads
-
-
-class Cache(NamedTuple):
-  """Keys and values of the positions read so far.
-
-  Attributes:
-    keys: [layers, B, S, kv_heads, head_dim] float32.
-    values: the same.
-  """
-
-  keys: Array
-  values: Array
 
 
 def rope(x: Array, positions: Array, base: float) -> Array:
@@ -87,45 +76,37 @@ def _dense(features: int, name: str) -> nn.Dense:
 
 
 class Attention(nn.Module):
-  """Grouped-query attention; each key-value head serves several query heads."""
+  """Rotary grouped-query attention."""
 
   config: LlamaConfig
 
   @nn.compact
   def __call__(
-    self, x: Array, positions: Array, mask: Array, cache: Cache | None, index: int
-  ) -> tuple[Array, Cache]:
+    self, x: Array, positions: Array, mask: Array, cache: KeysValues | None, index: int
+  ) -> tuple[Array, KeysValues]:
     """Attends.
 
     Args:
       x: [B, S, D].
       positions: [B, S] int32.
-      mask: [B or 1, S, S_keys] bool, True where a query may read a key.
-      cache: keys and values [B, S_keys, kv_heads, head_dim] to write into and read
-        from, or None to read x alone.
+      mask: [B or 1, S, keys] bool, True where a query may read a key.
+      cache: this layer's, to write x into and read from, or None to read x alone.
       index: where in the cache x stands.
 
     Returns:
       ([B, S, D], the cache with x in it).
     """
     cfg = self.config
-    batch, length, _ = x.shape
-    heads, groups = (batch, length, -1, cfg.head_dim), cfg.num_heads // cfg.num_kv_heads
+    heads = (*x.shape[:2], -1, cfg.head_dim)
     query = _dense(cfg.num_heads * cfg.head_dim, 'query')(x).reshape(heads)
     key = _dense(cfg.num_kv_heads * cfg.head_dim, 'key')(x).reshape(heads)
     value = _dense(cfg.num_kv_heads * cfg.head_dim, 'value')(x).reshape(heads)
     query = rope(query, positions, cfg.rope_base)
-    seen = Cache(rope(key, positions, cfg.rope_base), value)
+    seen = KeysValues(rope(key, positions, cfg.rope_base), value)
     if cache is not None:
-      write = jax.lax.dynamic_update_slice_in_dim
-      seen = Cache(
-        *(write(old, new, index, 1) for old, new in zip(cache, seen, strict=True))
-      )
-    query = query.reshape(batch, length, cfg.num_kv_heads, groups, cfg.head_dim)
-    scores = jnp.einsum('bqhgd,bkhd->bhgqk', query, seen.keys) * cfg.head_dim**-0.5
-    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30))
-    read = jnp.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
-    return _dense(cfg.d_model, 'out')(read.reshape(batch, length, -1)), seen
+      seen = write(cache, seen, index)
+    read = attend(query, seen, mask, cfg.head_dim**-0.5)
+    return _dense(cfg.d_model, 'out')(read), seen
 
 
 class Block(nn.Module):
@@ -147,8 +128,8 @@ class Block(nn.Module):
     return x, None if cache is None else seen
 
 
-class Llama(nn.Module):
-  """The decoder protocol: `embed`, `hidden`, `logits`, `prefill`, `step`."""
+class Llama(DecoderOnly):
+  """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
 
   config: LlamaConfig
 
@@ -173,53 +154,13 @@ class Llama(nn.Module):
     """Logits [..., V] of hidden states [..., D]."""
     return self.embedder.attend(hidden)
 
-  def hidden(self, embeddings: Array, positions: Array, mask: Array) -> Array:
-    """Hidden states of whole sequences.
+  def read(self, embeddings, positions, mask, layers, index):
+    """Runs the stack; see `DecoderOnly`."""
+    x, layers = self.layers(embeddings, layers, positions, mask, index)
+    return self.final_norm(x), layers
 
-    Args:
-      embeddings: [B, S, D] float32.
-      positions: [B, S] int32.
-      mask: [B, S] bool, False for padding, which no position reads.
-
-    Returns:
-      [B, S, D] float32, after the final norm.
-    """
-    length = embeddings.shape[1]
-    causal = jnp.tril(jnp.ones((length, length), bool))
-    x, _ = self.layers(embeddings, None, positions, causal & mask[:, None, :], 0)
-    return self.final_norm(x)
-
-  def prefill(
-    self, embeddings: Array, positions: Array, size: int
-  ) -> tuple[Array, Cache]:
-    """Reads a prefix [B, S, D] into a new cache of `size` positions.
-
-    Returns:
-      (hidden states [B, S, D], cache).
-    """
-    cfg, batch = self.config, embeddings.shape[0]
+  def empty(self, batch: int, size: int) -> KeysValues:
+    """A cache of `size` positions."""
+    cfg = self.config
     shape = (cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)
-    cache = Cache(jnp.zeros(shape), jnp.zeros(shape))
-    return self._cached(embeddings, positions, cache, 0)
-
-  def step(
-    self, embeddings: Array, positions: Array, cache: Cache, index: Array
-  ) -> tuple[Array, Cache]:
-    """Reads one more position [B, 1, D] that stands at `index` of the cache.
-
-    Returns:
-      (hidden states [B, 1, D], cache).
-    """
-    return self._cached(embeddings, positions, cache, index)
-
-  def _cached(self, embeddings, positions, cache, index):
-    length, size = embeddings.shape[1], cache.keys.shape[2]
-    readable = jnp.arange(size) <= index + jnp.arange(length)[:, None]
-    x, cache = self.layers(embeddings, cache, positions, readable[None], index)
-    return self.final_norm(x), cache
-
-  def __call__(self, tokens: Array) -> Array:
-    """Logits [B, S, V] of plain token sequences [B, S] int32."""
-    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    mask = jnp.ones(tokens.shape, bool)
-    return self.logits(self.hidden(self.embed(tokens), positions, mask))
+    return KeysValues(jnp.zeros(shape), jnp.zeros(shape))

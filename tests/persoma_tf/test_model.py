@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf import generate
+from persoma_tf import decoders, generate
 from persoma_tf.adapters.perceiver import Perceiver
 from persoma_tf.decoders.llama import Llama, LlamaConfig
 from persoma_tf.model import Persoma, history_losses, init_adapter, lm_loss
@@ -21,17 +21,16 @@ LENGTHS = np.array([4, 2, 3])  # target tokens of each row
 
 
 def make_batch() -> dict[str, np.ndarray]:
-  """As HistoryPrefixLM gives it."""
+  """As HistoryFeatureConverter gives it."""
   rng = np.random.default_rng(0)
-  targets = np.zeros((B, T + L), np.int32)
-  weights = np.zeros((B, T + L), np.int32)
-  for row, length in enumerate(LENGTHS):
-    targets[row, : T + length] = rng.integers(1, V, T + length)
-    weights[row, T : T + length] = 1
-  targets[:, :T] = targets[0, :T]
+  weights = (np.arange(L) < LENGTHS[:, None]).astype(np.int32)
+  targets = rng.integers(1, V, (B, L)).astype(np.int32) * weights
+  prompts = rng.integers(1, V, (B, T)).astype(np.int32)
+  prompts[1, 1:] = 0  # prompts differ in length
   statistics = rng.normal(size=(B, 4)).astype(np.float32)
   statistics[0, 1] = np.nan
   return {
+    'encoder_input_tokens': prompts,
     'decoder_target_tokens': targets,
     'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
     'decoder_loss_weights': weights,
@@ -47,7 +46,7 @@ def case():
   """(model, params, batch)."""
   batch = make_batch()
   adapter = SoftPrompt(
-    Perceiver(num_latents=2, width=8, num_heads=2),
+    Perceiver(num_tokens=2, width=8, num_heads=2),
     TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),
     width=12,
     num_statistics=4,
@@ -56,21 +55,24 @@ def case():
   decoder = Llama(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
   params = {'decoder': decoder['params']}
   words = [[1], [2, 3], [4]]
-  params['adapter'] = init_adapter(model, params['decoder'], batch, words, seed=0)
+  loaded = decoders.Decoder('tiny', model.decoder, params['decoder'], 12, V)
+  params['adapter'] = init_adapter(model, loaded, batch, words, seed=0)
   return model, params, batch
 
 
 @jax.jit
 def decoder_hidden(decoder_params, sequence):
   """Hidden states [S, D] of one sequence; S is fixed, to compile once."""
-  positions = jnp.arange(len(sequence))[None]
+  size = len(sequence)
   return Llama(CONFIG).apply(
     {'params': decoder_params},
     sequence[None],
-    positions,
-    jnp.ones(positions.shape, bool),
-    method=Llama.hidden,
-  )[0]
+    jnp.arange(size)[None],
+    jnp.tril(jnp.ones((1, size, size), bool)),
+    None,
+    0,
+    method=Llama.read,
+  )[0][0]
 
 
 def log_probs_by_hand(params, soft, tokens):
@@ -93,11 +95,14 @@ def test_loss_is_the_mean_over_target_tokens(case):
   model, params, batch = case
   losses, soft = [], soft_prompts(model, params, batch).tokens
   for row in range(B):
-    tokens = batch['decoder_target_tokens'][row, : T + LENGTHS[row]]
-    log_probs = log_probs_by_hand(params, soft[row], tokens)
-    losses += (-log_probs[np.arange(len(tokens)), tokens][T:]).tolist()
+    prompt = batch['encoder_input_tokens'][row]
+    prompt = prompt[prompt > 0]
+    targets = batch['decoder_target_tokens'][row, : LENGTHS[row]]
+    log_probs = log_probs_by_hand(params, soft[row], [*prompt, *targets])
+    log_probs = log_probs[len(prompt) :]
+    losses += (-log_probs[np.arange(len(targets)), targets]).tolist()
   assert len(losses) == LENGTHS.sum()
-  found = float(jax.jit(lambda p, b: lm_loss(model, p, b, L))(params, batch))
+  found = float(jax.jit(lambda p, b: lm_loss(model, p, b))(params, batch))
   np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 
@@ -106,8 +111,8 @@ def test_tokens_behind_a_target_change_nothing(case):
   dirty = dict(batch)
   for name in ('decoder_target_tokens', 'decoder_input_tokens'):
     dirty[name] = batch[name].copy()
-    dirty[name][1, T + LENGTHS[1] + 1 :] = 9
-  loss = jax.jit(lambda p, b: lm_loss(model, p, b, L))
+    dirty[name][1, LENGTHS[1] + 1 :] = 9
+  loss = jax.jit(lambda p, b: lm_loss(model, p, b))
   found = loss(params, dirty), loss(params, batch)
   np.testing.assert_allclose(*found, rtol=1e-6)
 
@@ -144,18 +149,19 @@ def test_adapter_starts_from_decoder_and_data(case):
 
 def test_greedy_equals_decoding_without_a_cache(case):
   model, params, batch = case
-  prompt, eos_id = batch['decoder_target_tokens'][0, :T], 7
+  prompts, eos_id = batch['encoder_input_tokens'], 7
   call = functools.partial(
-    generate.greedy, model, prompt=prompt, eos_id=eos_id, max_tokens=6
+    generate.greedy, model, prompt=prompts, eos_id=eos_id, max_tokens=6
   )
   made = jax.jit(call)(params, batch['history_embeddings'], batch['history_mask'])
   soft = soft_prompts(model, params, batch).tokens
   for row in range(B):
-    tokens, log_prob = prompt.tolist(), 0.0
-    while len(tokens) < T + 6 and eos_id not in tokens[T:]:
+    tokens, log_prob = prompts[row][prompts[row] > 0].tolist(), 0.0
+    start = len(tokens)
+    while len(tokens) < start + 6 and eos_id not in tokens[start:]:
       log_probs = log_probs_by_hand(params, soft[row], tokens)[-1]
       tokens.append(int(log_probs.argmax()))
       log_prob += float(log_probs.max())
-    written = tokens[T:] + [eos_id] * (T + 6 - len(tokens))
+    written = tokens[start:] + [eos_id] * (start + 6 - len(tokens))
     assert made.tokens[row].tolist() == written
     np.testing.assert_allclose(made.log_prob[row], log_prob, atol=1e-4)

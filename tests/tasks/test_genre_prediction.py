@@ -49,18 +49,15 @@ def test_features_for_the_model(recipe, folders):
   recipe()
   lengths = genre_prediction.feature_lengths()
   batch = next(train.batches(PARTS, 'train', lengths, 4, seed=0))
-  size = lengths['inputs'] + lengths['targets']
-  assert batch['decoder_target_tokens'].shape == (4, size)
+  targets, weights = batch['decoder_target_tokens'], batch['decoder_loss_weights']
+  assert targets.shape == (4, lengths['targets'])
+  assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
   assert batch['history_embeddings'].shape == (4, 12, 12)
   assert batch['history_embeddings'].dtype == np.float32
   assert batch['answer_slots'].shape == (4, 6)
-  weights = batch['decoder_loss_weights']
-  assert not weights[:, : lengths['inputs']].any()
-  ends = np.argmax(np.cumsum(weights, 1), 1)
-  rows = np.arange(4)
-  assert (batch['decoder_target_tokens'][rows, ends] == 2).all(), 'no end was cut off'
-  inputs = batch['decoder_input_tokens']
-  np.testing.assert_array_equal(inputs[:, 1:], batch['decoder_target_tokens'][:, :-1])
+  ends = weights.sum(1) - 1
+  assert (targets[np.arange(4), ends] == 2).all(), 'no end was cut off'
+  np.testing.assert_array_equal(batch['decoder_input_tokens'][:, 1:], targets[:, :-1])
   padding = batch['history_mask'] == 0
   assert not batch['history_embeddings'][padding].any()
 

@@ -29,8 +29,8 @@ def _call(module, params, method, *args):
   return module.apply({'params': params}, *args, method=method)
 
 
-def _prefill(module, embeddings, positions):
-  return module.prefill(embeddings, positions, 12)
+def _prefill(module, prefix, mask):
+  return module.prefill(prefix, mask, 5)
 
 
 @pytest.mark.assets
@@ -54,37 +54,40 @@ def test_equals_transformers(assets):
     np.testing.assert_array_equal(best[len(tokens) - 1 : -1], whole[len(tokens) :])
 
 
-def test_cache_equals_the_whole_sequence(tiny):
+def test_cache_and_teacher_forcing_equal_the_whole_sequence(tiny):
   module, params = tiny
-  tokens = jax.random.randint(jax.random.key(1), (2, 9), 0, 50)
+  tokens = jax.random.randint(jax.random.key(1), (2, 9), 1, 50)
   call = functools.partial(_call, module, params)
-  expected = call(Llama.__call__, tokens)
-  embedded = call(Llama.embed, tokens)
-  positions = jnp.broadcast_to(jnp.arange(9), (2, 9))
-  hidden, cache = call(_prefill, embedded[:, :5], positions[:, :5])
+  expected = call(Llama.__call__, tokens)[:, 4:]
+  prefix, mask = call(Llama.embed, tokens[:, :5]), jnp.ones((2, 5), bool)
+  inputs = jnp.pad(tokens[:, 5:], ((0, 0), (1, 0)))
+  hidden = call(Llama.target_hidden, prefix, mask, inputs)
+  np.testing.assert_allclose(call(Llama.logits, hidden), expected, atol=1e-5)
+  hidden, cache = call(_prefill, prefix, mask)
   found = [call(Llama.logits, hidden)]
   for index in range(5, 9):
-    at = slice(index, index + 1)
-    hidden, cache = call(
-      Llama.step, embedded[:, at], positions[:, at], cache, jnp.int32(index)
-    )
+    hidden, cache = call(Llama.step, tokens[:, index], cache)
     found.append(call(Llama.logits, hidden))
-  np.testing.assert_allclose(jnp.concatenate(found, 1), expected, atol=1e-5)
+  np.testing.assert_allclose(jnp.stack(found, 1), expected, atol=1e-5)
 
 
-def test_causal_and_padding(tiny):
+def test_padding_in_the_prefix_is_never_read(tiny):
   module, params = tiny
-  embeddings = jax.random.normal(jax.random.key(2), (2, 6, 24))
-  positions = jnp.broadcast_to(jnp.arange(6), (2, 6))
-  hidden = lambda x, mask: _call(module, params, Llama.hidden, x, positions, mask)
-  before = hidden(embeddings, jnp.ones((2, 6), bool))
-  changed = embeddings.at[:, 4:].set(1e3)
-  after = hidden(changed, jnp.ones((2, 6), bool))
-  np.testing.assert_allclose(before[:, :4], after[:, :4], atol=1e-6)
-  mask = jnp.arange(6) != 2
-  masked = hidden(embeddings, jnp.broadcast_to(mask, (2, 6)))
-  garbage = hidden(embeddings.at[:, 2].set(7.0), jnp.broadcast_to(mask, (2, 6)))
-  np.testing.assert_allclose(masked[:, 3:], garbage[:, 3:], atol=1e-6)
+  call = functools.partial(_call, module, params)
+  prefix = jax.random.normal(jax.random.key(2), (2, 3, 24))
+  inputs = jnp.array([[0, 4, 5], [0, 6, 7]])
+  mask = jnp.ones((2, 3), bool)
+  expected = call(Llama.target_hidden, prefix, mask, inputs)
+  # The same prefixes, with a gap of garbage in the middle and one behind.
+  wide = jnp.full((2, 6, 24), 9.0).at[:, jnp.array([0, 2, 3])].set(prefix)
+  gaps = jnp.zeros((2, 6), bool).at[:, jnp.array([0, 2, 3])].set(True)
+  found = call(Llama.target_hidden, wide, gaps, inputs)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  hidden, cache = call(_prefill, wide, gaps)
+  np.testing.assert_allclose(hidden, expected[:, 0], atol=1e-5)
+  for index in (1, 2):
+    hidden, cache = call(Llama.step, inputs[:, index], cache)
+    np.testing.assert_allclose(hidden, expected[:, index], atol=1e-5)
 
 
 def test_unknown_decoder():

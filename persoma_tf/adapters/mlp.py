@@ -1,0 +1,41 @@
+"""MLP adapter: a network on each interaction alone, then resampling."""
+
+import flax.linen as nn
+import gin
+from jax import Array
+
+from persoma_tf.adapters.layers import FeedForward, Items
+from persoma_tf.adapters.resampling import Resample
+
+
+@gin.configurable
+class Mlp(nn.Module):
+  """Residual feed-forward layers on every item vector, O(N).
+
+  With resampling 'pool' and one token this is a deep set (Zaheer et al. 2017,
+  arXiv 1703.06114).
+
+  Attributes:
+    num_layers: feed-forward layers.
+    width: A.
+    resampling: see `Resample`.
+    num_tokens: K.
+    num_heads: of the resampling's attention, if it has one.
+  """
+
+  num_layers: int = 2
+  width: int = 128
+  resampling: str = 'pool'
+  num_tokens: int = 8
+  num_heads: int = 8
+
+  @nn.compact
+  def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:
+    """Maps histories [B, N, H], [B, N] to latents [B, K, A] and their mask [B, K]."""
+    x = Items(self.width, name='items')(history, mask)
+    for layer in range(self.num_layers):
+      x = x + FeedForward(name=f'feed_forward_{layer}')(x)
+    resample = Resample(
+      self.resampling, self.num_tokens, self.num_heads, name='resample'
+    )
+    return resample(x, mask > 0)

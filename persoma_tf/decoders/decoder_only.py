@@ -1,0 +1,128 @@
+"""What all decoder-only language models do alike with a prefix and its continuation."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class KeysValues(NamedTuple):
+  """Keys and values of all layers, [layers, B, S, kv_heads, head_dim] float32."""
+
+  keys: Array
+  values: Array
+
+
+class Cache(NamedTuple):
+  """What has been read so far.
+
+  Attributes:
+    layers: keys and values of the S positions.
+    readable: [B, S] bool, positions that hold something.
+    index: scalar int32, the position that is written next.
+    length: [B] int32, number of readable positions.
+  """
+
+  layers: KeysValues
+  readable: Array
+  index: Array
+  length: Array
+
+
+class DecoderOnly(nn.Module):
+  """The decoder protocol (`persoma_tf.decoders`) on three methods of a subclass.
+
+      embed(tokens) and logits(hidden), as in the protocol
+      read(embeddings [B, S, D], positions [B, S], mask [B or 1, S, keys] bool,
+           layers, index) -> (hidden [B, S, D], layers)
+      empty(batch, size) -> KeysValues of zeros
+
+  `read` runs the whole stack. It reads the embeddings alone where `layers` is None,
+  and else writes their keys and values at `index` and reads from there.
+  """
+
+  def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
+    """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
+    batch, size = mask.shape
+    length = jnp.sum(mask, axis=1)
+    later = jnp.arange(inputs.shape[1] - 1)
+    # The start token is not read: the end of the prefix predicts the first target.
+    sequence = jnp.concatenate([prefix, self.embed(inputs[:, 1:])], axis=1)
+    positions = jnp.concatenate(
+      [jnp.cumsum(mask, axis=1) - 1, length[:, None] + later], axis=1
+    )
+    readable = jnp.concatenate([mask, jnp.ones((batch, len(later)), bool)], axis=1)
+    causal = jnp.tril(jnp.ones((sequence.shape[1],) * 2, bool))
+    hidden, _ = self.read(sequence, positions, causal & readable[:, None], None, 0)
+    return jnp.concatenate([_last(hidden, mask)[:, None], hidden[:, size:]], axis=1)
+
+  def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, Cache]:
+    """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
+    batch, width = mask.shape
+    length = jnp.sum(mask, axis=1)
+    readable = jnp.pad(mask, ((0, 0), (0, size)))
+    causal = jnp.arange(width + size) <= jnp.arange(width)[:, None]
+    hidden, layers = self.read(
+      prefix,
+      jnp.cumsum(mask, axis=1) - 1,
+      causal & readable[:, None],
+      self.empty(batch, width + size),
+      0,
+    )
+    return _last(hidden, mask), Cache(layers, readable, jnp.int32(width), length)
+
+  def step(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+    """Reads one more token a row; see `persoma_tf.decoders`."""
+    readable = cache.readable.at[:, cache.index].set(True)
+    hidden, layers = self.read(
+      self.embed(tokens[:, None]),
+      cache.length[:, None],
+      readable[:, None],
+      cache.layers,
+      cache.index,
+    )
+    return hidden[:, 0], Cache(layers, readable, cache.index + 1, cache.length + 1)
+
+  def __call__(self, tokens: Array) -> Array:
+    """Logits [B, S, V] of plain token sequences [B, S] int32."""
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    causal = jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool))
+    hidden, _ = self.read(self.embed(tokens), positions, causal[None], None, 0)
+    return self.logits(hidden)
+
+
+def _last(hidden: Array, mask: Array) -> Array:
+  """Hidden states [B, D] of the last positions that `mask` [B, P] has."""
+  last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
+  return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+
+
+def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
+  """Grouped-query attention; each key-value head serves several query heads.
+
+  Args:
+    query: [B, S, heads, head_dim].
+    seen: keys and values [B, keys, kv_heads, head_dim] of one layer.
+    mask: [B or 1, S, keys] bool, True where a query may read a key.
+    scale: of the scores.
+
+  Returns:
+    [B, S, heads * head_dim].
+  """
+  batch, length, heads, width = query.shape
+  kv_heads = seen.keys.shape[2]
+  query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
+  scores = jnp.einsum('bqhgd,bkhd->bhgqk', query, seen.keys) * scale
+  weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30))
+  read = jnp.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
+  return read.reshape(batch, length, heads * width)
+
+
+def write(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
+  """One layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
+  update = jax.lax.dynamic_update_slice_in_dim
+  return KeysValues(
+    *(update(old, x, index, 1) for old, x in zip(cache, new, strict=True))
+  )

@@ -1,0 +1,75 @@
+"""What every adapter keeps: masks, gradients, order, and shapes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from persoma_tf.adapters.mlp import Mlp
+from persoma_tf.adapters.perceiver import Perceiver
+from persoma_tf.adapters.transformer import Transformer
+
+B, N, H = 3, 11, 12
+_SMALL = {'width': 16, 'num_heads': 2, 'num_tokens': 4}
+ADAPTERS = {
+  f'{kind.__name__}-{resampling}': kind(resampling=resampling, **_SMALL)
+  for kind in (Mlp, Transformer)
+  for resampling in ('none', 'pool', 'queries', 'latents')
+} | {'Perceiver': Perceiver(**_SMALL)}
+
+
+@pytest.fixture(scope='module', params=ADAPTERS)
+def case(request):
+  """(name, apply, history [B, N, H], mask [B, N]); rows of 11, 5 and no items."""
+  module = ADAPTERS[request.param]
+  history = jax.random.normal(jax.random.key(0), (B, N, H))
+  mask = (jnp.arange(N) < jnp.array([[N], [5], [0]])).astype(jnp.int32)
+  params = module.init(jax.random.key(1), history, mask)
+  apply = jax.jit(lambda history, mask: module.apply(params, history, mask))
+  return request.param, apply, history, mask
+
+
+def read(latents, present):
+  """Latents with zeros where there is none."""
+  return jnp.where(present[..., None], latents, 0.0)
+
+
+def test_shapes_and_empty_history(case):
+  name, apply, history, mask = case
+  latents, present = apply(history, mask)
+  kept = N if 'none' in name else 4
+  assert latents.shape == (B, kept, 16)
+  assert present.dtype == bool
+  assert jnp.isfinite(latents).all()
+  expected = mask if 'none' in name else jnp.ones((B, 4))
+  np.testing.assert_array_equal(present, expected)
+
+
+@pytest.mark.parametrize('garbage', [1e6, jnp.nan, jnp.inf])
+def test_padding_is_never_read(case, garbage):
+  name, apply, history, mask = case
+  dirty = jnp.where(mask[..., None] > 0, history, garbage)
+  expected = read(*apply(history, mask))
+  np.testing.assert_allclose(read(*apply(dirty, mask)), expected, atol=1e-6)
+  wider = jnp.pad(dirty, ((0, 0), (0, 6), (0, 0)), constant_values=garbage)
+  made = read(*apply(wider, jnp.pad(mask, ((0, 0), (0, 6)))))
+  if 'none' in name:
+    made = made[:, :N]
+  np.testing.assert_allclose(made, expected, atol=1e-6)
+
+
+def test_gradients_to_padding_are_zero(case):
+  _, apply, history, mask = case
+  # Squares of a normalized vector have a constant sum; powers of four have not.
+  gradient = jax.grad(lambda x: jnp.sum(read(*apply(x, mask)) ** 4))(history)
+  assert not jnp.any(jnp.where(mask[..., None] > 0, 0.0, gradient))
+  assert jnp.all(jnp.any(gradient[0] != 0, axis=-1))
+
+
+def test_order_does_not_matter_to_sets(case):
+  name, apply, history, mask = case
+  if name.endswith(('none', 'pool')):
+    pytest.skip('keeps the order')
+  order = jax.random.permutation(jax.random.key(2), N)
+  made, _ = apply(history[:, order], mask[:, order])
+  np.testing.assert_allclose(made, apply(history, mask)[0], atol=1e-5)
