@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
@@ -56,6 +56,13 @@ def save(
     force=True,
   )
   checkpoints.wait_until_finished()
+
+
+def prune(checkpoints: ocp.CheckpointManager, keep: Container[int]) -> None:
+  """Deletes all checkpoints but those of the steps in `keep`."""
+  for step in checkpoints.all_steps():
+    if step not in keep:
+      checkpoints.delete(step)
 
 
 def load_params(checkpoint_dir: str) -> dict:

@@ -16,6 +16,20 @@ from flax import traverse_util
 
 Params = Mapping[str, Any]
 
+# Tuning mode -> what of the decoder trains with the adapter.
+TUNING = {'frozen': (), 'lora': ('decoder/.*/lora_[ab]',), 'full': ('decoder/.*',)}
+
+
+def tuned(tuning: str) -> tuple[str, ...]:
+  """The patterns of a tuning mode.
+
+  Raises:
+    ValueError: no such mode.
+  """
+  if tuning not in TUNING:
+    raise ValueError(f'tuning={tuning!r}: expected one of {sorted(TUNING)}')
+  return TUNING[tuning]
+
 
 def split(params: Params, trainable: Iterable[str]) -> tuple[dict, dict]:
   """Splits a parameter tree by path patterns.

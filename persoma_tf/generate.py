@@ -58,7 +58,7 @@ def greedy(
 
   def write(state):
     step, hidden, cache, ended, tokens, log_prob = state
-    log_probs = jax.nn.log_softmax(call(Persoma.logits, hidden))
+    log_probs = jax.nn.log_softmax(call(Persoma.logits, hidden).astype(jnp.float32))
     best = jnp.argmax(log_probs, axis=-1).astype(jnp.int32)
     gained = jnp.take_along_axis(log_probs, best[:, None], 1)[:, 0]
     log_prob = log_prob + jnp.where(ended, 0.0, gained)

@@ -4,7 +4,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -28,6 +28,7 @@ class MetricLog:
       total=total, initial=first_step, unit='step', disable=None, dynamic_ncols=True
     )
     self._pending: list[Mapping] = []
+    self._saved = first_step
     self._since = time.monotonic()
 
   def add(self, metrics: Mapping) -> None:
@@ -44,26 +45,28 @@ class MetricLog:
       batch_size: B.
 
     Raises:
-      FloatingPointError: the loss is not a number.
+      FloatingPointError: the loss is not a number; names the step and the last
+        good checkpoint.
     """
     if not self._pending:
       return
     rows = jax.device_get(self._pending)
-    means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    means = _means(rows)
     seconds = time.monotonic() - self._since
     speed = len(rows) * batch_size / seconds
     self._pending, self._since = [], time.monotonic()
-    if not np.isfinite(means['loss']):
+    bad = [row for row in rows if not np.isfinite(row['loss'])]
+    if bad:
+      first = step - len(rows) + 1 + rows.index(bad[0])
+      saved = f'checkpoint_{self._saved}' if self._saved else 'none yet'
       raise FloatingPointError(
-        f'the loss is {means["loss"]} between steps {step - len(rows)} and {step} of '
-        f'stage {stage}; the last checkpoint is whole: start again from it with '
-        'a lower Stage.learning_rate'
+        f'the loss is {bad[0]["loss"]} at step {first}, in stage {stage}; the last '
+        f'good checkpoint is {saved}: go on from there with a lower {stage}/'
+        'Stage.learning_rate'
       )
     scalars = {f'{stage}/{key}': value for key, value in means.items()}
     scalars['timing/examples_per_second'] = speed
-    self._writer.write_scalars(step, scalars)
-    with self._file.open('a') as file:
-      file.write(json.dumps({'step': step, **scalars}) + '\n')
+    self._write(step, scalars)
     self._bar.set_postfix_str(
       f'{stage} loss {means["loss"]:.3f}, {speed:.0f} examples/s'
     )
@@ -73,7 +76,46 @@ class MetricLog:
         'step %d/%d %s loss %.4f, %.0f examples/s', step, total, stage, loss, speed
       )
 
+  def validation(
+    self, step: int, stage: str, start: int, rows: Sequence[Mapping]
+  ) -> dict[int, float]:
+    """Writes the means of an evaluation.
+
+    Args:
+      step: number of finished steps.
+      stage: name of the stage.
+      start: step at which the stage began.
+      rows: metrics of the batches, still on the device.
+
+    Returns:
+      Every validation loss of the stage so far, {step: loss}.
+    """
+    means = _means(jax.device_get(rows))
+    key = f'validation/{stage}'
+    self._write(step, {f'{key}/{name}': value for name, value in means.items()})
+    logger.info('step %d %s validation loss %.4f', step, stage, means['loss'])
+    self._since = time.monotonic()  # speed is that of training
+    lines = map(json.loads, self._file.read_text().splitlines())
+    return {
+      line['step']: line[f'{key}/loss']
+      for line in lines
+      if f'{key}/loss' in line and line['step'] > start
+    }
+
+  def saved(self, step: int) -> None:
+    """Notes that there is a checkpoint of this step."""
+    self._saved, self._since = step, time.monotonic()
+
+  def _write(self, step, scalars):
+    self._writer.write_scalars(step, scalars)
+    with self._file.open('a') as file:
+      file.write(json.dumps({'step': step, **scalars}) + '\n')
+
   def close(self) -> None:
     """Flushes the files."""
     self._writer.close()
     self._bar.close()
+
+
+def _means(rows: Sequence[Mapping]) -> dict[str, float]:
+  return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

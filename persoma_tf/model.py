@@ -29,6 +29,7 @@ def build(
   decoder: str = gin.REQUIRED,
   num_statistics: int = 0,
   num_task_tokens: int = 0,
+  remat: bool = False,
 ) -> 'tuple[Persoma, decoders.Decoder]':
   """The model of a recipe, and the decoder with its weights.
 
@@ -38,8 +39,10 @@ def build(
     decoder: name of a decoder (`persoma_tf.decoders`).
     num_statistics: see `SoftPrompt`.
     num_task_tokens: see `SoftPrompt`.
+    remat: compute the decoder's layers anew in the backward pass, for a third more
+      time and activations of one layer at a time.
   """
-  loaded = decoders.load(decoder)
+  loaded = decoders.load(decoder, remat=remat)
   adapter = SoftPrompt(
     resampler, readout, loaded.width, num_statistics, num_task_tokens
   )
@@ -72,7 +75,9 @@ class Persoma(nn.Module):
     Returns:
       embeddings [B, K + T, D] and their mask, bool.
     """
-    embedded = jnp.concatenate([soft.tokens, self.decoder.embed(prompt)], axis=1)
+    embedded = self.decoder.embed(prompt)
+    soft_tokens = soft.tokens.astype(embedded.dtype)
+    embedded = jnp.concatenate([soft_tokens, embedded], axis=1)
     return embedded, jnp.concatenate([soft.mask, prompt > 0], axis=1)
 
   def target_logits(self, batch: Batch) -> Array:
@@ -103,42 +108,66 @@ class Persoma(nn.Module):
     return self.target_logits(batch)
 
 
-def lm_loss(model: Persoma, params: Mapping, batch: Batch) -> Array:
-  """Mean negative log-likelihood (nats) of a target token, targets only; scalar."""
-  logits = model.apply({'params': params}, batch, method=Persoma.target_logits)
-  losses = optax.softmax_cross_entropy_with_integer_labels(
-    logits, batch['decoder_target_tokens']
-  )
-  weights = batch['decoder_loss_weights']
-  return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
+def loss_sums(
+  model: Persoma,
+  params: Mapping,
+  batch: Batch,
+  *,
+  lm: bool = True,
+  history: bool = True,
+) -> dict[str, Array]:
+  """Losses summed over what `loss_counts` counts; float32 scalars.
 
-
-def history_losses(model: Persoma, params: Mapping, batch: Batch) -> dict[str, Array]:
-  """Supervision of the soft prompt that never runs the decoder.
-
-  Returns:
-    'slot_loss', mean cross-entropy (nats) of the word that each soft token should
-    stand for, and 'statistics_loss', mean squared error of the history statistics,
-    over those that are numbers; scalars. Either is absent where the model does not
-    predict it.
+  Args:
+    model: the model.
+    params: {'adapter': ..., 'decoder': ...}.
+    batch: features of `HistoryFeatureConverter`, each [B, ...].
+    lm: 'lm_loss', the negative log-likelihood (nats) of the target tokens. Without
+      it the decoder is never run.
+    history: 'slot_loss', the cross-entropy (nats) of the word that each slot should
+      hold, and 'statistics_loss', the squared error of the history statistics, where
+      the model has them. They supervise the soft prompt without the decoder.
   """
-  soft = model.apply(
-    {'params': params},
-    batch['history_embeddings'],
-    batch['history_mask'],
-    method=Persoma.soft_prompt,
-  )
-  losses = {}
-  if soft.slot_logits is not None:
-    losses['slot_loss'] = optax.softmax_cross_entropy_with_integer_labels(
-      soft.slot_logits, batch['answer_slots']
-    ).mean()
-  if soft.statistics is not None:
-    known = jnp.isfinite(batch['history_statistics'])
-    targets = jnp.where(known, batch['history_statistics'], soft.statistics)
-    squares = jnp.sum((soft.statistics - targets) ** 2)
-    losses['statistics_loss'] = squares / jnp.maximum(jnp.sum(known), 1)
-  return losses
+  apply = lambda method, *args: model.apply({'params': params}, *args, method=method)
+  sums = {}
+  if lm:
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+      apply(Persoma.target_logits, batch).astype(jnp.float32),
+      batch['decoder_target_tokens'],
+    )
+    sums['lm_loss'] = jnp.sum(losses * batch['decoder_loss_weights'])
+  if history:
+    soft = apply(
+      Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask']
+    )
+    if soft.slot_logits is not None:
+      losses = optax.softmax_cross_entropy_with_integer_labels(
+        soft.slot_logits, batch['answer_slots']
+      )
+      sums['slot_loss'] = jnp.sum(losses)
+    if soft.statistics is not None:
+      known = jnp.isfinite(batch['history_statistics'])
+      targets = jnp.where(known, batch['history_statistics'], soft.statistics)
+      sums['statistics_loss'] = jnp.sum((soft.statistics - targets) ** 2)
+  return sums
+
+
+def loss_counts(batch: Batch) -> dict[str, Array]:
+  """How many target tokens, slots and known statistics a batch has; at least 1."""
+  counts = {'lm_loss': jnp.sum(batch['decoder_loss_weights'])}
+  if 'answer_slots' in batch:
+    counts['slot_loss'] = jnp.float32(batch['answer_slots'].size)
+    counts['statistics_loss'] = jnp.sum(jnp.isfinite(batch['history_statistics']))
+  return {name: jnp.maximum(count, 1) for name, count in counts.items()}
+
+
+def mean_losses(
+  model: Persoma, params: Mapping, batch: Batch, **which: bool
+) -> dict[str, Array]:
+  """`loss_sums` over `loss_counts`."""
+  counts = loss_counts(batch)
+  sums = loss_sums(model, params, batch, **which)
+  return {name: total / counts[name] for name, total in sums.items()}
 
 
 def init_adapter(

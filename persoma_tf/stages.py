@@ -1,11 +1,12 @@
 """Stages of a training run: objective, optimizer, update, and where to checkpoint."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import gin
 import jax
+import jax.numpy as jnp
 import optax
 
 from persoma_tf import freezing
@@ -21,8 +22,14 @@ class Stage:
     name: prefix of its metrics.
     steps: number of updates.
     batch_size: B.
-    learning_rate: peak, after a linear warm-up and before a cosine decay.
+    learning_rate: peak, after a linear warm-up.
+    schedule: what follows the warm-up: 'cosine' or 'linear' decay to a fiftieth of
+      the peak, or 'constant'.
     warmup_steps: length of the warm-up.
+    weight_decay: of matrices; biases, scales and other vectors do not decay.
+    accumulate: parts that a batch is cut into, one after the other, for less memory;
+      the update is that of the whole batch.
+    patience: evaluations without a better one after which the stage ends; 0 for none.
     lm_weight: of the language-model loss; at 0 the decoder is never run.
     slot_weight: of the slot loss, which needs no decoder.
     statistics_weight: of the statistics loss, which needs no decoder.
@@ -33,83 +40,152 @@ class Stage:
   steps: int = gin.REQUIRED
   batch_size: int = gin.REQUIRED
   learning_rate: float = gin.REQUIRED
+  schedule: str = 'cosine'
   warmup_steps: int = 100
+  weight_decay: float = 0.01
+  accumulate: int = 1
+  patience: int = 0
   lm_weight: float = 1.0
   slot_weight: float = 0.0
   statistics_weight: float = 0.0
   trainable: tuple[str, ...] = ('adapter/.*',)
 
+  def __post_init__(self):
+    """Checks.
+
+    Raises:
+      ValueError: of a setting that cannot work.
+    """
+    if self.schedule not in ('cosine', 'linear', 'constant'):
+      raise ValueError(
+        f'{self.name}/Stage.schedule={self.schedule!r}: expected cosine, linear or '
+        'constant'
+      )
+    if self.batch_size % self.accumulate:
+      raise ValueError(
+        f'{self.name}/Stage.accumulate={self.accumulate} does not divide '
+        f'batch_size={self.batch_size}'
+      )
+
+
+def make_schedule(stage: Stage) -> optax.Schedule:
+  """Learning rate as a function of the stage's step."""
+  peak, warmup = stage.learning_rate, min(stage.warmup_steps, stage.steps // 2)
+  rest = stage.steps - warmup
+  after = {
+    'cosine': optax.cosine_decay_schedule(peak, rest, 0.02),
+    'linear': optax.linear_schedule(peak, peak * 0.02, rest),
+    'constant': optax.constant_schedule(peak),
+  }
+  rise = optax.linear_schedule(0.0, peak, warmup)
+  return optax.join_schedules([rise, after[stage.schedule]], [warmup])
+
+
+def _decays(params: Mapping) -> dict:
+  """Which of the parameters, {path: array}, decay: matrices, stacked or not."""
+  vectors = ('bias', 'scale', 'lora_scale')
+  return {
+    path: x.ndim > 1 and path.rsplit('/', 1)[-1] not in vectors
+    for path, x in params.items()
+  }
+
 
 def make_optimizer(stage: Stage) -> optax.GradientTransformation:
-  """AdamW with clipped gradients; biases and other vectors do not decay."""
-  rate = optax.warmup_cosine_decay_schedule(
-    0.0,
-    stage.learning_rate,
-    min(stage.warmup_steps, stage.steps // 2),
-    stage.steps,
-    stage.learning_rate * 0.02,
-  )
+  """AdamW with clipped gradients, on flat {path: array} parameters."""
+  rate, decay = make_schedule(stage), stage.weight_decay
   return optax.chain(
     optax.clip_by_global_norm(1.0),
-    optax.adamw(
-      rate,
-      b2=0.98,
-      weight_decay=0.01,
-      mask=lambda params: jax.tree.map(lambda x: x.ndim > 1, params),
-    ),
+    optax.adamw(rate, b2=0.98, weight_decay=decay, mask=_decays),
   )
 
 
-def make_update(
-  model: persoma.Persoma, stage: Stage
-) -> tuple[optax.GradientTransformation, Callable]:
-  """The optimizer of a stage and its compiled update.
+def cast_decoder(params: Mapping, dtype: str) -> dict:
+  """The flat parameters {path: array} with those of the decoder in `dtype`."""
+  return {
+    path: jnp.asarray(x, dtype) if path.startswith('decoder/') else x
+    for path, x in params.items()
+  }
 
-  The update maps (trainable, optimizer state, frozen, batch) to (trainable,
-  optimizer state, metrics). Only `trainable` is differentiated.
+
+class Steps(NamedTuple):
+  """What a stage does with a batch, compiled.
+
+  Attributes:
+    optimizer: its state is what `update` takes.
+    update: (trainable, optimizer state, frozen, batch) -> (trainable, optimizer
+      state, metrics). Only `trainable` is differentiated.
+    evaluate: (trainable, frozen, batch) -> metrics.
   """
-  optimizer = make_optimizer(stage)
 
-  def loss(trainable, frozen, batch):
-    params = freezing.merge(trainable, frozen)
-    weights = {
-      'lm_loss': stage.lm_weight,
-      'slot_loss': stage.slot_weight,
-      'statistics_loss': stage.statistics_weight,
-    }
-    metrics = {}
-    if stage.slot_weight or stage.statistics_weight:
-      metrics = persoma.history_losses(model, params, batch)
-    if stage.lm_weight:
-      metrics['lm_loss'] = persoma.lm_loss(model, params, batch)
+  optimizer: optax.GradientTransformation
+  update: Callable
+  evaluate: Callable
+
+
+def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
+  """Compiles a stage; `dtype` is what the decoder computes in."""
+  optimizer = make_optimizer(stage)
+  weights = {
+    'lm_loss': stage.lm_weight,
+    'slot_loss': stage.slot_weight,
+    'statistics_loss': stage.statistics_weight,
+  }
+  history = bool(stage.slot_weight or stage.statistics_weight)
+
+  def loss(trainable, frozen, batch, counts):
+    params = freezing.merge(cast_decoder(trainable, dtype), frozen)
+    sums = persoma.loss_sums(
+      model, params, batch, lm=bool(stage.lm_weight), history=history
+    )
+    metrics = {name: total / counts[name] for name, total in sums.items()}
     total = sum(weights[name] * value for name, value in metrics.items())
     return total, {'loss': total, **metrics}
 
+  def gradients(trainable, frozen, batch):
+    """Of the whole batch, part by part: every part is divided by the whole's counts."""
+    counts = persoma.loss_counts(batch)
+    of_part = lambda part: jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
+    if stage.accumulate == 1:
+      return of_part(batch)
+    cut = lambda x: x.reshape(stage.accumulate, -1, *x.shape[1:])
+    parts = jax.tree.map(cut, batch)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, of_part(part)), None)
+    shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, parts)[0]
+
   def update(trainable, state, frozen, batch):
-    gradients, metrics = jax.grad(loss, has_aux=True)(trainable, frozen, batch)
-    updates, state = optimizer.update(gradients, state, trainable)
+    gradient, metrics = gradients(trainable, frozen, batch)
+    updates, state = optimizer.update(gradient, state, trainable)
     return optax.apply_updates(trainable, updates), state, metrics
 
-  return optimizer, jax.jit(update, donate_argnums=(0, 1))
+  def evaluate(trainable, frozen, batch):
+    return loss(trainable, frozen, batch, persoma.loss_counts(batch))[1]
+
+  return Steps(optimizer, jax.jit(update, donate_argnums=(0, 1)), jax.jit(evaluate))
 
 
 class Stretch(NamedTuple):
-  """Steps begin+1 ... end of a stage, between two checkpoints."""
+  """Steps begin+1 ... end of a stage, between two checkpoints.
+
+  `start` and `stop` are where its stage begins and ends.
+  """
 
   begin: int
   end: int
   stage: Stage
-  opens_stage: bool
+  start: int
+  stop: int
 
 
 def segments(stages: Sequence[Stage], period: int) -> list[Stretch]:
   """Cuts the stages into stretches of at most `period` steps."""
   stretches, start = [], 0
   for stage in stages:
-    end = start + stage.steps
+    stop = start + stage.steps
     stretches += [
-      Stretch(begin, min(begin + period, end), stage, begin == start)
-      for begin in range(start, end, period)
+      Stretch(begin, min(begin + period, stop), stage, start, stop)
+      for begin in range(start, stop, period)
     ]
-    start = end
+    start = stop
   return stretches

@@ -14,7 +14,9 @@ events and, last of all, `COMPLETED`.
 """
 
 import argparse
+import dataclasses
 import difflib
+import itertools
 import json
 import logging
 import pathlib
@@ -27,13 +29,13 @@ import jax
 import numpy as np
 import seqio
 
-from persoma_tf import checkpoints, freezing, recipes
+from persoma_tf import checkpoints, freezing, lora, recipes
 from persoma_tf import model as persoma
 from persoma_tf.decoders import Decoder
 from persoma_tf.feature_converter import HistoryFeatureConverter
-from persoma_tf.metric_log import MetricLog
+from persoma_tf.loop import Loop
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
-from persoma_tf.stages import Stage, make_update, segments
+from persoma_tf.stages import Stage, segments
 
 logger = logging.getLogger(__name__)
 CONFIG = 'config.gin'  # the whole resolved configuration
@@ -94,8 +96,11 @@ def train(
   feature_lengths: Mapping[str, int] = gin.REQUIRED,
   stages: Sequence[Stage] = gin.REQUIRED,
   answer: AnswerTemplate | None = None,
+  tuning: str = 'frozen',
   checkpoint_period: int = 500,
   log_period: int = 25,
+  validation_examples: int = 0,
+  dtype: str = 'float32',
   seed: int = 0,
 ) -> None:
   """Trains, or goes on training, in `model_dir`.
@@ -106,56 +111,56 @@ def train(
     feature_lengths: padded length of every task feature.
     stages: what to do, one after the other.
     answer: what `TemplateReadout` is made of; None for other readouts.
+    tuning: what of the decoder trains in stages that run it: nothing ('frozen'),
+      low-rank updates ('lora', settings in `lora`) or everything ('full').
     checkpoint_period: steps between checkpoints, counted from a stage's start.
     log_period: steps between reports.
+    validation_examples: evaluate on so many examples of the validation split at every
+      checkpoint, and let every stage end with its best one; 0 for no validation.
+    dtype: in which the decoder computes. Trained parameters are float32 always.
     seed: of the parameters and the data.
   """
+  patterns = freezing.tuned(tuning)
+  stages = [
+    dataclasses.replace(stage, trainable=(*stage.trainable, *patterns))
+    if stage.lm_weight
+    else stage
+    for stage in stages
+  ]
   recipes.bind('build.num_statistics', feature_lengths.get('history_statistics', 0))
   words = answer and _bind_template(answer, task)
   model, decoder = persoma.build()
-  stretches, lengths = segments(stages, checkpoint_period), feature_lengths
-  stream = lambda stage, step: batches(
-    task, 'train', lengths, stage.batch_size, seed * 1_000_003 + step
+  start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
+  data = lambda stage, step: batches(
+    task, 'train', feature_lengths, stage.batch_size, seed * 1_000_003 + step
+  )
+  validation = lambda stage: itertools.islice(
+    batches(task, 'validation', feature_lengths, stage.batch_size, seed),
+    -(-validation_examples // stage.batch_size),
   )
   # Every configurable has been called once: the operative configuration is whole.
   _write_config(pathlib.Path(model_dir))
-  manager = checkpoints.manager(model_dir)
-  done = manager.latest_step() or 0
+  done = checkpoints.manager(model_dir).latest_step() or 0
   if done:
     logger.info('going on from checkpoint_%d', done)
-    stored = checkpoints.load_params(checkpoints.folder(model_dir, done))
-    checkpoints.check_same(stored['decoder'], decoder.params, 'the decoder')
-    adapter = stored['adapter']
+    params = checkpoints.load_params(checkpoints.folder(model_dir, done))
+    checkpoints.check_same(params['decoder'], start, 'the decoder')
   else:
-    first = stream(stages[0], 0)
+    first = data(stages[0], 0)
     adapter = _fresh_adapter(model, decoder, words, first, seed)
-  params = jax.device_put({'adapter': adapter, 'decoder': decoder.params})
-  everything = sorted({pattern for stage in stages for pattern in stage.trainable})
-  logger.info(freezing.describe(*freezing.split(params, everything)))
-  log = MetricLog(model_dir, done, stretches[-1].end)
-  running = None
-  for stretch in stretches:
-    stage = stretch.stage
-    if stretch.end <= done:
-      continue
-    if stage is not running:
-      running, (optimizer, update) = (
-        stage,
-        make_update(model, stage),
-      )
-      trained, frozen = freezing.split(params, stage.trainable)
-      state = optimizer.init(trained)
-      if stretch.begin == done and not stretch.opens_stage:
-        state = checkpoints.load_optimizer(checkpoints.folder(model_dir, done), state)
-    data = stream(stage, stretch.begin)
-    for step in range(stretch.begin + 1, stretch.end + 1):
-      trained, state, metrics = update(trained, state, frozen, next(data))
-      log.add(metrics)
-      if step % log_period == 0 or step == stretch.end:
-        log.flush(step, stage.name, stage.batch_size)
-    params = freezing.merge(trained, frozen)
-    checkpoints.save(manager, stretch.end, params, state)
-  log.close()
+    params = {'adapter': adapter, 'decoder': start}
+  stretches = segments(stages, checkpoint_period)
+  loop = Loop(
+    model,
+    model_dir,
+    data=data,
+    validation=validation if validation_examples else None,
+    log_period=log_period,
+    dtype=dtype,
+  )
+  params = loop.run(params, stretches, done)
+  everything = {pattern for stage in stages for pattern in stage.trainable}
+  everything |= {'decoder/.*/lora_scale'} if tuning == 'lora' else set()
   trained, _ = freezing.split(params, everything)
   _export(model_dir, trained, decoder, stretches[-1].end)
 

@@ -69,11 +69,12 @@ def gguf_file(name: str) -> str:
   return str(assets.path(name) / _GGUF[name])
 
 
-def load(name: str) -> Decoder:
+def load(name: str, remat: bool = False) -> Decoder:
   """Loads a decoder.
 
   Args:
     name: of a decoder, or the path of a GGUF file of llama architecture.
+    remat: whether the backward pass computes each layer anew.
 
   Raises:
     ValueError: no decoder has this name, or the file is of another kind.
@@ -81,5 +82,5 @@ def load(name: str) -> Decoder:
   from persoma_tf.decoders import gguf_llama  # reading weights needs more packages
 
   config, params = gguf_llama.load(gguf_file(name))
-  module = gguf_llama.Llama(config)
+  module = gguf_llama.Llama(config, remat)
   return Decoder(name, module, params, config.d_model, config.vocab_size)

@@ -114,8 +114,11 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   batch, length, heads, width = query.shape
   kv_heads = seen.keys.shape[2]
   query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
-  scores = jnp.einsum('bqhgd,bkhd->bhgqk', query, seen.keys) * scale
-  weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, -1e30))
+  scores = jnp.einsum(
+    'bqhgd,bkhd->bhgqk', query, seen.keys, preferred_element_type=jnp.float32
+  )
+  weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores * scale, -1e30))
+  weights = weights.astype(query.dtype)
   read = jnp.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
   return read.reshape(batch, length, heads * width)
 

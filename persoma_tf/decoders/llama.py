@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from persoma_tf.decoders.decoder_only import DecoderOnly, KeysValues, attend, write
+from persoma_tf.lora import Dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def rope(x: Array, positions: Array, base: float) -> Array:
   half = x.shape[-1] // 2
   frequencies = base ** (-jnp.arange(half) / half)
   angles = (positions[..., None] * frequencies)[:, :, None, :]
-  sin, cos = jnp.sin(angles), jnp.cos(angles)
+  sin, cos = jnp.sin(angles).astype(x.dtype), jnp.cos(angles).astype(x.dtype)
   first, second = x[..., :half], x[..., half:]
   return jnp.concatenate(
     [first * cos - second * sin, second * cos + first * sin], axis=-1
@@ -67,12 +68,9 @@ class RMSNorm(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Maps [..., D] to [..., D]."""
     scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
-    return x * jax.lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + self.epsilon) * scale
-
-
-def _dense(features: int, name: str) -> nn.Dense:
-  init = nn.initializers.normal(0.02)
-  return nn.Dense(features, use_bias=False, kernel_init=init, name=name)
+    wide = x.astype(jnp.float32)
+    size = jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.epsilon)
+    return (wide * size * scale).astype(x.dtype)
 
 
 class Attention(nn.Module):
@@ -98,15 +96,15 @@ class Attention(nn.Module):
     """
     cfg = self.config
     heads = (*x.shape[:2], -1, cfg.head_dim)
-    query = _dense(cfg.num_heads * cfg.head_dim, 'query')(x).reshape(heads)
-    key = _dense(cfg.num_kv_heads * cfg.head_dim, 'key')(x).reshape(heads)
-    value = _dense(cfg.num_kv_heads * cfg.head_dim, 'value')(x).reshape(heads)
+    query = Dense(cfg.num_heads * cfg.head_dim, name='query')(x).reshape(heads)
+    key = Dense(cfg.num_kv_heads * cfg.head_dim, name='key')(x).reshape(heads)
+    value = Dense(cfg.num_kv_heads * cfg.head_dim, name='value')(x).reshape(heads)
     query = rope(query, positions, cfg.rope_base)
     seen = KeysValues(rope(key, positions, cfg.rope_base), value)
     if cache is not None:
       seen = write(cache, seen, index)
     read = attend(query, seen, mask, cfg.head_dim**-0.5)
-    return _dense(cfg.d_model, 'out')(read), seen
+    return Dense(cfg.d_model, name='out')(read), seen
 
 
 class Block(nn.Module):
@@ -123,8 +121,8 @@ class Block(nn.Module):
     )
     x = x + attended
     inner = RMSNorm(cfg.norm_epsilon, name='mlp_norm')(x)
-    gate, up = _dense(cfg.d_ff, 'gate')(inner), _dense(cfg.d_ff, 'up')(inner)
-    x = x + _dense(cfg.d_model, 'down')(jax.nn.silu(gate) * up)
+    gate, up = Dense(cfg.d_ff, name='gate')(inner), Dense(cfg.d_ff, name='up')(inner)
+    x = x + Dense(cfg.d_model, name='down')(jax.nn.silu(gate) * up)
     return x, None if cache is None else seen
 
 
@@ -132,13 +130,16 @@ class Llama(DecoderOnly):
   """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
 
   config: LlamaConfig
+  remat: bool = False
 
   def setup(self):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
+    # A scan already keeps the compiler from undoing the remat.
+    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
     self.layers = nn.scan(
-      Block,
+      block,
       variable_axes={'params': 0},
       split_rngs={'params': True},
       in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
@@ -161,6 +162,6 @@ class Llama(DecoderOnly):
 
   def empty(self, batch: int, size: int) -> KeysValues:
     """A cache of `size` positions."""
-    cfg = self.config
+    cfg, dtype = self.config, self.embedder.embedding.dtype
     shape = (cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)
-    return KeysValues(jnp.zeros(shape), jnp.zeros(shape))
+    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))

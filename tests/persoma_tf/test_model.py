@@ -7,57 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf import decoders, generate
-from persoma_tf.adapters.perceiver import Perceiver
-from persoma_tf.decoders.llama import Llama, LlamaConfig
-from persoma_tf.model import Persoma, history_losses, init_adapter, lm_loss
-from persoma_tf.soft_prompt import SLOT, SoftPrompt, TemplateReadout
+from persoma_tf import generate
+from persoma_tf.decoders.llama import Llama
+from persoma_tf.model import Persoma, mean_losses
+from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 
-B, N, H, T, L, V = 3, 6, 5, 2, 4, 30
-CONFIG = LlamaConfig(
-  vocab_size=V, num_layers=2, d_model=12, num_heads=2, num_kv_heads=1, d_ff=20
-)
-LENGTHS = np.array([4, 2, 3])  # target tokens of each row
-
-
-def make_batch() -> dict[str, np.ndarray]:
-  """As HistoryFeatureConverter gives it."""
-  rng = np.random.default_rng(0)
-  weights = (np.arange(L) < LENGTHS[:, None]).astype(np.int32)
-  targets = rng.integers(1, V, (B, L)).astype(np.int32) * weights
-  prompts = rng.integers(1, V, (B, T)).astype(np.int32)
-  prompts[1, 1:] = 0  # prompts differ in length
-  statistics = rng.normal(size=(B, 4)).astype(np.float32)
-  statistics[0, 1] = np.nan
-  return {
-    'encoder_input_tokens': prompts,
-    'decoder_target_tokens': targets,
-    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
-    'decoder_loss_weights': weights,
-    'history_embeddings': rng.normal(size=(B, N, H)).astype(np.float32),
-    'history_mask': (np.arange(N) < np.array([[6], [3], [1]])).astype(np.int32),
-    'answer_slots': rng.integers(0, 3, (B, 2)).astype(np.int32),
-    'history_statistics': statistics,
-  }
+B = 3
 
 
 @pytest.fixture(scope='module')
 def case():
   """(model, params, batch)."""
-  batch = make_batch()
-  adapter = SoftPrompt(
-    Perceiver(num_tokens=2, width=8, num_heads=2),
-    TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),
-    width=12,
-    num_statistics=4,
-  )
-  model = Persoma(adapter, Llama(CONFIG))
-  decoder = Llama(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
-  params = {'decoder': decoder['params']}
-  words = [[1], [2, 3], [4]]
-  loaded = decoders.Decoder('tiny', model.decoder, params['decoder'], 12, V)
-  params['adapter'] = init_adapter(model, loaded, batch, words, seed=0)
-  return model, params, batch
+  return make(B)
 
 
 @jax.jit
@@ -101,8 +62,12 @@ def test_loss_is_the_mean_over_target_tokens(case):
     log_probs = log_probs_by_hand(params, soft[row], [*prompt, *targets])
     log_probs = log_probs[len(prompt) :]
     losses += (-log_probs[np.arange(len(targets)), targets]).tolist()
-  assert len(losses) == LENGTHS.sum()
-  found = float(jax.jit(lambda p, b: lm_loss(model, p, b))(params, batch))
+  assert len(losses) == LENGTHS[:B].sum()
+  found = float(
+    jax.jit(lambda p, b: mean_losses(model, p, b, history=False)['lm_loss'])(
+      params, batch
+    )
+  )
   np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 
@@ -112,7 +77,7 @@ def test_tokens_behind_a_target_change_nothing(case):
   for name in ('decoder_target_tokens', 'decoder_input_tokens'):
     dirty[name] = batch[name].copy()
     dirty[name][1, LENGTHS[1] + 1 :] = 9
-  loss = jax.jit(lambda p, b: lm_loss(model, p, b))
+  loss = jax.jit(lambda p, b: mean_losses(model, p, b, history=False)['lm_loss'])
   found = loss(params, dirty), loss(params, batch)
   np.testing.assert_allclose(*found, rtol=1e-6)
 
@@ -124,11 +89,12 @@ def test_history_losses_equal_numpy(case):
   log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   rows, slots = np.arange(B)[:, None], np.arange(2)
   expected = -log_probs[rows, slots, batch['answer_slots']].mean()
-  losses = history_losses(model, params, batch)
+  losses = mean_losses(model, params, batch, lm=False)
+  assert losses.keys() == {'slot_loss', 'statistics_loss'}
   np.testing.assert_allclose(losses['slot_loss'], expected, rtol=1e-5)
   error = (np.asarray(soft.statistics) - batch['history_statistics']) ** 2
   np.testing.assert_allclose(losses['statistics_loss'], np.nanmean(error), rtol=1e-5)
-  loss = lambda p: history_losses(model, p, batch)['statistics_loss']
+  loss = lambda p: mean_losses(model, p, batch, lm=False)['statistics_loss']
   gradient = jax.jit(jax.grad(loss))(params)
   assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 

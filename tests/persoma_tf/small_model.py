@@ -1,0 +1,55 @@
+"""A whole model of a few thousand parameters, and a batch for it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from persoma_tf import decoders
+from persoma_tf.adapters.perceiver import Perceiver
+from persoma_tf.decoders.llama import Llama, LlamaConfig
+from persoma_tf.model import Persoma, init_adapter
+from persoma_tf.soft_prompt import SLOT, SoftPrompt, TemplateReadout
+
+N, H, T, L, V = 6, 5, 2, 4, 30
+CONFIG = LlamaConfig(
+  vocab_size=V, num_layers=2, d_model=12, num_heads=2, num_kv_heads=1, d_ff=20
+)
+LENGTHS = np.array([4, 2, 3, 1] * 2)  # target tokens of each row
+ITEMS = np.array([6, 3, 1, 0] * 2)  # of each history
+
+
+def make_batch(batch_size: int) -> dict[str, np.ndarray]:
+  """As HistoryFeatureConverter gives it."""
+  rng = np.random.default_rng(0)
+  weights = (np.arange(L) < LENGTHS[:batch_size, None]).astype(np.int32)
+  targets = rng.integers(1, V, weights.shape).astype(np.int32) * weights
+  prompts = rng.integers(1, V, (batch_size, T)).astype(np.int32)
+  prompts[1, 1:] = 0  # prompts differ in length
+  statistics = rng.normal(size=(batch_size, 4)).astype(np.float32)
+  statistics[0, 1] = np.nan
+  return {
+    'encoder_input_tokens': prompts,
+    'decoder_target_tokens': targets,
+    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+    'decoder_loss_weights': weights,
+    'history_embeddings': rng.normal(size=(batch_size, N, H)).astype(np.float32),
+    'history_mask': (np.arange(N) < ITEMS[:batch_size, None]).astype(np.int32),
+    'answer_slots': rng.integers(0, 3, (batch_size, 2)).astype(np.int32),
+    'history_statistics': statistics,
+  }
+
+
+def make(batch_size: int = 3) -> tuple[Persoma, dict, dict[str, np.ndarray]]:
+  """(model, params, batch)."""
+  batch = make_batch(batch_size)
+  adapter = SoftPrompt(
+    Perceiver(num_tokens=2, width=8, num_heads=2),
+    TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),
+    width=12,
+    num_statistics=4,
+  )
+  model = Persoma(adapter, Llama(CONFIG))
+  decoder = Llama(CONFIG).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+  loaded = decoders.Decoder('tiny', model.decoder, decoder['params'], 12, V)
+  made = init_adapter(model, loaded, batch, words=[[1], [2, 3], [4]], seed=0)
+  return model, {'decoder': decoder['params'], 'adapter': made}, batch
