@@ -127,7 +127,9 @@ def train(
     else stage
     for stage in stages
   ]
-  recipes.bind('build.num_statistics', feature_lengths.get('history_statistics', 0))
+  told = any(stage.statistics_weight for stage in stages)
+  size = feature_lengths.get('history_statistics', 0) if told else 0
+  recipes.bind('build.num_statistics', size)
   words = answer and _bind_template(answer, task)
   model, decoder = persoma.build()
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params

@@ -96,3 +96,6 @@ class GgufVocabulary(seqio.Vocabulary):
 
   def __hash__(self) -> int:
     return hash(self._decoder)
+
+
+VOCABULARY = GgufVocabulary('smollm2-135m-instruct')  # of the tasks

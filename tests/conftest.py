@@ -3,6 +3,7 @@
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import gin
 import pytest
@@ -64,19 +65,19 @@ def tiny_decoder(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture
 def recipe(assets, folders, tiny_decoder):
-  """Parses the quickstart's recipe for the small parts; takes more bindings."""
+  """Parses the quickstart's recipe, or others, for the small parts; with bindings."""
   assets('smollm2-135m-instruct')  # the vocabulary
   histories, embeddings = folders
 
-  def parse(*bindings: str) -> None:
+  def parse(*bindings: str, files: Sequence[str] = ('runs/quickstart.gin',)) -> None:
     gin.clear_config()
     recipes.parse(
-      ['runs/quickstart.gin'],
+      files,
       [
         f'HISTORIES_DIR = {str(histories)!r}',
         f'EMBEDDINGS_DIR = {str(embeddings)!r}',
         f'build.decoder = {str(tiny_decoder)!r}',
-        'feature_lengths.history = 12',
+        'history_limits.items = 12',
         'sub_history.min_items = 4',
         'Perceiver.width = 16',
         'Perceiver.num_heads = 2',

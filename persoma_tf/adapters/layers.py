@@ -9,15 +9,15 @@ QUERY_CHUNK = 256  # queries that attend at a time; bounds memory, not what is c
 
 
 class FeedForward(nn.Module):
-  """Pre-normalized two-layer network of `expansion` times the width."""
+  """Pre-normalized two-layer network; `hidden` 0 stands for four times the width."""
 
-  expansion: int = 4
+  hidden: int = 0
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Maps [..., A] to [..., A]."""
     width = x.shape[-1]
-    hidden = nn.gelu(nn.Dense(self.expansion * width, name='up')(nn.LayerNorm()(x)))
+    hidden = nn.gelu(nn.Dense(self.hidden or 4 * width, name='up')(nn.LayerNorm()(x)))
     return nn.Dense(width, name='down')(hidden)
 
 

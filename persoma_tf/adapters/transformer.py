@@ -19,7 +19,7 @@ class Transformer(nn.Module):
     num_layers: of the encoder.
     width: A.
     num_heads: attention heads; divides `width`.
-    expansion: width of the feed-forward layers over A.
+    hidden: width of the feed-forward layers; 0 for 4 A.
     resampling: see `Resample`.
     num_tokens: K.
   """
@@ -27,7 +27,7 @@ class Transformer(nn.Module):
   num_layers: int = 2
   width: int = 128
   num_heads: int = 8
-  expansion: int = 4
+  hidden: int = 0
   resampling: str = 'queries'
   num_tokens: int = 8
 
@@ -38,7 +38,7 @@ class Transformer(nn.Module):
     for layer in range(self.num_layers):
       y = nn.LayerNorm(name=f'norm_{layer}')(x)
       x = x + Attention(self.num_heads, name=f'attention_{layer}')(y, y, mask > 0)
-      x = x + FeedForward(self.expansion, name=f'feed_forward_{layer}')(x)
+      x = x + FeedForward(self.hidden, name=f'feed_forward_{layer}')(x)
     resample = Resample(
       self.resampling, self.num_tokens, self.num_heads, name='resample'
     )

@@ -9,20 +9,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from tasks.texts import ratings, sentence, title_genres
+
+__all__ = [
+  'batches',
+  'distinct',
+  'joined',
+  'ratings',
+  'searchable',
+  'title_genres',
+]
+
 TEMPLATES = ('fields', 'joined')
-
-
-def title_genres(items: pa.Table) -> list[str]:
-  """'The movie X (1999) is listed with genres A, B' of each item of the table."""
-  return [
-    f'The movie {_title(row)} is listed with {_genres(row)}'
-    for row in items.select(['title', 'year', 'genres']).to_pylist()
-  ]
-
-
-def ratings(values: Iterable[float]) -> list[str]:
-  """'The movie is rated with 4.5 stars' of each rating."""
-  return [f'The movie is rated with {value:.1f} stars' for value in values]
 
 
 def joined(items: pa.Table, pairs: np.ndarray) -> list[str]:
@@ -35,7 +33,7 @@ def joined(items: pa.Table, pairs: np.ndarray) -> list[str]:
   names, descriptions = title_genres(items), items['description'].to_pylist()
   texts = []
   for item, rating in pairs.tolist():
-    text = f'{names[item]}, rated {rating:.1f} stars'
+    text = sentence(names[item], rating)
     texts.append(f'{text}. {descriptions[item]}' if descriptions[item] else text)
   return texts
 
@@ -56,11 +54,3 @@ def distinct(texts: Iterable[str]) -> list[str]:
 def batches(texts: Sequence[str], size: int) -> list[list[str]]:
   """Cuts texts into lists of at most `size`."""
   return [list(texts[at : at + size]) for at in range(0, len(texts), size)]
-
-
-def _title(row):
-  return f'{row["title"]} ({row["year"]})' if row['year'] else row['title']
-
-
-def _genres(row):
-  return f'genres {", ".join(row["genres"])}' if row['genres'] else 'no genres'

@@ -19,7 +19,7 @@ STAGES = ('histories', 'embeddings', 'model', 'predictions', 'report')
 RECIPE = """
 include 'persoma_tf/configs/runs/quickstart.gin'
 build.decoder = '{decoder}'
-feature_lengths.history = 12
+history_limits.items = 12
 Perceiver.width = 16
 TemplateReadout.hidden = 16
 histories/Stage.steps = 30

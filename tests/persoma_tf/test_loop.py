@@ -167,7 +167,7 @@ def test_eight_devices_follow_the_curve_of_one(tmp_path):
     curves.append([*rows(folder, 'a/loss').values()])
   assert len(curves[0]) == 8
   np.testing.assert_allclose(*curves, rtol=1e-5)
-  assert curves[0][-1] < 0.9 * curves[0][0]
+  assert curves[0][-1] < 0.95 * curves[0][0]
 
 
 def test_a_batch_that_cannot_be_cut(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import seqio
 
@@ -9,6 +10,8 @@ from persoma_tf import train
 from pipelines import schema
 from pipelines.transforms import tfrecord
 from tasks import genre_prediction, item_vectors, prompts
+from tasks import histories as read
+from tasks.vocabularies import VOCABULARY
 
 pytestmark = pytest.mark.assets
 PARTS = 'movielens_genre_prediction_subhistories_v1'
@@ -75,9 +78,9 @@ def test_the_same_seed_is_the_same_stream(recipe):
 
 def test_labels_of_parts_are_those_of_the_part(recipe, folders):
   """The slots of every drawn part, against pandas on the rows it shows."""
-  recipe('feature_lengths.history = 30')
+  recipe('history_limits.items = 30')
   lengths = genre_prediction.feature_lengths()
-  genres = genre_prediction.load_genres(str(folders[0]))
+  genres = read.load_genres(str(folders[0]))
   vectors = item_vectors.load(str(folders[1]))
   items, stars = vectors.tables
   batch = next(train.batches(PARTS, 'train', lengths, 32, seed=0))
@@ -116,7 +119,7 @@ def test_statistics():
 @pytest.mark.parametrize('length', [1, 3, 20, 200])
 def test_sub_history(length):
   rng = np.random.default_rng(0)
-  drawn = [genre_prediction.sub_history(length, rng) for _ in range(300)]
+  drawn = [read.sub_history(length, rng) for _ in range(300)]
   sizes = {len(rows) for rows in drawn}
   assert min(sizes) >= min(20, length)
   assert max(sizes) == length
@@ -131,8 +134,8 @@ def test_sub_history(length):
 def test_longest_answer_fits(recipe, folders):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  names = genre_prediction.load_genres(str(folders[0])).names
-  encode = genre_prediction.VOCABULARY.encode
+  names = read.load_genres(str(folders[0])).names
+  encode = VOCABULARY.encode
   rng = np.random.default_rng(0)
   for _ in range(200):
     drawn = rng.choice(names, 6, replace=False)
@@ -142,4 +145,46 @@ def test_longest_answer_fits(recipe, folders):
 def test_missing_split(recipe, folders, tmp_path):
   recipe(f"HISTORIES_DIR = '{tmp_path}'")
   with pytest.raises(FileNotFoundError, match='no train-'):
-    genre_prediction.read_histories('train', False)
+    read.read_histories('train', False)
+
+
+def test_history_as_text(recipe, folders):
+  """The newest interactions that fit whole, then the task prompt."""
+  recipe('history_limits.items = 9', 'history_limits.text_tokens = 150')
+  lengths = genre_prediction.feature_lengths()
+  name = 'movielens_genre_prediction_text_v1'
+  task = seqio.get_mixture_or_task(name)
+  table = pq.read_table(folders[0] / 'items.parquet').to_pylist()
+  histories, cut = stored(folders[0], 'test'), 0
+  for row in task.get_dataset(lengths, 'test', shuffle=False).as_numpy_iterator():
+    history = histories[row['user_id'].decode()]
+    expected, size = '', 0
+    pairs = zip(history['history_items'], history['history_ratings'], strict=True)
+    for item, rating in list(pairs)[:9]:
+      movie = table[item]
+      year = f' ({movie["year"]})' if movie['year'] else ''
+      listed = (
+        f'genres {", ".join(movie["genres"])}' if movie['genres'] else 'no genres'
+      )
+      line = f'The movie {movie["title"]}{year} is listed with {listed}, rated '
+      line += f'{rating:.1f} stars\n'
+      size += len(VOCABULARY.encode(line))
+      if size > 150:
+        cut += 1
+        break
+      expected += line
+    text = VOCABULARY.decode(row['inputs'].tolist())
+    assert text == expected + prompts.TASK_PROMPT
+    assert row['history_embeddings'].shape == (0, 1)
+    assert len(row['targets']) <= lengths['targets']
+  assert cut, 'some history is longer than what fits'
+
+
+def test_text_batches(recipe):
+  recipe('history_limits.text_tokens = 150')
+  lengths = genre_prediction.feature_lengths()
+  name = 'movielens_genre_prediction_text_subhistories_v1'
+  batch = next(train.batches(name, 'train', lengths, 4, seed=0))
+  assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
+  assert batch['history_embeddings'].shape == (4, 0, 1)
+  assert batch['history_mask'].shape == (4, 0)

@@ -1,0 +1,104 @@
+"""What the tasks read: stored histories, parts of them, and the genres of their items.
+
+Where the data lies is set by gin: `data_folders.histories_dir`, `.embeddings_dir`.
+"""
+
+import functools
+import json
+import pathlib
+from typing import NamedTuple
+
+import gin
+import numpy as np
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+SPLITS = ('train', 'validation', 'test')
+HISTORY_FIELDS = {
+  'user_id': tf.io.FixedLenFeature([], tf.string),
+  'history_items': tf.io.RaggedFeature(tf.int64),
+  'history_ratings': tf.io.RaggedFeature(tf.float32),
+  'liked': tf.io.RaggedFeature(tf.string),
+  'disliked': tf.io.RaggedFeature(tf.string),
+}
+
+
+class Folders(NamedTuple):
+  """Finished folders of `build_histories` and `embed_items`."""
+
+  histories_dir: str
+  embeddings_dir: str
+
+
+@gin.configurable
+def data_folders(
+  histories_dir: str = gin.REQUIRED, embeddings_dir: str = gin.REQUIRED
+) -> Folders:
+  """Where the tasks read."""
+  return Folders(histories_dir, embeddings_dir)
+
+
+class Genres(NamedTuple):
+  """Genre names and the genres of every item.
+
+  Attributes:
+    names: the G names, sorted.
+    of_items: [I, G] bool.
+  """
+
+  names: tuple[str, ...]
+  of_items: np.ndarray
+
+
+@functools.cache
+def load_genres(histories_dir: str) -> Genres:
+  """Reads the item table of a histories folder."""
+  folder = pathlib.Path(histories_dir)
+  names = json.loads((folder / 'dataset_info.json').read_text())['genres']
+  listed = pq.read_table(folder / 'items.parquet', columns=['genres'])['genres']
+  of_items = np.zeros((len(listed), len(names)), bool)
+  for row, genres in enumerate(listed.to_pylist()):
+    of_items[row, [names.index(name) for name in genres]] = True
+  return Genres(tuple(names), of_items)
+
+
+def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
+  """SeqIO source: the histories of a split as dense tensors.
+
+  With `shuffle_files` the users come in an order given by `seed`.
+  """
+  folder = pathlib.Path(data_folders().histories_dir)
+  files = sorted(str(path) for path in folder.glob(f'{split}-*.tfrecord*'))
+  if not files:
+    raise FileNotFoundError(f'{folder}: no {split}-*.tfrecord in it')
+  if shuffle_files:
+    files = np.random.default_rng(seed).permutation(files).tolist()
+  compression = 'GZIP' if files[0].endswith('.gz') else ''
+  records = tf.data.TFRecordDataset(files, compression)
+  if shuffle_files:  # as records, which are small; examples with vectors are not
+    records = records.shuffle(10_000, seed=seed)
+  return records.map(lambda x: tf.io.parse_single_example(x, HISTORY_FIELDS))
+
+
+@gin.configurable
+def sub_history(
+  length: int, rng: np.random.Generator, min_items: int = 20, window_share: float = 0.5
+) -> np.ndarray:
+  """Draws a part of a history.
+
+  Args:
+    length: n, items in the history.
+    rng: random generator.
+    min_items: the least number of items, where there are so many.
+    window_share: share of draws that are a window of consecutive items, as the
+      recency sampler gives; the others are random items.
+
+  Returns:
+    [m] int64 positions, ascending, so that newest stay first; m is drawn
+    log-uniformly from min_items to n.
+  """
+  low = np.log(min(min_items, length))
+  size = int(np.exp(rng.uniform(low, np.log(length + 1))))
+  if rng.random() < window_share:
+    return np.arange(size) + rng.integers(length - size + 1)
+  return np.sort(rng.choice(length, size, replace=False))

@@ -1,0 +1,72 @@
+"""Histories as text in the prompt: the baseline of soft prompts."""
+
+import functools
+import itertools
+import pathlib
+from typing import NamedTuple
+
+import gin
+import numpy as np
+import pyarrow.parquet as pq
+
+from tasks import prompts, texts
+from tasks.vocabularies import VOCABULARY
+
+
+class HistoryLimits(NamedTuple):
+  """How much of a history is shown, the newest of it."""
+
+  items: int
+  text_tokens: int
+
+
+@gin.configurable
+def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLimits:
+  """How much of a history the model sees.
+
+  Args:
+    items: N, interactions.
+    text_tokens: what they may take as text, for the tasks that show them so.
+  """
+  return HistoryLimits(items, text_tokens)
+
+
+class Interactions:
+  """Every (item, rating) of a data set as tokens."""
+
+  def __init__(self, histories_dir: str):
+    """Reads the item table of a histories folder."""
+    items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
+    self._names = texts.title_genres(items)
+    self._tokens = functools.cache(self._encode)
+
+  def _encode(self, item, rating):
+    return VOCABULARY.encode(texts.sentence(self._names[item], rating) + '\n')
+
+  def prompt(
+    self, items: np.ndarray, ratings: np.ndarray, limits: HistoryLimits
+  ) -> np.ndarray:
+    """A history as text, then the task prompt.
+
+    Args:
+      items: [n] row numbers of the item table, newest first.
+      ratings: [n] float32 stars.
+      limits: what does not fit whole is left out, the oldest first.
+
+    Returns:
+      [at most text_tokens + T] int32.
+    """
+    tokens: list[int] = []
+    pairs = zip(items.tolist(), ratings.tolist(), strict=True)
+    for item, rating in itertools.islice(pairs, limits.items):
+      sentence = self._tokens(item, rating)
+      if len(tokens) + len(sentence) > limits.text_tokens:
+        break
+      tokens += sentence
+    return np.array(tokens + VOCABULARY.encode(prompts.TASK_PROMPT), np.int32)
+
+
+@functools.cache
+def load_interactions(histories_dir: str) -> Interactions:
+  """One `Interactions` a folder and process."""
+  return Interactions(histories_dir)

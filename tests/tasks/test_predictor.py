@@ -1,0 +1,59 @@
+"""Every recipe trains and answers; batches and neighbours change no answer."""
+
+import pytest
+
+from persoma_tf import checkpoints, freezing, train
+from pipelines import schema
+from pipelines.transforms import tfrecord
+from tasks.predictor import Predictor
+
+pytestmark = pytest.mark.assets
+_QUICK = (
+  'histories/Stage.steps = 2',
+  'decoder/Stage.steps = 2',
+  'decoder/Stage.batch_size = 4',
+)
+_SMALL = ('Transformer.width = 16', 'Transformer.num_heads = 2')
+RECIPES = {
+  'mlp': (('runs/quickstart.gin', 'adapters/mlp.gin'), ('Mlp.width = 16',)),
+  'transformer': (('runs/quickstart.gin', 'adapters/transformer.gin'), _SMALL),
+  'uem': (('runs/uem.gin',), (*_SMALL, 'Transformer.hidden = 24')),
+  'text_prompt': (('runs/text_prompt.gin',), ('history_limits.text_tokens = 200',)),
+  'lora': (('runs/quickstart.gin',), ("train.tuning = 'lora'",)),
+  'full': (('runs/text_prompt.gin',), ("train.tuning = 'full'",)),
+}
+
+
+def histories(folder):
+  """Stored histories of the test split."""
+  return [
+    schema.decode_example(record)
+    for path in sorted(folder.glob('test-*'))
+    for record in tfrecord.read(str(path))
+  ]
+
+
+def answers(predictor, users):
+  """{user id: text} of users asked in batches of three."""
+  rows = [
+    row
+    for at in range(0, len(users), 3)
+    for row in predictor.predict(users[at : at + 3])
+  ]
+  return {row['user_id']: row['text'] for row in rows}
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_recipe(recipe, folders, tmp_path, name):
+  files, bindings = RECIPES[name]
+  recipe(*_QUICK, *bindings, files=files)
+  train.train(str(tmp_path))
+  predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
+  users = histories(folders[0])[:7]
+  found = answers(predictor, users)
+  assert found.keys() == {user['user_id'] for user in users}
+  assert answers(predictor, users[::-1]) == found
+  stored = checkpoints.load_params(checkpoints.latest(str(tmp_path)))
+  _, kept = freezing.split(stored, ['adapter/.*'])
+  tuned = [path for path in kept if 'lora_b' in path and kept[path].any()]
+  assert bool(tuned) is (name == 'lora')
