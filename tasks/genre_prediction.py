@@ -115,7 +115,8 @@ def _target(items, ratings, liked, disliked, *seed) -> _Target:
   """One history as the arrays of an example; with a seed, one part of it."""
   genres = load_genres(data_folders().histories_dir)
   if seed:
-    rows = sub_history(len(items), np.random.default_rng(seed[0].view(np.uint32)))
+    rng = np.random.default_rng(seed[0].view(np.uint32))
+    rows = sub_history(len(items), history_limits().items, rng)
     items, ratings = items[rows], ratings[rows]
     liked, disliked = label(genres.of_items[items], ratings, LabelRule())
   else:

@@ -82,12 +82,17 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
 
 @gin.configurable
 def sub_history(
-  length: int, rng: np.random.Generator, min_items: int = 20, window_share: float = 0.5
+  length: int,
+  limit: int,
+  rng: np.random.Generator,
+  min_items: int = 20,
+  window_share: float = 0.5,
 ) -> np.ndarray:
   """Draws a part of a history.
 
   Args:
     length: n, items in the history.
+    limit: N, items that the model sees at most.
     rng: random generator.
     min_items: the least number of items, where there are so many.
     window_share: share of draws that are a window of consecutive items, as the
@@ -95,10 +100,11 @@ def sub_history(
 
   Returns:
     [m] int64 positions, ascending, so that newest stay first; m is drawn
-    log-uniformly from min_items to n.
+    log-uniformly from min_items to min(n, N).
   """
-  low = np.log(min(min_items, length))
-  size = int(np.exp(rng.uniform(low, np.log(length + 1))))
+  most = min(length, limit)
+  low = np.log(min(min_items, most))
+  size = int(np.exp(rng.uniform(low, np.log(most + 1))))
   if rng.random() < window_share:
     return np.arange(size) + rng.integers(length - size + 1)
   return np.sort(rng.choice(length, size, replace=False))
