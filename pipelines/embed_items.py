@@ -44,13 +44,16 @@ class Config:
   )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
   overwrite: bool = _flag(False, 'make a finished folder again')
-  encoder: Literal[tuple(encoders.ENCODERS)] = _flag(
-    'all-MiniLM-L6-v2', 'frozen history encoder'
+  encoder: str = _flag(
+    'all-MiniLM-L6-v2',
+    f'frozen history encoder: one of {", ".join(encoders.ENCODERS)}, or a TF-Hub '
+    'address, or a folder with a SavedModel',
   )
   template: Literal[texts.TEMPLATES] = _flag('fields', 'how interactions become texts')
   batch_size: int = _flag(128, 'texts that are encoded together')
 
   def __post_init__(self):
+    encoders.check(self.encoder)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
 
@@ -234,9 +237,14 @@ def _describe(name):
   """(width, sha256) of an encoder. Gets its weights: better here than in a worker."""
   try:
     encoder = encoders.load(name)
-  except assets.AssetError as error:
+  except (assets.AssetError, ValueError) as error:
     raise job.JobError(str(error)) from error
   return encoder.width, encoder.sha256
+
+
+def _of_unit_length(vectors):
+  norms = [float(np.linalg.norm(vector)) for vector in vectors.values()]
+  return np.allclose(norms, 1, atol=1e-3)
 
 
 def _write(folder, batches, pairs, config, about, items, ratings):
@@ -260,7 +268,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
       'encoder_sha256': sha256,
       'fields': widths,
       'width': sum(widths.values()),
-      'normalization': 'l2',
+      'normalization': 'l2' if _of_unit_length(vectors) else 'none',
       'items': items.num_rows,
       'items_sha256': item_facts.checksum(items['item_id']),
       'texts': count,

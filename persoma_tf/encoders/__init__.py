@@ -1,10 +1,10 @@
 """Frozen history encoders: texts to vectors.
 
-To add one, write a module with `load() -> Encoder` and a line in ENCODERS.
+To add one, write a class with what `Encoder` asks for and a line in ENCODERS.
 """
 
 import difflib
-import importlib
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -27,17 +27,58 @@ class Encoder(Protocol):
     """Vectors [n, H] float32 of n texts."""
 
 
-# name -> module with load()
-ENCODERS = {'all-MiniLM-L6-v2': 'persoma_tf.encoders.minilm'}
+SENTENCE_T5 = 'https://tfhub.dev/google/sentence-t5/st5-base/1'
 
 
-def load(name: str) -> Encoder:
-  """Loads an encoder by name.
+def _minilm() -> Encoder:
+  from persoma_tf.encoders import minilm
+
+  return minilm.load()
+
+
+def _use() -> Encoder:
+  from persoma_tf.encoders.use import UniversalSentenceEncoder
+
+  return UniversalSentenceEncoder('use-multilingual-v3')
+
+
+def _saved_model(handle: str, name: str | None = None) -> Encoder:
+  from persoma_tf.encoders.saved_model import SavedModel
+
+  return SavedModel(handle, name)
+
+
+# Imports wait for the encoder that is asked for: each brings a library of its own.
+ENCODERS: Mapping[str, Callable[[], Encoder]] = {
+  'all-MiniLM-L6-v2': _minilm,
+  'use-multilingual-v3': _use,
+  'sentence-t5-base': lambda: _saved_model(SENTENCE_T5, 'sentence-t5-base'),
+}
+
+
+def check(name: str) -> str:
+  """Returns `name` if it is that of an encoder, or of a place: it has a slash.
 
   Raises:
     ValueError: no encoder has this name; the nearest one is given.
   """
-  if name not in ENCODERS:
+  if name not in ENCODERS and '/' not in name:
     near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.0)[0]
-    raise ValueError(f'no encoder {name!r}; did you mean {near!r}?')
-  return importlib.import_module(ENCODERS[name]).load()
+    raise ValueError(
+      f'no encoder {name!r}; did you mean {near!r}? A TF-Hub address or a path of a '
+      f'SavedModel has a slash in it; the names are {sorted(ENCODERS)}'
+    )
+  return name
+
+
+def load(name: str) -> Encoder:
+  """Loads an encoder.
+
+  Args:
+    name: of `ENCODERS`, or a TF-Hub address, or a folder with a SavedModel.
+
+  Raises:
+    ValueError: there is no such encoder, or it is of another kind.
+  """
+  check(name)
+  return ENCODERS[name]() if name in ENCODERS else _saved_model(name)

@@ -17,6 +17,7 @@ from pipelines import embed_items, folders, schema
 from pipelines.job import JobError
 from pipelines.transforms import tfrecord
 from tasks.item_vectors import ItemVectors
+from tests import sentence_encoder
 
 ENCODER = 'all-MiniLM-L6-v2'
 ITEMS = (  # title, year, genres, description
@@ -126,6 +127,26 @@ def test_fields(encoder, tmp_path):
   completed = json.loads((tmp_path / 'h' / 'COMPLETED').read_text())
   assert info['histories'] == completed['fingerprint']
   assert info['encoder_sha256'] == encoder.sha256
+
+
+def test_saved_model(tmp_path):
+  """An encoder given by its folder."""
+  pieces = sentence_encoder.train_pieces(tmp_path)
+  handle = sentence_encoder.save(tmp_path / 'encoder', pieces, normalize=False)
+  histories = write_histories(tmp_path / 'histories')
+  info = embed(histories, tmp_path / 'out', f'--encoder={handle}')
+  encoder = encoders.load(handle)
+  assert info['encoder'] == handle
+  assert info['encoder_sha256'] == encoder.sha256
+  assert info['normalization'] == 'none'
+  width = sentence_encoder.WIDTH
+  assert info['fields'] == dict.fromkeys(
+    ('title_genres', 'description', 'rating_text'), width
+  )
+  vectors = ItemVectors(str(tmp_path / 'out')).gather(np.array([0]), np.float32([4.5]))
+  texts = ['The movie Heat (1995) is listed with genres Action, Crime', ITEMS[0][3]]
+  expected = encoder.encode([*texts, 'The movie is rated with 4.5 stars'])
+  np.testing.assert_allclose(vectors[0], expected.reshape(-1), atol=1e-6)
 
 
 @pytest.mark.assets
