@@ -16,6 +16,7 @@ state that predicts the first token of an answer of at most `size`, `step` the n
 """
 
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -73,14 +74,19 @@ def load(name: str, remat: bool = False) -> Decoder:
   """Loads a decoder.
 
   Args:
-    name: of a decoder, or the path of a GGUF file of llama architecture.
+    name: of a decoder, or the path of a GGUF file or of a Hugging Face folder, of
+      llama architecture.
     remat: whether the backward pass computes each layer anew.
 
   Raises:
     ValueError: no decoder has this name, or the file is of another kind.
   """
-  from persoma_tf.decoders import gguf_llama  # reading weights needs more packages
+  # Reading weights needs more packages than the protocol does.
+  from persoma_tf.decoders import gguf_llama, hugging_face
+  from persoma_tf.decoders.llama import Llama
 
-  config, params = gguf_llama.load(gguf_file(name))
-  module = gguf_llama.Llama(config, remat)
-  return Decoder(name, module, params, config.d_model, config.vocab_size)
+  if os.path.isdir(name):
+    config, params = hugging_face.load(name)
+  else:
+    config, params = gguf_llama.load(gguf_file(name))
+  return Decoder(name, Llama(config, remat), params, config.d_model, config.vocab_size)

@@ -3,9 +3,7 @@
 import gguf
 import numpy as np
 
-from persoma_tf.decoders.llama import Llama, LlamaConfig
-
-__all__ = ['Llama', 'load']
+from persoma_tf.decoders.llama import LlamaConfig
 
 # Our name -> GGUF's name of a tensor in each layer. Matrices are stored [out, in].
 _MATRICES = {
@@ -30,7 +28,7 @@ def load(path: str) -> tuple[LlamaConfig, dict]:
     Its configuration and the parameters of `Llama`, as numpy arrays.
 
   Raises:
-    ValueError: the file is of another architecture or has its own output matrix.
+    ValueError: the file is of another architecture.
   """
   reader = gguf.GGUFReader(path)
   meta = lambda key: reader.fields[key].contents()
@@ -39,8 +37,6 @@ def load(path: str) -> tuple[LlamaConfig, dict]:
       f'{path}: architecture {meta("general.architecture")!r}; expected llama'
     )
   tensors = {tensor.name: tensor for tensor in reader.tensors}
-  if 'output.weight' in tensors:
-    raise ValueError(f'{path}: untied output.weight; only tied models are supported')
   config = LlamaConfig(
     vocab_size=int(tensors['token_embd.weight'].shape[1]),
     num_layers=meta('llama.block_count'),
@@ -50,6 +46,7 @@ def load(path: str) -> tuple[LlamaConfig, dict]:
     d_ff=meta('llama.feed_forward_length'),
     rope_base=meta('llama.rope.freq_base'),
     norm_epsilon=meta('llama.attention.layer_norm_rms_epsilon'),
+    tied='output.weight' not in tensors,
   )
   return config, _params(tensors, config)
 
@@ -72,11 +69,14 @@ def _params(tensors, config):
     (layers[parent[0]] if parent else layers)[leaf] = {'kernel': stacked(name)}
   for path, name in _NORMS.items():
     layers[path] = {'scale': stacked(name)}
-  return {
+  params = {
     'embedder': {'embedding': _dequantize(tensors['token_embd.weight'])},
     'layers': layers,
     'final_norm': {'scale': _dequantize(tensors['output_norm.weight'])},
   }
+  if not config.tied:
+    params['output'] = {'kernel': _dequantize(tensors['output.weight']).T}
+  return params
 
 
 def _dequantize(tensor):

@@ -1,7 +1,7 @@
 """Decoder-only language model of the Llama family (SmolLM2, Llama 2 and 3, ...).
 
 Pre-normalized blocks: RMSNorm, rotary grouped-query attention, residual; RMSNorm,
-SwiGLU, residual; a final RMSNorm; the output matrix is the embedding matrix. The
+SwiGLU, residual; a final RMSNorm; the output matrix, often the embedding matrix. The
 parameters of all layers are stacked on their first axis and run by one scan, which
 keeps compilation short.
 
@@ -31,6 +31,7 @@ class LlamaConfig:
   d_ff: int
   rope_base: float = 10_000.0
   norm_epsilon: float = 1e-5
+  tied: bool = True  # the output matrix is the embedding matrix
 
   @property
   def head_dim(self) -> int:
@@ -146,6 +147,8 @@ class Llama(DecoderOnly):
       length=cfg.num_layers,
     )(cfg)
     self.final_norm = RMSNorm(cfg.norm_epsilon)
+    if not cfg.tied:
+      self.output = Dense(cfg.vocab_size)
 
   def embed(self, tokens: Array) -> Array:
     """Token embeddings [B, S, D] of ids [B, S] int32."""
@@ -153,7 +156,8 @@ class Llama(DecoderOnly):
 
   def logits(self, hidden: Array) -> Array:
     """Logits [..., V] of hidden states [..., D]."""
-    return self.embedder.attend(hidden)
+    cfg = self.config
+    return self.embedder.attend(hidden) if cfg.tied else self.output(hidden)
 
   def read(self, embeddings, positions, mask, layers, index):
     """Runs the stack; see `DecoderOnly`."""
