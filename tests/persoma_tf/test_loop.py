@@ -140,34 +140,31 @@ def test_tuning(tmp_path, tuning):
       assert not same, path
 
 
+_STAGE = Stage('a', 8, 8, 3e-3, warmup_steps=0, trainable=('adapter/.*', 'decoder/.*'))
 _ON_DEVICES = """
 import sys
 import jax
-from persoma_tf.stages import Stage
 from tests.persoma_tf import test_loop
-assert jax.device_count() == int(sys.argv[2])
-everything = ('adapter/.*', 'decoder/.*')
-stage = Stage('a', 8, 8, 3e-3, warmup_steps=0, trainable=everything)
+assert jax.device_count() == 8
 test_loop.BATCH = 8
-test_loop.run(sys.argv[1], [stage], period=8)
+test_loop.run(sys.argv[1], [test_loop._STAGE], validation='none', period=8)
 """
 
 
-def test_eight_devices_follow_the_curve_of_one(tmp_path):
-  curves = []
-  for count in (1, 8):
-    folder = tmp_path / str(count)
-    flags = f'--xla_force_host_platform_device_count={count}'
-    subprocess.run(
-      [sys.executable, '-c', _ON_DEVICES, str(folder), str(count)],
-      env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
-      check=True,
-      timeout=240,
-    )
-    curves.append([*rows(folder, 'a/loss').values()])
-  assert len(curves[0]) == 8
-  np.testing.assert_allclose(*curves, rtol=1e-5)
-  assert curves[0][-1] < 0.95 * curves[0][0]
+def test_eight_devices_follow_the_curve_of_one(tmp_path, monkeypatch):
+  flags = '--xla_force_host_platform_device_count=8'
+  subprocess.run(
+    [sys.executable, '-c', _ON_DEVICES, str(tmp_path / 'eight')],
+    env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+    check=True,
+    timeout=240,
+  )
+  monkeypatch.setattr(f'{__name__}.BATCH', 8)
+  run(tmp_path / 'one', [_STAGE], validation='none', period=8)
+  one, eight = ([*rows(tmp_path / x, 'a/loss').values()] for x in ('one', 'eight'))
+  assert len(one) == 8
+  np.testing.assert_allclose(eight, one, rtol=1e-5)
+  assert one[-1] < 0.95 * one[0]
 
 
 def test_a_batch_that_cannot_be_cut(tmp_path, monkeypatch):

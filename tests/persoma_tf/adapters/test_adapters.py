@@ -7,15 +7,17 @@ import pytest
 
 from persoma_tf.adapters.mlp import Mlp
 from persoma_tf.adapters.perceiver import Perceiver
+from persoma_tf.adapters.resampling import KINDS
 from persoma_tf.adapters.transformer import Transformer
 
 B, N, H = 3, 11, 12
-_SMALL = {'width': 16, 'num_heads': 2, 'num_tokens': 4}
+_SMALL = {'num_layers': 1, 'width': 16, 'num_heads': 2, 'num_tokens': 4}
 ADAPTERS = {
-  f'{kind.__name__}-{resampling}': kind(resampling=resampling, **_SMALL)
-  for kind in (Mlp, Transformer)
-  for resampling in ('none', 'pool', 'queries', 'latents')
-} | {'Perceiver': Perceiver(**_SMALL)}
+  **{f'Mlp-{kind}': Mlp(resampling=kind, **_SMALL) for kind in KINDS},
+  'Transformer-none': Transformer(resampling='none', **_SMALL),
+  'Transformer-queries': Transformer(**_SMALL),
+  'Perceiver': Perceiver(**_SMALL),
+}
 
 
 @pytest.fixture(scope='module', params=ADAPTERS)
