@@ -142,7 +142,7 @@ READ = [
     '',
     EXPECTED,
   ),
-  ('gzip without .gz', gzip.compress(ONE), '', EXPECTED),
+  ('gzip without .gz', gzip.compress(ONE, mtime=0), '', EXPECTED),
   ('bz2', bz2.compress(ONE), '', EXPECTED),
   (
     'Latin-1',
