@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import schema
-from tasks import genre_prediction
+from tasks import histories
 
 HISTORY = {
   'user_id': 'ü1',
@@ -68,7 +68,7 @@ def test_cut_off_example():
 
 def test_the_task_reads_these_fields():
   kinds = {'int64': tf.int64, 'float': tf.float32, 'bytes': tf.string}
-  for name, feature in genre_prediction.HISTORY_FIELDS.items():
+  for name, feature in histories.HISTORY_FIELDS.items():
     assert feature.dtype == kinds[schema.HISTORY[name]], name
 
 

@@ -20,7 +20,6 @@ RECIPES = {
   'uem': (('runs/uem.gin',), (*_SMALL, 'Transformer.hidden = 24')),
   'text_prompt': (('runs/text_prompt.gin',), ('history_limits.text_tokens = 200',)),
   'lora': (('runs/quickstart.gin',), ("train.tuning = 'lora'",)),
-  'full': (('runs/text_prompt.gin',), ("train.tuning = 'full'",)),
 }
 
 
