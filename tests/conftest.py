@@ -80,6 +80,7 @@ def recipe(assets, folders, tiny_decoder):
         'history_limits.items = 12',
         'sub_history.min_items = 4',
         'Perceiver.width = 16',
+        'Perceiver.num_layers = 1',
         'Perceiver.num_heads = 2',
         'TemplateReadout.hidden = 16',
         'histories/Stage.batch_size = 4',

@@ -13,7 +13,11 @@ _QUICK = (
   'decoder/Stage.steps = 2',
   'decoder/Stage.batch_size = 4',
 )
-_SMALL = ('Transformer.width = 16', 'Transformer.num_heads = 2')
+_SMALL = (
+  'Transformer.num_layers = 1',
+  'Transformer.width = 16',
+  'Transformer.num_heads = 2',
+)
 RECIPES = {
   'mlp': (('runs/quickstart.gin', 'adapters/mlp.gin'), ('Mlp.width = 16',)),
   'transformer': (('runs/quickstart.gin', 'adapters/transformer.gin'), _SMALL),
