@@ -28,8 +28,17 @@ class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
   nan where there is none.
   """
 
-  def __init__(self, pack: bool = False, supervision: bool = False, **kwargs):
+  def __init__(
+    self, pack: bool = False, supervision: bool = False, pad: bool = True, **kwargs
+  ):
     """Makes the converter.
+
+    Args:
+      pack: must be False; T5X passes it.
+      supervision: whether the task has `answer_slots` and `history_statistics`.
+      pad: whether every feature is padded to its limit. Without, examples keep their
+        own lengths (`persoma_tf.batching` pads a batch to what it needs).
+      **kwargs: of SeqIO's converter.
 
     Raises:
       ValueError: `pack` is set; two users' histories cannot share a row.
@@ -37,4 +46,10 @@ class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
     if pack:
       raise ValueError('history features cannot be packed: set pack=False')
     extra = {**HISTORY_FEATURES, **(SUPERVISION_FEATURES if supervision else {})}
-    super().__init__(pack=False, passthrough_features=extra, **kwargs)
+    super().__init__(
+      pack=False, passthrough_features=extra, apply_length_check=pad, **kwargs
+    )
+    self._pad = pad
+
+  def _pack_or_pad(self, ds, packed_lengths):
+    return super()._pack_or_pad(ds, packed_lengths) if self._pad else ds

@@ -11,6 +11,7 @@ import optax
 
 from persoma_tf import freezing
 from persoma_tf import model as persoma
+from persoma_tf.batching import GROUPS
 
 
 @gin.configurable
@@ -34,6 +35,9 @@ class Stage:
     slot_weight: of the slot loss, which needs no decoder.
     statistics_weight: of the statistics loss, which needs no decoder.
     trainable: patterns of parameter paths (`persoma_tf.freezing`).
+    group_by: what decides which examples share a batch and how far it is padded
+      (`persoma_tf.batching.GROUPS`); '' pads everything to its limit.
+    task: SeqIO task or mixture of this stage; '' for that of the run.
   """
 
   name: str = gin.REQUIRED
@@ -49,6 +53,8 @@ class Stage:
   slot_weight: float = 0.0
   statistics_weight: float = 0.0
   trainable: tuple[str, ...] = ('adapter/.*',)
+  group_by: str = ''
+  task: str = ''
 
   def __post_init__(self):
     """Checks.
@@ -60,6 +66,10 @@ class Stage:
       raise ValueError(
         f'{self.name}/Stage.schedule={self.schedule!r}: expected cosine, linear or '
         'constant'
+      )
+    if self.group_by not in ('', *GROUPS):
+      raise ValueError(
+        f'{self.name}/Stage.group_by={self.group_by!r}: expected one of {list(GROUPS)}'
       )
     if self.batch_size % self.accumulate:
       raise ValueError(

@@ -31,38 +31,14 @@ import seqio
 
 from persoma_tf import checkpoints, freezing, lora, recipes
 from persoma_tf import model as persoma
+from persoma_tf.batching import batches
 from persoma_tf.decoders import Decoder
-from persoma_tf.feature_converter import HistoryFeatureConverter
 from persoma_tf.loop import Loop
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 from persoma_tf.stages import Stage, segments
 
 logger = logging.getLogger(__name__)
 CONFIG = 'config.gin'  # the whole resolved configuration
-
-
-def batches(
-  task: str, split: str, lengths: Mapping[str, int], batch_size: int, seed: int
-) -> Iterator[dict[str, np.ndarray]]:
-  """An endless shuffled stream of model features, each [B, ...].
-
-  Args:
-    task: name of a registered SeqIO task or mixture.
-    split: of the task.
-    lengths: padded length of every task feature.
-    batch_size: B.
-    seed: the same seed gives the same stream.
-  """
-  dataset = seqio.get_dataset(
-    task,
-    dict(lengths),
-    dataset_split=split,
-    shuffle=True,
-    num_epochs=None,
-    feature_converter=HistoryFeatureConverter(supervision='answer_slots' in lengths),
-    seed=seed,
-  )
-  return dataset.batch(batch_size, drop_remainder=True).prefetch(2).as_numpy_iterator()
 
 
 def _bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
@@ -133,11 +109,14 @@ def train(
   words = answer and _bind_template(answer, task)
   model, decoder = persoma.build()
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
-  data = lambda stage, step: batches(
-    task, 'train', feature_lengths, stage.batch_size, seed * 1_000_003 + step
+  stream = lambda stage, split, seed, group_by='': batches(
+    stage.task or task, split, feature_lengths, stage.batch_size, seed, group_by
+  )
+  data = lambda stage, step: stream(
+    stage, 'train', seed * 1_000_003 + step, stage.group_by
   )
   validation = lambda stage: itertools.islice(
-    batches(task, 'validation', feature_lengths, stage.batch_size, seed),
+    stream(stage, 'validation', seed, stage.group_by),
     -(-validation_examples // stage.batch_size),
   )
   # Every configurable has been called once: the operative configuration is whole.
@@ -148,7 +127,7 @@ def train(
     params = checkpoints.load_params(checkpoints.folder(model_dir, done))
     checkpoints.check_same(params['decoder'], start, 'the decoder')
   else:
-    first = data(stages[0], 0)
+    first = stream(stages[0], 'train', seed * 1_000_003)
     adapter = _fresh_adapter(model, decoder, words, first, seed)
     params = {'adapter': adapter, 'decoder': start}
   stretches = segments(stages, checkpoint_period)

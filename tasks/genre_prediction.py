@@ -24,6 +24,7 @@ from persoma_tf.soft_prompt import AnswerTemplate
 from tasks import item_vectors, prompts
 from tasks.histories import (
   SPLITS,
+  Genres,
   data_folders,
   load_genres,
   read_histories,
@@ -31,7 +32,12 @@ from tasks.histories import (
 )
 from tasks.labels import LabelRule, label
 from tasks.metrics import genre_scores
-from tasks.text_history import history_limits, load_interactions
+from tasks.text_history import (
+  HistoryLimits,
+  Interactions,
+  history_limits,
+  load_interactions,
+)
 from tasks.vocabularies import VOCABULARY
 
 SLOTS_A_SIDE = 3  # how many genres an answer can name on each side
@@ -111,12 +117,21 @@ class _Target(NamedTuple):
   statistics: np.ndarray
 
 
-def _target(items, ratings, liked, disliked, *seed) -> _Target:
+class _Shown(NamedTuple):
+  """What an example is made from, asked of gin once and not for every example."""
+
+  genres: Genres
+  limits: HistoryLimits
+  vectors: item_vectors.ItemVectors | None = None
+  text: Interactions | None = None
+
+
+def _target(shown: _Shown, items, ratings, liked, disliked, *seed) -> _Target:
   """One history as the arrays of an example; with a seed, one part of it."""
-  genres = load_genres(data_folders().histories_dir)
+  genres = shown.genres
   if seed:
     rng = np.random.default_rng(seed[0].view(np.uint32))
-    rows = sub_history(len(items), history_limits().items, rng)
+    rows = sub_history(len(items), shown.limits.items, rng)
     items, ratings = items[rows], ratings[rows]
     liked, disliked = label(genres.of_items[items], ratings, LabelRule())
   else:
@@ -133,18 +148,16 @@ def _target(items, ratings, liked, disliked, *seed) -> _Target:
   )
 
 
-def _as_rows(*history):
+def _as_rows(shown: _Shown, *history):
   """An example whose history is given by rows of the vector tables."""
-  target = _target(*history)
-  vectors = item_vectors.load(data_folders().embeddings_dir)
-  return *target[2:], vectors.rows(target.items, target.ratings)
+  target = _target(shown, *history)
+  return *target[2:], shown.vectors.rows(target.items, target.ratings)
 
 
-def _as_text(limits, *history):
+def _as_text(shown: _Shown, *history):
   """An example whose history stands in the prompt."""
-  target = _target(*history)
-  shown = load_interactions(data_folders().histories_dir)
-  return *target[2:], shown.prompt(target.items, target.ratings, limits)
+  target = _target(shown, *history)
+  return *target[2:], shown.text.prompt(target.items, target.ratings, shown.limits)
 
 
 def _features(example, history, seed):
@@ -168,11 +181,14 @@ def _features(example, history, seed):
 
 def _vectors():
   """A function that asks about a history behind its vectors."""
-  tables = item_vectors.load(data_folders().embeddings_dir).tables
-  tables = [tf.constant(table) for table in tables]
+  folders = data_folders()
+  vectors = item_vectors.load(folders.embeddings_dir)
+  shown = _Shown(load_genres(folders.histories_dir), history_limits(), vectors)
+  example = functools.partial(_as_rows, shown)
+  tables = [tf.constant(table) for table in vectors.tables]
 
   def ask(history, *seed):
-    features, rows = _features(_as_rows, history, seed)
+    features, rows = _features(example, history, seed)
     rows = tf.ensure_shape(rows, [None, len(tables)])
     # The one large part of an example is made here, in one piece and without Python.
     vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
@@ -187,7 +203,9 @@ def _vectors():
 
 def _text():
   """A function that asks about a history that stands in the prompt."""
-  example = functools.partial(_as_text, history_limits())
+  folder = data_folders().histories_dir
+  shown = _Shown(load_genres(folder), history_limits(), text=load_interactions(folder))
+  example = functools.partial(_as_text, shown)
 
   def ask(history, *seed):
     features, tokens = _features(example, history, seed)

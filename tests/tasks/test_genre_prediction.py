@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import seqio
 
-from persoma_tf import train
+from persoma_tf import batching
 from pipelines import schema
 from pipelines.transforms import tfrecord
 from tasks import genre_prediction, item_vectors, prompts
@@ -51,7 +51,7 @@ def test_stored_histories(recipe, folders):
 def test_features_for_the_model(recipe, folders):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  batch = next(train.batches(PARTS, 'train', lengths, 4, seed=0))
+  batch = next(batching.batches(PARTS, 'train', lengths, 4, seed=0))
   targets, weights = batch['decoder_target_tokens'], batch['decoder_loss_weights']
   assert targets.shape == (4, lengths['targets'])
   assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
@@ -68,7 +68,7 @@ def test_features_for_the_model(recipe, folders):
 def test_the_same_seed_is_the_same_stream(recipe):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  streams = [train.batches(PARTS, 'train', lengths, 4, seed) for seed in (3, 3, 4)]
+  streams = [batching.batches(PARTS, 'train', lengths, 4, seed) for seed in (3, 3, 4)]
   first, again, other = (
     [next(stream)['history_embeddings'] for _ in range(30)] for stream in streams
   )
@@ -83,7 +83,7 @@ def test_labels_of_parts_are_those_of_the_part(recipe, folders):
   genres = read.load_genres(str(folders[0]))
   vectors = item_vectors.load(str(folders[1]))
   items, stars = vectors.tables
-  batch = next(train.batches(PARTS, 'train', lengths, 32, seed=0))
+  batch = next(batching.batches(PARTS, 'train', lengths, 32, seed=0))
   for row in range(32):
     shown = batch['history_embeddings'][row][batch['history_mask'][row] > 0]
     item = [int(np.argmin(((items - x[:8]) ** 2).sum(1))) for x in shown]
@@ -184,7 +184,7 @@ def test_text_batches(recipe):
   recipe('history_limits.text_tokens = 150')
   lengths = genre_prediction.feature_lengths()
   name = 'movielens_genre_prediction_text_subhistories_v1'
-  batch = next(train.batches(name, 'train', lengths, 4, seed=0))
+  batch = next(batching.batches(name, 'train', lengths, 4, seed=0))
   assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
   assert batch['history_embeddings'].shape == (4, 0, 1)
   assert batch['history_mask'].shape == (4, 0)
