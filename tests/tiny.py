@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from flax import traverse_util
 
 from pipelines import build_histories
 from pipelines.transforms import item_facts
@@ -46,11 +47,60 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   for name, shape in shapes.items():
     values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
     writer.add_tensor(f'{name}.weight', values.astype(np.float32))
+  _finish(writer)
+  return path
+
+
+_GEMMA_TENSORS = {
+  'attention/query/kernel': 'attn_q',
+  'attention/key/kernel': 'attn_k',
+  'attention/value/kernel': 'attn_v',
+  'attention/out/kernel': 'attn_output',
+  'gate/kernel': 'ffn_gate',
+  'up/kernel': 'ffn_up',
+  'down/kernel': 'ffn_down',
+  'attention_norm/scale': 'attn_norm',
+  'attention/query_norm/scale': 'attn_q_norm',
+  'attention/key_norm/scale': 'attn_k_norm',
+  'attention_out_norm/scale': 'post_attention_norm',
+  'mlp_norm/scale': 'ffn_norm',
+  'mlp_out_norm/scale': 'post_ffw_norm',
+}
+
+
+def write_gemma(
+  path: pathlib.Path, decoder, change=lambda writer: None
+) -> pathlib.Path:
+  """A decoder of Gemma 3's architecture as GGUF; `change` may alter what is written."""
+  config = decoder.module.config
+  writer = gguf.GGUFWriter(str(path), 'gemma3')
+  writer.add_block_count(len(config.local_layers))
+  writer.add_embedding_length(config.d_model)
+  writer.add_feed_forward_length(config.d_ff)
+  writer.add_head_count(config.num_heads)
+  writer.add_head_count_kv(config.num_kv_heads)
+  writer.add_key_length(config.head_dim)
+  writer.add_sliding_window(config.window)
+  writer.add_rope_freq_base(config.rope_base)
+  writer.add_layer_norm_rms_eps(config.norm_epsilon)
+  writer.add_bos_token_id(config.start_token)
+  params = traverse_util.flatten_dict(decoder.params, sep='/')
+  writer.add_tensor('token_embd.weight', params['embedder/embedding'])
+  writer.add_tensor('output_norm.weight', params['final_norm/scale'])
+  for ours, theirs in _GEMMA_TENSORS.items():
+    for index, values in enumerate(params[f'layers/{ours}']):
+      values = np.ascontiguousarray(values.T)
+      writer.add_tensor(f'blk.{index}.{theirs}.weight', values)
+  change(writer)
+  _finish(writer)
+  return path
+
+
+def _finish(writer: gguf.GGUFWriter) -> None:
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
   writer.close()
-  return path
 
 
 def write_embeddings(histories: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
