@@ -1,18 +1,37 @@
 """A small decoder and small folders, in the formats of the real ones."""
 
+import io
 import json
 import pathlib
 
 import gguf
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from flax import traverse_util
+from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
+from persoma_tf import decoders
+from persoma_tf.decoders.gemma import Gemma, GemmaConfig, every_sixth_global
 from pipelines import build_histories
 from pipelines.transforms import item_facts
 from tests import movielens
 
+RECIPE = (  # makes the quickstart small
+  'history_limits.items = 12',
+  'sub_history.min_items = 4',
+  'Perceiver.width = 16',
+  'Perceiver.num_layers = 1',
+  'Perceiver.num_heads = 2',
+  'TemplateReadout.hidden = 16',
+  'histories/Stage.batch_size = 4',
+  'decoder/Stage.batch_size = 2',
+  'histories/Stage.steps = 6',
+  'decoder/Stage.steps = 5',
+  'train.checkpoint_period = 3',
+  'train.log_period = 2',
+)
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 
 
@@ -47,7 +66,7 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   for name, shape in shapes.items():
     values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
     writer.add_tensor(f'{name}.weight', values.astype(np.float32))
-  _finish(writer)
+  finish(writer)
   return path
 
 
@@ -92,11 +111,73 @@ def write_gemma(
       values = np.ascontiguousarray(values.T)
       writer.add_tensor(f'blk.{index}.{theirs}.weight', values)
   change(writer)
-  _finish(writer)
+  finish(writer)
   return path
 
 
-def _finish(writer: gguf.GGUFWriter) -> None:
+def random_gemma(vocab_size: int) -> decoders.Decoder:
+  """Five local layers and a global one, of random weights."""
+  config = GemmaConfig(
+    vocab_size=vocab_size,
+    d_model=16,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=4,
+    d_ff=24,
+    local_layers=every_sixth_global(6),
+    window=8,
+    start_token=2,
+  )
+  module = Gemma(config)
+  params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
+  params = jax.tree.map(np.asarray, params)
+  return decoders.Decoder('random', module, params, config.d_model, vocab_size)
+
+
+def train_sentence_piece(**settings) -> bytes:
+  """A SentencePiece BPE model of 370 pieces, with Gemma's settings or others."""
+  names = ('Action', 'Comedy', 'Crime', 'Drama', 'Horror', 'Romance', 'War', 'none')
+  lines = [
+    f"The user likes {x}, {y} and doesn't like {x}" for x in names for y in names
+  ]
+  model = io.BytesIO()
+  SentencePieceTrainer.train(
+    sentence_iterator=iter(lines * 3),
+    model_writer=model,
+    minloglevel=2,
+    **{
+      'model_type': 'bpe',
+      'vocab_size': 370,
+      'byte_fallback': True,
+      'normalization_rule_name': 'identity',
+      'add_dummy_prefix': False,
+      'remove_extra_whitespaces': False,
+      'user_defined_symbols': ['\n', '▁▁', '<b>'],
+      **{'pad_id': 0, 'eos_id': 1, 'bos_id': 2, 'unk_id': 3},
+      **settings,
+    },
+  )
+  return model.getvalue()
+
+
+def add_sentence_piece(writer: gguf.GGUFWriter, model: bytes) -> None:
+  """A SentencePiece model as Gemma's files hold theirs."""
+  read = sentencepiece_model_pb2.ModelProto.FromString(model)
+  control, user_defined = 3, 4
+  spaced = lambda x: x.piece.replace('▁', ' ') if x.type == user_defined else x.piece
+  writer.add_tokenizer_model('llama')
+  writer.add_token_list([spaced(x) for x in read.pieces])
+  writer.add_token_scores([x.score for x in read.pieces])
+  # The unknown token counts as a control token there.
+  writer.add_token_types([control if x.type == 2 else x.type for x in read.pieces])
+  writer.add_eos_token_id(1)
+  writer.add_unk_token_id(3)
+  if not read.normalizer_spec.add_dummy_prefix:  # files without the field have it
+    writer.add_add_space_prefix(False)
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+  """Writes what was added."""
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
