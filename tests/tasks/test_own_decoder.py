@@ -39,6 +39,7 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
   parse(
     f'DECODER = {str(own)!r}',
     'train.stages = [@decoder/Stage()]',
+    "decoder/Stage.trainable = ('adapter/.*',)",
     "train.tuning = 'lora'",
   )
   train.train(str(tmp_path))
