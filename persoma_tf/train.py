@@ -41,9 +41,30 @@ logger = logging.getLogger(__name__)
 CONFIG = 'config.gin'  # the whole resolved configuration
 
 
+def _vocabulary(task: str) -> seqio.Vocabulary:
+  return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
+
+
+def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
+  """Ids of one vocabulary mean nothing to a decoder of another.
+
+  Raises:
+    ValueError: the vocabulary has ids that the decoder has not.
+  """
+  ours, theirs = vocabulary.vocab_size, decoder.vocab_size
+  message = (
+    f'the task has a vocabulary of {ours:,} tokens, the decoder {decoder.name} one of '
+    f'{theirs:,}; task_vocabulary.decoder should name that of build.decoder'
+  )
+  if ours > theirs:
+    raise ValueError(message)
+  if ours < 0.99 * theirs:  # some decoders are padded by a few rows
+    logger.warning(message)
+
+
 def _bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   """Tells the readout its layout; returns the token ids of the words."""
-  vocabulary = seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
+  vocabulary = _vocabulary(task)
   encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
   layout = tuple(token for part in answer.parts for token in encode(part))
   recipes.bind('TemplateReadout.layout', layout)
@@ -108,6 +129,7 @@ def train(
   recipes.bind('build.num_statistics', size)
   words = answer and _bind_template(answer, task)
   model, decoder = persoma.build()
+  _check_vocabulary(_vocabulary(task), decoder)
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
   stream = lambda stage, split, seed, group_by='': batches(
     stage.task or task, split, feature_lengths, stage.batch_size, seed, group_by

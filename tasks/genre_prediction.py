@@ -56,8 +56,12 @@ def answer_template() -> AnswerTemplate:
 
 
 @gin.configurable
-def feature_lengths() -> dict[str, int]:
-  """Padded lengths of the features, none of which any example exceeds."""
+def feature_lengths(min_targets: int = 0) -> dict[str, int]:
+  """Padded lengths of the features, none of which any example exceeds.
+
+  Args:
+    min_targets: room for the answers of other tasks that stand beside this one.
+  """
   limits = history_limits()
   vectors = 0 if limits.text_tokens else limits.items
   genres = load_genres(data_folders().histories_dir).names
@@ -65,7 +69,8 @@ def feature_lengths() -> dict[str, int]:
   longest = sorted(genres, key=lambda name: size(f' {name},'))[-SLOTS_A_SIDE:]
   return {
     'inputs': limits.text_tokens + size(prompts.TASK_PROMPT),
-    'targets': size(prompts.answer_text(longest, longest)) + 1,  # end of sequence
+    # One more for the end of the sequence.
+    'targets': max(size(prompts.answer_text(longest, longest)) + 1, min_targets),
     'history_embeddings': vectors,
     'history_mask': vectors,
     'answer_slots': 2 * SLOTS_A_SIDE,
@@ -117,7 +122,7 @@ class _Target(NamedTuple):
   statistics: np.ndarray
 
 
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
   """What an example is made from, asked of gin once and not for every example."""
 
   genres: Genres
@@ -126,7 +131,7 @@ class _Shown(NamedTuple):
   text: Interactions | None = None
 
 
-def _target(shown: _Shown, items, ratings, liked, disliked, *seed) -> _Target:
+def _target(shown: Shown, items, ratings, liked, disliked, *seed) -> _Target:
   """One history as the arrays of an example; with a seed, one part of it."""
   genres = shown.genres
   if seed:
@@ -148,13 +153,13 @@ def _target(shown: _Shown, items, ratings, liked, disliked, *seed) -> _Target:
   )
 
 
-def _as_rows(shown: _Shown, *history):
+def _as_rows(shown: Shown, *history):
   """An example whose history is given by rows of the vector tables."""
   target = _target(shown, *history)
   return *target[2:], shown.vectors.rows(target.items, target.ratings)
 
 
-def _as_text(shown: _Shown, *history):
+def _as_text(shown: Shown, *history):
   """An example whose history stands in the prompt."""
   target = _target(shown, *history)
   return *target[2:], shown.text.prompt(target.items, target.ratings, shown.limits)
@@ -179,12 +184,18 @@ def _features(example, history, seed):
   return features, shown
 
 
-def _vectors():
-  """A function that asks about a history behind its vectors."""
+def about_vectors(example=_as_rows, prompt=prompts.TASK_PROMPT):
+  """A function that asks about a history behind its vectors.
+
+  Args:
+    example: (Shown, items, ratings, liked, disliked, *seed) -> targets, slots,
+      statistics and rows of the vector tables.
+    prompt: the task prompt.
+  """
   folders = data_folders()
   vectors = item_vectors.load(folders.embeddings_dir)
-  shown = _Shown(load_genres(folders.histories_dir), history_limits(), vectors)
-  example = functools.partial(_as_rows, shown)
+  shown = Shown(load_genres(folders.histories_dir), history_limits(), vectors)
+  example = functools.partial(example, shown)
   tables = [tf.constant(table) for table in vectors.tables]
 
   def ask(history, *seed):
@@ -193,7 +204,7 @@ def _vectors():
     # The one large part of an example is made here, in one piece and without Python.
     vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
     return features | {
-      'inputs': tf.constant(VOCABULARY.encode(prompts.TASK_PROMPT), tf.int32),
+      'inputs': tf.constant(VOCABULARY.encode(prompt), tf.int32),
       'history_embeddings': tf.concat(vectors, axis=1),
       'history_mask': tf.ones_like(rows[:, 0]),
     }
@@ -201,10 +212,10 @@ def _vectors():
   return ask
 
 
-def _text():
+def _about_text():
   """A function that asks about a history that stands in the prompt."""
   folder = data_folders().histories_dir
-  shown = _Shown(load_genres(folder), history_limits(), text=load_interactions(folder))
+  shown = Shown(load_genres(folder), history_limits(), text=load_interactions(folder))
   example = functools.partial(_as_text, shown)
 
   def ask(history, *seed):
@@ -218,12 +229,14 @@ def _text():
   return ask
 
 
-def ask(dataset: tf.data.Dataset, question=_vectors) -> tf.data.Dataset:
+def ask(dataset: tf.data.Dataset, question=about_vectors) -> tf.data.Dataset:
   """The task's question about every stored history."""
   return seqio.map_over_dataset(question())(dataset)
 
 
-def ask_about_a_part(dataset: tf.data.Dataset, question=_vectors) -> tf.data.Dataset:
+def ask_about_a_part(
+  dataset: tf.data.Dataset, question=about_vectors
+) -> tf.data.Dataset:
   """The task's question about a random part of every stored history."""
   asked = question()
   with_seed = lambda history, seed: asked(history, seed)
@@ -236,7 +249,7 @@ def parse(output: str, **_) -> prompts.Answer:
 
 
 _INTEGERS = seqio.PassThroughVocabulary(1)
-_FEATURES = {
+FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),
   'history_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2),
@@ -250,7 +263,7 @@ seqio.TaskRegistry.add(
   prompts.TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[ask, seqio.preprocessors.append_eos],
-  output_features=_FEATURES,
+  output_features=FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],
 )
@@ -258,7 +271,7 @@ seqio.TaskRegistry.add(
   'movielens_genre_prediction_subhistories_v1',
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[ask_about_a_part, seqio.preprocessors.append_eos],
-  output_features=_FEATURES,
+  output_features=FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],
   shuffle_buffer_size=1,  # `read_histories` has shuffled
@@ -269,10 +282,10 @@ seqio.TaskRegistry.add(
   'movielens_genre_prediction_text_v1',
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(ask, question=_text),
+    functools.partial(ask, question=_about_text),
     seqio.preprocessors.append_eos,
   ],
-  output_features=_FEATURES,
+  output_features=FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],
 )
@@ -280,10 +293,10 @@ seqio.TaskRegistry.add(
   'movielens_genre_prediction_text_subhistories_v1',
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(ask_about_a_part, question=_text),
+    functools.partial(ask_about_a_part, question=_about_text),
     seqio.preprocessors.append_eos,
   ],
-  output_features=_FEATURES,
+  output_features=FEATURES,
   postprocess_fn=parse,
   metric_fns=[genre_scores],
   shuffle_buffer_size=1,  # `read_histories` has shuffled

@@ -1,7 +1,7 @@
-"""An auxiliary SeqIO task: soft tokens of one or two interactions, answered with what they are.
+"""An auxiliary task: soft tokens of one or two interactions, and what they are.
 
-The answer, 'Heat (1995): Action, Crime', is short, different every time, and says how
-the decoder spells what the vectors hold. `movielens_items_and_genres_v1` mixes the task
+The answer, 'Heat (1995): Action, Crime', is different every time and says how the
+decoder spells what the vectors hold. `movielens_items_and_genres_v1` mixes the task
 with the real one, half and half.
 """
 
@@ -10,10 +10,9 @@ import functools
 import numpy as np
 import pyarrow.parquet as pq
 import seqio
-import tensorflow as tf
 
-from tasks import genre_prediction, item_vectors, texts
-from tasks.histories import SPLITS, data_folders, load_genres, read_histories
+from tasks import genre_prediction, texts
+from tasks.histories import SPLITS, data_folders, read_histories
 from tasks.prompts import NONE
 from tasks.vocabularies import VOCABULARY
 
@@ -22,48 +21,44 @@ TASK_PROMPT = '\nMovies:\n'
 _MOST_ITEMS = 2
 
 
-@functools.cache
 def item_texts(histories_dir: str) -> list[str]:
   """'Heat (1995): Action, Crime' of each item of the table."""
   items = pq.read_table(f'{histories_dir}/items.parquet')
   return [
-    f'{texts.title(row)}: {", ".join(row["genres"]) or NONE}'
+    f'{texts.title(row)}: {", ".join(row["genres"] or [NONE])}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()
   ]
 
 
-def _draw(names, genres, vectors, items, ratings, seed):
-  """Targets, slots, statistics and vector rows of one or two items of a history."""
+def _items(names, shown, items, ratings, liked, disliked, seed):
+  """One or two interactions of a history; there are no likings to tell of them."""
+  del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
   size = min(int(rng.integers(1, _MOST_ITEMS + 1)), len(items))
-  rows = rng.choice(len(items), size, replace=False)
-  items, ratings = items[rows], ratings[rows]
-  tokens = VOCABULARY.encode('; '.join(names[item] for item in items))
+  drawn = rng.choice(len(items), size, replace=False)
+  items, ratings = items[drawn], ratings[drawn]
+  member = shown.genres.of_items[items]
   return (
-    np.array(tokens, np.int32),
-    genre_prediction.answer_slots([], [], len(genres.names)),
-    genre_prediction.history_statistics(genres.of_items[items], ratings),
-    vectors.rows(items, ratings),
+    np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
+    genre_prediction.answer_slots([], [], member.shape[1]),
+    genre_prediction.history_statistics(member, ratings),
+    shown.vectors.rows(items, ratings),
   )
 
 
-def ask(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """The task's question about one or two random interactions of every history."""
-  folders = data_folders()
-  vectors = item_vectors.load(folders.embeddings_dir)
-  names, genres = (read(folders.histories_dir) for read in (item_texts, load_genres))
-  draw = functools.partial(_draw, names, genres, vectors)
-  fields = ('history_items', 'history_ratings')
-  with_seed = lambda history, seed: genre_prediction.with_vectors(
-    draw, vectors, TASK_PROMPT, history, fields, seed
-  )
-  return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
+def _about_items():
+  names = item_texts(data_folders().histories_dir)
+  example = functools.partial(_items, names)
+  return genre_prediction.about_vectors(example, TASK_PROMPT)
 
 
 seqio.TaskRegistry.add(
   TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[ask, seqio.preprocessors.append_eos],
+  preprocessors=[
+    functools.partial(genre_prediction.ask_about_a_part, question=_about_items),
+    seqio.preprocessors.append_eos_after_trim,  # a title may be longer than the room
+  ],
   output_features=genre_prediction.FEATURES,
   shuffle_buffer_size=1,  # `read_histories` has shuffled
 )

@@ -10,9 +10,8 @@ import numpy as np
 
 from persoma_tf import checkpoints, freezing, generate, recipes, train
 from persoma_tf import model as persoma
-from tasks import genre_prediction, item_vectors, prompts, text_history
+from tasks import genre_prediction, item_vectors, prompts, text_history, vocabularies
 from tasks.histories import load_genres
-from tasks.vocabularies import VOCABULARY
 
 
 class Predictor:
@@ -51,7 +50,7 @@ class Predictor:
     lengths = genre_prediction.feature_lengths()
     self._limits, self._batch_size = text_history.history_limits(), batch_size
     self._interactions = text_history.load_interactions(histories_dir)
-    self._vocabulary = VOCABULARY
+    self._vocabulary = vocabularies.load(vocabularies.task_vocabulary())
     prompt = np.array(self._vocabulary.encode(prompts.TASK_PROMPT), np.int32)
     self._prompt = np.broadcast_to(prompt, (batch_size, len(prompt)))
     self._params = jax.device_put(params)

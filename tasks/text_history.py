@@ -8,9 +8,9 @@ from typing import NamedTuple
 import gin
 import numpy as np
 import pyarrow.parquet as pq
+import seqio
 
-from tasks import prompts, texts
-from tasks.vocabularies import VOCABULARY
+from tasks import prompts, texts, vocabularies
 
 
 class HistoryLimits(NamedTuple):
@@ -34,14 +34,16 @@ def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLi
 class Interactions:
   """Every (item, rating) of a data set as tokens."""
 
-  def __init__(self, histories_dir: str):
+  def __init__(self, histories_dir: str, vocabulary: seqio.Vocabulary):
     """Reads the item table of a histories folder."""
+    self._vocabulary = vocabulary
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
     self._names = texts.title_genres(items)
     self._tokens = functools.cache(self._encode)
 
   def _encode(self, item, rating):
-    return VOCABULARY.encode(texts.sentence(self._names[item], rating) + '\n')
+    text = texts.sentence(self._names[item], rating) + '\n'
+    return self._vocabulary.encode(text)
 
   def prompt(
     self, items: np.ndarray, ratings: np.ndarray, limits: HistoryLimits
@@ -63,10 +65,15 @@ class Interactions:
       if len(tokens) + len(sentence) > limits.text_tokens:
         break
       tokens += sentence
-    return np.array(tokens + VOCABULARY.encode(prompts.TASK_PROMPT), np.int32)
+    tokens += self._vocabulary.encode(prompts.TASK_PROMPT)
+    return np.array(tokens, np.int32)
+
+
+def load_interactions(histories_dir: str) -> Interactions:
+  """One `Interactions` a folder, vocabulary and process."""
+  return _load_interactions(histories_dir, vocabularies.task_vocabulary())
 
 
 @functools.cache
-def load_interactions(histories_dir: str) -> Interactions:
-  """One `Interactions` a folder and process."""
-  return Interactions(histories_dir)
+def _load_interactions(histories_dir, vocabulary):
+  return Interactions(histories_dir, vocabularies.load(vocabulary))

@@ -1,6 +1,7 @@
 """Interactions as texts: what a history encoder or a text prompt reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 def title_genres(items: pa.Table) -> list[str]:
   """'The movie X (1999) is listed with genres A, B' of each item of the table."""
   return [
-    f'The movie {_title(row)} is listed with {_genres(row)}'
+    f'The movie {title(row)} is listed with {_genres(row)}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()
   ]
 
@@ -23,7 +24,8 @@ def sentence(title_genres: str, rating: float) -> str:
   return f'{title_genres}, rated {rating:.1f} stars'
 
 
-def _title(row):
+def title(row: Mapping[str, Any]) -> str:
+  """'Heat (1995)' of a row of the item table."""
   return f'{row["title"]} ({row["year"]})' if row['year'] else row['title']
 
 

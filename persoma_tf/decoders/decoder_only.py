@@ -41,10 +41,25 @@ class DecoderOnly(nn.Module):
 
   `read` runs the whole stack. It reads the embeddings alone where `layers` is None,
   and else writes their keys and values at `index` and reads from there.
+
+  A model that was trained behind a start token names it; it is put before every prefix.
   """
+
+  start_token = None
+
+  def _started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
+    """A prefix and its mask behind the start token, if the model has one."""
+    if self.start_token is None:
+      return prefix, mask
+    start = self.embed(jnp.full((len(prefix), 1), self.start_token))
+    return (
+      jnp.concatenate([start.astype(prefix.dtype), prefix], axis=1),
+      jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True),
+    )
 
   def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
     """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
+    prefix, mask = self._started(prefix, mask)
     batch, size = mask.shape
     length = jnp.sum(mask, axis=1)
     later = jnp.arange(inputs.shape[1] - 1)
@@ -60,6 +75,7 @@ class DecoderOnly(nn.Module):
 
   def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, Cache]:
     """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
+    prefix, mask = self._started(prefix, mask)
     batch, width = mask.shape
     length = jnp.sum(mask, axis=1)
     readable = jnp.pad(mask, ((0, 0), (0, size)))
@@ -86,7 +102,7 @@ class DecoderOnly(nn.Module):
     return hidden[:, 0], Cache(layers, readable, cache.index + 1, cache.length + 1)
 
   def __call__(self, tokens: Array) -> Array:
-    """Logits [B, S, V] of plain token sequences [B, S] int32."""
+    """Logits [B, S, V] of token sequences [B, S] int32, just as they are."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     causal = jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool))
     hidden, _ = self.read(self.embed(tokens), positions, causal[None], None, 0)
@@ -129,3 +145,17 @@ def write(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
   return KeysValues(
     *(update(old, x, index, 1) for old, x in zip(cache, new, strict=True))
   )
+
+
+def newest(mask: Array, size: int) -> Array:
+  """Keeps of a causal mask what lies in a sliding window.
+
+  Args:
+    mask: [B or 1, S, keys] bool, True where a query may read a key. Keys that no query
+      may read take no place in the window.
+    size: how many keys a query reads at most, the newest, its own included.
+
+  Returns:
+    [B or 1, S, keys] bool.
+  """
+  return mask & (jnp.cumsum(mask, axis=-1) > jnp.sum(mask, -1, keepdims=True) - size)

@@ -1,13 +1,15 @@
-"""Hugging Face folders (config.json, safetensors) of llama architecture to `Llama`."""
+"""Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
 
 import json
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
+from flax import traverse_util
 from safetensors import safe_open
 
+from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.llama import LlamaConfig
 
 # Our name -> Hugging Face's, of a matrix in each layer. Stored as [out, in].
@@ -21,46 +23,36 @@ _MATRICES = {
   'down': 'mlp.down_proj',
 }
 _NORMS = {'attention_norm': 'input_layernorm', 'mlp_norm': 'post_attention_layernorm'}
-# Settings that change the computation, and the only values that `Llama` computes.
-_EXPECTED = {
-  'model_type': ('llama',),
-  'hidden_act': ('silu',),
-  'attention_bias': (False, None),
-  'mlp_bias': (False, None),
-  'rope_scaling': (None,),
+_GEMMA_NORMS = {
+  'attention/query_norm': 'self_attn.q_norm',
+  'attention/key_norm': 'self_attn.k_norm',
+  'attention_norm': 'input_layernorm',
+  'attention_out_norm': 'post_attention_layernorm',
+  'mlp_norm': 'pre_feedforward_layernorm',
+  'mlp_out_norm': 'post_feedforward_layernorm',
 }
 
 
-def load(folder: str) -> tuple[LlamaConfig, dict]:
-  """Reads a model.
+class _Family(NamedTuple):
+  """What differs between values of `model_type`.
 
-  Args:
-    folder: with `config.json` and `model.safetensors`, or the parts of one with
-      `model.safetensors.index.json`.
-
-  Returns:
-    Its configuration and the parameters of `Llama`, as float32 numpy arrays.
-
-  Raises:
-    ValueError: a file is missing, or the model is of another kind.
+  Attributes:
+    config: settings -> configuration.
+    expected: settings that change the computation, and the only values that are
+      computed here.
+    norms: our name -> Hugging Face's.
+    offset: what is added to a norm's stored weights.
   """
-  path = pathlib.Path(folder)
-  file = path / 'config.json'
-  if not file.exists():
-    raise ValueError(f'{folder}: no config.json in it; expected a Hugging Face folder')
-  found = json.loads(file.read_text())
-  for field, values in _EXPECTED.items():
-    if found.get(field) not in values:
-      raise ValueError(
-        f'{file}: {field}={found.get(field)!r}; expected {values[0]!r}, the only one '
-        'that is computed here'
-      )
+
+  config: Callable
+  expected: Mapping[str, tuple]
+  norms: Mapping[str, str]
+  offset: float
+
+
+def _llama(found):
   rope = found.get('rope_parameters') or {}
-  if rope.get('rope_type', 'default') != 'default':
-    raise ValueError(
-      f'{file}: rope_parameters.rope_type={rope["rope_type"]!r}; expected default'
-    )
-  config = LlamaConfig(
+  return LlamaConfig(
     vocab_size=found['vocab_size'],
     num_layers=found['num_hidden_layers'],
     d_model=found['hidden_size'],
@@ -71,13 +63,111 @@ def load(folder: str) -> tuple[LlamaConfig, dict]:
     norm_epsilon=found['rms_norm_eps'],
     tied=found.get('tie_word_embeddings', False),
   )
-  width = found.get('head_dim') or config.head_dim
-  if width != config.head_dim:
-    raise ValueError(f'{file}: head_dim={width}; expected {config.head_dim}')
-  return config, _params(path, config)
 
 
-def _params(path: pathlib.Path, config: LlamaConfig) -> dict:
+def _gemma(found):
+  rope = found.get('rope_parameters') or {}
+  base = lambda kind, key: rope.get(kind, {}).get('rope_theta') or found[key]
+  if 'layer_types' in found:
+    local = tuple(kind == 'sliding_attention' for kind in found['layer_types'])
+  else:
+    local = every_sixth_global(found['num_hidden_layers'])
+  return GemmaConfig(
+    vocab_size=found['vocab_size'],
+    d_model=found['hidden_size'],
+    num_heads=found['num_attention_heads'],
+    num_kv_heads=found['num_key_value_heads'],
+    head_dim=found['head_dim'],
+    d_ff=found['intermediate_size'],
+    local_layers=local,
+    window=found['sliding_window'],
+    start_token=found['bos_token_id'],
+    rope_base=base('full_attention', 'rope_theta'),
+    local_rope_base=base('sliding_attention', 'rope_local_base_freq'),
+    norm_epsilon=found['rms_norm_eps'],
+  )
+
+
+_FAMILIES = {
+  'llama': _Family(
+    _llama,
+    {
+      'hidden_act': ('silu',),
+      'attention_bias': (False, None),
+      'mlp_bias': (False, None),
+      'rope_scaling': (None,),
+    },
+    _NORMS,
+    0.0,
+  ),
+  'gemma3_text': _Family(
+    _gemma,
+    {
+      'hidden_activation': ('gelu_pytorch_tanh',),
+      'attention_bias': (False, None),
+      'rope_scaling': (None,),
+      'attn_logit_softcapping': (None,),
+      'final_logit_softcapping': (None,),
+      'use_bidirectional_attention': (False, None),
+      'tie_word_embeddings': (True, None),
+    },
+    _GEMMA_NORMS,
+    1.0,
+  ),
+}
+
+
+def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
+  """Reads a model.
+
+  Args:
+    folder: with `config.json` and `model.safetensors`, or the parts of one with
+      `model.safetensors.index.json`.
+
+  Returns:
+    Its configuration and the parameters of `Llama` or `Gemma`, as float32 numpy
+    arrays.
+
+  Raises:
+    ValueError: a file is missing, or the model is of another kind.
+  """
+  path = pathlib.Path(folder)
+  file = path / 'config.json'
+  if not file.exists():
+    raise ValueError(f'{folder}: no config.json in it; expected a Hugging Face folder')
+  found = json.loads(file.read_text())
+  kind = found.get('model_type')
+  if kind not in _FAMILIES:
+    raise ValueError(
+      f'{file}: model_type={kind!r}; expected one of {sorted(_FAMILIES)}'
+    )
+  family = _FAMILIES[kind]
+  _check(file, found, family.expected)
+  config = family.config(found)
+  # The scores' scale, and the width that some files spell out, are not free here.
+  for field in ('head_dim', 'query_pre_attn_scalar'):
+    if (found.get(field) or config.head_dim) != config.head_dim:
+      raise ValueError(f'{file}: {field}={found[field]}; expected {config.head_dim}')
+  return config, _params(path, found['num_hidden_layers'], family, config)
+
+
+def _check(file, found, expected):
+  """Refuses settings that are not computed here."""
+  for field, values in expected.items():
+    if found.get(field) not in values:
+      raise ValueError(
+        f'{file}: {field}={found.get(field)!r}; expected {values[0]!r}, the only one '
+        'that is computed here'
+      )
+  rope = found.get('rope_parameters') or {}
+  for each in (rope, *(value for value in rope.values() if isinstance(value, dict))):
+    if each.get('rope_type', 'default') != 'default':
+      raise ValueError(
+        f'{file}: rope_parameters.rope_type={each["rope_type"]!r}; expected default'
+      )
+
+
+def _params(path: pathlib.Path, num_layers: int, family: _Family, config) -> dict:
   tensors = _tensors(path)
 
   def read(name):
@@ -88,23 +178,20 @@ def _params(path: pathlib.Path, config: LlamaConfig) -> dict:
 
   def stacked(name):
     """One tensor of all layers, [layers, in, out] or [layers, D]."""
-    layers = range(config.num_layers)
+    layers = range(num_layers)
     return np.stack([read(f'model.layers.{index}.{name}.weight').T for index in layers])
 
-  layers: dict[str, Any] = {'attention': {}}
-  for name, theirs in _MATRICES.items():
-    *parent, leaf = name.split('/')
-    (layers[parent[0]] if parent else layers)[leaf] = {'kernel': stacked(theirs)}
-  for name, theirs in _NORMS.items():
-    layers[name] = {'scale': stacked(theirs)}
-  params = {
-    'embedder': {'embedding': read('model.embed_tokens.weight')},
-    'layers': layers,
-    'final_norm': {'scale': read('model.norm.weight')},
+  flat = {
+    'embedder/embedding': read('model.embed_tokens.weight'),
+    'final_norm/scale': read('model.norm.weight') + family.offset,
   }
-  if not config.tied:
-    params['output'] = {'kernel': read('lm_head.weight').T}
-  return params
+  for name, theirs in _MATRICES.items():
+    flat[f'layers/{name}/kernel'] = stacked(theirs)
+  for name, theirs in family.norms.items():
+    flat[f'layers/{name}/scale'] = stacked(theirs) + family.offset
+  if not getattr(config, 'tied', True):
+    flat['output/kernel'] = read('lm_head.weight').T
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def _tensors(path: pathlib.Path) -> Mapping[str, pathlib.Path]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from persoma_tf.decoders.decoder_only import DecoderOnly, KeysValues, attend, write
+from persoma_tf.decoders.layers import RMSNorm, rope
 from persoma_tf.lora import Dense
 
 
@@ -37,41 +38,6 @@ class LlamaConfig:
   def head_dim(self) -> int:
     """Width of an attention head."""
     return self.d_model // self.num_heads
-
-
-def rope(x: Array, positions: Array, base: float) -> Array:
-  """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), split halves.
-
-  Args:
-    x: [B, S, heads, head_dim].
-    positions: [B, S] int32.
-    base: of the wavelengths.
-
-  Returns:
-    [B, S, heads, head_dim].
-  """
-  half = x.shape[-1] // 2
-  frequencies = base ** (-jnp.arange(half) / half)
-  angles = (positions[..., None] * frequencies)[:, :, None, :]
-  sin, cos = jnp.sin(angles).astype(x.dtype), jnp.cos(angles).astype(x.dtype)
-  first, second = x[..., :half], x[..., half:]
-  return jnp.concatenate(
-    [first * cos - second * sin, second * cos + first * sin], axis=-1
-  )
-
-
-class RMSNorm(nn.Module):
-  """x / rms(x) * scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
-
-  epsilon: float
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Maps [..., D] to [..., D]."""
-    scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
-    wide = x.astype(jnp.float32)
-    size = jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.epsilon)
-    return (wide * size * scale).astype(x.dtype)
 
 
 class Attention(nn.Module):

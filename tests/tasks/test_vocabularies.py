@@ -1,16 +1,45 @@
-"""The decoder's tokenizer against Hugging Face's ids, in Python and in TensorFlow."""
+"""The decoders' tokenizers against Hugging Face's ids, in Python and in TensorFlow."""
 
 import json
 import pathlib
 
+import gguf
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from sentencepiece import SentencePieceProcessor
 
-from tasks.vocabularies import GgufVocabulary
+from persoma_tf import recipes
+from tasks import text_history, vocabularies
+from tasks.vocabularies import VOCABULARY, GgufVocabulary
+from tests import tiny as tiny_parts
 
-REFERENCE = pathlib.Path(__file__).parent / 'smollm2_token_ids.json'
-pytestmark = pytest.mark.assets
+FOLDER = pathlib.Path(__file__).parent
+TEXTS = (
+  "The user likes Drama, War and doesn't like none",
+  *(
+    '',
+    ' ',
+    '  two   spaces ',
+    'a\n\nb',
+    '<b>bold</b>',
+    '▁',
+    '数据 😀',
+    'aaaaaaaa',
+    '<s>',
+  ),
+)
+
+
+def write_tokenizer(path, *, change=lambda writer: None, **settings):
+  """A GGUF file with a tokenizer alone, and the SentencePiece model in it."""
+  model = tiny_parts.train_sentence_piece(**settings)
+  writer = gguf.GGUFWriter(str(path), 'gemma3')
+  tiny_parts.add_sentence_piece(writer, model)
+  change(writer)
+  tiny_parts.finish(writer)
+  return SentencePieceProcessor(model_proto=model)
 
 
 @pytest.fixture(scope='module')
@@ -19,15 +48,33 @@ def vocabulary(assets):
   return GgufVocabulary('smollm2-135m-instruct')
 
 
+@pytest.mark.assets
 def test_ids_equal_hugging_face(vocabulary):
   """500 strings (benchmarks/record_smollm2_reference.py)."""
-  rows = json.loads(REFERENCE.read_text())
+  check(vocabulary, FOLDER / 'smollm2_token_ids.json')
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_gemma_ids_equal_hugging_face(assets):
+  """500 strings (benchmarks/record_gemma_reference.py); downloads 238 MB."""
+  assets('gemma3-270m')
+  vocabulary = GgufVocabulary('gemma3-270m')
+  check(vocabulary, FOLDER / 'gemma3_token_ids.json')
+  special = vocabulary.pad_id, vocabulary.eos_id, vocabulary.vocab_size
+  assert special == (0, 1, 262_144)
+
+
+def check(vocabulary, reference):
+  """Asserts that a vocabulary makes the recorded ids, and the texts out of them."""
+  rows = json.loads(reference.read_text())
   assert len(rows) == 500
   for text, ids in rows:
     assert vocabulary.encode(text) == ids, text
     assert vocabulary.decode(ids) == text
 
 
+@pytest.mark.assets
 def test_tensorflow_side(vocabulary):
   texts = ["The user likes War and doesn't like none", '', '数据 😀']
   for text in texts:
@@ -38,6 +85,7 @@ def test_tensorflow_side(vocabulary):
   assert ragged.to_list() == [vocabulary.encode(text) for text in texts]
 
 
+@pytest.mark.assets
 def test_special_ids(vocabulary):
   assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.vocab_size) == (0, 2, 49_152)
   ids = vocabulary.encode('War')
@@ -45,7 +93,96 @@ def test_special_ids(vocabulary):
   assert 0 not in vocabulary.encode(' '.join(map(str, np.arange(500))))
 
 
+@pytest.mark.assets
 def test_equality(vocabulary):
   assert vocabulary == GgufVocabulary('smollm2-135m-instruct')
   assert vocabulary != GgufVocabulary('other')
   assert hash(vocabulary) == hash(GgufVocabulary('smollm2-135m-instruct'))
+
+
+@pytest.mark.parametrize('settings', [{}, {'add_dummy_prefix': True}])
+def test_sentence_piece_inside_gguf(tmp_path, settings):
+  """The file's pieces and scores are the model that they came from."""
+  expected = write_tokenizer(tmp_path / 'x.gguf', **settings)
+  vocabulary = GgufVocabulary(str(tmp_path / 'x.gguf'))
+  for text in TEXTS:
+    ids = vocabulary.encode(text)
+    assert ids == expected.encode(text), text
+    assert vocabulary.decode(ids) == expected.decode(ids), text
+    assert vocabulary.encode_tf(tf.constant(text)).numpy().tolist() == ids
+    if not settings:
+      assert vocabulary.decode(ids) == text.replace('▁', ' ')
+  assert (vocabulary.vocab_size, vocabulary.eos_id, vocabulary.unk_id) == (370, 1, 3)
+  assert len(vocabulary.encode(TEXTS[0])) < len(TEXTS[0]) / 3, 'pieces are merged'
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (
+      lambda writer: (
+        writer.kv_data[0].pop('tokenizer.ggml.model'),
+        writer.add_tokenizer_model('t5'),
+      ),
+      r"are 't5'; expected one of \['gpt2 smollm', 'llama'\]",
+    ),
+    (
+      lambda writer: (
+        writer.kv_data[0].pop('tokenizer.ggml.model'),
+        writer.add_tokenizer_model('gpt2'),
+        writer.add_tokenizer_pre('llama-bpe'),
+      ),
+      "are 'gpt2 llama-bpe'; expected",
+    ),
+    (
+      lambda writer: writer.kv_data[0].pop('tokenizer.ggml.scores'),
+      r'no field tokenizer\.ggml\.scores in it',
+    ),
+  ],
+)
+def test_other_tokenizers_are_refused(tmp_path, change, message):
+  write_tokenizer(tmp_path / 'x.gguf', change=change)
+  with pytest.raises(ValueError, match=message):
+    GgufVocabulary(str(tmp_path / 'x.gguf')).encode('x')
+
+
+@pytest.fixture
+def choose():
+  """Names the vocabulary of the tasks."""
+  gin.clear_config()
+  yield lambda name: recipes.bind('task_vocabulary.decoder', str(name))
+  gin.clear_config()
+
+
+def test_tasks_follow_the_vocabulary_that_is_named(choose, tmp_path, folders):
+  """In one process, what is cached too."""
+  assert vocabularies.task_vocabulary() == 'smollm2-135m-instruct'
+  first = write_tokenizer(tmp_path / 'a.gguf')
+  (tmp_path / 'b.model').write_bytes(tiny_parts.train_sentence_piece(vocab_size=340))
+  second = SentencePieceProcessor(model_file=str(tmp_path / 'b.model'))
+  limits = text_history.HistoryLimits(items=3, text_tokens=1000)
+  shown = lambda: text_history.load_interactions(str(folders[0])).prompt(
+    np.arange(2), np.array([4.0, 3.5], np.float32), limits
+  )
+  texts = set()
+  for name, expected in (('a.gguf', first), ('b.model', second), ('a.gguf', first)):
+    choose(tmp_path / name)
+    ids = expected.encode(TEXTS[0])
+    assert VOCABULARY.encode(TEXTS[0]) == ids
+    assert VOCABULARY.encode_tf(tf.constant(TEXTS[0])).numpy().tolist() == ids
+    assert VOCABULARY.decode(ids) == TEXTS[0]
+    assert VOCABULARY.decode_tf(tf.constant(ids)).numpy().decode() == TEXTS[0]
+    assert VOCABULARY.vocab_size == expected.vocab_size()
+    assert VOCABULARY.eos_id == 1
+    texts.add(expected.decode(shown().tolist()))
+  assert len(texts) == 1
+  assert texts.pop().startswith('The movie ')
+
+
+def test_names_that_are_no_vocabulary(choose, tmp_path):
+  choose(tmp_path)
+  with pytest.raises(ValueError, match='is a folder; expected the name of a decoder'):
+    VOCABULARY.encode('x')
+  choose('gema3')
+  with pytest.raises(ValueError, match="no decoder 'gema3'; did you mean 'gemma3"):
+    VOCABULARY.encode('x')

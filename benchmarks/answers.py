@@ -1,0 +1,93 @@
+"""Test users' answers of a trained model, scored: what benchmarks/quality.py runs.
+
+    python -m benchmarks.answers --model_dir=model --shown=folder [--shown=...] \
+      --output=scores.json [--users=48] [--batch_size=32]
+
+Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, for each,
+F1 over the test users with its interval, F1 over the first `--users` of them (those
+that slow methods answer), parse failures, and seconds a user without compilation.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+import numpy as np
+
+from pipelines import evaluate, schema
+from pipelines.transforms import tfrecord
+from tasks import baselines, metrics
+from tasks.labels import LabelRule
+from tasks.predictor import Predictor
+from tasks.prompts import Answer
+
+
+def main() -> None:
+  """Answers and scores."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--model_dir', required=True)
+  parser.add_argument('--shown', action='append', required=True)
+  parser.add_argument('--output', required=True)
+  parser.add_argument('--users', type=int, default=48)
+  parser.add_argument('--batch_size', type=int, default=32)
+  parser.add_argument('--all', action='store_true', help='answer all, not --users')
+  flags = parser.parse_args()
+  scores = {pathlib.Path(x).name: score(flags, x) for x in flags.shown}
+  pathlib.Path(flags.output).write_text(json.dumps(scores, indent=2))
+
+
+def test_histories(folder: str) -> list[dict]:
+  """Histories of the test users, in the order of their shards."""
+  shards = sorted(pathlib.Path(folder, 'histories').glob('test-*.tfrecord*'))
+  return [schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))]
+
+
+def predict(predictor: Predictor, histories: list[dict], size: int):
+  """(rows in the order of `histories`, seconds a user without the first batch)."""
+  order = np.argsort([len(x['history_items']) for x in histories], kind='stable')
+  cuts = [order[at : at + size] for at in range(0, len(order), size)]
+  rows, clock = {}, []
+  for cut in cuts[-1:] + cuts:  # the longest once before, to compile
+    started = time.perf_counter()
+    made = predictor.predict([histories[user] for user in cut])
+    clock.append((time.perf_counter() - started) / len(cut))
+    rows |= dict(zip(cut.tolist(), made, strict=True))
+  return [rows[user] for user in range(len(histories))], float(np.median(clock[1:]))
+
+
+def score(flags, folder: str) -> dict:
+  """Scores of the model and, over the same users, of what needs none."""
+  info = json.loads(pathlib.Path(folder, 'histories/dataset_info.json').read_text())
+  genres, rule = info['genres'], LabelRule(**info['label_rule'])
+  test = evaluate.read_split(f'{folder}/histories', 'test', genres)
+  train = evaluate.read_split(f'{folder}/histories', 'train', genres)
+  histories = test_histories(folder)[: None if flags.all else flags.users]
+  predictor = Predictor(
+    flags.model_dir, f'{folder}/histories', f'{folder}/embeddings', flags.batch_size
+  )
+  rows, seconds = predict(predictor, histories, flags.batch_size)
+  size, first = len(rows), min(flags.users, len(rows))
+  samples = test.samples[:size]
+  answers = {
+    'model': metrics.indicator(
+      [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows], genres
+    ),
+    'constant': np.tile(baselines.constant(train.truth), (size, 1)),
+    'counting': baselines.counting([x for x, _ in samples], len(genres)),
+    'rule_on_sample': baselines.rule_on_sample(samples, len(genres), rule),
+  }
+  f1 = lambda name, rows: metrics.weighted_scores(test.truth[rows], answers[name][rows])
+  all_users = slice(0, size)
+  return {
+    'users': size,
+    'f1': {name: f1(name, all_users)['f1'] for name in answers},
+    'f1_first': {name: f1(name, slice(0, first))['f1'] for name in answers},
+    'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),
+    'parse_failures': sum(not row['parse_ok'] for row in rows),
+    'seconds_a_user': seconds,
+  }
+
+
+if __name__ == '__main__':
+  main()

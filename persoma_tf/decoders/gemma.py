@@ -1,0 +1,167 @@
+"""Gemma 3, text only (Gemma Team 2025, arXiv 2503.19786), small sizes.
+
+What differs from Llama: embeddings grow by sqrt(D); queries and keys are normalized
+head by head; each sublayer's output is normalized before it is added; the gate is a
+tanh-approximated GELU. Most layers are local: they read the newest `window` positions
+only and rotate with a base of their own. The others, every sixth, read everything. A
+start token stands before every sequence.
+
+The parameters of all layers are stacked and run by one scan, to which the kind of
+each layer is an input.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from persoma_tf.decoders.decoder_only import (
+  DecoderOnly,
+  KeysValues,
+  attend,
+  newest,
+  write,
+)
+from persoma_tf.decoders.layers import RMSNorm, rope
+from persoma_tf.lora import Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+  """Shape of a model; D = `d_model`, V = `vocab_size`."""
+
+  vocab_size: int
+  d_model: int
+  num_heads: int
+  num_kv_heads: int
+  head_dim: int
+  d_ff: int
+  local_layers: tuple[bool, ...]  # a layer each: whether it reads a window only
+  window: int  # how many positions a local layer reads, its own included
+  start_token: int
+  rope_base: float = 1_000_000.0
+  local_rope_base: float = 10_000.0
+  norm_epsilon: float = 1e-6
+
+
+def every_sixth_global(num_layers: int) -> tuple[bool, ...]:
+  """`local_layers` of the published models."""
+  return tuple((layer + 1) % 6 > 0 for layer in range(num_layers))
+
+
+class Attention(nn.Module):
+  """Rotary grouped-query attention with normalized queries and keys."""
+
+  config: GemmaConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Array,
+    positions: Array,
+    mask: Array,
+    base: Array,
+    cache: KeysValues | None,
+    index: int,
+  ) -> tuple[Array, KeysValues]:
+    """Attends; `base` is that of the rotation, all else as in Llama's."""
+    cfg = self.config
+    heads = (*x.shape[:2], -1, cfg.head_dim)
+    project = lambda count, name: Dense(count * cfg.head_dim, name=name)(x).reshape(
+      heads
+    )
+    query, key = project(cfg.num_heads, 'query'), project(cfg.num_kv_heads, 'key')
+    query = RMSNorm(cfg.norm_epsilon, name='query_norm')(query)
+    key = RMSNorm(cfg.norm_epsilon, name='key_norm')(key)
+    seen = KeysValues(rope(key, positions, base), project(cfg.num_kv_heads, 'value'))
+    if cache is not None:
+      seen = write(cache, seen, index)
+    read = attend(rope(query, positions, base), seen, mask, cfg.head_dim**-0.5)
+    return Dense(cfg.d_model, name='out')(read), seen
+
+
+class Block(nn.Module):
+  """One layer."""
+
+  config: GemmaConfig
+
+  @nn.compact
+  def __call__(self, x, cache, local, positions, masks, index):
+    """Maps (x [B, S, D], this layer's cache) to the same.
+
+    Args:
+      x: [B, S, D].
+      cache: see `Attention`.
+      local: scalar bool, the kind of the layer.
+      positions: [B, S] int32.
+      masks: of a global and of a local layer, [B or 1, S, keys] bool.
+      index: see `Attention`.
+    """
+    cfg = self.config
+    norm = lambda name: RMSNorm(cfg.norm_epsilon, name=name)
+    attended, seen = Attention(cfg, name='attention')(
+      norm('attention_norm')(x),
+      positions,
+      jnp.where(local, masks[1], masks[0]),
+      jnp.where(local, cfg.local_rope_base, cfg.rope_base),
+      cache,
+      index,
+    )
+    x = x + norm('attention_out_norm')(attended)
+    inner = norm('mlp_norm')(x)
+    gate, up = Dense(cfg.d_ff, name='gate')(inner), Dense(cfg.d_ff, name='up')(inner)
+    inner = Dense(cfg.d_model, name='down')(jax.nn.gelu(gate, approximate=True) * up)
+    x = x + norm('mlp_out_norm')(inner)
+    return x, None if cache is None else seen
+
+
+class Gemma(DecoderOnly):
+  """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
+
+  config: GemmaConfig
+  remat: bool = False
+
+  @property
+  def start_token(self) -> int:
+    """Stands before every prefix."""
+    return self.config.start_token
+
+  def setup(self):
+    """Makes the submodules."""
+    cfg = self.config
+    self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
+    # A scan already keeps the compiler from undoing the remat.
+    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    self.layers = nn.scan(
+      block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
+      length=len(cfg.local_layers),
+    )(cfg)
+    self.final_norm = RMSNorm(cfg.norm_epsilon)
+
+  def embed(self, tokens: Array) -> Array:
+    """Token embeddings [B, S, D] of ids [B, S] int32, as the stack reads them."""
+    return self.embedder(tokens) * self.config.d_model**0.5
+
+  def logits(self, hidden: Array) -> Array:
+    """Logits [..., V] of hidden states [..., D]."""
+    return self.embedder.attend(hidden)
+
+  def read(self, embeddings, positions, mask, layers, index):
+    """Runs the stack; see `DecoderOnly`."""
+    cfg = self.config
+    masks = mask, newest(mask, cfg.window)
+    local = np.array(cfg.local_layers)
+    x, layers = self.layers(embeddings, layers, local, positions, masks, index)
+    return self.final_norm(x), layers
+
+  def empty(self, batch: int, size: int) -> KeysValues:
+    """A cache of `size` positions."""
+    cfg, dtype = self.config, self.embedder.embedding.dtype
+    shape = (len(cfg.local_layers), batch, size, cfg.num_kv_heads, cfg.head_dim)
+    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))

@@ -1,0 +1,67 @@
+"""One's own decoder, a Gemma with a vocabulary in its file, from recipe to answer."""
+
+import gin
+import pytest
+
+from persoma_tf import decoders, recipes, train
+from pipelines import schema
+from pipelines.transforms import tfrecord
+from tasks.predictor import Predictor
+from tests import tiny as tiny_parts
+
+
+@pytest.fixture(scope='module')
+def own(tmp_path_factory):
+  """A GGUF file with random weights and a vocabulary of 370 tokens."""
+  path = tmp_path_factory.mktemp('own') / 'own.gguf'
+  decoder = tiny_parts.random_gemma(370)
+  model = tiny_parts.train_sentence_piece()
+  add = lambda writer: tiny_parts.add_sentence_piece(writer, model)
+  return tiny_parts.write_gemma(path, decoder, add)
+
+
+@pytest.fixture
+def parse(folders):
+  """Parses recipes for the small parts, with bindings."""
+
+  def parse(*bindings, files=('runs/quickstart.gin',)):
+    gin.clear_config()
+    macros = zip(('HISTORIES_DIR', 'EMBEDDINGS_DIR'), map(str, folders), strict=True)
+    settings = [f'{name} = {value!r}' for name, value in macros]
+    recipes.parse(files, [*settings, *tiny_parts.RECIPE, *bindings])
+
+  yield parse
+  gin.clear_config()
+
+
+def test_trains_and_answers(parse, folders, own, tmp_path):
+  """One setting names the decoder and its vocabulary, also when the model is loaded."""
+  parse(
+    f'DECODER = {str(own)!r}',
+    'train.stages = [@decoder/Stage()]',
+    "decoder/Stage.trainable = ('adapter/.*',)",
+    "train.tuning = 'lora'",
+  )
+  train.train(str(tmp_path))
+  gin.clear_config()
+  predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
+  files = sorted(folders[0].glob('test-*'))
+  users = [schema.decode_example(x) for file in files for x in tfrecord.read(str(file))]
+  rows = predictor.predict(users[:3])
+  assert [row['user_id'] for row in rows] == [user['user_id'] for user in users[:3]]
+  assert predictor._vocabulary.vocab_size == decoders.load(str(own)).vocab_size
+  assert all(row['log_prob'] < 0 for row in rows)
+
+
+def test_a_vocabulary_that_the_decoder_has_not(parse, own, tmp_path):
+  """A decoder of fewer tokens than the vocabulary."""
+  small = tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny_parts.random_gemma(300))
+  parse(f'DECODER = {str(own)!r}', f'build.decoder = {str(small)!r}')
+  with pytest.raises(ValueError, match=r'a vocabulary of 370 tokens, .* one of 300'):
+    train.train(str(tmp_path / 'model'))
+
+
+def test_gemma_over_the_quickstart(parse):
+  parse(files=('runs/quickstart.gin', 'models/gemma3_270m.gin'))
+  for name in ('build.decoder', 'task_vocabulary.decoder'):
+    assert gin.query_parameter(name).scoped_configurable_fn() == 'gemma3-270m'
