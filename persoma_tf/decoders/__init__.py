@@ -74,19 +74,30 @@ def load(name: str, remat: bool = False) -> Decoder:
   """Loads a decoder.
 
   Args:
-    name: of a decoder, or the path of a GGUF file or of a Hugging Face folder, of
-      llama architecture.
+    name: of a decoder, or the path of a GGUF file of llama architecture, of a Hugging
+      Face folder of llama or T5 architecture, or of a T5X checkpoint of T5.
     remat: whether the backward pass computes each layer anew.
 
   Raises:
     ValueError: no decoder has this name, or the file is of another kind.
   """
   # Reading weights needs more packages than the protocol does.
-  from persoma_tf.decoders import gguf_llama, hugging_face
+  from persoma_tf.decoders import (
+    gguf_llama,
+    hugging_face,
+    hugging_face_t5,
+    t5x_checkpoint,
+  )
+  from persoma_tf.decoders.hugging_face_folder import Folder
   from persoma_tf.decoders.llama import Llama
+  from persoma_tf.decoders.t5 import T5
 
-  if os.path.isdir(name):
-    config, params = hugging_face.load(name)
+  if not os.path.isdir(name):
+    kind, (config, params) = Llama, gguf_llama.load(gguf_file(name))
+  elif t5x_checkpoint.is_checkpoint(name):
+    kind, (config, params) = T5, t5x_checkpoint.load(name)
+  elif Folder(name).config.get('model_type') == 't5':
+    kind, (config, params) = T5, hugging_face_t5.load(name)
   else:
-    config, params = gguf_llama.load(gguf_file(name))
-  return Decoder(name, Llama(config, remat), params, config.d_model, config.vocab_size)
+    kind, (config, params) = Llama, hugging_face.load(name)
+  return Decoder(name, kind(config, remat), params, config.d_model, config.vocab_size)

@@ -1,13 +1,10 @@
 """Hugging Face folders (config.json, safetensors) of llama architecture to `Llama`."""
 
-import json
-import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
+from persoma_tf.decoders.hugging_face_folder import Folder
 from persoma_tf.decoders.llama import LlamaConfig
 
 # Our name -> Hugging Face's, of a matrix in each layer. Stored as [out, in].
@@ -35,8 +32,7 @@ def load(folder: str) -> tuple[LlamaConfig, dict]:
   """Reads a model.
 
   Args:
-    folder: with `config.json` and `model.safetensors`, or the parts of one with
-      `model.safetensors.index.json`.
+    folder: see `Folder`.
 
   Returns:
     Its configuration and the parameters of `Llama`, as float32 numpy arrays.
@@ -44,21 +40,14 @@ def load(folder: str) -> tuple[LlamaConfig, dict]:
   Raises:
     ValueError: a file is missing, or the model is of another kind.
   """
-  path = pathlib.Path(folder)
-  file = path / 'config.json'
-  if not file.exists():
-    raise ValueError(f'{folder}: no config.json in it; expected a Hugging Face folder')
-  found = json.loads(file.read_text())
-  for field, values in _EXPECTED.items():
-    if found.get(field) not in values:
-      raise ValueError(
-        f'{file}: {field}={found.get(field)!r}; expected {values[0]!r}, the only one '
-        'that is computed here'
-      )
+  opened = Folder(folder)
+  opened.expect(_EXPECTED)
+  found = opened.config
   rope = found.get('rope_parameters') or {}
   if rope.get('rope_type', 'default') != 'default':
     raise ValueError(
-      f'{file}: rope_parameters.rope_type={rope["rope_type"]!r}; expected default'
+      f'{opened.file}: rope_parameters.rope_type={rope["rope_type"]!r}; expected '
+      'default'
     )
   config = LlamaConfig(
     vocab_size=found['vocab_size'],
@@ -73,18 +62,12 @@ def load(folder: str) -> tuple[LlamaConfig, dict]:
   )
   width = found.get('head_dim') or config.head_dim
   if width != config.head_dim:
-    raise ValueError(f'{file}: head_dim={width}; expected {config.head_dim}')
-  return config, _params(path, config)
+    raise ValueError(f'{opened.file}: head_dim={width}; expected {config.head_dim}')
+  return config, _params(opened, config)
 
 
-def _params(path: pathlib.Path, config: LlamaConfig) -> dict:
-  tensors = _tensors(path)
-
-  def read(name):
-    if name not in tensors:
-      raise ValueError(f'{path}: no tensor {name!r} in its safetensors files')
-    with safe_open(tensors[name], framework='flax') as file:  # numpy lacks bfloat16
-      return np.asarray(file.get_tensor(name), np.float32)
+def _params(folder: Folder, config: LlamaConfig) -> dict:
+  read = folder.read
 
   def stacked(name):
     """One tensor of all layers, [layers, in, out] or [layers, D]."""
@@ -105,16 +88,3 @@ def _params(path: pathlib.Path, config: LlamaConfig) -> dict:
   if not config.tied:
     params['output'] = {'kernel': read('lm_head.weight').T}
   return params
-
-
-def _tensors(path: pathlib.Path) -> Mapping[str, pathlib.Path]:
-  """Tensor name -> the file that holds it."""
-  index = path / 'model.safetensors.index.json'
-  if index.exists():
-    names = json.loads(index.read_text())['weight_map']
-    return {name: path / file for name, file in names.items()}
-  file = path / 'model.safetensors'
-  if not file.exists():
-    raise ValueError(f'{path}: no model.safetensors in it, nor an index of parts')
-  with safe_open(file, framework='flax') as opened:
-    return dict.fromkeys(opened.keys(), file)

@@ -14,6 +14,7 @@ checkpoints are ours.
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -26,6 +27,12 @@ from persoma_tf.decoders.t5_layers import (
   T5Config,
 )
 from persoma_tf.lora import Dense
+
+
+def layout(config: T5Config) -> dict:
+  """The parameter tree of a model, shapes in the place of arrays."""
+  token = jnp.zeros((1, 1), jnp.int32)
+  return jax.eval_shape(T5(config).init, jax.random.key(0), token, token)['params']
 
 
 class Cache(NamedTuple):
