@@ -88,7 +88,7 @@ class RelativeBias(nn.Module):
     bucket = jnp.asarray(buckets)[jnp.minimum(distance, cfg.max_distance)]
     if self.bidirectional:
       bucket = bucket + (before < 0) * (cfg.num_buckets // 2)
-    return jnp.moveaxis(table.astype(jnp.float32)[:, bucket], 0, 1)
+    return jnp.moveaxis(jnp.asarray(table, jnp.float32)[:, bucket], 0, 1)
 
 
 class Attention(nn.Module):
