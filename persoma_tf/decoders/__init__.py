@@ -92,12 +92,14 @@ def load(name: str, remat: bool = False) -> Decoder:
   from persoma_tf.decoders.llama import Llama
   from persoma_tf.decoders.t5 import T5
 
+  kinds = {'llama': (Llama, hugging_face), 't5': (T5, hugging_face_t5)}
   if not os.path.isdir(name):
-    kind, (config, params) = Llama, gguf_llama.load(gguf_file(name))
+    kind, source, path = Llama, gguf_llama, gguf_file(name)
   elif t5x_checkpoint.is_checkpoint(name):
-    kind, (config, params) = T5, t5x_checkpoint.load(name)
-  elif Folder(name).config.get('model_type') == 't5':
-    kind, (config, params) = T5, hugging_face_t5.load(name)
+    kind, source, path = T5, t5x_checkpoint, name
   else:
-    kind, (config, params) = Llama, hugging_face.load(name)
+    folder = Folder(name)
+    folder.expect({'model_type': tuple(kinds)})
+    kind, source, path = *kinds[folder.config['model_type']], name
+  config, params = source.load(path)
   return Decoder(name, kind(config, remat), params, config.d_model, config.vocab_size)
