@@ -15,7 +15,8 @@ class Folder:
 
   Attributes:
     path: of the folder.
-    config: what `config.json` says.
+    file: its `config.json`.
+    config: what that says.
   """
 
   def __init__(self, folder: str):

@@ -39,13 +39,14 @@ class Cache(NamedTuple):
   """What has been read so far.
 
   Attributes:
-    written: the decoder's own keys and values, [layers, B, S, heads, head_dim].
+    written: the decoder's own keys and values, [layers, B, S, heads, head_dim]; None
+      where a whole answer is read at once and nothing is kept.
     prefix: those of the encoder's states, [layers, B, P, heads, head_dim].
     mask: [B, P] bool, where the prefix holds something.
     index: scalar int32, the position that is written next.
   """
 
-  written: KeysValues
+  written: KeysValues | None
   prefix: KeysValues
   mask: Array
   index: Array
@@ -96,31 +97,28 @@ class Decoder(nn.Module):
     """Keys and values of all layers, [layers, B, P, heads, head_dim]."""
     return _stack([layer.read_prefix(encoded) for layer in self.layers])
 
-  def __call__(self, x: Array, cache: Cache, size: int | None) -> tuple[Array, Cache]:
+  def __call__(self, x: Array, cache: Cache) -> tuple[Array, Cache]:
     """Runs the stack.
 
     Args:
       x: [B, S, D] embeddings.
       cache: what stands before them.
-      size: positions of `cache.written`; None where there are none, and x is the
-        whole answer.
 
     Returns:
       ([B, S, D], the cache with x in it).
     """
-    queries = cache.index + jnp.arange(x.shape[1])
-    keys = jnp.arange(x.shape[1] if size is None else size)
+    past, length = cache.written, x.shape[1]
+    queries = cache.index + jnp.arange(length)
+    keys = jnp.arange(length if past is None else past.keys.shape[2])
     mask = (keys <= queries[:, None])[None]
     bias = self.relpos_bias(queries[None], keys[None])
     written = []
     for number, layer in enumerate(self.layers):
-      of_layer = lambda x, number=number: KeysValues(x.keys[number], x.values[number])
-      past = None if size is None else of_layer(cache.written)
-      x, seen = layer(
-        x, of_layer(cache.prefix), cache.mask, past, cache.index, mask, bias
-      )
+      prefix, own = jax.tree.map(lambda x, i=number: x[i], (cache.prefix, past))
+      x, seen = layer(x, prefix, cache.mask, own, cache.index, mask, bias)
       written.append(seen)
-    cache = cache._replace(written=_stack(written), index=cache.index + x.shape[1])
+    kept = None if past is None else _stack(written)
+    cache = cache._replace(written=kept, index=cache.index + length)
     return self.decoder_norm(x), cache
 
   def logits(self, hidden: Array) -> Array:
@@ -155,19 +153,20 @@ class T5(nn.Module):
 
   def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
     """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
-    cache = self._read_prefix(prefix, mask, None)
-    return self.decoder(self.embed(inputs), cache, None)[0]
+    return self.decoder(self.embed(inputs), self._read_prefix(prefix, mask))[0]
 
   def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, Cache]:
     """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
-    start = jnp.zeros(len(prefix), jnp.int32)
+    cache = self._read_prefix(prefix, mask)
+    layers, batch, _, *head = cache.prefix.keys.shape
     # The start token takes a place too.
-    return self.step(start, self._read_prefix(prefix, mask, size + 1))
+    empty = jnp.zeros((layers, batch, size + 1, *head), cache.prefix.keys.dtype)
+    start = jnp.zeros(batch, jnp.int32)
+    return self.step(start, cache._replace(written=KeysValues(empty, empty)))
 
   def step(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
     """Reads one more token a row; see `persoma_tf.decoders`."""
-    size = cache.written.keys.shape[2]
-    hidden, cache = self.decoder(self.embed(tokens[:, None]), cache, size)
+    hidden, cache = self.decoder(self.embed(tokens[:, None]), cache)
     return hidden[:, 0], cache
 
   def __call__(self, tokens: Array, inputs: Array) -> Array:
@@ -175,12 +174,10 @@ class T5(nn.Module):
     prefix, mask = self.embed(tokens), tokens > 0
     return self.logits(self.target_hidden(prefix, mask, inputs))
 
-  def _read_prefix(self, prefix: Array, mask: Array, size: int | None) -> Cache:
-    """A cache that holds a prefix and has room for `size` tokens."""
+  def _read_prefix(self, prefix: Array, mask: Array) -> Cache:
+    """A cache that holds a prefix and has no room for an answer."""
     read = self.decoder.read_prefix(self.encoder(prefix, mask))
-    layers, batch, _, *head = read.keys.shape
-    empty = jnp.zeros((layers, batch, size or 0, *head), read.keys.dtype)
-    return Cache(KeysValues(empty, empty), read, mask, jnp.int32(0))
+    return Cache(None, read, mask, jnp.int32(0))
 
 
 def _stack(layers: list[KeysValues]) -> KeysValues:

@@ -9,6 +9,7 @@ configurations of T5: ReLU or, if gated, tanh-approximated GELU times linear; bu
 up to a distance of 128; 1e-6 in the norms.
 """
 
+import math
 import pathlib
 import re
 from collections.abc import Mapping
@@ -100,7 +101,7 @@ def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
   }
   for name, future in opening.items():
     try:
-      arrays[name] = future.result().read().result()
+      arrays[name] = _read(future.result())
     except ValueError as error:
       raise ValueError(f'{path}: cannot read parameter {name}: {error}') from error
   return arrays
@@ -111,12 +112,23 @@ def _spec(path: pathlib.Path, stored: Mapping[str, Any]) -> dict:
   # Relative to the checkpoint, wherever it was written: in a bucket, a driver of
   # another name stands here. Before tensorstore 0.1.14 the path stood outside.
   place = path / (stored['kvstore'].get('path') or stored['path'])
-  if stored.get('dtype') == 'uint16':
-    raise ValueError(
-      f'{place}: uint16, which is how T5X stored bfloat16 until June 2021; expected a '
-      'checkpoint that a later T5X has saved'
-    )
   return {
     'driver': stored['driver'],
     'kvstore': {'driver': 'file', 'path': str(place.absolute())},
   }
+
+
+def _read(store: tensorstore.TensorStore) -> np.ndarray:
+  """The array in a zarr folder, all of which must be there."""
+  if store.dtype.name == 'uint16':
+    raise ValueError(
+      'uint16, which is how T5X stored bfloat16 until June 2021; expected a checkpoint '
+      'that a later T5X has saved'
+    )
+  # Zarr reads a chunk that is not there as zeros, such as one that was never copied.
+  chunks = zip(store.shape, store.chunk_layout.write_chunk.shape, strict=True)
+  expected = math.prod(-(-size // chunk) for size, chunk in chunks)
+  files = [x for x in store.kvstore.list().result() if not x.startswith(b'.')]
+  if len(files) != expected:
+    raise ValueError(f'{len(files)} chunks in its folder; expected {expected}')
+  return store.read().result()
