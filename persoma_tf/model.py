@@ -2,7 +2,8 @@
 
 The sequence is [K soft tokens ; T task prompt ; L target]. The start token that SeqIO
 puts before the task prompt is not shown to the decoder: SmolLM2 was trained to forget
-what stands before it, and Gemma puts its own before everything. Parameters lie under
+what stands before it, and Gemma puts its own before everything. An encoder-decoder has
+the first two in its encoder and the target in its decoder. Parameters lie under
 'adapter' (everything that makes the soft prompt) and 'decoder'.
 """
 

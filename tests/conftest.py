@@ -23,13 +23,24 @@ from tests import tiny as tiny_parts
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
 
+def _test_data(name: str) -> pathlib.Path:
+  """A file or folder of real data, where the machine has it."""
+  path = pathlib.Path(os.environ.get('PERSOMA_TEST_DATA', _SHARED)) / name
+  if not path.exists():
+    pytest.skip(f'{name} is not here; PERSOMA_TEST_DATA names the folder it lies in')
+  return path
+
+
 @pytest.fixture
 def ml_latest_small() -> pathlib.Path:
-  """The real ml-latest-small folder, where the machine has it."""
-  folder = pathlib.Path(os.environ.get('PERSOMA_TEST_DATA', _SHARED))
-  if not (folder / 'ml-latest-small').is_dir():
-    pytest.skip('ml-latest-small is not here; PERSOMA_TEST_DATA names its parent')
-  return folder / 'ml-latest-small'
+  """The real ml-latest-small folder."""
+  return _test_data('ml-latest-small')
+
+
+@pytest.fixture
+def t5_pieces() -> pathlib.Path:
+  """T5's real SentencePiece model."""
+  return _test_data('t5_vocab/spiece.model')
 
 
 @pytest.fixture(scope='session')

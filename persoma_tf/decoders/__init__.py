@@ -77,21 +77,36 @@ def load(name: str, remat: bool = False) -> Decoder:
   """Loads a decoder.
 
   Args:
-    name: of a decoder, or the path of a GGUF file or of a Hugging Face folder, of
-      Llama's or Gemma 3's architecture.
+    name: of a decoder, or the path of a GGUF file of Llama's or Gemma 3's
+      architecture, of a Hugging Face folder of one of these or of T5, or of a T5X
+      checkpoint of T5.
     remat: whether the backward pass computes each layer anew.
 
   Raises:
     ValueError: no decoder has this name, or the file is of another kind.
   """
   # Reading weights needs more packages than the protocol does.
-  from persoma_tf.decoders import gguf_files, hugging_face
+  from persoma_tf.decoders import (
+    gguf_files,
+    hugging_face,
+    hugging_face_t5,
+    t5x_checkpoint,
+  )
   from persoma_tf.decoders.gemma import Gemma, GemmaConfig
+  from persoma_tf.decoders.hugging_face_folder import Folder
   from persoma_tf.decoders.llama import Llama, LlamaConfig
+  from persoma_tf.decoders.t5 import T5, T5Config
 
-  if os.path.isdir(name):
-    config, params = hugging_face.load(name)
-  else:
+  if not os.path.isdir(name):
     config, params = gguf_files.load(gguf_file(name))
-  module = {LlamaConfig: Llama, GemmaConfig: Gemma}[type(config)](config, remat)
+  elif t5x_checkpoint.is_checkpoint(name):
+    config, params = t5x_checkpoint.load(name)
+  else:
+    folder = Folder(name)
+    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face)
+    readers['t5'] = hugging_face_t5
+    folder.expect({'model_type': tuple(readers)})
+    config, params = readers[folder.config['model_type']].load(name)
+  modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
+  module = modules[type(config)](config, remat)
   return Decoder(name, module, params, config.d_model, config.vocab_size)

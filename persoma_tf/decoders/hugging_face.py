@@ -1,15 +1,13 @@
 """Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
 
-import json
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from flax import traverse_util
-from safetensors import safe_open
 
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
+from persoma_tf.decoders.hugging_face_folder import Folder
 from persoma_tf.decoders.llama import LlamaConfig
 
 # Our name -> Hugging Face's, of a matrix in each layer. Stored as [out, in].
@@ -88,7 +86,7 @@ def _gemma(found):
   )
 
 
-_FAMILIES = {
+FAMILIES = {
   'llama': _Family(
     _llama,
     {
@@ -121,8 +119,7 @@ def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   """Reads a model.
 
   Args:
-    folder: with `config.json` and `model.safetensors`, or the parts of one with
-      `model.safetensors.index.json`.
+    folder: see `Folder`.
 
   Returns:
     Its configuration and the parameters of `Llama` or `Gemma`, as float32 numpy
@@ -131,54 +128,37 @@ def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   Raises:
     ValueError: a file is missing, or the model is of another kind.
   """
-  path = pathlib.Path(folder)
-  file = path / 'config.json'
-  if not file.exists():
-    raise ValueError(f'{folder}: no config.json in it; expected a Hugging Face folder')
-  found = json.loads(file.read_text())
-  kind = found.get('model_type')
-  if kind not in _FAMILIES:
-    raise ValueError(
-      f'{file}: model_type={kind!r}; expected one of {sorted(_FAMILIES)}'
-    )
-  family = _FAMILIES[kind]
-  _check(file, found, family.expected)
+  opened = Folder(folder)
+  found = opened.config
+  family = FAMILIES[found['model_type']]
+  opened.expect(family.expected)
+  _check_rope(opened)
   config = family.config(found)
   # The scores' scale, and the width that some files spell out, are not free here.
   for field in ('head_dim', 'query_pre_attn_scalar'):
     if (found.get(field) or config.head_dim) != config.head_dim:
-      raise ValueError(f'{file}: {field}={found[field]}; expected {config.head_dim}')
-  return config, _params(path, found['num_hidden_layers'], family, config)
-
-
-def _check(file, found, expected):
-  """Refuses settings that are not computed here."""
-  for field, values in expected.items():
-    if found.get(field) not in values:
       raise ValueError(
-        f'{file}: {field}={found.get(field)!r}; expected {values[0]!r}, the only one '
-        'that is computed here'
+        f'{opened.file}: {field}={found[field]}; expected {config.head_dim}'
       )
-  rope = found.get('rope_parameters') or {}
+  return config, _params(opened, family, config)
+
+
+def _check_rope(folder: Folder) -> None:
+  rope = folder.config.get('rope_parameters') or {}
   for each in (rope, *(value for value in rope.values() if isinstance(value, dict))):
     if each.get('rope_type', 'default') != 'default':
       raise ValueError(
-        f'{file}: rope_parameters.rope_type={each["rope_type"]!r}; expected default'
+        f'{folder.file}: rope_parameters.rope_type={each["rope_type"]!r}; expected '
+        'default'
       )
 
 
-def _params(path: pathlib.Path, num_layers: int, family: _Family, config) -> dict:
-  tensors = _tensors(path)
-
-  def read(name):
-    if name not in tensors:
-      raise ValueError(f'{path}: no tensor {name!r} in its safetensors files')
-    with safe_open(tensors[name], framework='flax') as file:  # numpy lacks bfloat16
-      return np.asarray(file.get_tensor(name), np.float32)
+def _params(folder: Folder, family: _Family, config) -> dict:
+  read = folder.read
 
   def stacked(name):
     """One tensor of all layers, [layers, in, out] or [layers, D]."""
-    layers = range(num_layers)
+    layers = range(folder.config['num_hidden_layers'])
     return np.stack([read(f'model.layers.{index}.{name}.weight').T for index in layers])
 
   flat = {
@@ -192,16 +172,3 @@ def _params(path: pathlib.Path, num_layers: int, family: _Family, config) -> dic
   if not getattr(config, 'tied', True):
     flat['output/kernel'] = read('lm_head.weight').T
   return traverse_util.unflatten_dict(flat, sep='/')
-
-
-def _tensors(path: pathlib.Path) -> Mapping[str, pathlib.Path]:
-  """Tensor name -> the file that holds it."""
-  index = path / 'model.safetensors.index.json'
-  if index.exists():
-    names = json.loads(index.read_text())['weight_map']
-    return {name: path / file for name, file in names.items()}
-  file = path / 'model.safetensors'
-  if not file.exists():
-    raise ValueError(f'{path}: no model.safetensors in it, nor an index of parts')
-  with safe_open(file, framework='flax') as opened:
-    return dict.fromkeys(opened.keys(), file)

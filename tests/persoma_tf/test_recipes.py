@@ -31,6 +31,16 @@ def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
   assert gin.query_parameter('Perceiver.width') == 64
 
 
+def test_t5_replaces_the_decoder_of_a_run():
+  data = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  no_adapter = ['build.resampler = None', 'build.readout = None']
+  files = ['runs/quickstart.gin', 'models/t5.gin']
+  t5 = ["T5_DIR = '/models/t5'", "T5_VOCABULARY = '/models/spiece.model'"]
+  recipes.parse(files, [*t5, *data, *no_adapter])
+  assert gin.get_bindings('build')['decoder'] == '/models/t5'
+  assert gin.get_bindings('task_vocabulary')['decoder'] == '/models/spiece.model'
+
+
 def test_own_file(tmp_path):
   (tmp_path / 'own.gin').write_text(
     "include 'persoma_tf/configs/adapters/perceiver.gin'\nPerceiver.width = 32\n"

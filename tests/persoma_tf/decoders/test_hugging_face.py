@@ -30,7 +30,10 @@ def test_equals_transformers(name):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'model_type': 'qwen2'}, "model_type='qwen2'; expected one of"),
+    (
+      {'model_type': 'qwen2'},
+      "model_type='qwen2'; expected 'llama' or 'gemma3_text' or 't5'",
+    ),
     ({'attention_bias': True}, 'attention_bias=True; expected False'),
     ({'rope_scaling': {'factor': 2}}, 'rope_scaling=.*expected None'),
     ({'rope_parameters': {'rope_type': 'yarn'}}, "rope_type='yarn'; expected default"),

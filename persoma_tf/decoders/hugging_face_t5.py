@@ -1,0 +1,122 @@
+"""Hugging Face folders of T5 architecture (T5 1.0, T5 1.1, Flan-T5) to `T5`."""
+
+import numpy as np
+from flax import traverse_util
+
+from persoma_tf import checkpoints
+from persoma_tf.decoders.hugging_face_folder import Folder
+from persoma_tf.decoders.t5 import T5Config, layout
+
+# Settings that change the computation, and the values that `T5` computes.
+_EXPECTED = {
+  'model_type': ('t5',),
+  'feed_forward_proj': ('relu', 'gated-gelu', None),
+  'dense_act_fn': ('relu', 'gelu_new', None),
+  'decoder_start_token_id': (0, None),
+}
+# Our name -> Hugging Face's, of what a model has once. Matrices are stored [out, in].
+_BIAS = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
+_ONCE = {
+  'token_embedder/embedding': 'shared.weight',
+  'encoder/relpos_bias/rel_embedding': f'encoder.{_BIAS}',
+  'encoder/encoder_norm/scale': 'encoder.final_layer_norm.weight',
+  'decoder/relpos_bias/rel_embedding': f'decoder.{_BIAS}',
+  'decoder/decoder_norm/scale': 'decoder.final_layer_norm.weight',
+  'decoder/logits_dense/kernel': 'lm_head.weight',
+}
+# ... and of the parts of a layer of each stack, and of the matrices in them.
+_PARTS = {
+  'encoder': {
+    'pre_attention_layer_norm': '0.layer_norm',
+    'attention': '0.SelfAttention',
+    'pre_mlp_layer_norm': '1.layer_norm',
+    'mlp': '1.DenseReluDense',
+  },
+  'decoder': {
+    'pre_self_attention_layer_norm': '0.layer_norm',
+    'self_attention': '0.SelfAttention',
+    'pre_cross_attention_layer_norm': '1.layer_norm',
+    'encoder_decoder_attention': '1.EncDecAttention',
+    'pre_mlp_layer_norm': '2.layer_norm',
+    'mlp': '2.DenseReluDense',
+  },
+}
+_MATRICES = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
+# The same tensor under other names, in folders that were converted long ago.
+_COPIES = ('encoder.embed_tokens.weight', 'decoder.embed_tokens.weight')
+# In T5 1.0 as it was published; no implementation reads it.
+_UNUSED = 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
+
+
+def load(folder: str) -> tuple[T5Config, dict]:
+  """Reads a model.
+
+  Args:
+    folder: see `Folder`.
+
+  Returns:
+    Its configuration and the parameters of `T5`, as float32 numpy arrays.
+
+  Raises:
+    ValueError: the model is of another kind, or a tensor is missing, unknown or of
+      another shape.
+  """
+  opened = Folder(folder)
+  opened.expect(_EXPECTED)
+  config = _config(opened.config)
+  expected = layout(config)
+  paths = traverse_util.flatten_dict(expected, sep='/')
+  names = {path: _theirs(path) for path in paths}
+  copies = [*_COPIES, *(['lm_head.weight'] if config.tied else [])]
+  unknown = sorted(opened.files.keys() - {*names.values(), *copies, _UNUSED})
+  if unknown:
+    raise ValueError(
+      f'{folder}: unknown tensors {unknown[:5]} in a model with the settings of its '
+      f'config.json: {config}'
+    )
+  arrays = {
+    path: opened.read(name) if name == 'shared.weight' else opened.read(name).T
+    for path, name in names.items()
+  }
+  for name in opened.files.keys() & set(copies):
+    if not np.array_equal(opened.read(name), arrays['token_embedder/embedding']):
+      raise ValueError(
+        f'{folder}: {name} differs from shared.weight; expected the same, since its '
+        'config.json says tie_word_embeddings=true or gives the encoder and the '
+        'decoder one embedding'
+      )
+  params = traverse_util.unflatten_dict(arrays, sep='/')
+  checkpoints.check_same(expected, params, folder)
+  return config, params
+
+
+def _config(found: dict) -> T5Config:
+  # Newer versions of transformers write tie_word_embeddings=true for every T5, and
+  # what it used to mean, scaled logits, in a field of its own.
+  tied = found.get('scale_decoder_outputs', found.get('tie_word_embeddings'))
+  return T5Config(
+    vocab_size=found['vocab_size'],
+    d_model=found['d_model'],
+    d_ff=found['d_ff'],
+    num_heads=found['num_heads'],
+    head_dim=found['d_kv'],
+    num_encoder_layers=found['num_layers'],
+    num_decoder_layers=found.get('num_decoder_layers') or found['num_layers'],
+    gated=found.get('feed_forward_proj') == 'gated-gelu',
+    tied=tied is not False,
+    num_buckets=found.get('relative_attention_num_buckets', 32),
+    max_distance=found.get('relative_attention_max_distance', 128),
+    norm_epsilon=found.get('layer_norm_epsilon', 1e-6),
+  )
+
+
+def _theirs(path: str) -> str:
+  """The tensor that a parameter such as 'encoder/layers_0/mlp/wo/kernel' is."""
+  if path in _ONCE:
+    return _ONCE[path]
+  stack, layer, part, *matrix, _ = path.split('/')
+  matrix = [_MATRICES.get(name, name) for name in matrix]
+  number = layer.removeprefix('layers_')
+  return '.'.join(
+    [stack, 'block', number, 'layer', _PARTS[stack][part], *matrix, 'weight']
+  )

@@ -1,0 +1,226 @@
+"""What T5 (`persoma_tf.decoders.t5`) is made of: one layer of each stack."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.decoders.llama import RMSNorm
+from persoma_tf.lora import Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+  """Shape of a model; D = `d_model`, V = `vocab_size`."""
+
+  vocab_size: int
+  d_model: int
+  d_ff: int
+  num_heads: int
+  head_dim: int
+  num_encoder_layers: int
+  num_decoder_layers: int
+  gated: bool = True  # tanh-approximated GELU times linear, not a ReLU
+  tied: bool = False  # the output matrix is the embedding matrix over sqrt(D)
+  num_buckets: int = 32
+  max_distance: int = 128
+  norm_epsilon: float = 1e-6
+
+
+def distance_buckets(
+  num_buckets: int, max_distance: int, bidirectional: bool
+) -> np.ndarray:
+  """The bucket of each distance to a position before.
+
+  Half of the buckets hold one distance each, the others ever more: of b buckets, m =
+  b / 2 of them exact, distance n >= m falls into m + floor((b - m) log(n / m) /
+  log(max_distance / m)), the last one at most. Computed in integers, since the
+  logarithms meet whole numbers.
+
+  Args:
+    num_buckets: of both directions together.
+    max_distance: from which on all distances share the last bucket.
+    bidirectional: whether positions behind have the other half of the buckets.
+
+  Returns:
+    [max_distance + 1] int32.
+  """
+  buckets = num_buckets // 2 if bidirectional else num_buckets
+  exact = buckets // 2
+  wide = buckets - exact
+
+  def bucket(distance):
+    if distance < exact:
+      return distance
+    reached = lambda k: distance**wide * exact**k >= max_distance**k * exact**wide
+    return exact + max(k for k in range(wide) if reached(k))
+
+  return np.array([bucket(n) for n in range(max_distance + 1)], np.int32)
+
+
+class RelativeBias(nn.Module):
+  """A learned bias of attention scores for each head and bucket of distances."""
+
+  config: T5Config
+  bidirectional: bool
+
+  @nn.compact
+  def __call__(self, queries: Array, keys: Array) -> Array:
+    """Biases of positions.
+
+    Args:
+      queries: [B or 1, S] int32 positions.
+      keys: [B or 1, K] int32 positions.
+
+    Returns:
+      [B or 1, heads, S, K] float32.
+    """
+    cfg = self.config
+    shape = (cfg.num_heads, cfg.num_buckets)
+    table = self.param('rel_embedding', nn.initializers.normal(1.0), shape)
+    buckets = distance_buckets(cfg.num_buckets, cfg.max_distance, self.bidirectional)
+    before = queries[:, :, None] - keys[:, None, :]
+    distance = jnp.abs(before) if self.bidirectional else jnp.maximum(before, 0)
+    bucket = jnp.asarray(buckets)[jnp.minimum(distance, cfg.max_distance)]
+    if self.bidirectional:
+      bucket = bucket + (before < 0) * (cfg.num_buckets // 2)
+    return jnp.moveaxis(jnp.asarray(table, jnp.float32)[:, bucket], 0, 1)
+
+
+class Attention(nn.Module):
+  """Attention without scaling."""
+
+  config: T5Config
+
+  def setup(self):
+    """Makes the matrices."""
+    cfg = self.config
+    self.query, self.key, self.value = (
+      Dense(cfg.num_heads * cfg.head_dim) for _ in range(3)
+    )
+    self.out = Dense(cfg.d_model)
+
+  def seen(self, x: Array) -> KeysValues:
+    """Keys and values [B, K, heads, head_dim] of states [B, K, D]."""
+    heads = (*x.shape[:2], -1, self.config.head_dim)
+    return KeysValues(self.key(x).reshape(heads), self.value(x).reshape(heads))
+
+  def __call__(
+    self, x: Array, seen: KeysValues, mask: Array, bias: Array | None = None
+  ) -> Array:
+    """Attends.
+
+    Args:
+      x: [B, S, D].
+      seen: what may be read, of K positions.
+      mask: [B or 1, S or 1, K] bool, True where a query may read a key.
+      bias: [B or 1, heads, S, K] float32, or None.
+
+    Returns:
+      [B, S, D].
+    """
+    query = self.query(x).reshape(*x.shape[:2], -1, self.config.head_dim)
+    scores = jnp.einsum(
+      'bqhd,bkhd->bhqk', query, seen.keys, preferred_element_type=jnp.float32
+    )
+    if bias is not None:
+      scores = scores + bias
+    weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30))
+    read = jnp.einsum('bhqk,bkhd->bqhd', weights.astype(x.dtype), seen.values)
+    return self.out(read.reshape(*x.shape[:2], -1))
+
+
+class Mlp(nn.Module):
+  """The network on each position."""
+
+  config: T5Config
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps [B, S, D] to [B, S, D]."""
+    cfg = self.config
+    dense = lambda name: Dense(cfg.d_ff, name=name)(x)
+    if cfg.gated:
+      inner = jax.nn.gelu(dense('wi_0'), approximate=True) * dense('wi_1')
+    else:
+      inner = jax.nn.relu(dense('wi'))
+    return Dense(cfg.d_model, name='wo')(inner)
+
+
+class EncoderLayer(nn.Module):
+  """Attention in both directions and a network."""
+
+  config: T5Config
+
+  def setup(self):
+    """Makes the submodules."""
+    cfg = self.config
+    self.pre_attention_layer_norm = RMSNorm(cfg.norm_epsilon)
+    self.attention = Attention(cfg)
+    self.pre_mlp_layer_norm = RMSNorm(cfg.norm_epsilon)
+    self.mlp = Mlp(cfg)
+
+  def __call__(self, x: Array, mask: Array, bias: Array) -> Array:
+    """Maps [B, P, D] to the same; see `Attention`."""
+    inner = self.pre_attention_layer_norm(x)
+    x = x + self.attention(inner, self.attention.seen(inner), mask, bias)
+    return x + self.mlp(self.pre_mlp_layer_norm(x))
+
+
+class DecoderLayer(nn.Module):
+  """Attention to what is written, attention to the prefix, and a network."""
+
+  config: T5Config
+
+  def setup(self):
+    """Makes the submodules."""
+    cfg = self.config
+    self.pre_self_attention_layer_norm = RMSNorm(cfg.norm_epsilon)
+    self.self_attention = Attention(cfg)
+    self.pre_cross_attention_layer_norm = RMSNorm(cfg.norm_epsilon)
+    self.encoder_decoder_attention = Attention(cfg)
+    self.pre_mlp_layer_norm = RMSNorm(cfg.norm_epsilon)
+    self.mlp = Mlp(cfg)
+
+  def read_prefix(self, encoded: Array) -> KeysValues:
+    """Keys and values of the encoder's states [B, P, D]."""
+    return self.encoder_decoder_attention.seen(encoded)
+
+  def __call__(
+    self,
+    x: Array,
+    prefix: KeysValues,
+    prefix_mask: Array,
+    written: KeysValues | None,
+    index: Array | int,
+    mask: Array,
+    bias: Array,
+  ) -> tuple[Array, KeysValues]:
+    """One layer.
+
+    Args:
+      x: [B, S, D].
+      prefix: of `read_prefix`.
+      prefix_mask: [B, P] bool.
+      written: this layer's cache, to write x into and read from, or None to read x
+        alone.
+      index: where in the cache x stands.
+      mask: [1, S, K] bool, of what is written.
+      bias: [1, heads, S, K] float32, likewise.
+
+    Returns:
+      ([B, S, D], the cache with x in it).
+    """
+    inner = self.pre_self_attention_layer_norm(x)
+    seen = self.self_attention.seen(inner)
+    if written is not None:
+      update = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
+      seen = KeysValues(*map(update, written, seen))
+    x = x + self.self_attention(inner, seen, mask, bias)
+    inner = self.pre_cross_attention_layer_norm(x)
+    x = x + self.encoder_decoder_attention(inner, prefix, prefix_mask[:, None])
+    return x + self.mlp(self.pre_mlp_layer_norm(x)), seen

@@ -1,0 +1,134 @@
+"""T5X checkpoints of its encoder-decoder (`t5x.examples.t5.network`) to `T5`.
+
+Both layouts of a `checkpoint_<step>` folder are read: Orbax (`state/`), and the one
+that the published T5X checkpoints have, a file `checkpoint` (msgpack: small arrays,
+and for each other one where it lies) beside a zarr folder for each array.
+
+The shape of the model is that of its arrays. What no array tells is as in T5X's own
+configurations of T5: ReLU or, if gated, tanh-approximated GELU times linear; buckets
+up to a distance of 128; 1e-6 in the norms.
+"""
+
+import math
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorstore
+from flax import serialization, traverse_util
+
+from persoma_tf import checkpoints
+from persoma_tf.decoders.t5 import T5Config, layout
+
+
+def is_checkpoint(folder: str) -> bool:
+  """Whether a folder looks like a T5X checkpoint."""
+  path = pathlib.Path(folder)
+  return (path / 'state').is_dir() or (path / 'checkpoint').is_file()
+
+
+def load(folder: str) -> tuple[T5Config, dict]:
+  """Reads a model.
+
+  Args:
+    folder: a `checkpoint_<step>`.
+
+  Returns:
+    Its configuration and the parameters of `T5`, as float32 numpy arrays.
+
+  Raises:
+    ValueError: a parameter is missing, unknown or of a shape that does not fit.
+  """
+  path = pathlib.Path(folder)
+  if (path / 'state').is_dir():
+    found = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
+  else:
+    found = _read_legacy(path)
+  arrays = {name: np.asarray(x, np.float32) for name, x in found.items()}
+  config = _config(arrays, folder)
+  params = traverse_util.unflatten_dict(arrays, sep='/')
+  checkpoints.check_same(layout(config), params, folder)
+  return config, params
+
+
+def _config(arrays: Mapping[str, np.ndarray], folder: str) -> T5Config:
+  def shape(name):
+    if name not in arrays or arrays[name].ndim != 2:
+      what = 'misshapen' if name in arrays else 'missing'
+      raise ValueError(
+        f'{folder}: parameter {name} is {what}; expected a T5 of T5X, found '
+        f'{sorted(arrays)[:5]}'
+      )
+    return arrays[name].shape
+
+  layers = lambda stack: len(
+    {match[0] for name in arrays if (match := re.match(rf'{stack}/layers_\d+/', name))}
+  )
+  vocab_size, d_model = shape('token_embedder/embedding')
+  num_heads, num_buckets = shape('encoder/relpos_bias/rel_embedding')
+  return T5Config(
+    vocab_size=vocab_size,
+    d_model=d_model,
+    d_ff=shape('encoder/layers_0/mlp/wo/kernel')[0],
+    num_heads=num_heads,
+    head_dim=shape('encoder/layers_0/attention/query/kernel')[1] // num_heads,
+    num_encoder_layers=layers('encoder'),
+    num_decoder_layers=layers('decoder'),
+    gated='encoder/layers_0/mlp/wi_0/kernel' in arrays,
+    tied='decoder/logits_dense/kernel' not in arrays,
+    num_buckets=num_buckets,
+  )
+
+
+def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Parameter path -> array, of a folder in the older layout."""
+  contents = serialization.msgpack_restore((path / 'checkpoint').read_bytes())
+  version = contents.get('version')
+  if version not in (2, 3):
+    raise ValueError(f'{path / "checkpoint"}: version={version!r}; expected 2 or 3')
+  is_leaf = lambda _, x: not isinstance(x, Mapping) or 'driver' in x
+  target = traverse_util.flatten_dict(
+    contents['optimizer']['target'], sep='/', is_leaf=is_leaf
+  )
+  arrays = {name: x for name, x in target.items() if not isinstance(x, Mapping)}
+  # All are opened at once, since what takes time is to wait for each file.
+  opening = {
+    name: tensorstore.open(_spec(path, x), open=True, read=True)
+    for name, x in target.items()
+    if name not in arrays
+  }
+  for name, future in opening.items():
+    try:
+      arrays[name] = _read(future.result())
+    except ValueError as error:
+      raise ValueError(f'{path}: cannot read parameter {name}: {error}') from error
+  return arrays
+
+
+def _spec(path: pathlib.Path, stored: Mapping[str, Any]) -> dict:
+  """Where an array lies, as tensorstore takes it."""
+  # Relative to the checkpoint, wherever it was written: in a bucket, a driver of
+  # another name stands here. Before tensorstore 0.1.14 the path stood outside.
+  place = path / (stored['kvstore'].get('path') or stored['path'])
+  return {
+    'driver': stored['driver'],
+    'kvstore': {'driver': 'file', 'path': str(place.absolute())},
+  }
+
+
+def _read(store: tensorstore.TensorStore) -> np.ndarray:
+  """The array in a zarr folder, all of which must be there."""
+  if store.dtype.name == 'uint16':
+    raise ValueError(
+      'uint16, which is how T5X stored bfloat16 until June 2021; expected a checkpoint '
+      'that a later T5X has saved'
+    )
+  # Zarr reads a chunk that is not there as zeros, such as one that was never copied.
+  chunks = zip(store.shape, store.chunk_layout.write_chunk.shape, strict=True)
+  expected = math.prod(-(-size // chunk) for size, chunk in chunks)
+  files = [x for x in store.kvstore.list().result() if not x.startswith(b'.')]
+  if len(files) != expected:
+    raise ValueError(f'{len(files)} chunks in its folder; expected {expected}')
+  return store.read().result()
