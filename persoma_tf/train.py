@@ -62,7 +62,7 @@ def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
     logger.warning(message)
 
 
-def _bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
+def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   """Tells the readout its layout; returns the token ids of the words."""
   vocabulary = _vocabulary(task)
   encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
@@ -127,7 +127,7 @@ def train(
   told = any(stage.statistics_weight for stage in stages)
   size = feature_lengths.get('history_statistics', 0) if told else 0
   recipes.bind('build.num_statistics', size)
-  words = answer and _bind_template(answer, task)
+  words = answer and bind_template(answer, task)
   model, decoder = persoma.build()
   _check_vocabulary(_vocabulary(task), decoder)
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params

@@ -116,7 +116,7 @@ def test_copies_are_read_only_where_they_agree(folder):
     ({'feed_forward_proj': 'gated-silu'}, "expected 'relu' or 'gated-gelu'"),
     ({'dense_act_fn': 'gelu'}, "dense_act_fn='gelu'; expected 'relu' or 'gelu_new'"),
     ({'decoder_start_token_id': 5}, 'decoder_start_token_id=5; expected 0'),
-    ({'model_type': 'mt5'}, "model_type='mt5'; expected 'llama' or 'gemma3_text' or 't5'"),
+    ({'model_type': 'mt5'}, "='mt5'; expected 'llama' or 'gemma3_text' or 't5'"),
     ({'num_layers': 3}, r"no tensor 'encoder\.block\.2\."),
     ({'num_layers': 1}, r'unknown tensors.*encoder\.block\.1\.layer\.0'),
     ({'feed_forward_proj': 'gated-gelu'}, r'unknown tensors.*DenseReluDense\.wi\.'),
