@@ -21,7 +21,7 @@ import transformers
 
 
 def load_batches(path: str, pad: str) -> list[dict[str, torch.Tensor]]:
-  """Prompt and target in one row each, padded to the limit or to the batch's longest."""
+  """Prompt and target in one row, padded to the limit or to the batch's longest."""
   stored, rows = np.load(path), []
   for prompt, target in zip(stored['prompts'], stored['targets'], strict=True):
     if pad == 'longest':

@@ -5,12 +5,12 @@
 
 `--data_dir` holds finished `histories` and `embeddings`; the peer's Python has torch,
 transformers, peft and gguf. Both train soft tokens of the same number before the same
-frozen SmolLM2 with two threads, on the same examples of the genre task. Measured: on the
-same padded batches, and as each pads by itself (ours: answers of like length together;
-the peer: to the longest answer of a batch). Ours computes the adapter too.
+frozen SmolLM2 with two threads, on the same examples of the genre task. Measured: on
+the same padded batches, and as each pads by itself (ours: answers of like length
+together; the peer: to the longest answer of a batch). Ours computes the adapter too.
 
-The machine's peak is the fastest float32 matrix product seen, in JAX, numpy or torch, at
-2,048³ or at the decoder's own shapes. Writes `benchmarks/results/training_speed.json`.
+The machine's peak is the fastest float32 matrix product seen, in JAX, numpy or torch,
+at 2,048³ or at the decoder's own shapes. Writes `benchmarks/results/training_speed.json`.
 """
 
 import argparse
@@ -197,13 +197,12 @@ def peak() -> float:
   found = []
   for m, k, n in ((2048, 2048, 2048), (408, 576, 1536), (408, 1536, 576)):
     a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
-    product = jax.jit(jnp.matmul)
-    x, y = jax.device_put((a, b))
-    for call in (lambda x=x, y=y: product(x, y), lambda a=a, b=b: a @ b):
+    sides = ((jax.jit(jnp.matmul), jax.device_put((a, b))), (np.matmul, (a, b)))
+    for product, pair in sides:
       times = []
       for _ in range(12):
         started = time.perf_counter()
-        jax.block_until_ready(call())
+        jax.block_until_ready(product(*pair))
         times.append(time.perf_counter() - started)
       found.append(2 * m * k * n / np.median(times) / 1e9)
   return max(found)
