@@ -10,7 +10,8 @@ the same padded batches, and as each pads by itself (ours: answers of like lengt
 together; the peer: to the longest answer of a batch). Ours computes the adapter too.
 
 The machine's peak is the fastest float32 matrix product seen, in JAX, numpy or torch,
-at 2,048³ or at the decoder's own shapes. Writes `benchmarks/results/training_speed.json`.
+at 2,048³ or at the decoder's own shapes. Writes
+`benchmarks/results/training_speed.json`.
 """
 
 import argparse
