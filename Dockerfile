@@ -16,4 +16,6 @@ COPY tasks tasks
 COPY persoma_tf persoma_tf
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check
 
+# Large arrays in huge pages: JAX and TensorFlow ask for fresh ones at every step.
+ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/persoma/pipelines/build_histories.py

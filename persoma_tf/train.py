@@ -19,6 +19,7 @@ import difflib
 import itertools
 import json
 import logging
+import os
 import pathlib
 import shutil
 import sys
@@ -223,6 +224,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--overwrite', action='store_true', help='delete the folder and start again'
   )
   flags = parser.parse_args(arguments)
+  tunables = os.environ.get('GLIBC_TUNABLES', '')
+  if jax.default_backend() == 'cpu' and 'hugetlb' not in tunables:
+    logger.info('GLIBC_TUNABLES=glibc.malloc.hugetlb=1 would make steps on CPU faster')
   if flags.overwrite:
     shutil.rmtree(flags.model_dir, ignore_errors=True)
   if (pathlib.Path(flags.model_dir) / 'COMPLETED').exists():

@@ -44,6 +44,8 @@ def test_settings_that_cannot_work():
     Stage('a', 1, 1, 0.1, schedule='cos')
   with pytest.raises(ValueError, match='accumulate=3 does not divide batch_size=8'):
     Stage('a', 1, 8, 0.1, accumulate=3)
+  with pytest.raises(ValueError, match=r"a/Stage.group_by='words': expected one of"):
+    Stage('a', 1, 8, 0.1, group_by='words')
 
 
 def test_optimizer_decays_matrices_only():

@@ -114,3 +114,20 @@ def test_it_learns(recipe, tmp_path):
 def test_unknown_recipe(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'runs/quickstart\.gin'):
     train.main(['--gin_file=runs/quikstart.gin', f'--model_dir={tmp_path}'])
+
+
+def test_a_stage_with_a_task_of_its_own(recipe, tmp_path):
+  """Items first, then the real task; the linear readout; prompts of both fit."""
+  recipe(
+    'items/Stage.steps = 2',
+    'items/Stage.batch_size = 2',
+    'decoder/Stage.steps = 1',
+    files=['runs/item_warmup.gin'],
+  )
+  train.train(str(tmp_path))
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
+  assert [key for row in rows for key in row if key.endswith('/lm_loss')] == [
+    'items/lm_loss',
+    'decoder/lm_loss',
+  ]
+  assert 'adapter/readout/out/kernel' in adapter(tmp_path)
