@@ -39,7 +39,8 @@ from tasks import genre_prediction
 
 _TASK = 'movielens_genre_prediction_subhistories_v1'
 _HUGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
-_BATCH, _SAVED, _STEPS = 8, 16, 24
+_CASES = ((8, 'float32'), (16, 'float32'), (16, 'bfloat16'))  # batch size, dtype
+_SAVED, _STEPS = 12, 12
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--data_dir', required=True)
   parser.add_argument('--peer_python')
-  parser.add_argument('--ours', help='internal: measure in this process')
+  parser.add_argument('--ours', help='internal: group,dtype,batch size')
   parser.add_argument('--batches', help='internal: where the batches are kept')
   flags = parser.parse_args()
   if flags.ours:
@@ -57,7 +58,6 @@ def main() -> None:
     'command': 'python -m benchmarks.training_speed',
     'machine': {'cpus': os.cpu_count(), 'processor': platform.machine()},
     'versions': job.versions('jax', 'flax'),
-    'batch_size': _BATCH,
     **compare(flags),
   }
   path = pathlib.Path(__file__).parent / 'results' / 'training_speed.json'
@@ -67,46 +67,51 @@ def main() -> None:
 
 def compare(flags) -> dict:
   """All measurements and their ratios."""
+  ours, peer = {}, {}
   with tempfile.TemporaryDirectory() as folder:
-    ours, peer, kept = {}, {}, f'{folder}/batches.npz'
-    for group in ('', 'targets'):
-      for dtype in ('float32', 'bfloat16'):
-        command = [sys.executable, '-m', 'benchmarks.training_speed']
-        command += [f'--data_dir={flags.data_dir}', f'--batches={kept}']
-        name = f'{dtype}, {"grouped by length" if group else "padded to the limit"}'
-        ours[name] = child([*command, f'--ours={group or "none"},{dtype}'])
-    tokens = ours['float32, padded to the limit']['soft_tokens']
-    for pad in ('limit', 'longest'):
-      for dtype in ('float32', 'bfloat16'):
-        command = [flags.peer_python, 'benchmarks/peft_peer.py', f'--pad={pad}']
+    for size, dtype in _CASES:
+      common = [f'--batches={folder}/{size}.npz']
+      case = f'B={size} {dtype}'
+      for group, name in (('none', 'padded to the limit'), ('targets', 'grouped')):
+        command = [sys.executable, '-m', 'benchmarks.training_speed', *common]
+        command += [f'--data_dir={flags.data_dir}', f'--ours={group},{dtype},{size}']
+        ours[f'{case}, {name}'] = row = child(command)
+      for pad in ('limit', 'longest'):
+        command = [flags.peer_python, 'benchmarks/peft_peer.py', *common]
         command += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
-        command += [f'--batches={kept}', f'--dtype={dtype}', f'--soft_tokens={tokens}']
-        peer[f'{dtype}, padded to the {pad}'] = child(command)
-  for row in peer.values():
-    row['examples_a_second'] = _BATCH / row['seconds_a_step']
-  peak = {'jax and numpy, float32': max(x['matmul_gflops'] for x in ours.values())}
-  peak['torch, float32'] = peer['float32, padded to the limit']['matmul_gflops']
-  best = max(peak.values())
-  speed = lambda rows, name: rows[name]['examples_a_second']
-  same = 'float32, padded to the limit'
+        command += [f'--pad={pad}', f'--dtype={dtype}', f'--steps={_STEPS}']
+        command += [f'--soft_tokens={row["soft_tokens"]}']
+        row = child(command)
+        row['examples_a_second'] = size / row['seconds_a_step']
+        peer[f'{case}, padded to the {pad}'] = row
+  peaks = [row['matmul_gflops'] for row in ours.values()]
+  peaks += [row['matmul_gflops'] for name, row in peer.items() if 'float32' in name]
   for row in ours.values():
-    row['share_of_peak'] = row['gflops'] / best
+    row['share_of_peak'] = row['gflops'] / max(peaks)
   return {
     'ours': ours,
     'peer': peer,
-    'peak_gflops': peak,
-    'ratios': {
-      'same padded batches, float32': speed(ours, same) / speed(peer, same),
-      'each as it pads, float32': speed(ours, 'float32, grouped by length')
-      / speed(peer, 'float32, padded to the longest'),
-      'our best over its best of all': max(speed(ours, x) for x in ours)
-      / max(speed(peer, x) for x in peer),
-      'ours grouped, the peer to the limit, float32': speed(
-        ours, 'float32, grouped by length'
-      )
-      / speed(peer, same),
-    },
+    'peak_float32_gflops': max(peaks),
+    'ratios': ratios(ours, peer),
   }
+
+
+def ratios(ours, peer) -> dict[str, float]:
+  """Our examples a second over the peer's."""
+  speed = lambda rows, name: rows[name]['examples_a_second']
+  fastest = lambda rows: max(speed(rows, name) for name in rows)
+  found = {}
+  for size in sorted({size for size, _ in _CASES}):
+    case = f'B={size} float32'
+    limit = speed(peer, f'{case}, padded to the limit')
+    longest = speed(peer, f'{case}, padded to the longest')
+    grouped = speed(ours, f'{case}, grouped')
+    same = speed(ours, f'{case}, padded to the limit')
+    found[f'{case}, the same padded batches'] = same / limit
+    found[f'{case}, ours grouped, the peer padded to the limit'] = grouped / limit
+    found[f'{case}, ours grouped, the peer padded to the longest'] = grouped / longest
+  found['fastest of all, bfloat16 included'] = fastest(ours) / fastest(peer)
+  return found
 
 
 def child(command) -> dict:
@@ -119,7 +124,7 @@ def child(command) -> dict:
   return row
 
 
-def measure(data_dir: str, kept: str, group: str, dtype: str) -> dict:
+def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict:
   """Our step: seconds, examples a second, and what it multiplies."""
   recipes.parse(
     ['runs/quickstart.gin'],
@@ -133,8 +138,9 @@ def measure(data_dir: str, kept: str, group: str, dtype: str) -> dict:
   model, decoder = persoma.build()
   lengths = genre_prediction.feature_lengths()
   stage = gin.query_parameter('train.stages')[1].scoped_configurable_fn()
-  stage = dataclasses.replace(stage, batch_size=_BATCH)
-  stream = lambda group: batching.batches(_TASK, 'train', lengths, _BATCH, 0, group)
+  size = int(size)
+  stage = dataclasses.replace(stage, batch_size=size)
+  stream = lambda group: batching.batches(_TASK, 'train', lengths, size, 0, group)
   full = stream('')
   batches = [next(full) for _ in range(_SAVED)]
   adapter = persoma.init_adapter(model, decoder, batches[0], words, 0)
@@ -146,7 +152,7 @@ def measure(data_dir: str, kept: str, group: str, dtype: str) -> dict:
     np.savez(kept, **{key: [x[name] for x in batches] for key, name in names.items()})
   else:
     grouped = stream(group)
-    batches = [next(grouped) for _ in range(3 * _SAVED)]
+    batches = [next(grouped) for _ in range(2 * _SAVED)]
   params = {'adapter': adapter, 'decoder': decoder.params}
   trained, frozen = freezing.split(params, stage.trainable)
   frozen = jax.device_put(cast_decoder(frozen, dtype))
@@ -166,7 +172,7 @@ def measure(data_dir: str, kept: str, group: str, dtype: str) -> dict:
   seconds = float(np.mean(times) if group != 'none' else np.median(times))
   return {
     'seconds_a_step': seconds,
-    'examples_a_second': _BATCH / seconds,
+    'examples_a_second': size / seconds,
     'gflops': flops / len(times) / seconds / 1e9,
     'soft_tokens': soft,
     'target_tokens': lengths['targets'],
