@@ -8,8 +8,11 @@ training users (text: what fits into 2,048 tokens), and answers the test users a
 are with their N newest interactions, N = 50 and 200. Methods that only have the
 language-model loss get as many steps as fit into the processor time that the
 perceiver's training took: what wall time is on a machine with nothing beside, but the
-same when there is something. A finished cell is kept in `--work_dir`, so that a run
-goes on where it was cut. Writes `benchmarks/results/quality_<data>.json`.
+same when there is something.
+
+Every finished cell is added to `benchmarks/results/quality_<data>.json` and is never
+run again: more methods and seeds can be added on any day. A run that was cut goes on
+in `--work_dir`.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -62,19 +66,31 @@ def main() -> None:
   flags = parser.parse_args()
   name = pathlib.Path(flags.data).name or 'ml-100k'
   work = pathlib.Path(flags.work_dir, name)
+  path = pathlib.Path(__file__).parent / 'results' / f'quality_{name}.json'
+  cells = json.loads(path.read_text())['cells'] if path.exists() else []
   histories(work, flags.data)
   for seed in map(int, flags.seeds.split(',')):
     for method in flags.methods.split(','):
-      cell(work, method, seed)
-  about = {
+      if not of(cells, method, seed):
+        cells += cell(work, method, seed, cells)
+        path.write_text(json.dumps(about(name, cells), indent=2) + '\n')
+  print(path)
+
+
+def of(cells: list[dict], method: str, seed: int | None = None) -> list[dict]:
+  """The cells of a method, or of one of its runs."""
+  return [x for x in cells if x['method'] == method and seed in (None, x['seed'])]
+
+
+def about(name: str, cells: list[dict]) -> dict:
+  """The results file."""
+  return {
     'command': f'python -m benchmarks.quality --data={name}',
     'machine': {'cpus': os.cpu_count(), 'processor': platform.machine()},
-    'versions': job.versions(),
-    **collect(work),
+    'versions': job.versions('jax', 'flax'),
+    'means': means(cells),
+    'cells': cells,
   }
-  path = pathlib.Path(__file__).parent / 'results' / f'quality_{name}.json'
-  path.write_text(json.dumps(about, indent=2) + '\n')
-  print(path)
 
 
 def run(module: str, *arguments: str) -> float:
@@ -118,8 +134,8 @@ def histories(work: pathlib.Path, data: str) -> None:
     )
 
 
-def cell(work: pathlib.Path, method: str, seed: int) -> None:
-  """Trains one method with one seed and scores its answers."""
+def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[dict]:
+  """Trains one method with one seed and scores its answers, a row for every N."""
   folder = work / f'{method}_{seed}'
   recipes, bindings, scaled = METHODS[method]
   if method not in _TEXT:
@@ -134,7 +150,7 @@ def cell(work: pathlib.Path, method: str, seed: int) -> None:
   spent = folder / 'train_seconds.json'
   if not (folder / 'model' / 'COMPLETED').exists():
     if scaled:
-      steps = steps_within_budget(work, method, arguments, scaled)
+      steps = steps_within_budget(work, method, arguments, scaled, cells)
       arguments.append(f'--gin.{scaled}/Stage.steps={steps}')
     seconds = run('persoma_tf.train', f'--model_dir={folder}/model', *arguments)
     spent.write_text(json.dumps(seconds))
@@ -146,56 +162,58 @@ def cell(work: pathlib.Path, method: str, seed: int) -> None:
       *(['--batch_size=4'] if method in _TEXT else ['--all']),
       f'--output={folder}/scores.json',
     )
+  config = (folder / 'model' / 'config.gin').read_text()
+  steps = re.findall(r'^(\w+)/Stage\.steps = (\d+)$', config, re.MULTILINE)
+  facts = {
+    'method': method,
+    'seed': seed,
+    'stage_steps': {stage: int(count) for stage, count in steps},
+    'train_processor_seconds': round(json.loads(spent.read_text())),
+  }
+  scores = json.loads((folder / 'scores.json').read_text())
+  return [
+    {**facts, 'N': int(shown.split('_')[1]), **row} for shown, row in scores.items()
+  ]
 
 
-def steps_within_budget(work, method, arguments, stage) -> int:
+def steps_within_budget(work, method, arguments, stage, cells) -> int:
   """Steps that fit into the processor time of the perceiver's training."""
-  known = work / f'{method}_steps.json'
-  if not known.exists():
-    budget = json.loads((work / 'perceiver_0' / 'train_seconds.json').read_text())
-    # Once for the compiler, then the two runs that are compared.
-    times = [
-      run(
-        'persoma_tf.train',
-        f'--model_dir={work}/{method}_calibration',
-        '--overwrite',
-        *arguments,
-        f'--gin.{stage}/Stage.steps={steps}',
-      )
-      for steps in (_CALIBRATION[1], *_CALIBRATION)
-    ][1:]
-    step = (times[1] - times[0]) / (_CALIBRATION[1] - _CALIBRATION[0])
-    steps = max(int((budget - times[0]) / step) + _CALIBRATION[0], 1)
-    known.write_text(json.dumps({'steps': steps, 'seconds_a_step': step}))
-  return json.loads(known.read_text())['steps']
+  known, budget = of(cells, method), of(cells, 'perceiver', 0)
+  if not budget:
+    raise SystemExit('run --methods=perceiver --seeds=0 first: it sets the budget')
+  if known:  # all seeds take as many
+    return known[0]['stage_steps'][stage]
+  # Once for the compiler, then the two runs that are compared.
+  times = [
+    run(
+      'persoma_tf.train',
+      f'--model_dir={work}/{method}_calibration',
+      '--overwrite',
+      *arguments,
+      f'--gin.{stage}/Stage.steps={steps}',
+    )
+    for steps in (_CALIBRATION[1], *_CALIBRATION)
+  ][1:]
+  step = (times[1] - times[0]) / (_CALIBRATION[1] - _CALIBRATION[0])
+  left = budget[0]['train_processor_seconds'] - times[0]
+  return max(int(left / step) + _CALIBRATION[0], 1)
 
 
-def collect(work: pathlib.Path) -> dict:
-  """Every finished cell, and mean and spread over the seeds."""
-  cells = []
-  for path in sorted(work.glob('*/scores.json')):
-    method, _, seed = path.parent.name.rpartition('_')
-    lines = [json.loads(x) for x in (path.parent / 'model/metrics.jsonl').open()]
-    seconds = json.loads((path.parent / 'train_seconds.json').read_text())
-    for shown, scores in json.loads(path.read_text()).items():
-      cell = {'method': method, 'N': int(shown.split('_')[1]), 'seed': int(seed)}
-      cell |= {'steps': lines[-1]['step'], 'train_processor_seconds': round(seconds)}
-      cells.append(cell | scores)
-  means = {}
+def means(cells: list[dict]) -> dict:
+  """Mean and spread of every method over its seeds, and what needs no model."""
+  found = {}
   for items in ITEMS:
     rows = [x for x in cells if x['N'] == items]
-    means[f'N={items}'] = {method: mean(rows, method) for method in METHODS}
-    whole = next((x for x in rows if x['method'] not in _TEXT), {'f1': {}})
-    for name in ('rule_on_sample', 'constant', 'counting'):
-      means[f'N={items}'][name] = whole['f1'].get(name)
-  return {'means': means, 'cells': cells}
+    by_method = {method: mean(rows, method) for method in METHODS if of(rows, method)}
+    all_users = next((x for x in rows if x['method'] not in _TEXT), {'f1': {}})
+    baselines = {key: x for key, x in all_users['f1'].items() if key != 'model'}
+    found[f'N={items}'] = by_method | baselines
+  return found
 
 
-def mean(rows: list[dict], method: str) -> dict | None:
-  """Mean and spread of a method over the seeds; None where no seed has run."""
-  found = [x for x in rows if x['method'] == method]
-  if not found:
-    return None
+def mean(rows: list[dict], method: str) -> dict:
+  """Mean and spread of a method over the seeds."""
+  found = of(rows, method)
   values = [x['f1']['model'] for x in found]
   bound = float(np.mean([x['f1']['rule_on_sample'] for x in found]))
   return {
