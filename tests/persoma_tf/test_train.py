@@ -104,6 +104,7 @@ def test_other_settings_are_refused(recipe, whole):
 def test_it_learns(recipe, tmp_path):
   """The slot loss on a fixed small set falls well below that of the first steps."""
   settings = ('histories/Stage.steps = 150', 'train.checkpoint_period = 1000')
+  settings += ("histories/Stage.group_by = 'history'",)
   recipe('train.stages = [@histories/Stage()]', *settings)
   train.train(str(tmp_path))
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
@@ -121,6 +122,7 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path):
   recipe(
     'items/Stage.steps = 2',
     'items/Stage.batch_size = 2',
+    "items/Stage.group_by = ''",
     'decoder/Stage.steps = 1',
     files=['runs/item_warmup.gin'],
   )

@@ -60,7 +60,9 @@ def test_features_for_the_model(recipe, folders):
   assert batch['answer_slots'].shape == (4, 6)
   ends = weights.sum(1) - 1
   assert (targets[np.arange(4), ends] == 2).all(), 'no end was cut off'
-  np.testing.assert_array_equal(batch['decoder_input_tokens'][:, 1:], targets[:, :-1])
+  inputs, read = batch['decoder_input_tokens'], weights[:, 1:] > 0
+  np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1] * read)
+  assert not inputs[:, 0].any()
   padding = batch['history_mask'] == 0
   assert not batch['history_embeddings'][padding].any()
 

@@ -39,14 +39,14 @@ def test_equals_transformers(assets):
   assets('smollm2-135m-instruct')
   decoder = decoders.load('smollm2-135m-instruct')
   reference = np.load(REFERENCE)
-  forward = jax.jit(lambda tokens: decoder.module.apply({'params': params}, tokens))
-  params = jax.device_put(decoder.params)
+  forward = jax.jit(decoder.module.apply)
+  params = {'params': jax.device_put(decoder.params)}
   for number in range(4):
     tokens = reference[f'tokens_{number}']
     whole = np.concatenate([tokens, reference[f'written_{number}']])
     # One length for all, to compile once: what stands behind is never read.
     padded = np.pad(whole, (0, 64 - len(whole)))
-    logits = np.asarray(forward(padded[None]))[0, : len(whole)]
+    logits = np.asarray(forward(params, padded[None]))[0, : len(whole)]
     sample = logits[: len(tokens), :: int(reference['stride'])]
     np.testing.assert_allclose(sample, reference[f'logits_{number}'], atol=1e-3)
     best = logits.argmax(-1)
