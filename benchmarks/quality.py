@@ -11,8 +11,8 @@ perceiver's training took: what wall time is on a machine with nothing beside, b
 same when there is something.
 
 Every finished cell is added to `benchmarks/results/quality_<data>.json` and is never
-run again: more methods and seeds can be added on any day. A run that was cut goes on
-in `--work_dir`.
+run again: more methods and seeds can be added on any day. A cell that was cut is run
+anew.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,23 +37,23 @@ _QUICKSTART = ['runs/quickstart.gin']
 _LM = ['train.stages = [@decoder/Stage()]', 'decoder/Stage.learning_rate = 1e-3']
 _LM += ["decoder/Stage.trainable = ('adapter/.*',)"]
 _WHOLE = ["train.task = 'movielens_genre_prediction_v1'"]
-# method -> (recipes, bindings, stage whose steps are what fits into the budget)
+# method -> (recipes, bindings, stages whose steps are what fits into the budget)
 METHODS = {
-  'perceiver': (_QUICKSTART, [], None),
-  'mlp': ([*_QUICKSTART, 'adapters/mlp.gin'], [], None),
-  'transformer': ([*_QUICKSTART, 'adapters/transformer.gin'], [], None),
-  'perceiver_lora': (_QUICKSTART, ["train.tuning = 'lora'"], None),
-  'uem': (['runs/uem.gin'], [], 'decoder'),
-  'text_prompt': (['runs/text_prompt.gin'], [], 'decoder'),
+  'perceiver': (_QUICKSTART, [], ()),
+  'mlp': ([*_QUICKSTART, 'adapters/mlp.gin'], [], ()),
+  'transformer': ([*_QUICKSTART, 'adapters/transformer.gin'], [], ()),
+  'perceiver_lora': (_QUICKSTART, ["train.tuning = 'lora'"], ()),
+  'uem': (['runs/uem.gin'], [], ('decoder',)),
+  'text_prompt': (['runs/text_prompt.gin'], [], ('decoder',)),
   # What each part of the recipe is worth: the perceiver with less of it.
-  'lm_only': (['runs/lm_only.gin'], [], 'decoder'),
-  'lm_only_whole_histories': (['runs/lm_only.gin'], _WHOLE, 'decoder'),
-  'item_warmup': (['runs/item_warmup.gin'], [], 'decoder'),
-  'template_lm_only': (_QUICKSTART, _LM, 'decoder'),
-  'whole_histories': (_QUICKSTART, _WHOLE, None),
-  'no_statistics': (_QUICKSTART, ['histories/Stage.statistics_weight = 0.0'], None),
+  'lm_only': (['runs/lm_only.gin'], [], ('decoder',)),
+  'lm_only_whole_histories': (['runs/lm_only.gin'], _WHOLE, ('decoder',)),
+  'item_warmup': (['runs/item_warmup.gin'], [], ('items', 'decoder')),
+  'template_lm_only': (_QUICKSTART, _LM, ('decoder',)),
+  'whole_histories': (_QUICKSTART, _WHOLE, ()),
+  'no_statistics': (_QUICKSTART, ['histories/Stage.statistics_weight = 0.0'], ()),
 }
-_CALIBRATION = (2, 10)  # steps of two runs; their difference tells what a step costs
+_CALIBRATION = (2, 6)  # steps of two runs; their difference tells what a step costs
 _TEXT = ('text_prompt',)  # seconds a user, so that not all users are answered
 
 
@@ -101,7 +102,7 @@ def run(module: str, *arguments: str) -> float:
   before = spent()
   # Huge pages: docs/implementation.md. Compiled once, a step is not compiled again, so
   # that it is the steps that are compared.
-  cache = pathlib.Path('runs/quality/compiled').absolute()
+  cache = pathlib.Path('runs/compiled').absolute()
   settings = {
     'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
     'JAX_COMPILATION_CACHE_DIR': str(cache),
@@ -148,12 +149,13 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
     *(f'--gin.{x.replace(" = ", "=", 1)}' for x in bindings),
   ]
   spent = folder / 'train_seconds.json'
-  if not (folder / 'model' / 'COMPLETED').exists():
+  if not spent.exists():
     if scaled:
       steps = steps_within_budget(work, method, arguments, scaled, cells)
-      arguments.append(f'--gin.{scaled}/Stage.steps={steps}')
-    seconds = run('persoma_tf.train', f'--model_dir={folder}/model', *arguments)
-    spent.write_text(json.dumps(seconds))
+      arguments += of_stages(scaled, steps)
+    # From the start: what a run took that was cut is not known.
+    train = [f'--model_dir={folder}/model', '--overwrite', *arguments]
+    spent.write_text(json.dumps(run('persoma_tf.train', *train)))
   if not (folder / 'scores.json').exists():
     run(
       'benchmarks.answers',
@@ -176,27 +178,34 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
   ]
 
 
-def steps_within_budget(work, method, arguments, stage, cells) -> int:
-  """Steps that fit into the processor time of the perceiver's training."""
+def steps_within_budget(work, method, arguments, stages, cells) -> int:
+  """Steps of each stage that fit into the time of the perceiver's training."""
   known, budget = of(cells, method), of(cells, 'perceiver', 0)
   if not budget:
     raise SystemExit('run --methods=perceiver --seeds=0 first: it sets the budget')
   if known:  # all seeds take as many
-    return known[0]['stage_steps'][stage]
-  # Once for the compiler, then the two runs that are compared.
-  times = [
-    run(
-      'persoma_tf.train',
-      f'--model_dir={work}/{method}_calibration',
-      '--overwrite',
-      *arguments,
-      f'--gin.{stage}/Stage.steps={steps}',
-    )
-    for steps in (_CALIBRATION[1], *_CALIBRATION)
-  ][1:]
+    return known[0]['stage_steps'][stages[0]]
+  few = lambda steps: run(
+    'persoma_tf.train',
+    f'--model_dir={work}/{method}_calibration',
+    '--overwrite',
+    *arguments,
+    *of_stages(stages, steps),
+  )
+  # The number of steps is a constant of the compiled update: each is compiled first.
+  times = [[few(steps), few(steps)][1] for steps in _CALIBRATION]
   step = (times[1] - times[0]) / (_CALIBRATION[1] - _CALIBRATION[0])
   left = budget[0]['train_processor_seconds'] - times[0]
-  return max(int(left / step) + _CALIBRATION[0], 1)
+  if step <= 0 or left <= 0:
+    raise SystemExit(
+      f'{method}: calibration says {step:.2f} s a step, {left:.0f} s left'
+    )
+  return int(left / step) + _CALIBRATION[0]
+
+
+def of_stages(stages: Sequence[str], steps: int) -> list[str]:
+  """Flags that give each of the stages so many steps."""
+  return [f'--gin.{stage}/Stage.steps={steps}' for stage in stages]
 
 
 def means(cells: list[dict]) -> dict:

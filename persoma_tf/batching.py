@@ -42,6 +42,9 @@ def batches(
     group_by: of `GROUPS`: its features are padded to a quarter, half, three quarters or
       all of their limit, and a batch holds examples that need the same. '' pads
       everything to its limit.
+
+  Raises:
+    ValueError: the task has nothing to group by.
   """
   converter = HistoryFeatureConverter(supervision='answer_slots' in lengths, pad=False)
   dataset = seqio.get_dataset(
@@ -71,6 +74,8 @@ def _padded(dataset, limits, batch_size, group_by):
     return pad(dataset, limits)
   together = GROUPS[group_by]
   limit = limits[together[0]]
+  if not limit:
+    raise ValueError(f'group_by={group_by!r}: the task leaves {together[0]} empty')
 
   def parts_of(example):
     size = tf.shape(example[together[0]])[0]

@@ -69,7 +69,7 @@ class Stage:
       )
     if self.group_by not in ('', *GROUPS):
       raise ValueError(
-        f'{self.name}/Stage.group_by={self.group_by!r}: expected one of {list(GROUPS)}'
+        f'{self.name}/Stage.group_by={self.group_by!r}: expected one of {["", *GROUPS]}'
       )
     if self.batch_size % self.accumulate:
       raise ValueError(

@@ -57,7 +57,7 @@ def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
     f'the task has a vocabulary of {ours:,} tokens, the decoder {decoder.name} one of '
     f'{theirs:,}; task_vocabulary.decoder should name that of build.decoder'
   )
-  if ours > theirs:
+  if ours > theirs or ours < 0.9 * theirs:
     raise ValueError(message)
   if ours < 0.99 * theirs:  # some decoders are padded by a few rows
     logger.warning(message)
@@ -130,7 +130,8 @@ def train(
   recipes.bind('build.num_statistics', size)
   words = answer and bind_template(answer, task)
   model, decoder = persoma.build()
-  _check_vocabulary(_vocabulary(task), decoder)
+  for name in {task, *(stage.task for stage in stages if stage.task)}:
+    _check_vocabulary(_vocabulary(name), decoder)
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
   stream = lambda stage, split, seed, group_by='': batches(
     stage.task or task, split, feature_lengths, stage.batch_size, seed, group_by
@@ -139,7 +140,7 @@ def train(
     stage, 'train', seed * 1_000_003 + step, stage.group_by
   )
   validation = lambda stage: itertools.islice(
-    stream(stage, 'validation', seed, stage.group_by),
+    stream(stage, 'validation', seed),  # not grouped: a few batches hold all lengths
     -(-validation_examples // stage.batch_size),
   )
   # Every configurable has been called once: the operative configuration is whole.

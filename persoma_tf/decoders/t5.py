@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from persoma_tf.decoders.decoder_only import KeysValues
-from persoma_tf.decoders.llama import RMSNorm
+from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.decoders.t5_layers import (
   DecoderLayer,
   EncoderLayer,

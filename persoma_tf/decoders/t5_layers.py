@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from persoma_tf.decoders.decoder_only import KeysValues
-from persoma_tf.decoders.llama import RMSNorm
+from persoma_tf.decoders.decoder_only import KeysValues, write
+from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.lora import Dense
 
 
@@ -218,8 +218,7 @@ class DecoderLayer(nn.Module):
     inner = self.pre_self_attention_layer_norm(x)
     seen = self.self_attention.seen(inner)
     if written is not None:
-      update = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, 1)
-      seen = KeysValues(*map(update, written, seen))
+      seen = write(written, seen, index)
     x = x + self.self_attention(inner, seen, mask, bias)
     inner = self.pre_cross_attention_layer_norm(x)
     x = x + self.encoder_decoder_attention(inner, prefix, prefix_mask[:, None])

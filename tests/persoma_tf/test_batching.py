@@ -61,3 +61,13 @@ def test_the_same_seed_is_the_same_stream(recipe):
   recipe()
   take = lambda seed: list(examples(itertools.islice(stream('history', seed), 6)))
   assert take(3) == take(3) != take(4)
+
+
+def test_nothing_to_group_by(recipe):
+  recipe('history_limits.text_tokens = 100')
+  task = 'movielens_genre_prediction_text_subhistories_v1'
+  lengths = genre_prediction.feature_lengths()
+  with pytest.raises(
+    ValueError, match=r"'history': the task leaves history_embeddings"
+  ):
+    batching.batches(task, 'train', lengths, 2, 0, 'history')

@@ -28,8 +28,11 @@ def whole(tmp_path_factory):
   return tmp_path_factory.mktemp('whole') / 'model'
 
 
+GROUPED = "decoder/Stage.group_by = 'targets'"  # going on must find the same batches
+
+
 def test_a_run(recipe, whole, tiny_decoder):
-  recipe()
+  recipe(GROUPED)
   train.train(str(whole))
   names = {path.name for path in whole.iterdir()}
   assert {'config.gin', 'checkpoint_11', 'adapter', 'metrics.jsonl'} <= names
@@ -67,13 +70,13 @@ def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypat
     if step == steps:
       raise KeyboardInterrupt
 
-  recipe()
+  recipe(GROUPED)
   monkeypatch.setattr(checkpoints, 'save', save_and_stop)
   with pytest.raises(KeyboardInterrupt):
     train.train(str(tmp_path))
   monkeypatch.undo()
   assert not (tmp_path / 'COMPLETED').exists()
-  recipe()
+  recipe(GROUPED)
   train.train(str(tmp_path))
   assert_same(adapter(whole), adapter(tmp_path))
   ours, theirs = ((x / 'metrics.jsonl').read_text() for x in (tmp_path, whole))
@@ -117,8 +120,15 @@ def test_unknown_recipe(tmp_path):
     train.main(['--gin_file=runs/quikstart.gin', f'--model_dir={tmp_path}'])
 
 
-def test_a_stage_with_a_task_of_its_own(recipe, tmp_path):
-  """Items first, then the real task; the linear readout; prompts of both fit."""
+def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
+  """Items first, then the real task, before the linear readout."""
+  asked, batches = [], train.batches
+
+  def recorded(task, split, *rest):
+    asked.append(task)
+    return batches(task, split, *rest)
+
+  monkeypatch.setattr(train, 'batches', recorded)
   recipe(
     'items/Stage.steps = 2',
     'items/Stage.batch_size = 2',
@@ -127,6 +137,8 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path):
     files=['runs/item_warmup.gin'],
   )
   train.train(str(tmp_path))
+  items = 'movielens_items_and_genres_v1'  # the first time for the initial parameters
+  assert asked == [items, items, 'movielens_genre_prediction_subhistories_v1']
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   assert [key for row in rows for key in row if key.endswith('/lm_loss')] == [
     'items/lm_loss',

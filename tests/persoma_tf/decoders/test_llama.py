@@ -93,3 +93,5 @@ def test_padding_in_the_prefix_is_never_read(tiny):
 def test_unknown_decoder():
   with pytest.raises(ValueError, match="did you mean 'smollm2-135m-instruct'"):
     decoders.load('smollm')
+  with pytest.raises(ValueError, match="'/no/t5-base': no such folder"):
+    decoders.load('/no/t5-base')
