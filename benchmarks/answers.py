@@ -5,13 +5,12 @@
 
 Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, for each,
 F1 over the test users with its interval, F1 over the first `--users` of them (those
-that slow methods answer), parse failures, and seconds a user without compilation.
+that slow methods answer), and parse failures.
 """
 
 import argparse
 import json
 import pathlib
-import time
 
 import numpy as np
 
@@ -43,17 +42,15 @@ def test_histories(folder: str) -> list[dict]:
   return [schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))]
 
 
-def predict(predictor: Predictor, histories: list[dict], size: int):
-  """(rows in the order of `histories`, seconds a user without the first batch)."""
+def predict(predictor: Predictor, histories: list[dict], size: int) -> list[dict]:
+  """Rows in the order of `histories`; batches hold histories of like length."""
   order = np.argsort([len(x['history_items']) for x in histories], kind='stable')
-  cuts = [order[at : at + size] for at in range(0, len(order), size)]
-  rows, clock = {}, []
-  for cut in cuts[-1:] + cuts:  # the longest once before, to compile
-    started = time.perf_counter()
+  rows = {}
+  for at in range(0, len(order), size):
+    cut = order[at : at + size]
     made = predictor.predict([histories[user] for user in cut])
-    clock.append((time.perf_counter() - started) / len(cut))
     rows |= dict(zip(cut.tolist(), made, strict=True))
-  return [rows[user] for user in range(len(histories))], float(np.median(clock[1:]))
+  return [rows[user] for user in range(len(histories))]
 
 
 def score(flags, folder: str) -> dict:
@@ -66,7 +63,7 @@ def score(flags, folder: str) -> dict:
   predictor = Predictor(
     flags.model_dir, f'{folder}/histories', f'{folder}/embeddings', flags.batch_size
   )
-  rows, seconds = predict(predictor, histories, flags.batch_size)
+  rows = predict(predictor, histories, flags.batch_size)
   size, first = len(rows), min(flags.users, len(rows))
   samples = test.samples[:size]
   answers = {
@@ -85,7 +82,6 @@ def score(flags, folder: str) -> dict:
     'f1_first': {name: f1(name, slice(0, first))['f1'] for name in answers},
     'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),
     'parse_failures': sum(not row['parse_ok'] for row in rows),
-    'seconds_a_user': seconds,
   }
 
 
