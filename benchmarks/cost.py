@@ -4,11 +4,11 @@
 
 `--data_dir` holds finished `histories` and `embeddings` of long histories. For N items
 a user, in a process of its own for every line: tokens before the answer, seconds of a
-training step and of an answer of 16 tokens for each user of a batch (the best of some
-batch sizes), and peak memory; of each adapter, too, a step without the decoder. The
-users are real ones with at least N ratings; the parameters are fresh, since no figure
-depends on what they hold. Writes `benchmarks/results/cost.json`; lines that are in it
-are not measured again.
+training step and of an answer of 16 tokens for each user of a batch (the best of the
+batch sizes in `KINDS`), and peak memory; of each adapter, too, a step without the
+decoder. The users are real ones with at least N ratings; the parameters are fresh,
+since no figure depends on what they hold. Writes `benchmarks/results/cost.json`; lines
+that are in it are not measured again.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ import gin
 import jax
 import numpy as np
 
+from benchmarks.processes import last_line
 from persoma_tf import freezing, generate, recipes, train
 from persoma_tf import model as persoma
 from persoma_tf.stages import make_steps
@@ -37,7 +37,6 @@ from tasks import genre_prediction, item_vectors, prompts
 from tasks.text_history import HistoryLimits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
-_HUGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 _ANSWER = 16  # tokens, about what an answer has
 _MOST_TOKENS = 8192  # of a batch
 _QUICKSTART, _MANY = 'runs/quickstart.gin', (10, 50, 200, 1000)
@@ -105,13 +104,7 @@ def about(lines: dict) -> dict:
 def child(data_dir: str, kind: str, items: int) -> dict:
   """One line, measured in its own process."""
   command = [sys.executable, '-m', 'benchmarks.cost', f'--data_dir={data_dir}']
-  command += [f'--measure={kind},{items}']
-  done = subprocess.run(
-    command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | _HUGE_PAGES
-  )
-  row = json.loads(done.stdout.splitlines()[-1])
-  print(kind, items, row, flush=True)
-  return row
+  return last_line([*command, f'--measure={kind},{items}'])
 
 
 class Line:

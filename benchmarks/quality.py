@@ -29,6 +29,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.processes import HUGE_PAGES
 from persoma_tf import assets
 from pipelines import job
 
@@ -100,11 +101,10 @@ def run(module: str, *arguments: str) -> float:
   print('+', time.strftime('%H:%M:%S'), *command[2:], flush=True)
   spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
   before = spent()
-  # Huge pages: docs/implementation.md. Compiled once, a step is not compiled again, so
-  # that it is the steps that are compared.
+  # Compiled once, a step is not compiled again: it is the steps that are compared.
   cache = pathlib.Path('runs/compiled').absolute()
   settings = {
-    'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
+    **HUGE_PAGES,
     'JAX_COMPILATION_CACHE_DIR': str(cache),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
   }

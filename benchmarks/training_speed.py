@@ -21,7 +21,6 @@ import os
 import pathlib
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.processes import last_line
 from persoma_tf import batching, decoders, freezing, recipes, train
 from persoma_tf import model as persoma
 from persoma_tf.stages import cast_decoder, make_steps
@@ -38,7 +38,6 @@ from pipelines import job
 from tasks import genre_prediction
 
 _TASK = 'movielens_genre_prediction_subhistories_v1'
-_HUGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 _CASES = ((8, 'float32'), (16, 'float32'), (16, 'bfloat16'))  # batch size, dtype
 _SAVED, _STEPS = 12, 12
 
@@ -75,13 +74,13 @@ def compare(flags) -> dict:
       for group, name in (('none', 'padded to the limit'), ('targets', 'grouped')):
         command = [sys.executable, '-m', 'benchmarks.training_speed', *common]
         command += [f'--data_dir={flags.data_dir}', f'--ours={group},{dtype},{size}']
-        ours[f'{case}, {name}'] = row = child(command)
+        ours[f'{case}, {name}'] = row = last_line(command)
       for pad in ('limit', 'longest'):
         command = [flags.peer_python, 'benchmarks/peft_peer.py', *common]
         command += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
         command += [f'--pad={pad}', f'--dtype={dtype}', f'--steps={_STEPS}']
         command += [f'--soft_tokens={row["soft_tokens"]}']
-        row = child(command)
+        row = last_line(command)
         row['examples_a_second'] = size / row['seconds_a_step']
         peer[f'{case}, padded to the {pad}'] = row
   peaks = [row['matmul_gflops'] for row in ours.values()]
@@ -112,16 +111,6 @@ def ratios(ours, peer) -> dict[str, float]:
     found[f'{case}, ours grouped, the peer padded to the longest'] = grouped / longest
   found['fastest of all, bfloat16 included'] = fastest(ours) / fastest(peer)
   return found
-
-
-def child(command) -> dict:
-  """What a process prints last; both sides get huge pages, which both like."""
-  done = subprocess.run(
-    command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | _HUGE_PAGES
-  )
-  row = json.loads(done.stdout.splitlines()[-1])
-  print(command[-3:], row, flush=True)
-  return row
 
 
 def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict:

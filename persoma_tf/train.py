@@ -50,7 +50,7 @@ def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
   """Ids of one vocabulary mean nothing to a decoder of another.
 
   Raises:
-    ValueError: the vocabulary has ids that the decoder has not.
+    ValueError: the vocabulary has ids that the decoder has not, or far fewer.
   """
   ours, theirs = vocabulary.vocab_size, decoder.vocab_size
   message = (
