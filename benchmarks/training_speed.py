@@ -11,7 +11,7 @@ together; the peer: to the longest answer of a batch). Ours computes the adapter
 
 The machine's peak is the fastest float32 matrix product seen, in JAX, numpy or torch,
 at 2,048³ or at the decoder's own shapes. Writes
-`benchmarks/results/training_speed.json`.
+`benchmarks/results/training_speed.json`; rows that are in it are not measured again.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import pathlib
 import platform
 import resource
 import sys
-import tempfile
 import time
 
 import gin
@@ -40,6 +39,7 @@ from tasks import genre_prediction
 _TASK = 'movielens_genre_prediction_subhistories_v1'
 _CASES = ((8, 'float32'), (16, 'float32'), (16, 'bfloat16'))  # batch size, dtype
 _SAVED, _STEPS = 12, 12
+_SOFT_TOKENS = 17  # of the quickstart's template
 
 
 def main() -> None:
@@ -47,73 +47,90 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--data_dir', required=True)
   parser.add_argument('--peer_python')
+  parser.add_argument('--work_dir', default='runs/training_speed')
   parser.add_argument('--ours', help='internal: group,dtype,batch size')
-  parser.add_argument('--batches', help='internal: where the batches are kept')
   flags = parser.parse_args()
   if flags.ours:
-    print(json.dumps(measure(flags.data_dir, flags.batches, *flags.ours.split(','))))
+    group, dtype, size = flags.ours.split(',')
+    print(json.dumps(measure(flags.data_dir, flags.work_dir, group, dtype, int(size))))
     return
-  result = {
-    'command': 'python -m benchmarks.training_speed',
-    'machine': {'cpus': os.cpu_count(), 'processor': platform.machine()},
-    'versions': job.versions('jax', 'flax'),
-    **compare(flags),
-  }
+  pathlib.Path(flags.work_dir).mkdir(parents=True, exist_ok=True)
   path = pathlib.Path(__file__).parent / 'results' / 'training_speed.json'
-  path.write_text(json.dumps(result, indent=2) + '\n')
-  print(json.dumps(result, indent=2))
+  rows = json.loads(path.read_text())['rows'] if path.exists() else {}
+  for name, command in commands(flags).items():
+    if name not in rows:
+      rows[name] = last_line(command)
+      path.write_text(json.dumps(about(rows), indent=2) + '\n')
+  print(json.dumps(ratios(rows), indent=2))
 
 
-def compare(flags) -> dict:
-  """All measurements and their ratios."""
-  ours, peer = {}, {}
-  with tempfile.TemporaryDirectory() as folder:
-    for size, dtype in _CASES:
-      common = [f'--batches={folder}/{size}.npz']
-      case = f'B={size} {dtype}'
-      for group, name in (('none', 'padded to the limit'), ('targets', 'grouped')):
-        command = [sys.executable, '-m', 'benchmarks.training_speed', *common]
-        command += [f'--data_dir={flags.data_dir}', f'--ours={group},{dtype},{size}']
-        ours[f'{case}, {name}'] = row = last_line(command)
-      for pad in ('limit', 'longest'):
-        command = [flags.peer_python, 'benchmarks/peft_peer.py', *common]
-        command += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
-        command += [f'--pad={pad}', f'--dtype={dtype}', f'--steps={_STEPS}']
-        command += [f'--soft_tokens={row["soft_tokens"]}']
-        row = last_line(command)
-        row['examples_a_second'] = size / row['seconds_a_step']
-        peer[f'{case}, padded to the {pad}'] = row
-  peaks = [row['matmul_gflops'] for row in ours.values()]
-  peaks += [row['matmul_gflops'] for name, row in peer.items() if 'float32' in name]
-  for row in ours.values():
-    row['share_of_peak'] = row['gflops'] / max(peaks)
-  return {
-    'ours': ours,
-    'peer': peer,
-    'peak_float32_gflops': max(peaks),
-    'ratios': ratios(ours, peer),
-  }
-
-
-def ratios(ours, peer) -> dict[str, float]:
-  """Our examples a second over the peer's."""
-  speed = lambda rows, name: rows[name]['examples_a_second']
-  fastest = lambda rows: max(speed(rows, name) for name in rows)
+def commands(flags) -> dict[str, list[str]]:
+  """What is measured, in its order, and how."""
   found = {}
-  for size in sorted({size for size, _ in _CASES}):
-    case = f'B={size} float32'
-    limit = speed(peer, f'{case}, padded to the limit')
-    longest = speed(peer, f'{case}, padded to the longest')
-    grouped = speed(ours, f'{case}, grouped')
-    same = speed(ours, f'{case}, padded to the limit')
-    found[f'{case}, the same padded batches'] = same / limit
-    found[f'{case}, ours grouped, the peer padded to the limit'] = grouped / limit
-    found[f'{case}, ours grouped, the peer padded to the longest'] = grouped / longest
-  found['fastest of all, bfloat16 included'] = fastest(ours) / fastest(peer)
+  for size, dtype in _CASES:
+    ours = [sys.executable, '-m', 'benchmarks.training_speed']
+    ours += [f'--data_dir={flags.data_dir}', f'--work_dir={flags.work_dir}']
+    peer = [flags.peer_python, 'benchmarks/peft_peer.py', f'--steps={_STEPS}']
+    peer += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
+    peer += [f'--batches={batches_file(flags.work_dir, size)}']
+    peer += [f'--soft_tokens={_SOFT_TOKENS}', f'--dtype={dtype}']
+    case = f'B={size} {dtype}'
+    found |= {
+      f'ours, {case}, padded to the limit': [*ours, f'--ours=none,{dtype},{size}'],
+      f'peer, {case}, padded to the limit': [*peer, '--pad=limit'],
+      f'ours, {case}, grouped': [*ours, f'--ours=targets,{dtype},{size}'],
+      f'peer, {case}, padded to the longest': [*peer, '--pad=longest'],
+    }
   return found
 
 
-def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict:
+def batches_file(work_dir: str, size: int) -> str:
+  """Where the batches are kept that both sides train on."""
+  return f'{work_dir}/{size}.npz'
+
+
+def about(rows: dict[str, dict]) -> dict:
+  """The results file."""
+  for name, row in rows.items():
+    row['examples_a_second'] = _size(name) / row['seconds_a_step']
+  float32 = [row['matmul_gflops'] for x, row in rows.items() if 'float32' in x]
+  for row in rows.values():
+    if 'gflops' in row:
+      row['share_of_peak'] = row['gflops'] / max(float32)
+  return {
+    'command': 'python -m benchmarks.training_speed',
+    'machine': {'cpus': os.cpu_count(), 'processor': platform.machine()},
+    'versions': job.versions('jax', 'flax'),
+    'peak_float32_gflops': max(float32),
+    'ratios': ratios(rows),
+    'rows': rows,
+  }
+
+
+def _size(name: str) -> int:
+  return int(name.split('B=')[1].split()[0])
+
+
+def ratios(rows: dict[str, dict]) -> dict[str, float]:
+  """Our examples a second over the peer's, of what is there."""
+  limit, longest = 'padded to the limit', 'padded to the longest'
+  speed = {name: row['examples_a_second'] for name, row in rows.items()}
+  found = {}
+  for size, dtype in _CASES:
+    for ours, peer in ((limit, limit), ('grouped', limit), ('grouped', longest)):
+      case = f'B={size} {dtype}'
+      pair = f'ours, {case}, {ours}', f'peer, {case}, {peer}'
+      if speed.keys() >= {*pair}:
+        name = f'{case}, ours {ours}, the peer {peer}'
+        found[name] = speed[pair[0]] / speed[pair[1]]
+  of_side = lambda side: [x for name, x in speed.items() if side in name]
+  ours, peer = of_side('ours'), of_side('peer')
+  if ours and peer:
+    found['fastest of all, bfloat16 included'] = max(ours) / max(peer)
+  return found
+
+
+def measure(data_dir: str, work_dir: str, group: str, dtype: str, size: int) -> dict:
   """Our step: seconds, examples a second, and what it multiplies."""
   recipes.parse(
     ['runs/quickstart.gin'],
@@ -127,7 +144,6 @@ def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict
   model, decoder = persoma.build()
   lengths = genre_prediction.feature_lengths()
   stage = gin.query_parameter('train.stages')[1].scoped_configurable_fn()
-  size = int(size)
   stage = dataclasses.replace(stage, batch_size=size)
   stream = lambda group: batching.batches(_TASK, 'train', lengths, size, 0, group)
   full = stream('')
@@ -138,6 +154,7 @@ def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict
       'prompts': 'encoder_input_tokens',
       'targets': 'decoder_target_tokens',
     }
+    kept = batches_file(work_dir, size)
     np.savez(kept, **{key: [x[name] for x in batches] for key, name in names.items()})
   else:
     grouped = stream(group)
@@ -151,6 +168,7 @@ def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict
   for batch in (*shapes.values(), batches[0]):  # compiles
     trained, state, metrics = steps.update(trained, state, frozen, batch)
   times, flops, soft = [], 0.0, len(gin.query_parameter('TemplateReadout.layout'))
+  assert soft == _SOFT_TOKENS
   for step in range(max(_STEPS, len(batches))):
     batch, started = batches[step % len(batches)], time.perf_counter()
     trained, state, metrics = steps.update(trained, state, frozen, batch)
@@ -161,9 +179,7 @@ def measure(data_dir: str, kept: str, group: str, dtype: str, size: str) -> dict
   seconds = float(np.mean(times) if group != 'none' else np.median(times))
   return {
     'seconds_a_step': seconds,
-    'examples_a_second': size / seconds,
     'gflops': flops / len(times) / seconds / 1e9,
-    'soft_tokens': soft,
     'target_tokens': lengths['targets'],
     'loss': float(metrics['loss']),
     'matmul_gflops': peak(),

@@ -25,7 +25,7 @@ from persoma_tf.decoders.decoder_only import (
   newest,
   write,
 )
-from persoma_tf.decoders.layers import RMSNorm, rope
+from persoma_tf.decoders.layers import RMSNorm, recomputed, rope
 from persoma_tf.lora import Dense
 
 
@@ -133,10 +133,8 @@ class Gemma(DecoderOnly):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
-    # A scan already keeps the compiler from undoing the remat.
-    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
     self.layers = nn.scan(
-      block,
+      recomputed(Block, whole=self.remat),
       variable_axes={'params': 0},
       split_rngs={'params': True},
       in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),

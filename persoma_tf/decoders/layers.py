@@ -39,3 +39,17 @@ class RMSNorm(nn.Module):
     wide = x.astype(jnp.float32)
     size = jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.epsilon)
     return (wide * size * scale).astype(x.dtype)
+
+
+def recomputed(block: type[nn.Module], whole: bool) -> type[nn.Module]:
+  """A layer, to be scanned, whose backward pass computes some of it anew.
+
+  Args:
+    block: the layer.
+    whole: all of it, for the least memory. Otherwise only what lies between the
+      products with its weights, which on CPU is faster than to write it and read it
+      back (docs/speed.md), and keeps no [S, S] attention weights.
+  """
+  keep = None if whole else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+  # A scan already keeps the compiler from undoing it.
+  return nn.remat(block, prevent_cse=False, policy=keep)
