@@ -91,17 +91,17 @@ def make_schedule(stage: Stage) -> optax.Schedule:
   return optax.join_schedules([rise, after[stage.schedule]], [warmup])
 
 
-def _decays(params: Mapping) -> dict:
-  """Which of the parameters, {path: array}, decay: matrices, stacked or not."""
+def _decays(params: Mapping) -> Mapping:
+  """Which of the parameters, nested or by path, decay: matrices, stacked or not."""
   vectors = ('bias', 'scale', 'lora_scale')
-  return {
-    path: x.ndim > 1 and path.rsplit('/', 1)[-1] not in vectors
-    for path, x in params.items()
-  }
+  name = lambda path: path[-1].key.rsplit('/', 1)[-1]
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: x.ndim > 1 and name(path) not in vectors, params
+  )
 
 
 def make_optimizer(stage: Stage) -> optax.GradientTransformation:
-  """AdamW with clipped gradients, on flat {path: array} parameters."""
+  """AdamW with clipped gradients, on nested or flat {path: array} parameters."""
   rate, decay = make_schedule(stage), stage.weight_decay
   return optax.chain(
     optax.clip_by_global_norm(1.0),

@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 CONFIG = 'config.gin'  # the whole resolved configuration
 
 
-def _vocabulary(task: str) -> seqio.Vocabulary:
+def vocabulary_of(task: str) -> seqio.Vocabulary:
+  """Of a task's answers."""
   return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
 
 
@@ -65,7 +66,7 @@ def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
 
 def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   """Tells the readout its layout; returns the token ids of the words."""
-  vocabulary = _vocabulary(task)
+  vocabulary = vocabulary_of(task)
   encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
   layout = tuple(token for part in answer.parts for token in encode(part))
   recipes.bind('TemplateReadout.layout', layout)
@@ -100,6 +101,7 @@ def train(
   validation_examples: int = 0,
   dtype: str = 'float32',
   seed: int = 0,
+  initialize_only: bool = False,
 ) -> None:
   """Trains, or goes on training, in `model_dir`.
 
@@ -117,6 +119,7 @@ def train(
       checkpoint, and let every stage end with its best one; 0 for no validation.
     dtype: in which the decoder computes. Trained parameters are float32 always.
     seed: of the parameters and the data.
+    initialize_only: write `checkpoint_0`, from which a run would start, and end.
   """
   patterns = freezing.tuned(tuning)
   stages = [
@@ -131,7 +134,7 @@ def train(
   words = answer and bind_template(answer, task)
   model, decoder = persoma.build()
   for name in {task, *(stage.task for stage in stages if stage.task)}:
-    _check_vocabulary(_vocabulary(name), decoder)
+    _check_vocabulary(vocabulary_of(name), decoder)
   start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
   stream = lambda stage, split, seed, group_by='': batches(
     stage.task or task, split, feature_lengths, stage.batch_size, seed, group_by
@@ -154,6 +157,9 @@ def train(
     first = stream(stages[0], 'train', seed * 1_000_003)
     adapter = _fresh_adapter(model, decoder, words, first, seed)
     params = {'adapter': adapter, 'decoder': start}
+  if initialize_only:
+    checkpoints.save(checkpoints.manager(model_dir), 0, params, {})
+    return
   stretches = segments(stages, checkpoint_period)
   loop = Loop(
     model,
@@ -167,7 +173,7 @@ def train(
   everything = {pattern for stage in stages for pattern in stage.trainable}
   everything |= {'decoder/.*/lora_scale'} if tuning == 'lora' else set()
   trained, _ = freezing.split(params, everything)
-  _export(model_dir, trained, decoder, stretches[-1].end)
+  export(model_dir, trained, decoder.name, decoder.params, stretches[-1].end)
 
 
 def _write_config(folder: pathlib.Path) -> None:
@@ -190,15 +196,25 @@ def _write_config(folder: pathlib.Path) -> None:
   file.write_text(config)
 
 
-def _export(model_dir: str, trained: Mapping, decoder: Decoder, step: int) -> None:
-  """Writes the trained parameters alone and marks the folder as finished."""
+def export(
+  model_dir: str, trained: Mapping, name: str, decoder_params: Mapping, step: int
+) -> None:
+  """Writes the trained parameters alone and marks the folder as finished.
+
+  Args:
+    model_dir: with `config.gin`.
+    trained: flat dict from parameter path to array.
+    name: of the decoder.
+    decoder_params: as they were loaded.
+    step: number of finished steps.
+  """
   trained = jax.device_get(trained)
   sha256 = checkpoints.fingerprint(trained)
   manifest = {
     'model_id': f'persoma-{step}-{sha256[:12]}',
     'sha256': sha256,
-    'decoder': decoder.name,
-    'decoder_sha256': checkpoints.fingerprint(decoder.params),
+    'decoder': name,
+    'decoder_sha256': checkpoints.fingerprint(decoder_params),
     'step': step,
   }
   folder = checkpoints.save_adapter(model_dir, trained, manifest)

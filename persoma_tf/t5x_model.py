@@ -1,0 +1,309 @@
+"""PERSOMA as a T5X model; the only module that imports t5x.
+
+The modules, loss, masks and checkpoints are those of the native trainer; this is what
+T5X wants around them: variables with named axes, an optimizer that leaves the frozen
+part alone, and answers through T5X's own search (`t5x.decoding`) on our cache.
+
+The recipes are in `persoma_tf/configs/t5x/`.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import clu.metrics
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+from flax.linen import partitioning as flax_partitioning
+from jax import Array
+from t5x import decoding, losses, models, optimizers, partitioning
+
+from persoma_tf import freezing, lora, recipes
+from persoma_tf import model as persoma
+from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.feature_converter import HistoryFeatureConverter
+from persoma_tf.model import Persoma
+from persoma_tf.soft_prompt import AnswerTemplate
+from persoma_tf.stages import Stage, make_optimizer
+from persoma_tf.train import bind_template, vocabulary_of
+
+# How the axes of a frozen kernel are split over devices, as T5X names them: input side,
+# output side.
+_INTO_HEADS, _INTO_MLP = ('embed', 'joined_kv'), ('embed', 'mlp')
+_KERNELS = {
+  **dict.fromkeys(('query', 'key', 'value'), _INTO_HEADS),
+  'out': _INTO_HEADS[::-1],
+  **dict.fromkeys(('gate', 'up', 'wi', 'wi_0', 'wi_1'), _INTO_MLP),
+  **dict.fromkeys(('down', 'wo'), _INTO_MLP[::-1]),
+  **dict.fromkeys(('output', 'logits_dense'), ('embed', 'vocab')),
+}
+# A name that T5X's rules do not split; a parameter's names must differ.
+_WHOLE = ('unsharded_0', 'unsharded_1', 'unsharded_2', 'unsharded_3')
+
+greedy = functools.partial(
+  decoding.temperature_sample, topk=1, temperature=1.0, rescale_log_probs=False
+)
+
+
+class PersomaModel(models.BaseTransformerModel):
+  """What `t5x.train`, `t5x.eval` and `t5x.infer` run."""
+
+  FEATURE_CONVERTER_CLS = functools.partial(HistoryFeatureConverter, supervision=True)
+
+  def __init__(
+    self,
+    task: str,
+    stage: Stage,
+    feature_lengths: Mapping[str, int],
+    answer: AnswerTemplate | None = None,
+    with_statistics: bool = True,
+    tuning: str = 'frozen',
+    decode_fn: Callable = greedy,
+    num_decodes: int = 1,
+    seed: int = 0,
+  ):
+    """Makes the model of a recipe.
+
+    Args:
+      task: SeqIO task or mixture, whose vocabulary is the model's.
+      stage: weights of the losses, the optimizer and what trains. Its `batch_size`
+        and `steps` are T5X's own settings; `steps` shapes the learning rate.
+      feature_lengths: of the task.
+      answer: as `persoma_tf.train.train` takes it.
+      with_statistics: whether the adapter has a head for `history_statistics`; the
+        native trainer makes one where a stage has a weight for it.
+      tuning: 'frozen', 'lora' or 'full'.
+      decode_fn: `greedy`, or `t5x.decoding.beam_search`.
+      num_decodes: beams.
+      seed: of LoRA's first values.
+    """
+    size = feature_lengths['history_statistics'] if with_statistics else 0
+    recipes.bind('build.num_statistics', size)
+    if answer:
+      bind_template(answer, task)
+    self._persoma, decoder = persoma.build()
+    self._add_lora = (
+      functools.partial(lora.add, seed=seed) if tuning == 'lora' else None
+    )
+    patterns = freezing.tuned(tuning) if stage.lm_weight else ()
+    self._stage, self._trainable = stage, (*stage.trainable, *patterns)
+    self._num_decodes = num_decodes
+    vocabulary = vocabulary_of(task)
+    super().__init__(
+      self._persoma,
+      input_vocabulary=vocabulary,
+      output_vocabulary=vocabulary,
+      optimizer_def=optimizers.OptaxWrapper(optimizer(stage, self._trainable)),
+      decode_fn=decode_fn,
+      loss_normalizing_factor=losses.SpecialLossNormalizingFactor.NUM_REAL_TARGET_TOKENS,
+    )
+
+  def get_initial_variables(
+    self,
+    rng: Array,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    input_types: Mapping[str, Any] | None = None,
+  ) -> flax.core.FrozenDict:
+    """Random parameters of the right shapes, with the names of their axes.
+
+    A run starts from a checkpoint that has them all (`persoma_tf.convert_checkpoint`,
+    or a native one): what an adapter should start from is in the decoder and the data.
+    """
+    types = input_types or {}
+    batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
+    params = flax.core.unfreeze(self._persoma.init(rng, batch)['params'])
+    if self._add_lora:
+      params['decoder'] = self._add_lora(params['decoder'])
+    return flax.core.freeze({'params': params, 'params_axes': named_axes(params)})
+
+  def _compute_logits(self, params, batch, dropout_rng=None):
+    del dropout_rng  # there is none
+    return self._persoma.apply({'params': params}, batch)
+
+  def loss_fn(self, params, batch, dropout_rng):
+    """The stage's loss and its metrics; frozen parameters are constants of it."""
+    trainable, frozen = freezing.split(flax.core.unfreeze(params), self._trainable)
+    params = freezing.merge(trainable, jax.lax.stop_gradient(frozen))
+    stage, loss, metrics = self._stage, 0.0, {}
+    if stage.lm_weight:
+      loss, metrics = super().loss_fn(params, batch, dropout_rng)
+      loss *= stage.lm_weight
+    if stage.slot_weight or stage.statistics_weight:
+      sums = persoma.mean_losses(self._persoma, params, batch, lm=False)
+      weights = (stage.slot_weight, stage.statistics_weight)
+      for name, weight in zip(('slot_loss', 'statistics_loss'), weights, strict=True):
+        if weight:
+          loss += weight * sums[name]
+          metrics[name] = clu.metrics.Average.from_model_output(sums[name])
+    return loss, metrics
+
+  def score_batch(self, params, batch, return_intermediates=False):
+    """Log-likelihood [B] of the targets, nats."""
+    del return_intermediates
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+      self._compute_logits(params, batch).astype(jnp.float32),
+      batch['decoder_target_tokens'],
+    )
+    return -jnp.sum(losses * batch['decoder_loss_weights'], axis=-1)
+
+  def predict_batch_with_aux(
+    self,
+    params,
+    batch,
+    rng=None,
+    *,
+    num_decodes: int | None = None,
+    return_all_decodes: bool = False,
+    decoder_params: Mapping[str, Any] | None = None,
+  ) -> tuple[Array, dict[str, Array]]:
+    """Answers [B, L], 0 behind their end, and {'scores': [B]}.
+
+    Args:
+      params: the parameters.
+      batch: the features.
+      rng: for sampling.
+      num_decodes: answers that are searched for each user.
+      return_all_decodes: whether to give all, [B, num_decodes, L], the best one last.
+      decoder_params: further arguments of `decode_fn`.
+    """
+    call = lambda method, *args: self._persoma.apply(
+      {'params': params}, *args, method=method
+    )
+    soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
+    empty = jnp.zeros_like(batch['decoder_input_tokens'])
+    started = call(Persoma.prefill, soft, batch['encoder_input_tokens'], empty.shape[1])
+    leaves, structure = jax.tree.flatten(started, is_leaf=_is_stacked)
+
+    def tokens_to_logits(state: decoding.DecodingState):
+      """The answer's first token is told by the prefix, later ones by those before."""
+      calls = state.cache['calls'][_SCALAR]
+      hidden, cache = structure.unflatten(_from_t5x(state.cache['leaves']))
+      hidden, cache = jax.lax.cond(
+        calls == 0,
+        lambda: (hidden, cache),
+        lambda: call(Persoma.step, state.cur_token[:, 0], cache),
+      )
+      logits = call(Persoma.logits, hidden).astype(jnp.float32)
+      leaves = structure.flatten_up_to((hidden, cache))
+      kept = {'leaves': _to_t5x(leaves), 'calls': {_SCALAR: calls + 1}}
+      return logits, kept
+
+    decodes, scores = self._decode_fn(
+      inputs=empty,
+      cache={'leaves': _to_t5x(leaves), 'calls': {_SCALAR: jnp.int32(0)}},
+      tokens_to_logits=tokens_to_logits,
+      eos_id=self.output_vocabulary.eos_id,
+      num_decodes=num_decodes or self._num_decodes,
+      decode_rng=rng,
+      cache_offset=1,
+      **(decoder_params or {}),
+    )
+    if return_all_decodes:
+      return decodes, {'scores': scores}
+    return decodes[:, -1], {'scores': scores[:, -1]}
+
+
+def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransformation:
+  """The stage's optimizer for what trains; no update and no slots for the rest."""
+
+  def labels(params):
+    frozen = freezing.split(flax.core.unfreeze(params), trainable)[1]
+    flat = traverse_util.flatten_dict(flax.core.unfreeze(params), sep='/')
+    flat = {path: 'frozen' if path in frozen else 'trained' for path in flat}
+    tree = traverse_util.unflatten_dict(flat, sep='/')
+    return flax.core.freeze(tree) if isinstance(params, flax.core.FrozenDict) else tree
+
+  return optax.multi_transform(
+    {'trained': make_optimizer(stage), 'frozen': optax.set_to_zero()}, labels
+  )
+
+
+def axis_rules() -> list[tuple[str, str | None]]:
+  """T5X's rules for one axis of devices a name, and ours for what is not split."""
+  return [*partitioning.standard_logical_axis_rules(), *((x, None) for x in _WHOLE)]
+
+
+def named_axes(params: Mapping) -> dict:
+  """T5X's `params_axes`: which axis of each parameter is split over devices, by name.
+
+  Kernels, embeddings and LoRA of the decoder have T5X's own names for them; a first
+  axis of stacked layers, vectors and the adapter are not split.
+  """
+  axes = {}
+  for path, x in traverse_util.flatten_dict(params).items():
+    inner, names = _KERNELS.get(path[-2]), ()
+    if path[0] == 'decoder' and path[-1] == 'embedding':
+      names = ('vocab', 'embed')
+    elif path[0] == 'decoder' and inner and re.fullmatch('kernel|lora_[ab]', path[-1]):
+      rank = 'unsharded_3'
+      names = {'kernel': inner, 'lora_a': (inner[0], rank), 'lora_b': (rank, inner[1])}
+      names = names[path[-1]]
+    names = (*_WHOLE[: x.ndim - len(names)], *names)
+    key = (*path[:-1], f'{path[-1]}_axes')
+    axes[key] = flax_partitioning.AxisMetadata(names=names)
+  return traverse_util.unflatten_dict(axes)
+
+
+# T5X's search copies and reorders all leaves of a cache along one axis, which must be
+# that of the batch, but those of this name.
+_SCALAR = 'position_embedder_index'
+
+
+def _is_stacked(leaf: Any) -> bool:
+  return isinstance(leaf, KeysValues)
+
+
+def _to_t5x(leaves: list) -> dict:
+  """Leaves of our cache, each with the batch on axis 1."""
+  return {
+    f'{place:02}': dict(x._asdict())
+    if _is_stacked(x)
+    else {'value': x[None]}
+    if x.ndim
+    else {_SCALAR: x}
+    for place, x in enumerate(leaves)
+  }
+
+
+def _from_t5x(cache: Mapping) -> list:
+  """Inverse of `_to_t5x`."""
+  leaves = []
+  for _, x in sorted(cache.items()):
+    if 'keys' in x:
+      leaves.append(KeysValues(**x))
+    else:
+      leaves.append(x['value'][0] if 'value' in x else x[_SCALAR])
+  return leaves
+
+
+def target_only(
+  stored: Mapping[str, Any], wanted: Mapping[str, Any], *, is_resuming: bool = False
+) -> Mapping[str, Any]:
+  """Starts a run from a checkpoint's parameters, all of them, with a fresh optimizer.
+
+  For `RestoreCheckpointConfig.state_transformation_fns`. T5X fills in at random what a
+  checkpoint has not, which may be the decoder.
+
+  Args:
+    stored: T5X's state of the checkpoint, {'target': params, 'state': ...}.
+    wanted: the state of the model.
+    is_resuming: whether the checkpoint is of this very run, which takes all of it.
+
+  Raises:
+    ValueError: names the parameters that are missing or unknown.
+  """
+  if is_resuming:
+    return stored
+  flat = lambda state: set(traverse_util.flatten_dict(state['target'], sep='/'))
+  found, expected = flat(stored), flat(wanted)
+  if found != expected:
+    raise ValueError(
+      'the checkpoint does not fit the model: missing '
+      f'{sorted(expected - found)[:5]}, unknown {sorted(found - expected)[:5]}; '
+      'python -m persoma_tf.convert_checkpoint makes one that fits a recipe'
+    )
+  return {'target': stored['target'], 'state': {}}
