@@ -66,12 +66,23 @@ def prune(checkpoints: ocp.CheckpointManager, keep: Container[int]) -> None:
 
 
 def load_params(checkpoint_dir: str) -> dict:
-  """Parameters of one `checkpoint_<step>` folder, ours or T5X's, as numpy arrays."""
+  """Parameters of one `checkpoint_<step>` folder, ours or T5X's, as numpy arrays.
+
+  On whatever devices they were written. The optimizer's state is not read.
+  """
   state = pathlib.Path(checkpoint_dir).absolute() / 'state'
   if not state.exists():
     raise FileNotFoundError(f'{checkpoint_dir}: no Orbax state/ folder in it')
-  with ocp.PyTreeCheckpointer() as reader:
-    return reader.restore(state)['target']
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    stored = {'target': reader.metadata(state).item_metadata.tree['target']}
+    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    plain = ocp.RestoreArgs(restore_type=np.ndarray)
+    how = ocp.args.PyTreeRestore(
+      item=jax.tree.map(shape, stored),
+      restore_args=jax.tree.map(lambda _: plain, stored),
+      partial_restore=True,
+    )
+    return reader.restore(state, args=how)['target']
 
 
 def load_optimizer(checkpoint_dir: str, like: Any) -> Any:

@@ -44,10 +44,6 @@ _KERNELS = {
 # A name that T5X's rules do not split; a parameter's names must differ.
 _WHOLE = ('unsharded_0', 'unsharded_1', 'unsharded_2', 'unsharded_3')
 
-greedy = functools.partial(
-  decoding.temperature_sample, topk=1, temperature=1.0, rescale_log_probs=False
-)
-
 
 class PersomaModel(models.BaseTransformerModel):
   """What `t5x.train`, `t5x.eval` and `t5x.infer` run."""
@@ -62,8 +58,9 @@ class PersomaModel(models.BaseTransformerModel):
     answer: AnswerTemplate | None = None,
     with_statistics: bool = True,
     tuning: str = 'frozen',
-    decode_fn: Callable = greedy,
-    num_decodes: int = 1,
+    beams: int = 1,
+    length_penalty: float = 0.0,
+    decode_fn: Callable | None = None,
     seed: int = 0,
   ):
     """Makes the model of a recipe.
@@ -77,28 +74,27 @@ class PersomaModel(models.BaseTransformerModel):
       with_statistics: whether the adapter has a head for `history_statistics`; the
         native trainer makes one where a stage has a weight for it.
       tuning: 'frozen', 'lora' or 'full'.
-      decode_fn: `greedy`, or `t5x.decoding.beam_search`.
-      num_decodes: beams.
+      beams: of the search for an answer; 1 is greedy.
+      length_penalty: of a beam search, `alpha` in T5X; at 0 log-probability decides.
+      decode_fn: another search of `t5x.decoding`'s form.
       seed: of LoRA's first values.
     """
     size = feature_lengths['history_statistics'] if with_statistics else 0
     recipes.bind('build.num_statistics', size)
     if answer:
       bind_template(answer, task)
-    self._persoma, decoder = persoma.build()
-    self._add_lora = (
-      functools.partial(lora.add, seed=seed) if tuning == 'lora' else None
-    )
+    self._persoma, _ = persoma.build()
+    self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
     self._stage, self._trainable = stage, (*stage.trainable, *patterns)
-    self._num_decodes = num_decodes
+    self._beams = beams
     vocabulary = vocabulary_of(task)
     super().__init__(
       self._persoma,
       input_vocabulary=vocabulary,
       output_vocabulary=vocabulary,
       optimizer_def=optimizers.OptaxWrapper(optimizer(stage, self._trainable)),
-      decode_fn=decode_fn,
+      decode_fn=decode_fn or _search(beams, length_penalty),
       loss_normalizing_factor=losses.SpecialLossNormalizingFactor.NUM_REAL_TARGET_TOKENS,
     )
 
@@ -116,8 +112,8 @@ class PersomaModel(models.BaseTransformerModel):
     types = input_types or {}
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
     params = flax.core.unfreeze(self._persoma.init(rng, batch)['params'])
-    if self._add_lora:
-      params['decoder'] = self._add_lora(params['decoder'])
+    if self._lora_seed is not None:
+      params['decoder'] = lora.add(params['decoder'], self._lora_seed)
     return flax.core.freeze({'params': params, 'params_axes': named_axes(params)})
 
   def _compute_logits(self, params, batch, dropout_rng=None):
@@ -197,7 +193,7 @@ class PersomaModel(models.BaseTransformerModel):
       cache={'leaves': _to_t5x(leaves), 'calls': {_SCALAR: jnp.int32(0)}},
       tokens_to_logits=tokens_to_logits,
       eos_id=self.output_vocabulary.eos_id,
-      num_decodes=num_decodes or self._num_decodes,
+      num_decodes=num_decodes or self._beams,
       decode_rng=rng,
       cache_offset=1,
       **(decoder_params or {}),
@@ -205,6 +201,15 @@ class PersomaModel(models.BaseTransformerModel):
     if return_all_decodes:
       return decodes, {'scores': scores}
     return decodes[:, -1], {'scores': scores[:, -1]}
+
+
+def _search(beams: int, length_penalty: float) -> Callable:
+  if beams > 1:
+    return functools.partial(decoding.beam_search, alpha=length_penalty)
+  # The best token each time; its log-probability is the model's.
+  return functools.partial(
+    decoding.temperature_sample, topk=1, temperature=1.0, rescale_log_probs=False
+  )
 
 
 def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransformation:
