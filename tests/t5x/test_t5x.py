@@ -197,6 +197,16 @@ def test_answers_equal_those_of_batch_predict(runs, trained):
     assert theirs[user]['prediction'].strip() == row['text']
     assert theirs[user]['aux']['scores'] == pytest.approx(row['log_prob'], rel=1e-5)
     assert sum(theirs[user]['inputs']['history_mask']) == row['history_length']
+  # One command makes the same table of T5X's lines.
+  table = runs.folder / 'table'
+  flags = [f'--answers_dir={runs.folder / "answers"}', f'--model_dir={model}']
+  flags += [f'--histories_dir={runs.histories}', f'--output_dir={table}']
+  runs.finish(runs.start('pipelines.t5x_answers', *flags, '--format=json'))
+  (file,) = table.glob('predictions*')
+  for row in map(json.loads, file.open()):
+    ours_row = ours[row['user_id']]
+    for column in ('predicted_liked', 'predicted_disliked', 'text', 'parse_ok'):
+      assert row[column] == ours_row[column]
   # A native checkpoint has no optimizer state of T5X's, and is read all the same.
   native = runs.folder / 'native' / 'checkpoint_4'
   manager = checkpoints.manager(str(native.parent))
