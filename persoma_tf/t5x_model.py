@@ -45,6 +45,28 @@ _KERNELS = {
 _WHOLE = ('unsharded_0', 'unsharded_1', 'unsharded_2', 'unsharded_3')
 
 
+def make_module(
+  task: str,
+  feature_lengths: Mapping[str, int],
+  answer: AnswerTemplate | None = None,
+  with_statistics: bool = True,
+) -> Persoma:
+  """The model of a recipe (`persoma_tf.model.build`), as the native trainer makes it.
+
+  Args:
+    task: whose vocabulary the answer is written in.
+    feature_lengths: of the task.
+    answer: as `persoma_tf.train.train` takes it.
+    with_statistics: whether the adapter has a head for `history_statistics`; the
+      native trainer makes one where a stage has a weight for it.
+  """
+  size = feature_lengths['history_statistics'] if with_statistics else 0
+  recipes.bind('build.num_statistics', size)
+  if answer:
+    bind_template(answer, task)
+  return persoma.build()[0]
+
+
 class PersomaModel(models.BaseTransformerModel):
   """What `t5x.train`, `t5x.eval` and `t5x.infer` run."""
 
@@ -52,11 +74,9 @@ class PersomaModel(models.BaseTransformerModel):
 
   def __init__(
     self,
+    module: Persoma,
     task: str,
     stage: Stage,
-    feature_lengths: Mapping[str, int],
-    answer: AnswerTemplate | None = None,
-    with_statistics: bool = True,
     tuning: str = 'frozen',
     beams: int = 1,
     length_penalty: float = 0.0,
@@ -66,31 +86,22 @@ class PersomaModel(models.BaseTransformerModel):
     """Makes the model of a recipe.
 
     Args:
+      module: of `make_module`.
       task: SeqIO task or mixture, whose vocabulary is the model's.
       stage: weights of the losses, the optimizer and what trains. Its `batch_size`
         and `steps` are T5X's own settings; `steps` shapes the learning rate.
-      feature_lengths: of the task.
-      answer: as `persoma_tf.train.train` takes it.
-      with_statistics: whether the adapter has a head for `history_statistics`; the
-        native trainer makes one where a stage has a weight for it.
       tuning: 'frozen', 'lora' or 'full'.
       beams: of the search for an answer; 1 is greedy.
       length_penalty: of a beam search, `alpha` in T5X; at 0 log-probability decides.
       decode_fn: another search of `t5x.decoding`'s form.
       seed: of LoRA's first values.
     """
-    size = feature_lengths['history_statistics'] if with_statistics else 0
-    recipes.bind('build.num_statistics', size)
-    if answer:
-      bind_template(answer, task)
-    self._persoma, _ = persoma.build()
     self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
     self._stage, self._trainable = stage, (*stage.trainable, *patterns)
-    self._beams = beams
-    vocabulary = vocabulary_of(task)
+    self._beams, vocabulary = beams, vocabulary_of(task)
     super().__init__(
-      self._persoma,
+      module,
       input_vocabulary=vocabulary,
       output_vocabulary=vocabulary,
       optimizer_def=optimizers.OptaxWrapper(optimizer(stage, self._trainable)),
@@ -111,14 +122,14 @@ class PersomaModel(models.BaseTransformerModel):
     """
     types = input_types or {}
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
-    params = flax.core.unfreeze(self._persoma.init(rng, batch)['params'])
+    params = flax.core.unfreeze(self.module.init(rng, batch)['params'])
     if self._lora_seed is not None:
       params['decoder'] = lora.add(params['decoder'], self._lora_seed)
     return flax.core.freeze({'params': params, 'params_axes': named_axes(params)})
 
   def _compute_logits(self, params, batch, dropout_rng=None):
     del dropout_rng  # there is none
-    return self._persoma.apply({'params': params}, batch)
+    return self.module.apply({'params': params}, batch)
 
   def loss_fn(self, params, batch, dropout_rng):
     """The stage's loss and its metrics; frozen parameters are constants of it."""
@@ -129,7 +140,7 @@ class PersomaModel(models.BaseTransformerModel):
       loss, metrics = super().loss_fn(params, batch, dropout_rng)
       loss *= stage.lm_weight
     if stage.slot_weight or stage.statistics_weight:
-      sums = persoma.mean_losses(self._persoma, params, batch, lm=False)
+      sums = persoma.mean_losses(self.module, params, batch, lm=False)
       weights = (stage.slot_weight, stage.statistics_weight)
       for name, weight in zip(('slot_loss', 'statistics_loss'), weights, strict=True):
         if weight:
@@ -166,7 +177,7 @@ class PersomaModel(models.BaseTransformerModel):
       return_all_decodes: whether to give all, [B, num_decodes, L], the best one last.
       decoder_params: further arguments of `decode_fn`.
     """
-    call = lambda method, *args: self._persoma.apply(
+    call = lambda method, *args: self.module.apply(
       {'params': params}, *args, method=method
     )
     soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])

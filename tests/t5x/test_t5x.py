@@ -3,7 +3,6 @@
 Skipped where t5x is not installed (make setup-t5x); REQUIRE_T5X=1 makes that an error.
 """
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -19,13 +18,10 @@ from flax import traverse_util
 
 from persoma_tf import checkpoints
 from tests import tiny
+from tests.t5x import installed
 
 pytestmark = [pytest.mark.t5x, pytest.mark.assets]
-if not importlib.util.find_spec('t5x'):
-  message = 't5x is not installed: make setup-t5x'
-  if os.environ.get('REQUIRE_T5X') == '1':
-    pytest.fail(message, pytrace=False)
-  pytest.skip(message, allow_module_level=True)
+installed.require()
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = [

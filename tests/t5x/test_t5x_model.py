@@ -1,0 +1,159 @@
+"""The T5X model in one process, against the native trainer and `generate.greedy`."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from persoma_tf import decoders, freezing, generate
+from persoma_tf import model as persoma
+from persoma_tf.stages import Stage
+from tests import tiny
+from tests.persoma_tf import small_model
+from tests.t5x import installed
+
+pytestmark = [pytest.mark.t5x, pytest.mark.assets]
+installed.require()
+
+from persoma_tf import t5x_model  # noqa: E402
+
+TINY_T5 = pathlib.Path(__file__).parents[1] / 'persoma_tf/decoders/tiny_t5/v1_1'
+TASK = 'movielens_genre_prediction_v1'
+DECODERS = {
+  'llama': lambda: None,
+  'gemma': lambda: tiny.random_gemma(small_model.V),
+  't5': lambda: decoders.load(str(TINY_T5)),
+}
+
+
+def make(module, **settings) -> t5x_model.PersomaModel:
+  stage = Stage(name='s', steps=4, batch_size=3, learning_rate=1e-2, warmup_steps=1)
+  return t5x_model.PersomaModel(module, TASK, stage, **settings)
+
+
+@pytest.fixture(scope='module', params=DECODERS)
+def case(request, assets):
+  """(module, params, batch, T5X's model)."""
+  import tasks.genre_prediction  # noqa: F401  registers the task
+
+  assets('smollm2-135m-instruct')  # the task's vocabulary
+  module, params, batch = small_model.make(3, DECODERS[request.param]())
+  params = jax.tree.map(jnp.asarray, params)
+  return module, params, batch, make(module)
+
+
+def test_greedy_answers_are_ours(case):
+  module, params, batch, model = case
+  eos_id, size = model.output_vocabulary.eos_id, batch['decoder_input_tokens'].shape[1]
+  ours = generate.greedy(
+    module,
+    params,
+    batch['history_embeddings'],
+    batch['history_mask'],
+    batch['encoder_input_tokens'],
+    eos_id=eos_id,
+    max_tokens=size,
+  )
+  tokens, aux = jax.jit(model.predict_batch_with_aux)(params, batch)
+  ended = np.cumsum(ours.tokens == eos_id, axis=1) - (ours.tokens == eos_id) > 0
+  np.testing.assert_array_equal(tokens, np.where(ended, 0, ours.tokens))
+  np.testing.assert_allclose(aux['scores'], ours.log_prob, rtol=1e-5)
+
+
+def test_beams_find_the_likeliest_answer(case):
+  """With a beam for each first token, two tokens are searched exhaustively enough."""
+  module, params, batch, model = case
+  greedy = jax.jit(model.predict_batch_with_aux)(params, batch)[1]['scores']
+  beams = make(module, beams=4)
+  tokens, aux = jax.jit(beams.predict_batch_with_aux)(params, batch)
+  assert np.all(aux['scores'] >= greedy - 1e-4)
+  whole = jax.jit(
+    lambda p, b: beams.predict_batch_with_aux(p, b, return_all_decodes=True)
+  )(params, batch)
+  assert whole[0].shape == (3, 4, batch['decoder_input_tokens'].shape[1])
+  assert np.all(np.diff(whole[1]['scores'], axis=1) >= 0)
+  np.testing.assert_array_equal(whole[0][:, -1], tokens)
+
+
+def test_loss_and_scores_are_ours(case):
+  module, params, batch, model = case
+  expected = persoma.loss_sums(module, params, batch, history=False)['lm_loss']
+  count = persoma.loss_counts(batch)['lm_loss']
+  loss, _ = model.loss_fn(params, batch, None)
+  np.testing.assert_allclose(loss, expected / count, rtol=1e-5)
+  scores = model.score_batch(params, batch)
+  np.testing.assert_allclose(-scores.sum(), expected, rtol=1e-5)
+
+
+def test_frozen_parameters_get_no_gradient_and_no_update(case):
+  _, params, batch, model = case
+  gradient = jax.grad(lambda p: model.loss_fn(p, batch, None)[0])(params)
+  assert all(not np.any(x) for x in jax.tree.leaves(gradient['decoder']))
+  assert any(np.any(x) for x in jax.tree.leaves(gradient['adapter']))
+  chain = model.optimizer_def.optax_optimizer
+  state = chain.init(params)
+  trained, _ = freezing.split(params, ('adapter/.*',))
+  moments = sum(np.size(x) for x in jax.tree.leaves(state)) / 2
+  assert moments < 1.1 * sum(np.size(x) for x in trained.values())
+  updates, _ = chain.update(gradient, state, params)
+  assert all(not np.any(x) for x in jax.tree.leaves(updates['decoder']))
+
+
+@pytest.mark.parametrize('tuning', ['frozen', 'lora'])
+def test_every_parameter_has_named_axes_with_rules(case, tuning):
+  module, params, batch, _ = case
+  targets = () if tuning == 'frozen' else ('lora_a', 'lora_b')
+  model = make(module, tuning=tuning)
+  shapes = {key: x.shape for key, x in batch.items()}
+  types = {key: x.dtype for key, x in batch.items()}
+  made = model.get_initial_variables(jax.random.key(0), shapes, types)
+  flat = traverse_util.flatten_dict(made['params'], sep='/')
+  axes = traverse_util.flatten_dict(made['params_axes'], sep='/')
+  assert {f'{path}_axes' for path in flat} == axes.keys()
+  known = {name for name, _ in t5x_model.axis_rules()}
+  for path, x in flat.items():
+    names = axes[f'{path}_axes'].names
+    assert len(names) == len(set(names)) == x.ndim, path
+    assert known.issuperset(names), path
+  queries = [x for x in flat if x.startswith('decoder/') and '/query/kernel' in x]
+  kernels = [axes[f'{path}_axes'].names for path in queries]
+  assert kernels
+  assert all(names[-2:] == ('embed', 'joined_kv') for names in kernels)
+  assert all(any(path.endswith(x) for path in flat) for x in targets)
+  if tuning == 'frozen':
+    expected = traverse_util.flatten_dict(params, sep='/')
+    assert {p: x.shape for p, x in flat.items()} == {
+      p: x.shape for p, x in expected.items()
+    }
+
+
+def test_the_first_stage_needs_no_decoder(case):
+  module, params, batch, _ = case
+  stage = Stage(
+    name='h',
+    steps=4,
+    batch_size=3,
+    learning_rate=1e-2,
+    lm_weight=0.0,
+    slot_weight=1.0,
+    statistics_weight=2.0,
+  )
+  model = t5x_model.PersomaModel(module, TASK, stage)
+  loss, metrics = model.loss_fn(params, batch, None)
+  ours = persoma.mean_losses(module, params, batch, lm=False)
+  expected = ours['slot_loss'] + 2 * ours['statistics_loss']
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  assert set(metrics) == {'slot_loss', 'statistics_loss'}
+
+
+def test_a_checkpoint_must_fit():
+  wanted = {'target': {'a': {'b': 1}}, 'state': {'step': 0}}
+  stored = {'target': {'a': {'b': 1}}, 'state': {'step': 9}}
+  expected = {'target': stored['target'], 'state': {}}
+  assert t5x_model.target_only(stored, wanted) == expected
+  assert t5x_model.target_only(stored, wanted, is_resuming=True) is stored
+  with pytest.raises(ValueError, match=r"missing \['a/b'\], unknown \['a/c'\]"):
+    t5x_model.target_only({'target': {'a': {'c': 1}}, 'state': {}}, wanted)
