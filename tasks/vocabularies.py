@@ -136,7 +136,8 @@ class GgufVocabulary(seqio.Vocabulary):
     return self._file[0].encode(s)
 
   def _decode(self, ids: list[int]) -> str:
-    return self._file[0].decode(ids)
+    # SeqIO cuts behind the end of the sequence, which is no text itself.
+    return self._file[0].decode([x for x in ids if x != self.eos_id])
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
     # Called eagerly, TensorFlow wraps the text in an array.

@@ -190,7 +190,7 @@ def test_answers_equal_those_of_batch_predict(runs, trained):
   assert ours.keys() == theirs.keys()
   assert len(ours) >= 5
   for user, row in ours.items():
-    assert theirs[user]['prediction'].strip() == row['text']
+    assert theirs[user]['prediction'] == row['text']
     assert theirs[user]['aux']['scores'] == pytest.approx(row['log_prob'], rel=1e-5)
     assert sum(theirs[user]['inputs']['history_mask']) == row['history_length']
   # One command makes the same table of T5X's lines.
