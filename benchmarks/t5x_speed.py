@@ -52,12 +52,13 @@ def run(*command: str) -> str:
   """What a program prints."""
   done = subprocess.run(
     [sys.executable, '-m', *command],
-    check=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
     env=os.environ | HUGE_PAGES,
   )
+  if done.returncode:
+    raise SystemExit(done.stdout[-3000:])
   return done.stdout
 
 
@@ -88,7 +89,7 @@ def t5x(flags, folder: pathlib.Path) -> float:
     f'TRAIN_STEPS={_STEPS}',
     f'EVAL_PERIOD={_PERIOD}',
     f'BATCH_SIZE={_BATCH}',
-    'train_script.train.infer_eval_dataset_cfg=None',
+    'Evaluator.num_examples=8',
     'EVAL_STEPS=1',
   ]
   recipe = ['--gin_search_paths=.', '--gin_file=persoma_tf/configs/t5x/train.gin']
