@@ -136,12 +136,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     for path in folders.list_files(config.histories_dir)
     if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
   ]
-  constants = {
-    'model_id': manifest['model_id'],
-    'task': TASK,
-    'run_id': config.run_id or folder.fingerprint[:16],
-    'predicted_at': datetime.datetime.now(datetime.UTC),
-  }
+  constants = columns_of_run(manifest, config.run_id, folder)
   with beam.Pipeline(options=options) as pipeline:
     rows = build(pipeline, config, shards)
     _ = (
@@ -161,6 +156,16 @@ def read_manifest(model_dir: str) -> dict:
   """
   folders.require_finished(model_dir, 'persoma_tf.train')
   return folders.read_json(FileSystems.join(model_dir, 'adapter', 'manifest.json'))
+
+
+def columns_of_run(manifest: dict, run_id: str, folder: folders.OutputFolder) -> dict:
+  """The columns that all rows of a table have alike; an empty `run_id` is a hash."""
+  return {
+    'model_id': manifest['model_id'],
+    'task': TASK,
+    'run_id': run_id or folder.fingerprint[:16],
+    'predicted_at': datetime.datetime.now(datetime.UTC),
+  }
 
 
 def write(folder: folders.OutputFolder, batches, constants: dict, config: Config):

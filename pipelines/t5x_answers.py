@@ -8,7 +8,6 @@ model in the table (`persoma_tf.convert_checkpoint --checkpoint=...` makes it).
 """
 
 import dataclasses
-import datetime
 import json
 import logging
 import re
@@ -87,16 +86,7 @@ def to_row(line: str, place: str, genres: Sequence[str]) -> dict[str, Any]:
       f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '
       'and aux.scores, as configs/t5x/infer.gin has them written'
     ) from error
-  answer = prompts.parse_answer(text, genres)
-  return {
-    'user_id': user_id,
-    'predicted_liked': list(answer.liked),
-    'predicted_disliked': list(answer.disliked),
-    'text': text,
-    'log_prob': log_prob,
-    'parse_ok': answer.ok,
-    'history_length': sum(shown),
-  }
+  return prompts.answer_row(user_id, text, log_prob, sum(shown), genres)
 
 
 def read_rows(paths: Sequence[str], genres: Sequence[str]) -> list[dict[str, Any]]:
@@ -139,12 +129,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   if not folder.begin(config.overwrite):
     return
   rows = read_rows(paths, load_genres(config.histories_dir).names)
-  constants = {
-    'model_id': manifest['model_id'],
-    'task': prompts.TASK,
-    'run_id': config.run_id or folder.fingerprint[:16],
-    'predicted_at': datetime.datetime.now(datetime.UTC),
-  }
+  constants = batch_predict.columns_of_run(manifest, config.run_id, folder)
   batch_predict.write(folder, [rows], constants, config)
   folder.complete()
   _LOGGER.info('%s: %d users', folder.path, len(rows))

@@ -114,16 +114,7 @@ class Predictor:
     eos_id = self._vocabulary.eos_id
     written = tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
     text = self._vocabulary.decode(written)
-    answer = prompts.parse_answer(text, self._genres)
-    return {
-      'user_id': user_id,
-      'predicted_liked': list(answer.liked),
-      'predicted_disliked': list(answer.disliked),
-      'text': text,
-      'log_prob': float(log_prob),
-      'parse_ok': answer.ok,
-      'history_length': size,
-    }
+    return prompts.answer_row(user_id, text, log_prob, size, self._genres)
 
 
 def _bucket(size: int, longest: int) -> int:

@@ -6,7 +6,7 @@ like C'. Separators, order (best first) and the word for an empty side are ours.
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TASK = 'movielens_genre_prediction_v1'
 TASK_PROMPT = '\nGenres:\n'
@@ -60,3 +60,27 @@ def parse_answer(text: str, genres: Sequence[str]) -> Answer:
     ok = ok and all(name in known for name in names)
     sides.append(tuple(dict.fromkeys(name for name in names if name in known)))
   return Answer(*sides, ok)
+
+
+def answer_row(
+  user_id: str, text: str, log_prob: float, history_length: int, genres: Sequence[str]
+) -> dict[str, Any]:
+  """A user's answer as a row of the prediction table, without the columns of the run.
+
+  Args:
+    user_id: whose answer it is.
+    text: what the language model wrote.
+    log_prob: of the text, nats.
+    history_length: how many interactions the model was shown.
+    genres: every known genre name.
+  """
+  answer = parse_answer(text, genres)
+  return {
+    'user_id': user_id,
+    'predicted_liked': list(answer.liked),
+    'predicted_disliked': list(answer.disliked),
+    'text': text,
+    'log_prob': float(log_prob),
+    'parse_ok': answer.ok,
+    'history_length': history_length,
+  }
