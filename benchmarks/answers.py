@@ -17,6 +17,7 @@ import numpy as np
 from pipelines import evaluate, schema
 from pipelines.transforms import tfrecord
 from tasks import baselines, metrics
+from tasks.decoding import Decoding
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
 from tasks.prompts import Answer
@@ -30,6 +31,7 @@ def main() -> None:
   parser.add_argument('--output', required=True)
   parser.add_argument('--users', type=int, default=48)
   parser.add_argument('--batch_size', type=int, default=32)
+  parser.add_argument('--constrained', action='store_true', help='to the form')
   parser.add_argument('--all', action='store_true', help='answer all, not --users')
   flags = parser.parse_args()
   scores = {pathlib.Path(x).name: score(flags, x) for x in flags.shown}
@@ -42,17 +44,6 @@ def test_histories(folder: str) -> list[dict]:
   return [schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))]
 
 
-def predict(predictor: Predictor, histories: list[dict], size: int) -> list[dict]:
-  """Rows in the order of `histories`; batches hold histories of like length."""
-  order = np.argsort([len(x['history_items']) for x in histories], kind='stable')
-  rows = {}
-  for at in range(0, len(order), size):
-    cut = order[at : at + size]
-    made = predictor.predict([histories[user] for user in cut])
-    rows |= dict(zip(cut.tolist(), made, strict=True))
-  return [rows[user] for user in range(len(histories))]
-
-
 def score(flags, folder: str) -> dict:
   """Scores of the model and, over the same users, of what needs none."""
   info = json.loads(pathlib.Path(folder, 'histories/dataset_info.json').read_text())
@@ -61,9 +52,13 @@ def score(flags, folder: str) -> dict:
   train = evaluate.read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
   predictor = Predictor(
-    flags.model_dir, f'{folder}/histories', f'{folder}/embeddings', flags.batch_size
+    flags.model_dir,
+    f'{folder}/histories',
+    f'{folder}/embeddings',
+    flags.batch_size,
+    Decoding(constrained=flags.constrained),
   )
-  rows = predict(predictor, histories, flags.batch_size)
+  rows = [made.row for made in predictor.predict(histories)]
   size, first = len(rows), min(flags.users, len(rows))
   samples = test.samples[:size]
   answers = {

@@ -13,7 +13,6 @@ that are in it are not measured again.
 
 import argparse
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ import numpy as np
 from benchmarks.processes import last_line
 from persoma_tf import freezing, generate, recipes, train
 from persoma_tf import model as persoma
+from persoma_tf.decoders import stack
 from persoma_tf.stages import make_steps
 from pipelines import job, schema
 from pipelines.transforms import tfrecord
@@ -188,11 +188,15 @@ class Line:
 
   def _answer(self, size):
     history, mask, prompt = (self._rows(x, size) for x in self._inputs)
-    greedy = functools.partial(
-      generate.greedy, self._model, eos_id=-1, max_tokens=_ANSWER
-    )
-    params = jax.device_put(self._params)
-    return timed(jax.jit(greedy), (params, history, mask, prompt), size)
+    module, tuned = stack.unrolled(self._model.decoder, self._params['decoder'])
+    model, task = self._model.clone(decoder=module), generate.Task(-1, _ANSWER)
+
+    def answer(params, history, mask, prompt):
+      soft = generate.soft_prompt(model, params, history, mask)
+      return generate.greedy(model, params, soft, prompt, task)
+
+    params = jax.device_put({**self._params, 'decoder': tuned})
+    return timed(jax.jit(answer), (params, history, mask, prompt), size)
 
   def _train(self, size, number):
     """An update of the whole adapter under the loss of a stage of the recipe."""

@@ -20,7 +20,7 @@ ATTENTION = (r'.*/(query|value)/kernel',)  # the targets of the paper
 
 
 class Dense(nn.Module):
-  """Matrix product without bias, with LoRA where the parameters have it.
+  """Matrix product without bias, of floats or integers, with LoRA where it is there.
 
   The update is applied to x, never multiplied out, so that its gradient costs
   O(in r + r out) a position and that of the kernel is never made.
@@ -32,7 +32,12 @@ class Dense(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Maps [..., in] to [..., features]."""
     shape = (x.shape[-1], self.features)
-    y = x @ self.param('kernel', nn.initializers.normal(0.02), shape)
+    kernel = self.param('kernel', nn.initializers.normal(0.02), shape)
+    if self.has_variable('params', 'kernel_scale'):  # persoma_tf.quantization
+      scale = self.get_variable('params', 'kernel_scale')
+      y = (x @ kernel.astype(x.dtype)) * scale.astype(x.dtype)
+    else:
+      y = x @ kernel
     if self.has_variable('params', 'lora_a'):
       read = lambda name: self.get_variable('params', name)
       low = (x @ read('lora_a').astype(x.dtype)) @ read('lora_b').astype(x.dtype)

@@ -96,6 +96,10 @@ class Persoma(nn.Module):
     """Decoder's `logits`."""
     return self.decoder.logits(hidden)
 
+  def logits_of(self, hidden: Array, tokens: Array) -> Array:
+    """Decoder's `logits_of`."""
+    return self.decoder.logits_of(hidden, tokens)
+
   def prefill(self, soft: SoftTokens, prompt: Array, size: int):
     """Decoder's `prefill` behind soft prompts and task prompts [B, T]."""
     return self.decoder.prefill(*self.prefix(soft, prompt), size)

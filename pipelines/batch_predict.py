@@ -2,27 +2,28 @@
 
     python -m pipelines.batch_predict --model_dir=model --histories_dir=histories \
       --embeddings_dir=embeddings --output_dir=predictions [--split=test ...] \
-      [--format=parquet|avro|json] [--runner=DataflowRunner ...]
+      [--format=avro|parquet|json] [--runner=DataflowRunner ...]
 
-Writes `predictions-*` (one file), `bigquery_schema.json` and `run_info.json`.
+Writes `predictions-*` (a file for every `--shard_users` users), `rejects-*.jsonl` where
+there are any, `bigquery_schema.json` and `run_info.json`. A run that was cut goes on
+with the shards that are missing. `--shard=0/4` answers a quarter of them, for machines
+that share a folder and have no Beam runner; the last one completes it.
 """
 
 import dataclasses
-import datetime
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.ml.inference.base import RunInference
 
 from pipelines import folders, job, schema
-from pipelines.transforms import tfrecord
-from pipelines.transforms.prediction_files import FORMATS, to_bytes
+from pipelines.transforms import parts, prediction_files
 from pipelines.transforms.progress import ShowProgress
+from tasks.decoding import WEIGHTS, Decoding
 from tasks.prompts import TASK
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,59 +46,52 @@ class Config:
     metadata={'help': 'finished folder of embed_items'}
   )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
-  overwrite: bool = _flag(False, 'make a finished folder again')
+  overwrite: bool = _flag(False, 'make a finished or half-written folder anew')
   split: Literal[SPLITS] = _flag('test', 'which users')
-  format: Literal[tuple(FORMATS)] = _flag('parquet', 'of the table')
-  batch_size: int = _flag(32, 'users that are answered together')
+  format: Literal[tuple(prediction_files.FORMATS)] = _flag('avro', 'of the table')
   run_id: str = _flag('', 'column run_id; default: a hash of the inputs')
+  constrained: bool = _flag(True, 'only answers that can be read back')
+  beams: int = _flag(1, 'more than 1: search for the most probable answer')
+  temperature: float = _flag(0.0, 'more than 0: draw tokens')
+  seed: int = _flag(0, 'of what is drawn')
+  weights: Literal[WEIGHTS] = _flag('float32', "type of the decoder's weights")
+  soft_prompts: bool = _flag(False, "write every user's soft prompt too, as Parquet")
+  shard_users: int = _flag(1000, 'users a file of the table')
+  shard: str = _flag('', 'i/n: answer only the i-th of n shares, counted from 0')
+  batch_size: int = _flag(64, 'users that are answered together')
+  batch_tokens: int = _flag(8192, 'the same for histories as text, tokens')
+  share_model: bool = _flag(False, 'one model for all worker processes of a machine')
 
   def __post_init__(self):
-    if self.batch_size < 1:
-      raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
+    for name in ('batch_size', 'batch_tokens', 'shard_users'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
+    self.share  # noqa: B018  raises where it cannot be read
+    self.decoding  # noqa: B018
+
+  @property
+  def decoding(self) -> Decoding:
+    """How answers are written."""
+    names = [field.name for field in dataclasses.fields(Decoding)]
+    return Decoding(**{name: getattr(self, name) for name in names})
+
+  @property
+  def share(self) -> tuple[int, int]:
+    """(i, n) of `shard`."""
+    number, _, total = (self.shard or '0/1').partition('/')
+    if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
+      raise ValueError(f'shard={self.shard!r}: expected i/n with i < n, such as 0/4')
+    return int(number), int(total)
 
 
-class PredictorHandler(ModelHandler[list[bytes], list[dict], Any]):
-  """Loads the model once a worker; an element is a batch of serialized histories."""
-
-  def __init__(self, config: Config):
-    super().__init__(max_batch_size=1)  # elements are batches already
-    self._config = config
-
-  def load_model(self):
-    """The predictor."""
-    from tasks.predictor import Predictor  # JAX and TensorFlow, on workers only
-
-    config = self._config
-    return Predictor(
-      config.model_dir, config.histories_dir, config.embeddings_dir, config.batch_size
-    )
-
-  def run_inference(self, batch, model, inference_args=None) -> Iterable[list[dict]]:
-    """Each batch of histories as rows without the columns of the run."""
-    for records in batch:
-      histories = [schema.decode_example(record) for record in records]
-      yield model.predict(histories)
-
-
-def read_batches(paths: Sequence[str], size: int) -> list[list[bytes]]:
-  """All histories, in lists of `size`.
-
-  They are ordered by length, so that a batch pads little; the table is put in order
-  by user id later.
-  """
-  records = [record for path in paths for record in tfrecord.read(path)]
-  records.sort(key=lambda record: (len(record), record))
-  return [records[at : at + size] for at in range(0, len(records), size)]
-
-
-def build(pipeline: beam.Pipeline, config: Config, shards: Sequence[str]):
-  """The graph: one list of rows a batch."""
+def build(pipeline: beam.Pipeline, config: Config, todo: Sequence[parts.Part], write):
+  """The graph: answers parts and writes them; gives the rows of each."""
   return (
     pipeline
-    | 'Shards' >> beam.Create([list(shards)])
-    | 'Read' >> beam.FlatMap(read_batches, config.batch_size)
+    | 'Parts' >> beam.Create(list(todo))
     | 'Spread' >> beam.Reshuffle()
-    | 'Answer' >> RunInference(PredictorHandler(config))
+    | 'Answer' >> RunInference(parts.Answer(config, config.share_model))
+    | 'Write' >> beam.ParDo(write)
     | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))
   )
 
@@ -109,6 +103,53 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are not as they should be.
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
+  started = time.monotonic()
+  manifest = read_manifest(config.model_dir)
+  settings = {
+    **inputs(config),
+    'model': manifest,
+    'split': config.split,
+    'format': config.format,
+    'decoding': dataclasses.asdict(config.decoding),
+    'shard_users': config.shard_users,
+    'soft_prompts': config.soft_prompts,
+  }
+  folder = folders.OutputFolder(config.output_dir, settings)
+  if not folder.begin(config.overwrite, go_on=True):
+    return
+  every = parts.plan(
+    history_files(config.histories_dir, config.split), config.shard_users
+  )
+  number, total = config.share
+  mine = [part for part in every if part.number % total == number]
+  todo = missing(folder, mine, config.format)
+  if len(todo) < len(mine):
+    _LOGGER.info('%d of %d shards are there already', len(mine) - len(todo), len(mine))
+  constants = columns_of_run(manifest, config.run_id, folder)
+  last = job.is_detached(options)
+  with beam.Pipeline(options=options) as pipeline:
+    rows = build(pipeline, config, todo, parts.Write(folder, config.format, constants))
+    if last:
+      _ = (
+        pipeline
+        | 'Last' >> beam.Create([folder])
+        | 'Finish' >> beam.Map(_finish_behind, beam.pvalue.AsIter(rows), every, config)
+      )
+  if last:
+    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+  elif left := missing(folder, every, config.format):
+    _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
+  else:
+    finish(folder, every, config.format)
+    _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+
+
+def inputs(config) -> dict[str, str]:
+  """Fingerprints of the histories and embeddings.
+
+  Raises:
+    JobError: one is not finished, or they do not belong together.
+  """
   histories = folders.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
@@ -118,34 +159,20 @@ def run(argv: Sequence[str] | None = None) -> None:
       f'{config.embeddings_dir} was made from other histories than '
       f'{config.histories_dir}: run python -m pipelines.embed_items on these'
     )
-  manifest = read_manifest(config.model_dir)
-  started = time.monotonic()
-  settings = {
+  return {
     'histories': histories['fingerprint'],
     'embeddings': embeddings['fingerprint'],
-    'model': manifest,
-    'split': config.split,
-    'format': config.format,
   }
-  folder = folders.OutputFolder(config.output_dir, settings)
-  if not folder.begin(config.overwrite):
-    return
-  wanted = ('train', 'validation', 'test') if config.split == 'all' else (config.split,)
-  shards = [
+
+
+def history_files(histories_dir: str, split: str) -> list[str]:
+  """The files of a split, or of 'all', in order."""
+  wanted = SPLITS[:-1] if split == 'all' else (split,)
+  return [
     path
-    for path in folders.list_files(config.histories_dir)
+    for path in folders.list_files(histories_dir)
     if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
   ]
-  constants = columns_of_run(manifest, config.run_id, folder)
-  with beam.Pipeline(options=options) as pipeline:
-    rows = build(pipeline, config, shards)
-    _ = (
-      pipeline
-      | 'Last' >> beam.Create([folder])
-      | 'Write' >> beam.Map(write, beam.pvalue.AsList(rows), constants, config)
-    )
-  folder.complete()
-  _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
 
 
 def read_manifest(model_dir: str) -> dict:
@@ -164,28 +191,61 @@ def columns_of_run(manifest: dict, run_id: str, folder: folders.OutputFolder) ->
     'model_id': manifest['model_id'],
     'task': TASK,
     'run_id': run_id or folder.fingerprint[:16],
-    'predicted_at': datetime.datetime.now(datetime.UTC),
+    'predicted_at': folder.begun_at(),
   }
 
 
-def write(folder: folders.OutputFolder, batches, constants: dict, config: Config):
-  """Writes the table, ordered by user id, its schema and the info file."""
-  rows = [{**row, **constants} for batch in batches for row in batch]
-  rows.sort(key=lambda row: row['user_id'])
-  name, data = to_bytes(rows, config.format)
-  folders.write_file(folder.file(name), data)
+def missing(
+  folder: folders.OutputFolder, some: Sequence[parts.Part], kind: str
+) -> list:
+  """Those of some parts whose table shard is not there."""
+  names = folder.names()
+  return [part for part in some if part.file(kind) not in names]
+
+
+def finish(folder: folders.OutputFolder, every: Sequence[parts.Part], kind: str):
+  """Counts what was written, writes schema and info, and completes the folder.
+
+  Raises:
+    JobError: users in are not rows + rejects.
+  """
+  users = failures = 0
+  total = 0.0
+  for rows in prediction_files.shards(folder.path, kind):
+    users += len(rows)
+    failures += sum(not row['parse_ok'] for row in rows)
+    total += sum(row['log_prob'] for row in rows)
+  rejects = sum(
+    len(folders.read_file(folder.file(name)).splitlines())
+    for name in sorted(folder.names())
+    if name.startswith('rejects-') and '.tmp-' not in name
+  )
+  wanted = sum(part.users for part in every)
+  if users + rejects != wanted:
+    raise job.JobError(
+      f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: the '
+      'shards do not belong together; --overwrite makes them anew'
+    )
   folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
-  failures = sum(not row['parse_ok'] for row in rows)
   folder.write_json(
     'run_info.json',
     {
       **folder.settings,
-      'users': len(rows),
+      'users': users,
+      'rejects': rejects,
       'parse_failures': failures,
-      'mean_log_prob': float(np.mean([row['log_prob'] for row in rows] or [0])),
+      'mean_log_prob': total / max(users, 1),
       'versions': job.versions('jax', 'flax'),
     },
   )
+  folder.complete()
+
+
+def _finish_behind(folder, rows, every, config):
+  """`finish` as the last step of a job that nobody waits for."""
+  for _ in rows:  # the shards are written once these are there
+    pass
+  finish(folder, every, config.format)
 
 
 if __name__ == '__main__':

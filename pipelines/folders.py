@@ -8,6 +8,7 @@ access goes through Beam's FileSystems, so that a folder may be `gs://...`.
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import json
 import logging
@@ -53,11 +54,15 @@ class OutputFolder:
     """The address of a file in the folder."""
     return FileSystems.join(self.path, name)
 
-  def begin(self, overwrite: bool = False) -> bool:
+  def begin(self, overwrite: bool = False, go_on: bool = False) -> bool:
     """Makes the folder ready to be written: empty but for UNFINISHED.
 
     What may be deleted: the files that COMPLETED lists, and all of an unfinished
     folder, since that was empty when a job began it.
+
+    Args:
+      overwrite: make a finished or unfinished folder anew.
+      go_on: keep the files of an unfinished one that was begun with the same settings.
 
     Returns:
       False if it is finished already with the same settings: nothing to do.
@@ -67,12 +72,12 @@ class OutputFolder:
         holds files that no job made, or it cannot be read or written.
     """
     with explained(f'--output_dir: {self.path}'):
-      return self._begin(overwrite)
+      return self._begin(overwrite, go_on)
 
-  def _begin(self, overwrite):
+  def _begin(self, overwrite, go_on):
     # Of a job that was cut before it could write anything else.
     begun = f'{UNFINISHED}.tmp-'
-    names = {name for name in self._names() if not name.startswith(begun)}
+    names = {name for name in self.names() if not name.startswith(begun)}
     if COMPLETED in names:
       completed = self._read_completed()
       if not overwrite:
@@ -85,15 +90,28 @@ class OutputFolder:
         f'{self.path} holds files that no job of ours made, such as {min(names)}: '
         'give a new or an empty folder as --output_dir, or move them away'
       )
-    self._empty()
+    same = go_on and not overwrite and UNFINISHED in names and COMPLETED not in names
+    if not (same and self._begun().get('fingerprint') == self.fingerprint):
+      self._empty()
     return True
 
+  def begun_at(self) -> datetime.datetime:
+    """When the folder was begun, UTC; while it is unfinished."""
+    return datetime.datetime.fromisoformat(self._begun()['begun_at'])
+
+  def _begun(self):
+    try:
+      return read_json(self.file(UNFINISHED))
+    except ValueError:  # of another kind of job, or of none
+      return {}
+
   def _empty(self):
-    write_file(self.file(UNFINISHED), b'')
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    self.write_json(UNFINISHED, {'fingerprint': self.fingerprint, 'begun_at': now})
     if FileSystems.exists(self.file(COMPLETED)):
       # First, so that the rest never looks finished.
       _delete([self.file(COMPLETED)])
-    rest = self._names() - {UNFINISHED}
+    rest = self.names() - {UNFINISHED}
     _delete([self.file(name) for name in sorted(rest)])
 
   def write_json(self, name: str, value: Any) -> None:
@@ -103,7 +121,7 @@ class OutputFolder:
 
   def complete(self) -> None:
     """Says that the folder is whole. Safe to call again."""
-    names = self._names()
+    names = self.names()
     halves = {name for name in names if '.tmp-' in name}  # of workers that died
     _delete([self.file(name) for name in sorted(halves)])
     self.write_json(
@@ -117,7 +135,8 @@ class OutputFolder:
     if UNFINISHED in names:
       _delete([self.file(UNFINISHED)])
 
-  def _names(self):
+  def names(self) -> set[str]:
+    """The files in the folder."""
     return {path[len(self.path) :].lstrip('/') for path in list_files(self.path)}
 
   def _read_completed(self):
@@ -203,8 +222,13 @@ def list_files(folder: str) -> list[str]:
 
 def read_json(path: str) -> Any:
   """Reads a JSON file."""
+  return json.loads(read_file(path))
+
+
+def read_file(path: str) -> bytes:
+  """Reads a whole file."""
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-    return json.loads(file.read())
+    return file.read()
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Answers of t5x.infer to the prediction table that `pipelines.batch_predict` writes.
 
     python -m pipelines.t5x_answers --answers_dir=answers --model_dir=model \
-      --histories_dir=histories --output_dir=predictions [--format=parquet|avro|json]
+      --histories_dir=histories --output_dir=predictions [--format=avro|parquet|json]
 
 `--answers_dir` is INFER_OUTPUT_DIR of configs/t5x/infer.gin; `--model_dir` names the
 model in the table (`persoma_tf.convert_checkpoint --checkpoint=...` makes it).
@@ -17,7 +17,8 @@ from typing import Any, Literal
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import batch_predict, folders, job
-from pipelines.transforms.prediction_files import FORMATS
+from pipelines.transforms import parts
+from pipelines.transforms.prediction_files import FORMATS, to_bytes
 from tasks import prompts
 from tasks.histories import load_genres
 
@@ -42,7 +43,7 @@ class Config:
     default='test', metadata={'help': 'which users were answered'}
   )
   format: Literal[tuple(FORMATS)] = dataclasses.field(
-    default='parquet', metadata={'help': 'of the table'}
+    default='avro', metadata={'help': 'of the table'}
   )
   run_id: str = dataclasses.field(
     default='', metadata={'help': 'column run_id; default: a hash of the inputs'}
@@ -130,8 +131,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   rows = read_rows(paths, load_genres(config.histories_dir).names)
   constants = batch_predict.columns_of_run(manifest, config.run_id, folder)
-  batch_predict.write(folder, [rows], constants, config)
-  folder.complete()
+  part = parts.Part(0, 1, '', 0, len(rows))
+  rows.sort(key=lambda row: row['user_id'])
+  data = to_bytes([row | constants for row in rows], config.format)
+  folders.write_file(folder.file(part.file(config.format)), data)
+  batch_predict.finish(folder, [part], config.format)
   _LOGGER.info('%s: %d users', folder.path, len(rows))
 
 

@@ -1,28 +1,59 @@
 """A trained model that answers the genre task, for batch prediction."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import gin
 import jax
 import numpy as np
 
-from persoma_tf import checkpoints, freezing, generate, recipes, train
+from persoma_tf import checkpoints, freezing, generate, lora, quantization, recipes
 from persoma_tf import model as persoma
+from persoma_tf.decoders import stack
+from persoma_tf.train import CONFIG
 from tasks import genre_prediction, item_vectors, prompts, text_history, vocabularies
+from tasks.answer_grammar import answer_grammar
+from tasks.decoding import Decoding
 from tasks.histories import load_genres
+
+
+class Prediction(NamedTuple):
+  """An answer.
+
+  Attributes:
+    row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `log_prob` (nats),
+      `parse_ok`, `history_length`.
+    tokens: how many were written, the end among them.
+  """
+
+  row: dict[str, Any]
+  tokens: int
+
+
+class _Shown(NamedTuple):
+  """What the model is shown of a user: vectors [n, H] or tokens [T]."""
+
+  size: int
+  values: np.ndarray
 
 
 class Predictor:
   """Loads a trained adapter beside its frozen decoder and answers in batches.
 
-  Batches are padded to few static shapes: to `batch_size` users, and to a quarter,
-  half or all of the longest history, or history as text, that the model was trained on.
+  Batches have few static shapes: a quarter, half or all of `batch_size` users, and of
+  the longest history, or history as text, that the model was trained on.
   """
 
   def __init__(
-    self, model_dir: str, histories_dir: str, embeddings_dir: str, batch_size: int
+    self,
+    model_dir: str,
+    histories_dir: str,
+    embeddings_dir: str,
+    batch_size: int,
+    decoding: Decoding = Decoding(),  # noqa: B008  frozen
+    batch_tokens: int = 8192,
   ):
     """Loads.
 
@@ -31,6 +62,8 @@ class Predictor:
       histories_dir: of the histories that will be answered.
       embeddings_dir: of the same items.
       batch_size: B.
+      decoding: how answers are written.
+      batch_tokens: of a batch at most, before the answers; for histories as text.
 
     Raises:
       ValueError: the decoder is not the one that the adapter was trained for, or the
@@ -39,82 +72,150 @@ class Predictor:
     gin.clear_config()
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
     folders += [f'EMBEDDINGS_DIR = {embeddings_dir!r}']
-    recipes.parse([f'{model_dir}/{train.CONFIG}'], folders)
-    model, decoder = persoma.build()
-    trained = checkpoints.load_adapter(
-      f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
-    )
-    params = freezing.overlay({'decoder': decoder.params}, trained)
-    self._genres = load_genres(histories_dir).names
+    recipes.parse([f'{model_dir}/{CONFIG}'], folders)
+    self._genres = load_genres(histories_dir)
     self._vectors = item_vectors.load(embeddings_dir)
-    lengths = genre_prediction.feature_lengths()
-    self._limits, self._batch_size = text_history.history_limits(), batch_size
+    self._limits = text_history.history_limits()
+    self._batch_size, self._batch_tokens = batch_size, batch_tokens
     self._interactions = text_history.load_interactions(histories_dir)
     self._vocabulary = vocabularies.load(vocabularies.task_vocabulary())
-    prompt = np.array(self._vocabulary.encode(prompts.TASK_PROMPT), np.int32)
-    self._prompt = np.broadcast_to(prompt, (batch_size, len(prompt)))
-    self._params = jax.device_put(params)
-    self._answer = jax.jit(
-      functools.partial(
-        generate.greedy,
-        model,
-        eos_id=self._vocabulary.eos_id,
-        max_tokens=lengths['targets'],
-      )
+    self._prompt = np.array(self._vocabulary.encode(prompts.TASK_PROMPT), np.int32)
+    self._decoding = decoding
+    model, self._params = _load(model_dir, decoding.weights)
+    self._soft = jax.jit(functools.partial(generate.soft_prompt, model))
+    self._answer = jax.jit(self._writer(model))
+
+  def _writer(self, model):
+    """A function (params, soft, prompts, keys) -> Generated."""
+    names, most = self._genres.names, genre_prediction.SLOTS_A_SIDE
+    vocabulary, how = self._vocabulary, self._decoding
+    task = generate.Task(
+      vocabulary.eos_id,
+      genre_prediction.feature_lengths()['targets'],
+      answer_grammar(names, vocabulary, most) if how.constrained else None,
+    )
+    if how.beams > 1:
+      return lambda *args: generate.beam_search(model, *args[:3], task, how.beams)
+    if not how.temperature:
+      return lambda *args: generate.greedy(model, *args[:3], task)
+    return lambda *args: generate.sample(
+      model, *args[:3], task, args[3], how.temperature
     )
 
-  def predict(self, histories: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  def problem(self, history: Mapping[str, Any]) -> str | None:
+    """Why a history cannot be answered; None if it can."""
+    items, ratings = (np.asarray(history[f'history_{x}']) for x in ('items', 'ratings'))
+    if len(items) != len(ratings):
+      return f'{len(items)} history_items with {len(ratings)} history_ratings'
+    known = len(self._genres.of_items)
+    wrong = items[(items < 0) | (items >= known)]
+    if len(wrong):
+      return f'history_items has {wrong[0]}; the item table has rows 0 to {known - 1}'
+    try:
+      self._vectors.rows(items, ratings)
+    except KeyError as error:
+      return f'no vector for {error.args[0]}'
+    return None
+
+  def predict(self, histories: Sequence[Mapping[str, Any]]) -> list[Prediction]:
     """Answers.
 
     Args:
-      histories: at most `batch_size` users, each with `user_id`, `history_items` and
+      histories: users without a `problem`, each with `user_id`, `history_items` and
         `history_ratings`, newest first.
 
     Returns:
-      A row a user: `user_id`, `predicted_liked`, `predicted_disliked`, `text`,
-      `log_prob` (nats), `parse_ok`, `history_length`.
+      A prediction a user, in the order given.
     """
-    sizes = [min(len(x['history_items']), self._limits.items) for x in histories]
-    inputs = self._texts if self._limits.text_tokens else self._histories
-    made = self._answer(self._params, *inputs(histories, sizes))
-    made = jax.device_get(made)
-    return [
-      self._row(history['user_id'], size, tokens.tolist(), log_prob)
-      for history, size, tokens, log_prob in zip(histories, sizes, *made, strict=False)
-    ]
+    shown = [self._shown(history) for history in histories]
+    made = {}
+    for places, length, rows in self._batches(shown):
+      soft, prompt = self._inputs([shown[place] for place in places], length, rows)
+      keys = _keys([histories[place]['user_id'] for place in places], rows, self._seed)
+      answers = jax.device_get(self._answer(self._params, soft, prompt, keys))
+      for place, tokens, log_prob in zip(places, *answers, strict=False):
+        user_id, size = histories[place]['user_id'], shown[place].size
+        made[place] = self._prediction(user_id, size, tokens.tolist(), log_prob)
+    return [made[place] for place in range(len(histories))]
 
-  def _histories(self, histories, sizes):
-    """(vectors [B, N, H], mask [B, N], prompts [B, T])."""
-    length = _bucket(max(sizes), self._limits.items)
-    vectors = np.zeros((self._batch_size, length, self._vectors.width), np.float32)
-    mask = np.zeros((self._batch_size, length), np.int32)
-    for row, (history, size) in enumerate(zip(histories, sizes, strict=True)):
-      items, ratings = history['history_items'], history['history_ratings']
-      vectors[row, :size] = self._vectors.gather(items[:size], ratings[:size])
-      mask[row, :size] = 1
-    return vectors, mask, self._prompt
+  def soft_prompts(self, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Soft prompts [U, K, D] float32 of users, as `predict` puts them before a task."""
+    shown = [self._shown(history) for history in histories]
+    made = {}
+    for places, length, rows in self._batches(shown):
+      soft, _ = self._inputs([shown[place] for place in places], length, rows)
+      made |= dict(zip(places, np.asarray(soft.tokens), strict=False))
+    return np.stack([made[place] for place in range(len(histories))])
 
-  def _texts(self, histories, sizes):
-    """(no vectors [B, 0, 1], no mask [B, 0], prompts with the histories in them)."""
-    fixed = self._prompt.shape[1]
-    rows = [
-      self._interactions.prompt(x['history_items'], x['history_ratings'], self._limits)
-      for x in histories
-    ]
-    longest = max(len(row) for row in rows) - fixed
-    length = fixed + _bucket(longest, self._limits.text_tokens)
-    prompt = np.zeros((self._batch_size, length), np.int32)
-    prompt[:, :fixed] = self._prompt  # rows without a user are asked something too
-    for place, row in enumerate(rows):
-      prompt[place, : len(row)] = row
-    empty = np.zeros((self._batch_size, 0, 1), np.float32)
-    return empty, np.zeros((self._batch_size, 0), np.int32), prompt
+  @property
+  def _seed(self):
+    return self._decoding.seed
 
-  def _row(self, user_id, size, tokens, log_prob):
+  def _shown(self, history) -> _Shown:
+    items, ratings = history['history_items'], history['history_ratings']
+    size = min(len(items), self._limits.items)
+    if self._limits.text_tokens:
+      return _Shown(size, self._interactions.prompt(items, ratings, self._limits))
+    return _Shown(size, self._vectors.gather(items[:size], ratings[:size]))
+
+  def _batches(self, shown) -> Iterator[tuple[list[int], int, int]]:
+    """(places of users, padded length, padded number of users) of every batch.
+
+    Those of like length come together; the least that holds them is a static shape.
+    """
+    fixed = len(self._prompt) if self._limits.text_tokens else 0
+    longest = self._limits.text_tokens or self._limits.items
+    lengths = [_bucket(len(x.values) - fixed, longest) for x in shown]
+    for length in sorted(set(lengths)):
+      places = [place for place, x in enumerate(lengths) if x == length]
+      most = self._batch_size
+      if fixed:
+        most = max(1, min(most, self._batch_tokens // (length + fixed)))
+      for at in range(0, len(places), most):
+        some = places[at : at + most]
+        yield some, length + fixed, _bucket(len(some), most)
+
+  def _inputs(self, shown, length, rows):
+    """(soft prompts, prompts [rows, T]); rows without a user are empty."""
+    if self._limits.text_tokens:
+      vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
+      prompt = np.zeros((rows, length), np.int32)
+      prompt[:, : len(self._prompt)] = self._prompt
+      for row, (_, tokens) in enumerate(shown):
+        prompt[row, : len(tokens)] = tokens
+    else:
+      vectors = np.zeros((rows, length, self._vectors.width), np.float32)
+      mask = np.zeros((rows, length), np.int32)
+      prompt = np.tile(self._prompt, (rows, 1))
+      for row, (size, values) in enumerate(shown):
+        vectors[row, :size], mask[row, :size] = values, 1
+    return self._soft(self._params, vectors, mask), prompt
+
+  def _prediction(self, user_id, size, tokens, log_prob) -> Prediction:
     eos_id = self._vocabulary.eos_id
     written = tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
     text = self._vocabulary.decode(written)
-    return prompts.answer_row(user_id, text, log_prob, size, self._genres)
+    row = prompts.answer_row(user_id, text, log_prob, size, self._genres.names)
+    return Prediction(row, min(len(written) + 1, len(tokens)))
+
+
+def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
+  """The model as it answers fastest, and its parameters on the device."""
+  model, decoder = persoma.build()
+  trained = checkpoints.load_adapter(
+    f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
+  )
+  params = freezing.overlay({'decoder': decoder.params}, trained)
+  tuned = quantization.converted(lora.merge(params['decoder']), weights)
+  module, tuned = stack.unrolled(model.decoder, tuned)
+  return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
+
+
+def _keys(user_ids: Sequence[str], rows: int, seed: int) -> jax.Array:
+  """A random key for each user, of seed and user alone."""
+  sums = [zlib.crc32(user.encode()) for user in user_ids]
+  sums = np.array(sums + [0] * (rows - len(sums)), np.uint32)
+  return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(sums)
 
 
 def _bucket(size: int, longest: int) -> int:

@@ -4,6 +4,7 @@ A decoder module, decoder-only or encoder-decoder, has the methods
 
     embed(tokens [B, S] int32) -> [B, S, D]
     logits(hidden [..., D]) -> [..., V]
+    logits_of(hidden [B, D], tokens [B, M] int32) -> [B, M], the logits of these alone
     target_hidden(prefix, mask, inputs [B, L] int32) -> [B, L, D]
     prefill(prefix, mask, size) -> (hidden [B, D], cache)
     step(tokens [B] int32, cache) -> (hidden [B, D], cache)

@@ -1,5 +1,6 @@
 """What all decoder-only language models do alike with a prefix and its continuation."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ from jax import Array
 
 
 class KeysValues(NamedTuple):
-  """Keys and values of all layers, [layers, B, S, kv_heads, head_dim] float32."""
+  """Keys and values, [layers, B, S, kv_heads, head_dim] float32, or of one layer."""
 
   keys: Array
   values: Array
@@ -19,33 +20,44 @@ class Cache(NamedTuple):
   """What has been read so far.
 
   Attributes:
-    layers: keys and values of the S positions.
+    layers: keys and values of the S positions, stacked or, where the layers run one
+      after the other, a sequence with those of each, [B, S, kv_heads, head_dim].
     readable: [B, S] bool, positions that hold something.
     index: scalar int32, the position that is written next.
     length: [B] int32, number of readable positions.
   """
 
-  layers: KeysValues
+  layers: KeysValues | Sequence[KeysValues]
   readable: Array
   index: Array
   length: Array
 
 
 class DecoderOnly(nn.Module):
-  """The decoder protocol (`persoma_tf.decoders`) on three methods of a subclass.
+  """The decoder protocol (`persoma_tf.decoders`) on the methods of a subclass.
 
-      embed(tokens) and logits(hidden), as in the protocol
+      embed(tokens), logits(hidden) and logits_of(hidden, tokens), as in the protocol
       read(embeddings [B, S, D], positions [B, S], mask [B or 1, S, keys] bool,
            layers, index) -> (hidden [B, S, D], layers)
-      empty(batch, size) -> KeysValues of zeros
+      empty(batch, size) -> keys and values of zeros, as `zeros` makes them
 
   `read` runs the whole stack. It reads the embeddings alone where `layers` is None,
   and else writes their keys and values at `index` and reads from there.
 
+  Its layers, made and run by `persoma_tf.decoders.stack`, are `unrolled` or scanned.
   A model that was trained behind a start token names it; it is put before every prefix.
   """
 
   start_token = None
+
+  def zeros(self, layers: int, *shape: int) -> KeysValues | tuple[KeysValues, ...]:
+    """An empty cache of so many layers, each of this shape."""
+    dtype = self.embedder.embedding.dtype
+    if self.unrolled:
+      one = lambda: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+      return tuple(one() for _ in range(layers))
+    shape = (layers, *shape)
+    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
   def _started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
     """A prefix and its mask behind the start token, if the model has one."""
@@ -113,6 +125,11 @@ def _last(hidden: Array, mask: Array) -> Array:
   """Hidden states [B, D] of the last positions that `mask` [B, P] has."""
   last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
   return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+
+
+def some_logits(table: Array, tokens: Array, hidden: Array) -> Array:
+  """Logits [B, M] of states [B, D] for tokens [B, M] of an embedding table [V, D]."""
+  return jnp.einsum('bmd,bd->bm', table[tokens], hidden)
 
 
 def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:

@@ -6,8 +6,7 @@ tanh-approximated GELU. Most layers are local: they read the newest `window` pos
 only and rotate with a base of their own. The others, every sixth, read everything. A
 start token stands before every sequence.
 
-The parameters of all layers are stacked and run by one scan, to which the kind of
-each layer is an input.
+The kind of each layer is an input to it, so that one scan can run them all.
 """
 
 import dataclasses
@@ -18,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from persoma_tf.decoders import stack
 from persoma_tf.decoders.decoder_only import (
   DecoderOnly,
   KeysValues,
   attend,
   newest,
+  some_logits,
   write,
 )
-from persoma_tf.decoders.layers import RMSNorm, recomputed, rope
+from persoma_tf.decoders.layers import RMSNorm, rope
 from persoma_tf.lora import Dense
 
 
@@ -123,6 +124,7 @@ class Gemma(DecoderOnly):
 
   config: GemmaConfig
   remat: bool = False
+  unrolled: bool = False
 
   @property
   def start_token(self) -> int:
@@ -133,13 +135,15 @@ class Gemma(DecoderOnly):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
-    self.layers = nn.scan(
-      recomputed(Block, whole=self.remat),
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
-      length=len(cfg.local_layers),
-    )(cfg)
+    self.layers = stack.make(
+      Block,
+      cfg,
+      len(cfg.local_layers),
+      remat=self.remat,
+      unrolled=self.unrolled,
+      each=1,
+      shared=3,
+    )
     self.final_norm = RMSNorm(cfg.norm_epsilon)
 
   def embed(self, tokens: Array) -> Array:
@@ -150,16 +154,22 @@ class Gemma(DecoderOnly):
     """Logits [..., V] of hidden states [..., D]."""
     return self.embedder.attend(hidden)
 
+  def logits_of(self, hidden: Array, tokens: Array) -> Array:
+    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    return some_logits(self.embedder.embedding, tokens, hidden)
+
   def read(self, embeddings, positions, mask, layers, index):
     """Runs the stack; see `DecoderOnly`."""
     cfg = self.config
     masks = mask, newest(mask, cfg.window)
-    local = np.array(cfg.local_layers)
-    x, layers = self.layers(embeddings, layers, local, positions, masks, index)
+    each = (np.array(cfg.local_layers),)
+    x, layers = stack.run(
+      self.layers, embeddings, layers, each, positions, masks, index
+    )
     return self.final_norm(x), layers
 
-  def empty(self, batch: int, size: int) -> KeysValues:
+  def empty(self, batch: int, size: int):
     """A cache of `size` positions."""
-    cfg, dtype = self.config, self.embedder.embedding.dtype
-    shape = (len(cfg.local_layers), batch, size, cfg.num_kv_heads, cfg.head_dim)
-    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    cfg = self.config
+    layers = len(cfg.local_layers)
+    return self.zeros(layers, batch, size, cfg.num_kv_heads, cfg.head_dim)

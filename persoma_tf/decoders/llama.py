@@ -1,9 +1,7 @@
 """Decoder-only language model of the Llama family (SmolLM2, Llama 2 and 3, ...).
 
 Pre-normalized blocks: RMSNorm, rotary grouped-query attention, residual; RMSNorm,
-SwiGLU, residual; a final RMSNorm; the output matrix, often the embedding matrix. The
-parameters of all layers are stacked on their first axis and run by one scan, which
-keeps compilation short.
+SwiGLU, residual; a final RMSNorm; the output matrix, often the embedding matrix.
 
 Input are embeddings, not tokens, so that soft prompts can stand among them.
 """
@@ -12,11 +10,17 @@ import dataclasses
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from persoma_tf.decoders.decoder_only import DecoderOnly, KeysValues, attend, write
-from persoma_tf.decoders.layers import RMSNorm, recomputed, rope
+from persoma_tf.decoders import stack
+from persoma_tf.decoders.decoder_only import (
+  DecoderOnly,
+  KeysValues,
+  attend,
+  some_logits,
+  write,
+)
+from persoma_tf.decoders.layers import RMSNorm, rope
 from persoma_tf.lora import Dense
 
 
@@ -98,18 +102,20 @@ class Llama(DecoderOnly):
 
   config: LlamaConfig
   remat: bool = False
+  unrolled: bool = False
 
   def setup(self):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
-    self.layers = nn.scan(
-      recomputed(Block, whole=self.remat),
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
-      length=cfg.num_layers,
-    )(cfg)
+    self.layers = stack.make(
+      Block,
+      cfg,
+      cfg.num_layers,
+      remat=self.remat,
+      unrolled=self.unrolled,
+      shared=3,
+    )
     self.final_norm = RMSNorm(cfg.norm_epsilon)
     if not cfg.tied:
       self.output = Dense(cfg.vocab_size)
@@ -123,13 +129,18 @@ class Llama(DecoderOnly):
     cfg = self.config
     return self.embedder.attend(hidden) if cfg.tied else self.output(hidden)
 
+  def logits_of(self, hidden: Array, tokens: Array) -> Array:
+    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    if self.config.tied:
+      return some_logits(self.embedder.embedding, tokens, hidden)
+    return some_logits(self.output.variables['params']['kernel'].T, tokens, hidden)
+
   def read(self, embeddings, positions, mask, layers, index):
     """Runs the stack; see `DecoderOnly`."""
-    x, layers = self.layers(embeddings, layers, positions, mask, index)
+    x, layers = stack.run(self.layers, embeddings, layers, (), positions, mask, index)
     return self.final_norm(x), layers
 
-  def empty(self, batch: int, size: int) -> KeysValues:
+  def empty(self, batch: int, size: int):
     """A cache of `size` positions."""
-    cfg, dtype = self.config, self.embedder.embedding.dtype
-    shape = (cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)
-    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    cfg = self.config
+    return self.zeros(cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.decoders.decoder_only import KeysValues, some_logits
 from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.decoders.t5_layers import (
   DecoderLayer,
@@ -125,6 +125,10 @@ class Decoder(nn.Module):
     """Logits of a model with an output matrix of its own."""
     return self.logits_dense(hidden)
 
+  def output_kernel(self) -> Array:
+    """The output matrix [D, V]."""
+    return self.logits_dense.variables['params']['kernel']
+
 
 class T5(nn.Module):
   """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
@@ -150,6 +154,13 @@ class T5(nn.Module):
     if self.config.tied:
       return self.token_embedder.attend(hidden * self.config.d_model**-0.5)
     return self.decoder.logits(hidden)
+
+  def logits_of(self, hidden: Array, tokens: Array) -> Array:
+    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    if self.config.tied:
+      hidden = hidden * self.config.d_model**-0.5
+      return some_logits(self.token_embedder.embedding, tokens, hidden)
+    return some_logits(self.decoder.output_kernel().T, tokens, hidden)
 
   def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
     """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""

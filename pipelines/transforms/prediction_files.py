@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fastavro
@@ -15,18 +15,19 @@ from pipelines import folders, schema
 Rows = Sequence[Mapping[str, Any]]
 
 
-def to_bytes(rows: Rows, kind: str) -> tuple[str, bytes]:
-  """The file of a table.
+def name(kind: str, number: int, total: int) -> str:
+  """The name of one shard of a table; `kind` is a name in FORMATS."""
+  return f'predictions-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
+
+
+def to_bytes(rows: Rows, kind: str) -> bytes:
+  """The contents of a file.
 
   Args:
     rows: a value for every column of schema.PREDICTIONS.
     kind: a name in FORMATS.
-
-  Returns:
-    (file name, contents).
   """
-  suffix, write = FORMATS[kind]
-  return f'predictions-00000-of-00001.{suffix}', write(rows)
+  return FORMATS[kind][1](rows)
 
 
 def _parquet(rows: Rows) -> bytes:
@@ -74,30 +75,33 @@ def _avro(rows: Rows) -> bytes:
 
 # name -> (suffix, writer)
 FORMATS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
-  'parquet': ('parquet', _parquet),
   'avro': ('avro', _avro),
+  'parquet': ('parquet', _parquet),
   'json': ('jsonl', _json),
 }
 
 
 def read(folder: str, kind: str) -> list[dict[str, Any]]:
-  """The rows of a finished predictions folder.
+  """The rows of a predictions folder; arguments as for `shards`."""
+  return [row for rows in shards(folder, kind) for row in rows]
+
+
+def shards(folder: str, kind: str) -> Iterator[list[dict[str, Any]]]:
+  """The rows of a predictions folder, shard by shard.
 
   Args:
     folder: its address.
     kind: a name in FORMATS.
   """
   suffix = FORMATS[kind][0]
-  rows: list[dict[str, Any]] = []
   for path in folders.list_files(folder):
     if not path.endswith(f'.{suffix}') or 'predictions-' not in path:
       continue
     with FileSystems.open(path) as file:
       data = file.read()
     if kind == 'parquet':
-      rows += pq.read_table(pa.BufferReader(data)).to_pylist()
+      yield pq.read_table(pa.BufferReader(data)).to_pylist()
     elif kind == 'avro':
-      rows += fastavro.reader(io.BytesIO(data))
+      yield list(fastavro.reader(io.BytesIO(data)))
     else:
-      rows += map(json.loads, data.splitlines())
-  return rows
+      yield [json.loads(line) for line in data.splitlines()]

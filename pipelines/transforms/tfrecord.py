@@ -64,6 +64,11 @@ def read(path: str) -> Iterator[bytes]:
     number += 1
 
 
+def count(path: str) -> int:
+  """How many records a file has; raises as `read`."""
+  return sum(1 for _ in read(path))
+
+
 def _head(length):
   packed = struct.pack('<Q', length)
   return packed + _masked_crc(packed)

@@ -46,6 +46,7 @@ def predict(run, output, *flags):
       f'--embeddings_dir={run}/embeddings',
       f'--output_dir={output}',
       '--batch_size=5',
+      '--format=parquet',
       *flags,
     ]
   )

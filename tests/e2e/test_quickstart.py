@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-import pyarrow.parquet as pq
 import pytest
 
+from pipelines.transforms import prediction_files
 from tests import movielens, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -80,8 +80,9 @@ def results(folder) -> dict:
   made = {
     name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
   }
-  table = pq.read_table(folder / 'predictions' / 'predictions-00000-of-00001.parquet')
-  made['answers'] = table.drop(['predicted_at', 'run_id']).to_pylist()
+  made['answers'] = prediction_files.read(f'{folder}/predictions', 'avro')
+  for row in made['answers']:
+    del row['predicted_at'], row['run_id']
   return made
 
 

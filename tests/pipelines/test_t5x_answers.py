@@ -56,6 +56,7 @@ def table(tmp_path, model, folders):
         f'--model_dir={model}',
         f'--histories_dir={folders[0]}',
         f'--output_dir={output}',
+        '--format=parquet',
         *flags,
       ]
     )

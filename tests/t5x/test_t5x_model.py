@@ -48,15 +48,10 @@ def case(request, assets):
 def test_greedy_answers_are_ours(case):
   module, params, batch, model = case
   eos_id, size = model.output_vocabulary.eos_id, batch['decoder_input_tokens'].shape[1]
-  ours = generate.greedy(
-    module,
-    params,
-    batch['history_embeddings'],
-    batch['history_mask'],
-    batch['encoder_input_tokens'],
-    eos_id=eos_id,
-    max_tokens=size,
-  )
+  history = batch['history_embeddings'], batch['history_mask']
+  soft = generate.soft_prompt(module, params, *history)
+  task, prompt = generate.Task(eos_id, size), batch['encoder_input_tokens']
+  ours = generate.greedy(module, params, soft, prompt, task)
   tokens, aux = jax.jit(model.predict_batch_with_aux)(params, batch)
   ended = np.cumsum(ours.tokens == eos_id, axis=1) - (ours.tokens == eos_id) > 0
   np.testing.assert_array_equal(tokens, np.where(ended, 0, ours.tokens))

@@ -47,7 +47,7 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))
   users = [schema.decode_example(x) for file in files for x in tfrecord.read(str(file))]
-  rows = predictor.predict(users[:3])
+  rows = [made.row for made in predictor.predict(users[:3])]
   assert [row['user_id'] for row in rows] == [user['user_id'] for user in users[:3]]
   assert predictor._vocabulary.vocab_size == decoders.load(str(own)).vocab_size
   assert all(row['log_prob'] < 0 for row in rows)

@@ -39,9 +39,9 @@ def histories(folder):
 def answers(predictor, users):
   """{user id: text} of users asked in batches of three."""
   rows = [
-    row
+    made.row
     for at in range(0, len(users), 3)
-    for row in predictor.predict(users[at : at + 3])
+    for made in predictor.predict(users[at : at + 3])
   ]
   return {row['user_id']: row['text'] for row in rows}
 
