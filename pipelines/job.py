@@ -99,9 +99,9 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
 
 def _cannot_run(given, config):
   """What the runner lacks, in a sentence; Beam says it when files are written."""
-  if 'dataflow' not in (given.runner or '').lower():
+  folder = getattr(config, 'output_dir', None)  # a job without one writes elsewhere
+  if folder is None or 'dataflow' not in (given.runner or '').lower():
     return None
-  folder = config.output_dir
   if '://' not in folder:
     return f'--output_dir={folder}: no place where workers can write; expected gs://...'
   if not (given.setup_file or given.sdk_container_image or given.extra_packages):

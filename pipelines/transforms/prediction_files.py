@@ -55,7 +55,8 @@ _AVRO_TYPES = {
 }
 
 
-def _avro(rows: Rows) -> bytes:
+def avro_schema() -> dict[str, Any]:
+  """The prediction table as an Avro record."""
   fields = []
   for column in schema.PREDICTIONS:
     kind = _AVRO_TYPES[column.kind]
@@ -65,11 +66,14 @@ def _avro(rows: Rows) -> bytes:
       'REPEATED': {'type': 'array', 'items': kind},
     }
     fields.append({'name': column.name, 'type': modes[column.mode]})
-  record = {'type': 'record', 'name': 'prediction', 'fields': fields}
+  return {'type': 'record', 'name': 'prediction', 'fields': fields}
+
+
+def _avro(rows: Rows) -> bytes:
   sink = io.BytesIO()
   # The marker between blocks is random unless it is given.
   marker = bytes(16)
-  fastavro.writer(sink, record, rows, codec='deflate', sync_marker=marker)
+  fastavro.writer(sink, avro_schema(), rows, codec='deflate', sync_marker=marker)
   return sink.getvalue()
 
 

@@ -1,0 +1,51 @@
+"""Finished predictions folders, without a model."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines import folders, schema
+from pipelines.transforms.prediction_files import FORMATS
+
+TIME = datetime.datetime(2026, 3, 1, 23, 59, 59, 123456, datetime.UTC)
+
+
+def rows(count: int, run_id: str = 'run-1', **changes: Any) -> list[dict[str, Any]]:
+  """Rows of one run: with lists of 0 to 3 names, a null a column that allows it."""
+  made = [
+    {
+      'user_id': f'ü{user:04}',
+      'predicted_liked': ['War', 'Sci-Fi', 'Children\'s "quoted"'][: user % 4],
+      'predicted_disliked': ['Drama'] if user % 2 else [],
+      'text': f"The user likes 喜剧 {user}\nand doesn't like none",
+      'log_prob': -user / 7,
+      'parse_ok': user % 3 > 0,
+      'history_length': user * 2**33,
+      'model_id': 'persoma-4-abc',
+      'task': 'movielens_genre_prediction_v1',
+      'run_id': run_id,
+      'predicted_at': TIME,
+      **changes,
+    }
+    for user in range(count)
+  ]
+  nullable = [x.name for x in schema.PREDICTIONS if x.mode == 'NULLABLE']
+  for row, name in zip(made, nullable[:-2], strict=False):  # not those of the run
+    row[name] = None
+  return made
+
+
+def write(
+  path: Any, shards: Sequence[Sequence[Mapping[str, Any]]], kind: str = 'parquet'
+) -> str:
+  """Writes a folder of the shards; returns its address."""
+  suffix, encode = FORMATS[kind]
+  folder = folders.OutputFolder(str(path), {'format': kind})
+  folder.begin(overwrite=True)
+  for at, shard in enumerate(shards):
+    name = f'predictions-{at:05}-of-{len(shards):05}.{suffix}'
+    folders.write_file(folder.file(name), encode(shard))
+  folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
+  folder.write_json('run_info.json', {'users': sum(map(len, shards))})
+  folder.complete()
+  return folder.path
