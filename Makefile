@@ -17,10 +17,10 @@ GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x assets quickstart test lint format clean
+.PHONY: help setup setup-t5x setup-bigquery assets quickstart test lint format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/COMPLETED: requirements.txt
 	rm -rf $(VENV)
@@ -33,6 +33,10 @@ setup: $(VENV)/COMPLETED  ## make the virtual environment from the lock
 
 setup-t5x: setup  ## add T5X, from its repository (needs git)
 	$(VENV)/bin/uv pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
+
+setup-bigquery: setup  ## add the BigQuery emulator, for its tests
+	$(VENV)/bin/uv pip install --python $(PYTHON) --constraint requirements.txt \
+	  --requirement requirements-bigquery.txt
 
 assets: setup  ## download the pinned data set and models (once; then offline)
 	$(PYTHON) -m persoma_tf.assets

@@ -1,6 +1,8 @@
 """The bucket emulator in a process of its own, with uploads that fail on demand.
 
-    python -m tests.engines.bucket_server PORT_FILE BUCKET
+    python -m tests.engines.bucket_server PORT_FILE BUCKET FOLDER
+
+FOLDER keeps the objects, as FOLDER/.cloudstorage/BUCKET/NAME.
 
 POST /faults takes {"name": part of an object's name, "status": HTTP status, or 0 to
 drop the connection, "times": how often} and holds for the content of uploads, after
@@ -49,9 +51,9 @@ class _Handler(RequestHandler):
     # else nothing is answered and the connection ends
 
 
-def main(port_file: str, bucket: str) -> None:
+def main(port_file: str, bucket: str, folder: str) -> None:
   """Serves until it is killed."""
-  storage = Storage(use_memory_fs=True)
+  storage = Storage(data_dir=folder)
   buckets.create_bucket(bucket, storage)
   handler = functools.partial(_Handler, storage)
   server = http.server.HTTPServer(('127.0.0.1', 0), handler)

@@ -1,7 +1,9 @@
 """Engines and a bucket, each in processes of their own that end with the tests."""
 
 import dataclasses
+import importlib.util
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -9,6 +11,7 @@ import sys
 import threading
 import uuid
 
+import google.cloud.bigquery
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
@@ -105,7 +108,13 @@ def dataflow(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def cloud_env(dataflow, tmp_path_factory):
+def bucket_folder(tmp_path_factory) -> pathlib.Path:
+  """Where the bucket emulator keeps its objects."""
+  return tmp_path_factory.mktemp('objects')
+
+
+@pytest.fixture(scope='session')
+def cloud_env(dataflow, bucket_folder, tmp_path_factory):
   """Variables with which Google's libraries come to the stand-ins."""
   pytest.importorskip('gcp_storage_emulator')
   folder = tmp_path_factory.mktemp('cloud')
@@ -120,7 +129,7 @@ def cloud_env(dataflow, tmp_path_factory):
   }
   (folder / 'account.json').write_text(json.dumps(account))
   command = [sys.executable, '-m', 'tests.engines.bucket_server']
-  command += [str(folder / 'port'), BUCKET]
+  command += [str(folder / 'port'), BUCKET, str(bucket_folder)]
   env = processes.environment()
   with processes.started(command, folder / 'log', env) as server:
     port = processes.wait_for_file(folder / 'port', server)
@@ -140,6 +149,32 @@ def bucket(cloud_env, dataflow, monkeypatch) -> Bucket:
   made = Bucket(f'gs://{BUCKET}/{uuid.uuid4().hex}', cloud_env)
   made.fail()
   return made
+
+
+@pytest.fixture(scope='session')
+def bigquery_host(bucket_folder, tmp_path_factory):
+  """Address of the BigQuery emulator, which reads the bucket emulator's objects."""
+  if not importlib.util.find_spec('bqemulator'):
+    message = 'bqemulator is not installed: make setup-bigquery'
+    if os.environ.get('REQUIRE_BIGQUERY') == '1':
+      pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+  folder = tmp_path_factory.mktemp('bigquery')
+  command = [sys.executable, '-m', 'tests.engines.bigquery_server']
+  command += [str(folder / 'port'), str(bucket_folder / '.cloudstorage')]
+  # What it unpacks and uploads goes with the folder.
+  env = processes.environment(HOME=str(folder), TMPDIR=str(folder))
+  with processes.started(command, folder / 'log', env) as server:
+    yield f'http://localhost:{processes.wait_for_file(folder / "port", server)}'
+
+
+@pytest.fixture
+def dataset(bigquery_host, bucket, monkeypatch) -> str:
+  """An empty dataset; `bucket` is there too."""
+  monkeypatch.setenv('BIGQUERY_EMULATOR_HOST', bigquery_host)
+  name = f'd{uuid.uuid4().hex}'
+  google.cloud.bigquery.Client().create_dataset(name)
+  return f'test:{name}'
 
 
 @pytest.fixture(scope='session')
