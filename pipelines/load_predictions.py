@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
-from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
@@ -149,7 +149,7 @@ def _load_once(client, table: bigquery.Table, content: _Content) -> int:
         _submit(client, table, content, job_id)
         return content.rows
       found = _find_job(client, job_id, table)
-    if found and found.exception() is None:  # waits for it
+    if found and found.exception(timeout=None) is None:  # waits
       loaded_by = found
 
 
@@ -216,17 +216,13 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
       load_job = client.load_table_from_file(
         file, table.reference, rewind=True, **settings
       )
-  try:
-    load_job.result()
-  except GoogleAPICallError as error:
-    if not load_job.error_result:
-      raise
+  if error := load_job.exception(timeout=None):
     reasons = '; '.join(problem['message'] for problem in load_job.errors)
     raise JobError(f'load job {job_id}, nothing was loaded: {reasons}') from error
   if load_job.output_rows != content.rows:
     raise JobError(
-      f'load job {job_id}: {load_job.output_rows} rows; run_info.json says '
-      f'{content.rows} users'
+      f'load job {job_id} put {load_job.output_rows} rows into {table.reference}; '
+      f'run_info.json of the folder says {content.rows} users'
     )
 
 

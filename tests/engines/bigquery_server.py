@@ -1,9 +1,10 @@
-"""The BigQuery emulator in a process of its own, with three things that it lacks.
+"""The BigQuery emulator in a process of its own, with four things that it lacks.
 
     python -m tests.engines.bigquery_server PORT_FILE BUCKET_FOLDER
 
 As in BigQuery, a job's id is taken once (409 Already Exists), also that of an upload; a
-load job is atomic; and it says how many rows it has loaded, not how many the table has.
+load job is still running when its insertion is answered; it is atomic; and it says how
+many rows it has loaded, not how many the table has.
 BUCKET_FOLDER is where the bucket emulator keeps its files.
 """
 
@@ -95,7 +96,23 @@ def _with_id(run):
   return run_load
 
 
+def _running_at_first(build):
+  """The first answer about a load job does not know its end."""
+  answered = set()
+
+  def respond(project_id, job_id, job_meta, configuration):
+    answer = build(project_id, job_id, job_meta, configuration)
+    if job_meta.job_type == 'LOAD' and job_id not in answered:
+      answered.add(job_id)
+      answer |= {'status': {'state': 'RUNNING'}, 'statistics': {}}
+    return answer
+
+  return respond
+
+
 def _mend() -> None:
+  for module in (jobs, upload):
+    module._build_job_response = _running_at_first(module._build_job_response)
   jobs.execute_load_job = upload.execute_load_job = _atomic(jobs.execute_load_job)
   jobs._handle_load_job_with_async_envelope = _refusing(
     jobs._handle_load_job_with_async_envelope
