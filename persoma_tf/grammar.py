@@ -21,9 +21,15 @@ class Grammar(NamedTuple):
   next: np.ndarray
 
   def forced(self) -> tuple[list[int], int]:
-    """The tokens that every answer begins with, and the state behind them."""
+    """The tokens that every answer begins with, and the state behind them.
+
+    Raises:
+      ValueError: there is but one answer, and it is without an end.
+    """
     tokens, state = [], 0
     while (self.tokens[state] >= 0).sum() == 1 and self.next[state, 0] != state:
+      if len(tokens) == len(self.tokens):
+        raise ValueError('grammar: an answer without an end')
       tokens.append(int(self.tokens[state, 0]))
       state = int(self.next[state, 0])
     return tokens, state

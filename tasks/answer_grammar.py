@@ -1,6 +1,5 @@
 """The answers that can be read back, as an automaton over a vocabulary's tokens."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -24,7 +23,6 @@ class _Side(NamedTuple):
   listed: bool = False
 
 
-@functools.cache
 def answer_grammar(
   genres: tuple[str, ...], vocabulary: seqio.Vocabulary, most: int
 ) -> grammar.Grammar:

@@ -32,9 +32,10 @@ ROWS = [
 @pytest.mark.parametrize('kind', prediction_files.FORMATS)
 @pytest.mark.parametrize('rows', [ROWS, []])
 def test_round_trip(tmp_path, kind, rows):
-  name, data = prediction_files.to_bytes(rows, kind)
-  assert prediction_files.to_bytes(rows, kind) == (name, data)
-  (tmp_path / name).write_bytes(data)
+  for number, some in enumerate((rows, [])):
+    data = prediction_files.to_bytes(some, kind)
+    assert prediction_files.to_bytes(some, kind) == data
+    (tmp_path / prediction_files.name(kind, number, 2)).write_bytes(data)
   found = prediction_files.read(str(tmp_path), kind)
   for row in found:
     if kind == 'json':
@@ -43,12 +44,12 @@ def test_round_trip(tmp_path, kind, rows):
 
 
 def test_other_readers():
-  table = pd.read_parquet(io.BytesIO(prediction_files.to_bytes(ROWS, 'parquet')[1]))
+  table = pd.read_parquet(io.BytesIO(prediction_files.to_bytes(ROWS, 'parquet')))
   assert list(table.columns) == [column.name for column in schema.PREDICTIONS]
   assert str(table.predicted_at.dt.tz) == 'UTC'
-  lines = prediction_files.to_bytes(ROWS, 'json')[1].decode().splitlines()
+  lines = prediction_files.to_bytes(ROWS, 'json').decode().splitlines()
   assert json.loads(lines[0])['predicted_at'] == '2024-01-02T03:04:05.000678+00:00'
-  reader = fastavro.reader(io.BytesIO(prediction_files.to_bytes(ROWS, 'avro')[1]))
+  reader = fastavro.reader(io.BytesIO(prediction_files.to_bytes(ROWS, 'avro')))
   fields = {field['name']: field['type'] for field in reader.writer_schema['fields']}
   assert fields['user_id'] == 'string'
   assert fields['log_prob'] == ['null', 'double']

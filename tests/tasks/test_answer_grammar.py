@@ -1,0 +1,84 @@
+"""Every answer of the automaton is read back; every answer of the task is in it."""
+
+import numpy as np
+import pytest
+import seqio
+
+from tasks import prompts, vocabularies
+from tasks.answer_grammar import answer_grammar
+
+GENRES = ('Action', 'Children', "Children's", 'Drama', 'Film-Noir', 'Sci-Fi', 'War')
+MOST = 3
+
+
+@pytest.fixture(params=['smollm2', 't5'])
+def vocabulary(request):
+  if request.param == 't5':
+    return seqio.SentencePieceVocabulary(str(request.getfixturevalue('t5_pieces')))
+  request.getfixturevalue('assets')('smollm2-135m-instruct')
+  return vocabularies.load('smollm2-135m-instruct')
+
+
+def walk(grammar, tokens) -> bool:
+  state = 0
+  for token in tokens:
+    places = np.flatnonzero(grammar.tokens[state] == token)
+    if not len(places):
+      return False
+    state = grammar.next[state, places[0]]
+  return True
+
+
+def test_random_walks_are_read_back(vocabulary):
+  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  rng, seen = np.random.default_rng(0), set()
+  for _ in range(300):
+    tokens, state = [], 0
+    while vocabulary.eos_id not in tokens:
+      place = rng.integers((grammar.tokens[state] >= 0).sum())
+      tokens.append(int(grammar.tokens[state, place]))
+      state = grammar.next[state, place]
+    answer = prompts.parse_answer(vocabulary.decode(tokens), GENRES)
+    assert answer.ok
+    assert max(len(answer.liked), len(answer.disliked)) <= MOST
+    text = prompts.answer_text(answer.liked, answer.disliked)
+    assert [*vocabulary.encode(text), vocabulary.eos_id] == tokens, 'nothing twice'
+    seen.add(len(answer.liked))
+  assert seen == {0, 1, 2, 3}
+
+
+def test_the_answers_of_the_task_are_in_it(vocabulary):
+  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  rng = np.random.default_rng(1)
+  sides = lambda: list(rng.permutation(GENRES)[: rng.integers(MOST + 1)])
+  for _ in range(200):
+    tokens = vocabulary.encode(prompts.answer_text(sides(), sides()))
+    assert walk(grammar, [*tokens, vocabulary.eos_id])
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    "The user likes Drama, Drama and doesn't like War",
+    "The user likes Comedy and doesn't like War",
+    "The user likes none, War and doesn't like none",
+    "The user likes Action, Drama, War, Sci-Fi and doesn't like none",
+    'The user likes Action',
+    'Yes',
+  ],
+)
+def test_others_are_not(vocabulary, text):
+  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  assert not walk(grammar, [*vocabulary.encode(text), vocabulary.eos_id])
+
+
+def test_all_begin_alike(vocabulary):
+  tokens, _ = answer_grammar(GENRES, vocabulary, MOST).forced()
+  assert vocabulary.decode(tokens) == 'The user likes'
+
+
+def test_a_vocabulary_without_the_words(vocabulary):
+  if not isinstance(vocabulary, seqio.SentencePieceVocabulary):
+    pytest.skip('it has a token for every byte')
+  with pytest.raises(ValueError, match='does not write'):
+    answer_grammar((*GENRES, '電影'), vocabulary, MOST)
