@@ -47,7 +47,7 @@ def counting(members: Iterable[np.ndarray], num_genres: int) -> np.ndarray:
     best = np.argsort(-count, kind='stable')[:_TOP]
     row[best] = count[best] > 0
     rows.append(row)
-  return np.array(rows).reshape(-1, 2 * num_genres)
+  return np.array(rows, bool).reshape(-1, 2 * num_genres)
 
 
 def rule_on_sample(
@@ -70,4 +70,4 @@ def rule_on_sample(
     row[liked] = True
     row[[num_genres + genre for genre in disliked]] = True
     rows.append(row)
-  return np.array(rows).reshape(-1, 2 * num_genres)
+  return np.array(rows, bool).reshape(-1, 2 * num_genres)

@@ -44,3 +44,12 @@ def test_rule_on_sample():
   )
   assert made[0].tolist() == [True, False, False, True]
   assert not made[1].any()
+
+
+def test_nobody_is_answered():
+  for made in (
+    baselines.counting([], 4),
+    baselines.rule_on_sample([], 4, LabelRule()),
+  ):
+    assert made.shape == (0, 8)
+    assert made.dtype == bool
