@@ -26,7 +26,7 @@ setup(
       'tasks.*',
     ]
   ),
-  package_data={'persoma_tf': ['configs/**/*.gin']},
+  package_data={'persoma_tf': ['configs/**/*.gin'], 'pipelines': ['report/page.*']},
   install_requires=[
     'apache-beam[gcp]>=2.77,<3',
     'clu>=0.0.12',
@@ -35,6 +35,8 @@ setup(
     'gguf>=0.19',
     'gin-config>=0.5',
     'jax>=0.10',
+    'markupsafe>=3',
+    'matplotlib>=3.10',
     'numpy>=2',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
