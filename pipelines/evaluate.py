@@ -1,23 +1,27 @@
 """Predictions and labels to a report: scores of the model and of what needs none.
 
     python -m pipelines.evaluate --predictions_dir=predictions \
-      --histories_dir=histories --output_dir=report
+      --histories_dir=histories --output_dir=report [--model_dir=model]
 
-Writes `metrics.json` and `scores.txt`, which is also printed.
+Writes `metrics.json`, `scores.txt`, which is also printed, and `report.html`, a page
+that needs nothing else. `--model_dir` adds the training's curves and configuration.
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines import folders, job, schema
 from pipelines.job import JobError
+from pipelines.report import page
+from pipelines.report.facts import Facts, Labelled, read_titles, read_training
 from pipelines.transforms import tfrecord
 from pipelines.transforms.prediction_files import read
 from tasks import baselines, metrics
@@ -38,64 +42,66 @@ class Config:
     metadata={'help': 'the histories that were answered'}
   )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
+  model_dir: str = dataclasses.field(
+    default='', metadata={'help': 'folder of the model, for its training curves'}
+  )
   overwrite: bool = dataclasses.field(
     default=False, metadata={'help': 'make a finished folder again'}
   )
-  seed: int = dataclasses.field(default=0, metadata={'help': 'of the bootstrap'})
+  seed: int = dataclasses.field(
+    default=0, metadata={'help': 'of bootstrap and examples'}
+  )
   bootstrap_samples: int = dataclasses.field(
     default=1000, metadata={'help': 'resamples of the users'}
   )
 
 
-class Labelled(NamedTuple):
-  """Histories of a split.
-
-  Attributes:
-    user_ids: U names.
-    truth: [U, 2G] bool, liked and disliked genres.
-    samples: of each user the sampled items' genres [n, G] bool and ratings [n].
-  """
-
-  user_ids: list[str]
-  truth: np.ndarray
-  samples: list[tuple[np.ndarray, np.ndarray]]
-
-
 def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelled:
-  """The users of a split, in the order of their shards."""
+  """The users of a split, or of 'all', in the order of their shards."""
   listed = pq.read_table(f'{histories_dir}/items.parquet')['genres'].to_pylist()
   of_items = np.array([[name in row for name in genres] for row in listed], bool)
-  users, answers, samples = [], [], []
+  users, answers, samples, items, totals = [], [], [], [], []
+  wanted = ('train', 'validation', 'test') if split == 'all' else (split,)
   for path in folders.list_files(histories_dir):
-    if not pathlib.PurePath(path).name.startswith(f'{split}-'):
+    name = pathlib.PurePath(path).name
+    if '.tfrecord' not in name or name.split('-')[0] not in wanted:
       continue
     for history in map(schema.decode_example, tfrecord.read(path)):
       users.append(history['user_id'])
       answers.append(Answer(history['liked'], history['disliked']))
       samples.append((of_items[history['history_items']], history['history_ratings']))
-  return Labelled(users, metrics.indicator(answers, genres), samples)
+      items.append(history['history_items'])
+      totals.append(history['history_total'])
+  truth = metrics.indicator(answers, genres)
+  return Labelled(users, truth, samples, items, np.array(totals, int))
+
+
+def in_order(
+  predictions: Sequence[Mapping[str, Any]], user_ids: Sequence[str]
+) -> list[Mapping[str, Any]]:
+  """The predictions of these users.
+
+  Raises:
+    JobError: a user has none.
+  """
+  by_user = {row['user_id']: row for row in predictions}
+  missing = [user for user in user_ids if user not in by_user]
+  if missing:
+    raise JobError(
+      f'predictions: {len(missing)} of {len(user_ids)} users have none, such as '
+      f'{missing[0]!r}: were they made from these histories?'
+    )
+  return [by_user[user] for user in user_ids]
 
 
 def answer_all(
-  predictions: Sequence[Mapping[str, Any]],
+  rows: Sequence[Mapping[str, Any]],
   train: Labelled,
   test: Labelled,
   genres: Sequence[str],
   rule: LabelRule,
 ) -> dict[str, np.ndarray]:
-  """The answers [U, 2G] bool of every method to the users of `test`.
-
-  Raises:
-    JobError: a user has no prediction.
-  """
-  by_user = {row['user_id']: row for row in predictions}
-  missing = [user for user in test.user_ids if user not in by_user]
-  if missing:
-    raise JobError(
-      f'predictions: {len(missing)} of {len(test.user_ids)} users have none, such as '
-      f'{missing[0]!r}: were they made from these histories?'
-    )
-  rows = [by_user[user] for user in test.user_ids]
+  """The answers [U, 2G] bool of every method to the users of `test`, as in `rows`."""
   model = [Answer(row['predicted_liked'], row['predicted_disliked']) for row in rows]
   constant = baselines.constant(train.truth)
   return {
@@ -135,13 +141,12 @@ def as_table(methods: Mapping[str, Mapping]) -> str:
   return '\n'.join(lines) + '\n'
 
 
-def run(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and runs the job.
+def require_inputs(config: Config) -> dict[str, Any]:
+  """Checks the input folders; returns what COMPLETED says of the predictions.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: one is not finished, or they do not belong together.
   """
-  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
   histories = folders.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
@@ -152,34 +157,85 @@ def run(argv: Sequence[str] | None = None) -> None:
     raise JobError(
       f'{config.predictions_dir} answers other histories than {config.histories_dir}'
     )
+  return predicted
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and runs the job.
+
+  Raises:
+    JobError: the inputs or the output folder are not as they should be.
+  """
+  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  predicted = require_inputs(config)
+  model = predicted['settings']['model']
+  training = read_training(config.model_dir, model)
   settings = {
     'predictions': predicted['fingerprint'],
     'seed': config.seed,
     'bootstrap_samples': config.bootstrap_samples,
+    'training': {name: _sha256(text) for name, text in training.items()},
   }
   folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
+  run_facts = {'model': model, **settings, 'versions': job.versions('matplotlib')}
+  write(folder, collect(predicted['settings'], run_facts, training, config))
+
+
+def collect(
+  predicted: Mapping[str, Any],
+  run_facts: Mapping[str, Any],
+  training: Mapping[str, str],
+  config: Config,
+) -> Facts:
+  """Reads and scores.
+
+  Args:
+    predicted: settings of the predictions.
+    run_facts: `run` of `metrics.json`.
+    training: files of the model's training (`read_training`).
+    config: the flags.
+
+  Raises:
+    JobError: a user has no prediction.
+  """
   info = json.loads(pathlib.Path(config.histories_dir, 'dataset_info.json').read_text())
-  genres, split = info['genres'], predicted['settings']['split']
-  predictions = read(config.predictions_dir, predicted['settings']['format'])
+  genres, split = info['genres'], predicted['split']
   test = read_split(config.histories_dir, split, genres)
   train = read_split(config.histories_dir, 'train', genres)
-  rule = LabelRule(**info['label_rule'])
-  answers = answer_all(predictions, train, test, genres, rule)
-  failures = sum(not row['parse_ok'] for row in predictions)
-  methods = score(test.truth, answers, failures, config)
-  data = {name: info[name] for name in ('counts', 'sampler', 'max_history', 'seed')}
-  run_facts = {'model': predicted['settings']['model'], **settings}
-  run_facts['versions'] = job.versions()
-  folder.write_json(
-    'metrics.json',
-    {'methods': methods, 'data': {'split': split, **data}, 'run': run_facts},
+  rows = in_order(read(config.predictions_dir, predicted['format']), test.user_ids)
+  answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
+  failures = sum(not row['parse_ok'] for row in rows)
+  return Facts(
+    users=test,
+    rows=rows,
+    answers=answers,
+    methods=score(test.truth, answers, failures, config),
+    titles=read_titles(config.histories_dir),
+    info=info,
+    split=split,
+    run=run_facts,
+    predictions=folders.read_json(f'{config.predictions_dir}/run_info.json'),
+    training=training,
   )
-  table = as_table(methods)
+
+
+def write(folder: folders.OutputFolder, facts: Facts) -> None:
+  """Writes the files, completes the folder and prints the scores."""
+  names = ('counts', 'sampler', 'max_history', 'seed')
+  data = {'split': facts.split, **{name: facts.info[name] for name in names}}
+  report = {'methods': facts.methods, 'data': data, 'run': facts.run}
+  folder.write_json('metrics.json', report)
+  table = as_table(facts.methods)
   folders.write_file(folder.file('scores.txt'), table.encode())
+  folders.write_file(folder.file('report.html'), page.render(facts).encode())
   folder.complete()
   print(table, end='')
+
+
+def _sha256(text):
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 if __name__ == '__main__':

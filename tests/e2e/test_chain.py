@@ -1,5 +1,6 @@
 """The whole chain on generated ratings: real encoder, small decoder, real jobs."""
 
+import html
 import json
 
 import numpy as np
@@ -69,6 +70,7 @@ def test_chain(run, recipe, capsys):
   assert [column['name'] for column in bigquery] == table.column_names
 
   flags = [f'--predictions_dir={run}/predictions', f'--histories_dir={run}/histories']
+  flags += [f'--model_dir={run}/model']
   evaluate.run([*flags, f'--output_dir={run}/report'])
   printed = capsys.readouterr().out
   assert (run / 'report' / 'scores.txt').read_text() in printed
@@ -83,6 +85,10 @@ def test_chain(run, recipe, capsys):
     assert row['f1_low'] <= row['f1'] <= row['f1_high']
     assert row['users'] == len(rows)
   check_against_pandas(run, report['methods'])
+  page = (run / 'report' / 'report.html').read_text()
+  assert manifest['model_id'] in page
+  assert 'stage histories' in page, 'training curves'
+  assert "train.task = 'movielens" in html.unescape(page), 'config.gin'
   evaluate.run([*flags, f'--output_dir={run}/report'])  # finished: nothing to do
 
 

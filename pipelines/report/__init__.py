@@ -1,0 +1,1 @@
+"""The report as a page: numbers (`figures`), plots (`plots`), HTML (`page`)."""

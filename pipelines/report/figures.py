@@ -1,0 +1,180 @@
+"""The numbers behind the report's figures: arrays in, rows of a table out.
+
+Classes are indicators [U, 2G] bool (`tasks.metrics.indicator`): liked genres first,
+then disliked ones.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks import metrics
+
+TRUE_STATES = ('liked', 'disliked', 'neither')
+SAID_STATES = ('liked', 'disliked', 'not named', 'both')
+_LEAST_USERS = 15  # in a bin, so that its interval says something
+
+
+class LengthBin(NamedTuple):
+  """Scores of one method for users of like history length, `low` to `high`."""
+
+  low: int
+  high: int
+  users: int
+  method: str
+  f1: float
+  f1_low: float
+  f1_high: float
+
+
+class Genre(NamedTuple):
+  """How a genre was answered on one side; a ratio without a denominator is nan."""
+
+  genre: str
+  side: str
+  support: int
+  named: int
+  precision: float
+  recall: float
+
+
+class Point(NamedTuple):
+  """A logged value; `split` is 'train' or 'validation'."""
+
+  stage: str
+  split: str
+  metric: str
+  step: int
+  value: float
+
+
+def equal_bins(lengths: np.ndarray, at_most: int = 6) -> list[tuple[int, int]]:
+  """Ranges [low, high] of lengths that hold about as many users each.
+
+  Args:
+    lengths: [U] int.
+    at_most: number of ranges; fewer where users are few or lengths repeat.
+  """
+  if not len(lengths):
+    return []
+  count = int(np.clip(len(lengths) // _LEAST_USERS, 1, at_most))
+  cuts = np.quantile(lengths, np.arange(count) / count, method='inverted_cdf')
+  lows = np.unique(cuts).astype(int)
+  highs = [*(lows[1:] - 1), np.max(lengths)]
+  return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
+
+
+def by_length(
+  lengths: np.ndarray,
+  truth: np.ndarray,
+  answers: Mapping[str, np.ndarray],
+  *,
+  samples: int,
+  seed: int,
+) -> list[LengthBin]:
+  """Weighted F1 of every method against history length, with 95 % intervals.
+
+  Args:
+    lengths: [U] int.
+    truth: [U, 2G] bool.
+    answers: of each method, [U, 2G] bool.
+    samples: bootstrap resamples of the users of a bin.
+    seed: of the bootstrap.
+  """
+  rows = []
+  for low, high in equal_bins(lengths):
+    users = (lengths >= low) & (lengths <= high)
+    for method, predicted in answers.items():
+      f1 = metrics.weighted_scores(truth[users], predicted[users])['f1']
+      interval = metrics.bootstrap_f1(
+        truth[users], predicted[users], samples=samples, seed=seed
+      )
+      rows.append(LengthBin(low, high, int(users.sum()), method, f1, *interval))
+  return rows
+
+
+def per_genre(
+  truth: np.ndarray, predicted: np.ndarray, genres: Sequence[str]
+) -> list[Genre]:
+  """Precision, recall and support of every class, both [U, 2G] bool."""
+  counts = metrics.class_counts(truth, predicted)
+  names = [(name, side) for side in ('liked', 'disliked') for name in genres]
+  ratio = lambda hits, of: hits / of if of else float('nan')
+  return [
+    Genre(*name, support, named, ratio(hits, named), ratio(hits, support))
+    for name, hits, support, named in zip(
+      names, *(count.tolist() for count in counts), strict=True
+    )
+  ]
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+  """What is said of a genre, by what is true of it.
+
+  Args:
+    truth: [U, 2G] bool; no genre is liked and disliked.
+    predicted: [U, 2G] bool; an answer may name a genre on both sides.
+
+  Returns:
+    [G, 3, 4] int, users by genre, TRUE_STATES and SAID_STATES.
+  """
+  half = truth.shape[1] // 2
+  liked, disliked = truth[:, :half], truth[:, half:]
+  says, denies = predicted[:, :half], predicted[:, half:]
+  true = (liked, disliked, ~liked & ~disliked)
+  said = (says & ~denies, denies & ~says, ~says & ~denies, says & denies)
+  table = [[(of & answer).sum(0) for answer in said] for of in true]
+  return np.array(table).transpose(2, 0, 1)
+
+
+def histogram(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
+  """Users by history length, in bins that grow by a constant factor.
+
+  Args:
+    lengths: [U] int.
+    bins: number of bins; fewer where lengths are few.
+
+  Returns:
+    (low, high, users) of each bin, which holds low <= length <= high.
+  """
+  if not len(lengths):
+    return []
+  low, high = int(np.min(lengths)), int(np.max(lengths)) + 1
+  inner = np.geomspace(max(low, 1), high, bins + 1)[1:-1]
+  edges = np.unique([low, *np.round(inner).astype(int), high])
+  users = np.histogram(lengths, edges)[0]
+  rows = zip(edges[:-1].tolist(), (edges[1:] - 1).tolist(), users.tolist(), strict=True)
+  return list(rows)
+
+
+def draw(among: np.ndarray, count: int, seed: int) -> list[int]:
+  """At most `count` of the positions where `among` [U] is true, ascending."""
+  rows = np.flatnonzero(among)
+  chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
+  return sorted(rows[chosen].tolist())
+
+
+def curves(lines: Iterable[str]) -> list[Point]:
+  """The losses in a trainer's `metrics.jsonl` (`persoma_tf.metric_log`).
+
+  A loss that is the whole of a stage's objective is not repeated as a part of it.
+  """
+  points = []
+  for row in map(json.loads, lines):
+    step = row.pop('step')
+    for key, value in row.items():
+      if not key.endswith('loss'):
+        continue
+      stage, metric = key.rsplit('/', 1)
+      split = 'validation' if stage.startswith('validation/') else 'train'
+      stage = stage.removeprefix('validation/')
+      points.append(Point(stage, split, metric, step, value))
+  whole = {point[:2] + point[3:] for point in points if point.metric == 'loss'}
+  parts = {
+    point[:3]
+    for point in points
+    if point.metric != 'loss' and point[:2] + point[3:] not in whole
+  }
+  return [point for point in points if point.metric == 'loss' or point[:3] in parts]

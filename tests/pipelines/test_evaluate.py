@@ -1,0 +1,266 @@
+"""The report of real histories and made-up answers, some of them hostile."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import build_histories, evaluate, folders, schema, t5x_answers
+from pipelines.job import JobError
+from pipelines.transforms import tfrecord
+from tests import movielens
+
+HOSTILE = '<script>alert("$1")</script>'
+CURVES = [
+  {'step': 2, 'histories/loss': 4.0, 'timing/examples_per_second': 9.0},
+  {'step': 4, 'histories/loss': 2.5, 'timing/examples_per_second': 9.0},
+]
+VOID = {'meta', 'br'}
+
+
+class Page(html.parser.HTMLParser):
+  """Reads a page; fails where tags do not close."""
+
+  def __init__(self, text: str):
+    super().__init__()
+    self.tags, self.attributes, self.texts, self._open = [], [], [], []
+    self.feed(text)
+    self.close()
+    assert not self._open
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append(tag)
+    self.attributes += attrs
+    self._open += [] if tag in VOID else [tag]
+
+  def handle_startendtag(self, tag, attrs):
+    self.tags.append(tag)
+    self.attributes += attrs
+
+  def handle_endtag(self, tag):
+    assert self._open.pop() == tag
+
+  def handle_data(self, data):
+    self.texts.append(data)
+
+
+@pytest.fixture(scope='module')
+def parts(tmp_path_factory):
+  """Folder with histories of users and items with hostile names, and a model."""
+  folder = tmp_path_factory.mktemp('parts')
+  movielens.write(folder, users=40)
+  ratings, movies = folder / 'ratings.csv', folder / 'movies.csv'
+  quoted = HOSTILE.replace('"', '""')
+  lines = movies.read_text().replace('Drama', '$<i>Dr&ma$').splitlines()
+  lines[1:] = [re.sub(r'"?Film', f'"{quoted}', x, count=1) for x in lines[1:]]
+  lines[1:] = [re.sub(r'\)"?,', ')",', x, count=1) for x in lines[1:]]
+  movies.write_text('\n'.join(lines) + '\n')
+  lines = ratings.read_text().splitlines()
+  ratings.write_text('\n'.join([lines[0], *(f'<b>{x}' for x in lines[1:])]) + '\n')
+  build_histories.run(
+    [
+      f'--ratings={ratings}',
+      f'--movies={movies}',
+      f'--output_dir={folder}/histories',
+      '--max_history=20',
+      '--train_fraction=0.5',
+      '--validation_fraction=0',
+    ]
+  )
+  (folder / 'model' / 'adapter').mkdir(parents=True)
+  manifest = {'model_id': 'persoma-4-abc', 'decoder': 'tiny'}
+  (folder / 'model' / 'adapter' / 'manifest.json').write_text(json.dumps(manifest))
+  lines = ''.join(json.dumps(row) + '\n' for row in CURVES)
+  (folder / 'model' / 'metrics.jsonl').write_text(lines)
+  (folder / 'model' / 'config.gin').write_text("train.task = '<b>x</b>'\n")
+  completed = '{"fingerprint": "x", "settings": {"step": 4}}'
+  (folder / 'model' / 'COMPLETED').write_text(completed)
+  predict(folder, folder / 'predictions')
+  return folder
+
+
+def labels(folder, split='test') -> list[dict]:
+  (path,) = (folder / 'histories').glob(f'{split}-*')
+  return [schema.decode_example(x) for x in tfrecord.read(str(path))]
+
+
+def predict(folder, output, skip=0) -> None:
+  """A prediction table: right, wrong and hostile answers, a third each."""
+  lines = []
+  for at, user in enumerate(labels(folder)[skip:]):
+    listed = lambda names: ', '.join(names) or 'none'
+    right = f"The user likes {listed(user['liked'])} and doesn't like "
+    texts = (right + listed(user['disliked']), right + 'Horror', HOSTILE)
+    inputs = {'user_id': user['user_id'], 'history_mask': [1] * 5}
+    aux = {'scores': -1.5 - at}
+    lines.append({'inputs': inputs, 'prediction': texts[at % 3], 'aux': aux})
+  answers = output.with_name(f'{output.name}-answers')
+  answers.mkdir()
+  name = 'x-predict_with_aux.jsonl-00000-of-00001'
+  (answers / name).write_text(''.join(json.dumps(x) + '\n' for x in lines))
+  (answers / f'{name}.COMPLETED').touch()
+  t5x_answers.run(
+    [
+      f'--answers_dir={answers}',
+      f'--model_dir={folder}/model',
+      f'--histories_dir={folder}/histories',
+      f'--output_dir={output}',
+      '--format=json',
+    ]
+  )
+
+
+def report(parts, output, *flags, predictions=None) -> str:
+  evaluate.run(
+    [
+      f'--predictions_dir={predictions or parts / "predictions"}',
+      f'--histories_dir={parts}/histories',
+      f'--output_dir={output}',
+      '--bootstrap_samples=50',
+      *flags,
+    ]
+  )
+  return (output / 'report.html').read_text()
+
+
+def test_the_page_is_whole_and_needs_nothing_else(parts, tmp_path):
+  text = report(parts, tmp_path / 'r', f'--model_dir={parts}/model')
+  page = Page(text)
+  assert page.tags.count('svg') == 6
+  assert {'script', 'link', 'img', 'iframe', 'i'}.isdisjoint(page.tags)
+  addresses = [x for name, x in page.attributes if name.endswith(('href', 'src'))]
+  assert addresses
+  assert all(x.startswith('#') for x in addresses)
+  assert not re.search(r'url\((?!#)|@import', text)
+  ids = [x for name, x in page.attributes if name == 'id']
+  assert len(ids) == len(set(ids))
+  assert {x[1:] for x in addresses} <= set(ids)
+  assert not re.search(r'\$[a-z_]+', re.sub(r'(?s)<pre>.*?</pre>', '', text))
+
+
+def test_names_and_texts_of_users_are_texts(parts, tmp_path):
+  page = Page(report(parts, tmp_path / 'r', f'--model_dir={parts}/model'))
+  assert any(x.startswith(f'{HOSTILE} ') for x in page.texts), 'titles'
+  assert HOSTILE in page.texts, 'answers'
+  assert any(x.startswith('User <b>') for x in page.texts), 'users'
+  assert page.texts.count('$<i>Dr&ma$') > 3, 'genres'
+  assert "train.task = '<b>x</b>'\n" in page.texts
+
+
+def test_the_page_says_what_the_scores_say(parts, tmp_path):
+  page = Page(report(parts, tmp_path / 'r'))
+  methods = json.loads((tmp_path / 'r' / 'metrics.json').read_text())['methods']
+  ours, bound = methods['persoma'], methods['rule_on_sample']
+  at = page.texts.index('F1 of persoma')
+  assert page.texts[at + 1] == f'{ours["f1"]:.3f}'
+  interval = f'95 % interval {ours["f1_low"]:.3f} to {ours["f1_high"]:.3f}'
+  assert page.texts[at + 2] == interval
+  assert page.texts[page.texts.index('of the bound') + 1] == (
+    f'{100 * ours["f1"] / bound["f1"]:.0f} %'
+  )
+  failures = sum(1 for at in range(len(labels(parts))) if at % 3 == 2)
+  assert ours['parse_failures'] == failures
+  assert page.texts[page.texts.index('parse failures') + 1] == str(failures)
+  assert any('--model_dir' in x for x in page.texts), 'how to get the curves'
+
+
+def test_examples_are_right_and_wrong(parts, tmp_path):
+  text = report(parts, tmp_path / 'r')
+  right, wrong = text[text.index('>Right:') :].split('>Wrong:')
+  found = {
+    kind: set(re.findall(r'<h4>User (.*?)</h4>', part))
+    for kind, part in (('right', right), ('wrong', wrong))
+  }
+  assert all(len(users) == 4 for users in found.values())
+  for at, user in enumerate(labels(parts)):
+    name = user['user_id'].replace('<', '&lt;').replace('>', '&gt;')
+    if at % 3 == 0:
+      assert name not in found['wrong']
+    if at % 3 == 2:
+      assert name not in found['right']
+  other = report(parts, tmp_path / 's', '--seed=1')
+  assert set(re.findall(r'<h4>User (.*?)</h4>', other)) != set.union(*found.values())
+
+
+def test_the_same_bytes_again_and_of_many_shards(parts, tmp_path):
+  first = report(parts, tmp_path / 'r')
+  assert report(parts, tmp_path / 's') == first
+  cut = tmp_path / 'cut'
+  shutil.copytree(parts / 'predictions', cut)
+  whole = cut / 'predictions-00000-of-00001.jsonl'
+  lines = whole.read_text().splitlines(keepends=True)
+  whole.unlink()
+  for shard, part in enumerate((lines[5:], lines[:5])):
+    name = f'predictions-{shard:05}-of-00002.jsonl'
+    (cut / name).write_text(''.join(part))
+  assert report(parts, tmp_path / 't', predictions=cut) == first
+
+
+def test_nobody(parts, tmp_path):
+  histories = tmp_path / 'histories'
+  shutil.copytree(parts / 'histories', histories)
+  (test,) = histories.glob('test-*')
+  test.write_bytes(b'')
+  text = of_histories(parts, histories, tmp_path)
+  assert Page(text).texts.count('There are no users.') == 2
+
+
+def of_histories(parts, histories, tmp_path) -> str:
+  evaluate.run(
+    [
+      f'--predictions_dir={parts}/predictions',
+      f'--histories_dir={histories}',
+      f'--output_dir={tmp_path}/report',
+    ]
+  )
+  return (tmp_path / 'report' / 'report.html').read_text()
+
+
+def test_later_labels_have_no_bound(parts, tmp_path):
+  histories = tmp_path / 'histories'
+  shutil.copytree(parts / 'histories', histories)
+  path = histories / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  path.write_text(json.dumps({**info, 'label_mode': 'future'}))
+  text = of_histories(parts, histories, tmp_path)
+  assert 'no bound here' in text
+  assert 'of the bound' not in text
+
+
+def test_refused(parts, tmp_path):
+  with pytest.raises(JobError, match=r'not a finished folder.*persoma_tf\.train'):
+    report(parts, tmp_path / 'r', f'--model_dir={tmp_path}')
+  other = tmp_path / 'model'
+  shutil.copytree(parts / 'model', other)
+  (other / 'adapter' / 'manifest.json').write_text('{"model_id": "persoma-9-x"}')
+  with pytest.raises(JobError, match='holds persoma-9-x, the predictions are of pers'):
+    report(parts, tmp_path / 'r', f'--model_dir={other}')
+  predict(parts, tmp_path / 'predictions', skip=1)
+  with pytest.raises(JobError, match=r'1 of \d+ users have none'):
+    report(parts, tmp_path / 'r', predictions=tmp_path / 'predictions')
+  report(parts, tmp_path / 's')
+  with pytest.raises(JobError, match='other settings'):
+    report(parts, tmp_path / 's', f'--model_dir={parts}/model')
+
+
+def test_all_splits_are_read(parts):
+  genres = folders.read_json(f'{parts}/histories/dataset_info.json')['genres']
+  users = evaluate.read_split(f'{parts}/histories', 'all', genres).user_ids
+  expected = [x['user_id'] for split in ('test', 'train') for x in labels(parts, split)]
+  assert users == expected
+
+
+def test_the_package_has_the_page(tmp_path):
+  root = Path(__file__).parents[2]
+  for name in ('setup.py', 'pyproject.toml'):
+    shutil.copy(root / name, tmp_path)
+  shutil.copytree(root / 'pipelines', tmp_path / 'pipelines')
+  command = [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib=built']
+  subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+  for name in ('page.html', 'page.css'):
+    assert (tmp_path / 'built' / 'pipelines' / 'report' / name).exists()
