@@ -44,6 +44,7 @@ assets: setup  ## download the pinned data set and models (once; then offline)
 quickstart: $(RUN)/report/COMPLETED  ## ratings to prediction table on MovieLens-100K, or DATA_DIR=...
 	@cat $(RUN)/report/scores.txt
 	@echo "prediction table: $(RUN)/predictions"
+	@echo "report: $(RUN)/report/report.html"
 
 # One rule a stage. A stage is finished when its COMPLETED is there.
 ifeq ($(DATA_DIR),)
@@ -75,7 +76,8 @@ $(RUN)/predictions/COMPLETED: | $(RUN)/model/COMPLETED
 
 $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 	$(PYTHON) -m pipelines.evaluate --predictions_dir=$(RUN)/predictions \
-	  --histories_dir=$(RUN)/histories --output_dir=$(RUN)/report > /dev/null
+	  --histories_dir=$(RUN)/histories --model_dir=$(RUN)/model \
+	  --output_dir=$(RUN)/report > /dev/null
 
 test: setup  ## run the test suite
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
