@@ -21,7 +21,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import RunInference
 
 from pipelines import folders, job, schema
+from pipelines.load_predictions import load
 from pipelines.transforms import parts, prediction_files
+from pipelines.transforms.prediction_table import parse_table
 from pipelines.transforms.progress import ShowProgress
 from tasks.decoding import WEIGHTS, Decoding
 from tasks.prompts import TASK
@@ -60,12 +62,17 @@ class Config:
   shard: str = _flag('', 'i/n: answer only the i-th of n shares, counted from 0')
   batch_size: int = _flag(64, 'users that are answered together')
   batch_tokens: int = _flag(8192, 'the same for histories as text, tokens')
+  bigquery_table: str = _flag(
+    '', 'project:dataset.table to load the finished folder into'
+  )
   share_model: bool = _flag(False, 'one model for all worker processes of a machine')
 
   def __post_init__(self):
     for name in ('batch_size', 'batch_tokens', 'shard_users'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
+    if self.bigquery_table:
+      parse_table(self.bigquery_table)
     self.share  # noqa: B018  raises where it cannot be read
     self.decoding  # noqa: B018
 
@@ -103,7 +110,6 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are not as they should be.
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
-  started = time.monotonic()
   manifest = read_manifest(config.model_dir)
   settings = {
     **inputs(config),
@@ -115,8 +121,15 @@ def run(argv: Sequence[str] | None = None) -> None:
     'soft_prompts': config.soft_prompts,
   }
   folder = folders.OutputFolder(config.output_dir, settings)
-  if not folder.begin(config.overwrite, go_on=True):
-    return
+  if folder.begin(config.overwrite, go_on=True):
+    answer(folder, manifest, config, options)
+  if config.bigquery_table and folder.is_finished():
+    load(folder.path, config.bigquery_table)
+
+
+def answer(folder: folders.OutputFolder, manifest, config: Config, options) -> None:
+  """Answers what is missing in a folder, and completes it if nothing is left."""
+  started = time.monotonic()
   every = parts.plan(
     history_files(config.histories_dir, config.split), config.shard_users
   )

@@ -135,6 +135,10 @@ class OutputFolder:
     if UNFINISHED in names:
       _delete([self.file(UNFINISHED)])
 
+  def is_finished(self) -> bool:
+    """Whether COMPLETED is there."""
+    return COMPLETED in self.names()
+
   def names(self) -> set[str]:
     """The files in the folder."""
     return {path[len(self.path) :].lstrip('/') for path in list_files(self.path)}

@@ -1,0 +1,223 @@
+"""The prediction table: cut runs, shares of machines, rejects, soft prompts."""
+
+import json
+import shutil
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from persoma_tf import train
+from pipelines import batch_predict, folders, schema
+from pipelines.job import JobError
+from pipelines.transforms import parts, prediction_files, tfrecord
+from tasks import genre_prediction, prompts, vocabularies
+from tests import numpy_llama
+
+pytestmark = pytest.mark.assets
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory, tiny_decoder):
+  """A folder to train into once."""
+  return tmp_path_factory.mktemp('model')
+
+
+@pytest.fixture
+def predict(recipe, folders, model, tmp_path):
+  """Runs the job on 4 users a shard; returns the rows without when they were made."""
+  if not (model / 'COMPLETED').exists():
+    recipe()
+    train.train(str(model))
+
+  def run(name='out', *flags, histories=folders[0]):
+    batch_predict.run(
+      [
+        f'--model_dir={model}',
+        f'--histories_dir={histories}',
+        f'--embeddings_dir={folders[1]}',
+        f'--output_dir={tmp_path / name}',
+        '--format=json',
+        '--batch_size=4',
+        '--shard_users=4',
+        *flags,
+      ]
+    )
+    return rows(tmp_path / name)
+
+  return run
+
+
+def rows(folder) -> list[dict]:
+  found = prediction_files.read(str(folder), 'json')
+  for row in found:
+    del row['predicted_at']
+  return found
+
+
+def users(histories, split='test') -> list[dict]:
+  return [
+    schema.decode_example(record)
+    for path in sorted(histories.glob(f'{split}-*'))
+    for record in tfrecord.read(str(path))
+  ]
+
+
+def test_shards_hold_every_user_once(predict, folders, tmp_path):
+  made = predict()
+  wanted = users(folders[0])
+  assert [row['user_id'] for row in made] == [user['user_id'] for user in wanted]
+  assert len(list((tmp_path / 'out').glob('predictions-*'))) == -(-len(wanted) // 4) > 1
+  assert all(row['parse_ok'] for row in made), 'constrained'
+  info = json.loads((tmp_path / 'out' / 'run_info.json').read_text())
+  assert (info['users'], info['rejects'], info['parse_failures']) == (len(wanted), 0, 0)
+  mean = np.mean([row['log_prob'] for row in made])
+  assert info['mean_log_prob'] == pytest.approx(mean)
+
+
+def test_no_answer_depends_on_its_neighbours(predict):
+  texts = lambda made: {row['user_id']: row['text'] for row in made}
+  scores = lambda made: pytest.approx(
+    {row['user_id']: row['log_prob'] for row in made}, abs=1e-4
+  )
+  whole, alone = predict(), predict('alone', '--batch_size=1')
+  wide = predict('wide', '--batch_size=64', '--shard_users=1000')
+  assert len({row['log_prob'] for row in whole}) > 1
+  assert texts(alone) == texts(wide) == texts(whole)
+  for made in (alone, wide):
+    assert {row['user_id']: row['log_prob'] for row in made} == scores(whole)
+  drawn = predict('drawn', '--temperature=1.5', '--seed=3')
+  assert len(set(texts(drawn).values())) > 1
+  flags = ('--temperature=1.5', '--seed=3', '--batch_size=3', '--shard_users=5')
+  assert texts(predict('again', *flags)) == texts(drawn)
+  assert texts(predict('other', '--temperature=1.5', '--seed=4')) != texts(drawn)
+
+
+class Cut:
+  """Lets so many files be written, then leaves half of one and raises."""
+
+  def __init__(self, left: int):
+    self.left, self.write = left, folders.write_file
+
+  def __call__(self, path, data):
+    if not self.left:
+      self.write(f'{path}.tmp-dead', data[: len(data) // 2])
+      raise OSError('cut')
+    self.left -= 1
+    self.write(path, data)
+
+
+def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
+  """Cut at each of its writes; what is there stays, and the table is the same."""
+  every = Cut(left=1000)
+  with monkeypatch.context() as patch:
+    patch.setattr(folders, 'write_file', every)
+    whole = predict('whole')
+  assert every.left < 995
+  shards = len(list((tmp_path / 'whole').glob('predictions-*')))
+  for left in range(1, 1000 - every.left):
+    name = f'cut_{left}'
+    with monkeypatch.context() as patch:
+      patch.setattr(folders, 'write_file', Cut(left))
+      with pytest.raises(OSError, match='cut'):
+        predict(name)
+    assert not (tmp_path / name / 'COMPLETED').exists()
+    before = {x: x.read_bytes() for x in (tmp_path / name).glob('predictions-*.jsonl')}
+    answer = mock.Mock(wraps=parts.answer)
+    with monkeypatch.context() as patch:
+      patch.setattr(parts, 'answer', answer)
+      assert predict(name) == whole
+    assert answer.call_count == shards - len(before)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert not list((tmp_path / name).glob('*.tmp-*'))
+
+
+@pytest.mark.parametrize('flags', [['--noconstrained'], ['--temperature=2.0']])
+def test_other_settings_never_mix(predict, tmp_path, flags):
+  other = predict('other', *flags)
+  predict('out')
+  (tmp_path / 'out' / 'COMPLETED').rename(tmp_path / 'COMPLETED')
+  begun = {
+    'fingerprint': json.loads((tmp_path / 'COMPLETED').read_text())['fingerprint']
+  }
+  (tmp_path / 'out' / 'UNFINISHED').write_text(json.dumps(begun))
+  assert predict('out', *flags) == other
+  with pytest.raises(JobError, match=r'other settings \(decoding was'):
+    predict('out')
+
+
+def test_machines_that_share_a_folder(predict, tmp_path):
+  whole = predict('whole')
+  first = predict('out', '--shard=0/2')
+  assert 0 < len(first) < len(whole)
+  assert not (tmp_path / 'out' / 'COMPLETED').exists()
+  assert predict('out', '--shard=1/2') == whole
+  assert (tmp_path / 'out' / 'COMPLETED').exists()
+
+
+@pytest.mark.parametrize('shard', ['2/2', 'x', '1', '-1/2'])
+def test_a_share_that_is_none(predict, shard, capsys):
+  with pytest.raises(SystemExit):
+    predict('out', f'--shard={shard}')
+  assert f"shard='{shard}': expected i/n" in capsys.readouterr().err
+
+
+def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
+  """In = out + rejects, each with its place and reason."""
+  histories = tmp_path / 'histories'
+  shutil.copytree(folders[0], histories)
+  whole = users(histories)
+  path = next(histories.glob('test-*'))
+  records = list(tfrecord.read(str(path)))
+  wrong = schema.decode_example(records[1])
+  wrong['history_items'] = np.array([10**6, *wrong['history_items'][1:]])
+  records[1] = schema.encode_example(wrong)
+  records[2] = b'\x0a\x01'
+  path.write_bytes(tfrecord.frame(pa.array(records, pa.binary())))
+  made = predict('out', histories=histories)
+  rejects = [
+    json.loads(line)
+    for file in sorted((tmp_path / 'out').glob('rejects-*'))
+    for line in file.read_text().splitlines()
+  ]
+  assert len(made) + len(rejects) == len(whole)
+  assert [x['reason'] for x in rejects] == ['not_answerable', 'not_a_history']
+  record = rejects[0]['record']
+  assert (record['file'], record['line']) == (str(path), 2)
+  assert record['user_id'] == wrong['user_id']
+  assert record['value'].startswith(
+    'history_items has 1000000; the item table has rows'
+  )
+  info = json.loads((tmp_path / 'out' / 'run_info.json').read_text())
+  assert info['rejects'] == 2
+
+
+def test_no_users(predict, folders, tmp_path):
+  histories = tmp_path / 'histories'
+  shutil.copytree(folders[0], histories)
+  for path in histories.glob('test-*'):
+    path.write_bytes(b'')
+  assert predict('out', '--soft_prompts', histories=histories) == []
+  assert (tmp_path / 'out' / 'predictions-00000-of-00001.jsonl').exists()
+
+
+def test_soft_prompts_in_another_implementation(predict, tmp_path, tiny_decoder):
+  """Numpy's decoder writes our answers behind the exported soft prompts."""
+  made = predict('out', '--soft_prompts', '--noconstrained')
+  vocabulary = vocabularies.load('smollm2-135m-instruct')
+  other = numpy_llama.Llama(tiny_decoder)
+  prompt = vocabulary.encode(prompts.TASK_PROMPT)
+  most = genre_prediction.feature_lengths()['targets']
+  files = sorted((tmp_path / 'out').glob('soft_prompts-*'))
+  tables = [pq.read_table(path) for path in files]
+  assert [x for table in tables for x in table['user_id'].to_pylist()] == [
+    row['user_id'] for row in made
+  ]
+  about = {key.decode(): int(x) for key, x in tables[0].schema.metadata.items()}
+  for row, soft in zip(made, tables[0]['soft_prompt'].to_pylist(), strict=False):
+    soft = np.array(soft).reshape(about['num_tokens'], about['width'])
+    tokens, log_prob = other.greedy(soft, prompt, vocabulary.eos_id, most)
+    assert vocabulary.decode(tokens) == row['text']
+    assert row['log_prob'] == pytest.approx(log_prob, rel=1e-4)
