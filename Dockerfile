@@ -1,4 +1,4 @@
-# Worker image of the Beam jobs, and launcher of the flex template: docs/cloud.md.
+# Worker image of the Beam jobs, and launcher of their flex templates: docs/cloud.md.
 # Without an entry point of its own: the base image's /opt/apache/beam/boot starts workers.
 FROM apache/beam_python3.11_sdk:2.77.0
 
@@ -18,4 +18,11 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check
 
 # Large arrays in huge pages: JAX and TensorFlow ask for fresh ones at every step.
 ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1
-ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/persoma/pipelines/build_histories.py
+
+# Models in the image: workers need no network beyond the bucket.
+ENV PERSOMA_CACHE=/persoma/assets
+RUN python -m persoma_tf.assets all-MiniLM-L6-v2 smollm2-135m-instruct
+
+# Which job a flex template of this image starts: --build-arg=JOB=batch_predict.
+ARG JOB=build_histories
+ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/persoma/pipelines/${JOB}.py

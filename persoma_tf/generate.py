@@ -194,13 +194,12 @@ def _caller(model, params):
 def _start(call, model, soft, prompt, task: Task) -> tuple[_Row, int]:
   """Rows behind their prefix, and how many tokens they have."""
   batch = len(soft.tokens)
-  prompt = jnp.broadcast_to(prompt, (batch, prompt.shape[-1]))
   forced, state = task.grammar.forced() if task.grammar else ([], 0)
   if not isinstance(model.decoder, DecoderOnly):  # reads its prompt elsewhere
     forced, state = [], 0
-  begun = jnp.broadcast_to(jnp.array(forced, jnp.int32), (batch, len(forced)))
-  prompt = jnp.concatenate([prompt, begun], axis=1)
-  hidden, cache = call(Persoma.prefill, soft, prompt, task.max_tokens - len(forced))
+  begun = jnp.array(forced, jnp.int32)
+  left = task.max_tokens - len(forced)
+  hidden, cache = call(Persoma.prefill, soft, prompt, left, begun)
   tokens = jnp.full((batch, task.max_tokens), task.eos_id, jnp.int32)
   tokens = tokens.at[:, : len(forced)].set(begun)
   fill = lambda value: jnp.full(batch, value)

@@ -1,6 +1,7 @@
 """PERSOMA: soft prompt, task prompt and target through one frozen decoder.
 
-The sequence is [K soft tokens ; T task prompt ; L target]. The start token that SeqIO
+The sequence is [K soft tokens ; T task prompt ; L target], or the first two the other
+way round. The start token that SeqIO
 puts before the task prompt is not shown to the decoder: SmolLM2 was trained to forget
 what stands before it, and Gemma puts its own before everything. An encoder-decoder has
 the first two in its encoder and the target in its decoder. Parameters lie under
@@ -18,9 +19,11 @@ import optax
 from jax import Array
 
 from persoma_tf import decoders
+from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.soft_prompt import SLOT, SoftPrompt, SoftTokens
 
 Batch = Mapping[str, Array]
+ORDERS = ('soft_first', 'prompt_first')
 
 
 @gin.configurable
@@ -31,6 +34,7 @@ def build(
   num_statistics: int = 0,
   num_task_tokens: int = 0,
   remat: bool = False,
+  prompt_order: str = 'soft_first',
 ) -> 'tuple[Persoma, decoders.Decoder]':
   """The model of a recipe, and the decoder with its weights.
 
@@ -42,12 +46,19 @@ def build(
     num_task_tokens: see `SoftPrompt`.
     remat: compute the decoder's layers anew in the backward pass, for a third more
       time and activations of one layer at a time.
+    prompt_order: 'soft_first' or 'prompt_first'. A task prompt that stands first is
+      read once for all users of a batch.
+
+  Raises:
+    ValueError: no such order.
   """
+  if prompt_order not in ORDERS:
+    raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
   loaded = decoders.load(decoder, remat=remat)
   adapter = SoftPrompt(
     resampler, readout, loaded.width, num_statistics, num_task_tokens
   )
-  return Persoma(adapter, loaded.module), loaded
+  return Persoma(adapter, loaded.module, prompt_order), loaded
 
 
 class Persoma(nn.Module):
@@ -57,10 +68,12 @@ class Persoma(nn.Module):
     adapter: makes the soft prompt.
     decoder: frozen language model with `embed`, `hidden` and `logits`
       (`persoma_tf.decoders`).
+    prompt_order: one of ORDERS.
   """
 
   adapter: SoftPrompt
   decoder: nn.Module
+  prompt_order: str = ORDERS[0]
 
   def soft_prompt(self, history: Array, mask: Array) -> SoftTokens:
     """Soft prompts of histories [B, N, H] with mask [B, N]."""
@@ -78,8 +91,9 @@ class Persoma(nn.Module):
     """
     embedded = self.decoder.embed(prompt)
     soft_tokens = soft.tokens.astype(embedded.dtype)
-    embedded = jnp.concatenate([soft_tokens, embedded], axis=1)
-    return embedded, jnp.concatenate([soft.mask, prompt > 0], axis=1)
+    parts = [(soft_tokens, soft.mask), (embedded, prompt > 0)]
+    parts = parts if self.prompt_order == 'soft_first' else parts[::-1]
+    return _joined(parts)
 
   def target_logits(self, batch: Batch) -> Array:
     """Logits [B, L, V] that predict the targets of a batch.
@@ -100,9 +114,47 @@ class Persoma(nn.Module):
     """Decoder's `logits_of`."""
     return self.decoder.logits_of(hidden, tokens)
 
-  def prefill(self, soft: SoftTokens, prompt: Array, size: int):
-    """Decoder's `prefill` behind soft prompts and task prompts [B, T]."""
-    return self.decoder.prefill(*self.prefix(soft, prompt), size)
+  def prefill(
+    self, soft: SoftTokens, prompt: Array, size: int, begun: Array | None = None
+  ):
+    """Decoder's `prefill` behind all that an answer stands behind.
+
+    Args:
+      soft: soft prompts of B users.
+      prompt: [B, T] int32 task prompts, or [T] for all; padded with 0.
+      size: of the answers at most, without `begun`.
+      begun: [F] int32, the first tokens of every answer.
+    """
+    shared, own = self._in_common(soft, prompt)
+    batch = len(soft.tokens)
+    if begun is not None:
+      own.append(self._repeated(begun, batch))
+    if not shared:
+      return self.decoder.prefill(*_joined(own), size)
+    embedded, _ = _joined(shared)
+    return self.decoder.prefill(*_joined(own), size, embedded[0])
+
+  def _in_common(self, soft: SoftTokens, prompt: Array) -> tuple[list, list]:
+    """What the prefixes of all users begin with, of one row, and the rest of each."""
+    batch, one = len(soft.tokens), prompt.ndim == 1
+    each = prompt if not one else jnp.broadcast_to(prompt, (batch, len(prompt)))
+    whole = (self.decoder.embed(each), each > 0)
+    tokens = soft.tokens.astype(whole[0].dtype)
+    count = min(self.adapter.num_shared, tokens.shape[1] - 1)
+    first = [(tokens[:1, :count], soft.mask[:1, :count])] if count else []
+    rest = (tokens[:, count:], soft.mask[:, count:])
+    if not isinstance(self.decoder, DecoderOnly):
+      return [], [self.prefix(soft, each)]
+    if self.prompt_order == 'soft_first':
+      return first, [rest, whole]
+    if not one:
+      return [], [whole, (tokens, soft.mask)]
+    return [(whole[0][:1], whole[1][:1]), *first], [rest]
+
+  def _repeated(self, tokens: Array, batch: int) -> tuple[Array, Array]:
+    """Embeddings [batch, F, D] of tokens [F] for all rows, and their mask."""
+    embedded = self.decoder.embed(jnp.broadcast_to(tokens, (batch, len(tokens))))
+    return embedded, jnp.ones(embedded.shape[:2], bool)
 
   def step(self, tokens: Array, cache):
     """Decoder's `step`."""
@@ -111,6 +163,12 @@ class Persoma(nn.Module):
   def __call__(self, batch: Batch) -> Array:
     """Runs every part once, for initialization; returns the logits [B, L, V]."""
     return self.target_logits(batch)
+
+
+def _joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+  """Embeddings and masks one behind the other."""
+  embedded, masks = zip(*parts, strict=True)
+  return jnp.concatenate(embedded, axis=1), jnp.concatenate(masks, axis=1)
 
 
 def loss_sums(

@@ -107,6 +107,11 @@ class TemplateReadout(nn.Module):
   num_words: int = gin.REQUIRED
   hidden: int = 512
 
+  @property
+  def num_fixed(self) -> int:
+    """How many tokens stand before the first slot."""
+    return self.layout.index(SLOT)
+
   @nn.compact
   def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
     """Mixes [B, M, A], which all hold something, into tokens [B, K, width]."""
@@ -147,6 +152,12 @@ class SoftPrompt(nn.Module):
   width: int
   num_statistics: int = 0
   num_task_tokens: int = 0
+
+  @property
+  def num_shared(self) -> int:
+    """How many tokens, the first ones, are the same for all users."""
+    fixed = getattr(self.readout, 'num_fixed', 0) if self.resampler else 0
+    return self.num_task_tokens + fixed
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> SoftTokens:

@@ -259,6 +259,8 @@ def _finish_behind(folder, rows, every, config):
   for _ in rows:  # the shards are written once these are there
     pass
   finish(folder, every, config.format)
+  if config.bigquery_table:
+    load(folder.path, config.bigquery_table)
 
 
 if __name__ == '__main__':

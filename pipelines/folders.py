@@ -13,8 +13,9 @@ import hashlib
 import json
 import logging
 import os
+import pathlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -233,6 +234,29 @@ def read_file(path: str) -> bytes:
   """Reads a whole file."""
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     return file.read()
+
+
+def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
+  """A local folder with some files of a folder, copied if that is in a bucket.
+
+  Args:
+    folder: local path or address; a local one is returned as it is.
+    wanted: of a file's name within the folder.
+    into: local folder to copy to.
+
+  Returns:
+    A local path.
+  """
+  if '://' not in folder:
+    return folder
+  root = folder.rstrip('/') + '/'
+  for path in list_files(folder):
+    name = path.removeprefix(root)
+    if wanted(name):
+      local = pathlib.Path(into, name)
+      local.parent.mkdir(parents=True, exist_ok=True)
+      local.write_bytes(read_file(path))
+  return into
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -44,6 +44,10 @@ class Predictor:
 
   Batches have few static shapes: a quarter, half or all of `batch_size` users, and of
   the longest history, or history as text, that the model was trained on.
+
+  Attributes:
+    model: with its layers one after the other.
+    params: its parameters, on the device.
   """
 
   def __init__(
@@ -81,9 +85,9 @@ class Predictor:
     self._vocabulary = vocabularies.load(vocabularies.task_vocabulary())
     self._prompt = np.array(self._vocabulary.encode(prompts.TASK_PROMPT), np.int32)
     self._decoding = decoding
-    model, self._params = _load(model_dir, decoding.weights)
-    self._soft = jax.jit(functools.partial(generate.soft_prompt, model))
-    self._answer = jax.jit(self._writer(model))
+    self.model, self.params = _load(model_dir, decoding.weights)
+    self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
+    self._answer = jax.jit(self._writer(self.model))
 
   def _writer(self, model):
     """A function (params, soft, prompts, keys) -> Generated."""
@@ -132,7 +136,7 @@ class Predictor:
     for places, length, rows in self._batches(shown):
       soft, prompt = self._inputs([shown[place] for place in places], length, rows)
       keys = _keys([histories[place]['user_id'] for place in places], rows, self._seed)
-      answers = jax.device_get(self._answer(self._params, soft, prompt, keys))
+      answers = jax.device_get(self._answer(self.params, soft, prompt, keys))
       for place, tokens, log_prob in zip(places, *answers, strict=False):
         user_id, size = histories[place]['user_id'], shown[place].size
         made[place] = self._prediction(user_id, size, tokens.tolist(), log_prob)
@@ -176,7 +180,7 @@ class Predictor:
         yield some, length + fixed, _bucket(len(some), most)
 
   def _inputs(self, shown, length, rows):
-    """(soft prompts, prompts [rows, T]); rows without a user are empty."""
+    """(soft prompts, prompts [rows, T] or [T]); rows without a user are empty."""
     if self._limits.text_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
       prompt = np.zeros((rows, length), np.int32)
@@ -186,10 +190,10 @@ class Predictor:
     else:
       vectors = np.zeros((rows, length, self._vectors.width), np.float32)
       mask = np.zeros((rows, length), np.int32)
-      prompt = np.tile(self._prompt, (rows, 1))
+      prompt = self._prompt  # of all
       for row, (size, values) in enumerate(shown):
         vectors[row, :size], mask[row, :size] = values, 1
-    return self._soft(self._params, vectors, mask), prompt
+    return self._soft(self.params, vectors, mask), prompt
 
   def _prediction(self, user_id, size, tokens, log_prob) -> Prediction:
     eos_id = self._vocabulary.eos_id

@@ -85,21 +85,46 @@ class DecoderOnly(nn.Module):
     hidden, _ = self.read(sequence, positions, causal & readable[:, None], None, 0)
     return jnp.concatenate([_last(hidden, mask)[:, None], hidden[:, size:]], axis=1)
 
-  def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, Cache]:
-    """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
-    prefix, mask = self._started(prefix, mask)
-    batch, width = mask.shape
-    length = jnp.sum(mask, axis=1)
+  def prefill(
+    self, prefix: Array, mask: Array, size: int, shared: Array | None = None
+  ) -> tuple[Array, Cache]:
+    """Reads a prefix into a new cache; see `persoma_tf.decoders`.
+
+    `shared`, embeddings [S, D], stands before the prefix of every row and is read once.
+    """
+    if shared is None:
+      prefix, mask = self._started(prefix, mask)
+      shared = prefix[0, :0]
+    else:
+      shared, _ = self._started(shared[None], jnp.ones((1, len(shared)), bool))
+      shared = shared[0]
+    (batch, width), before = mask.shape, len(shared)
+    total = before + width + size
+    layers = self._common(shared, batch, total)
     readable = jnp.pad(mask, ((0, 0), (0, size)))
-    causal = jnp.arange(width + size) <= jnp.arange(width)[:, None]
+    readable = jnp.pad(readable, ((0, 0), (before, 0)), constant_values=True)
+    causal = jnp.arange(total) <= before + jnp.arange(width)[:, None]
     hidden, layers = self.read(
       prefix,
-      jnp.cumsum(mask, axis=1) - 1,
+      before + jnp.cumsum(mask, axis=1) - 1,
       causal & readable[:, None],
-      self.empty(batch, width + size),
-      0,
+      layers,
+      before,
     )
-    return _last(hidden, mask), Cache(layers, readable, jnp.int32(width), length)
+    length = before + jnp.sum(mask, axis=1)
+    index = jnp.int32(before + width)
+    return _last(hidden, mask), Cache(layers, readable, index, length)
+
+  def _common(self, shared: Array, batch: int, size: int):
+    """Keys and values of `size` positions, the first those of embeddings [S, D]."""
+    if not len(shared):
+      return self.empty(batch, size)
+    places = jnp.arange(len(shared))
+    causal = (jnp.arange(size) <= places[:, None])[None]
+    _, layers = self.read(shared[None], places[None], causal, self.empty(1, size), 0)
+    # Of one layer, or of all in a stack.
+    wide = lambda x: jnp.repeat(x, batch, axis=x.ndim - 4)
+    return jax.tree.map(wide, layers)
 
   def step(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
     """Reads one more token a row; see `persoma_tf.decoders`."""

@@ -7,6 +7,7 @@ machines that share a folder can each take some of them.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,13 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines import folders, job, schema
 from pipelines.transforms import prediction_files, tfrecord
+
+# What the predictor reads of its folders, all of it when it is made.
+_READ = {
+  'model_dir': lambda name: name == 'config.gin' or name.startswith('adapter/'),
+  'histories_dir': lambda name: name in ('items.parquet', 'dataset_info.json'),
+  'embeddings_dir': lambda name: True,
+}
 
 
 class Part(NamedTuple):
@@ -95,14 +103,13 @@ class Answer(ModelHandler[Part, Answered, Any]):
     from tasks.predictor import Predictor  # JAX and TensorFlow, on workers only
 
     config = self._config
-    return Predictor(
-      config.model_dir,
-      config.histories_dir,
-      config.embeddings_dir,
-      config.batch_size,
-      config.decoding,
-      config.batch_tokens,
-    )
+    with tempfile.TemporaryDirectory() as space:  # for what lies in a bucket
+      read = lambda name: folders.fetched(
+        getattr(config, name), _READ[name], f'{space}/{name}'
+      )
+      return Predictor(
+        *map(read, _READ), config.batch_size, config.decoding, config.batch_tokens
+      )
 
   def share_model_across_processes(self) -> bool:
     """Worker processes of a machine send their parts to one model."""

@@ -11,6 +11,7 @@ import pytest
 from persoma_tf import decoders, generate, grammar, quantization
 from persoma_tf.decoders import stack
 from persoma_tf.model import Persoma
+from persoma_tf.soft_prompt import SoftPrompt
 from tests import tiny
 from tests.persoma_tf import small_model
 
@@ -208,3 +209,27 @@ def test_weights_of_other_types(weights):
   case.params = {**case.params, 'decoder': params}
   after = case.run(generate.greedy, task=KEPT)
   assert after.log_prob == pytest.approx(before.log_prob, abs=0.05)
+
+
+@pytest.mark.parametrize('name', ['llama', 'gemma'])
+@pytest.mark.parametrize('order', ['soft_first', 'prompt_first'])
+def test_what_all_users_have_in_common_is_read_once(name, order, monkeypatch):
+  """The prompt, one for each row or one for all, and the template's first token."""
+  case = Case(DECODERS[name]())
+  other = case.run(generate.greedy, task=KEPT)
+  case.model = case.model.clone(prompt_order=order)
+  assert case.prompt[0].all()
+  prompts = np.tile(case.prompt[0], (3, 1)), case.prompt[0]
+  found = []
+  for case.prompt in prompts:
+    assert case.model.adapter.num_shared == 1
+    found.append(case.run(generate.greedy, task=KEPT))
+    with monkeypatch.context() as patch:
+      patch.setattr(SoftPrompt, 'num_shared', 0)
+      found.append(case.run(generate.greedy, task=KEPT))
+  for made in found[1:]:
+    np.testing.assert_array_equal(found[0].tokens, made.tokens)
+    np.testing.assert_allclose(found[0].log_prob, made.log_prob, rtol=1e-5)
+  # The first row always had this prompt.
+  same = np.allclose(found[0].log_prob[0], other.log_prob[0])
+  assert same == (order == 'soft_first')

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from pipelines import build_histories, job
+from pipelines import batch_predict, build_histories, embed_items, job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +83,13 @@ def test_what_dataflow_needs_is_asked_for_before_anything_runs(
   assert message in capsys.readouterr().err
 
 
-def test_flex_template_has_the_flags_of_the_job():
-  path = pathlib.Path(__file__).parents[2] / 'cloud' / 'build_histories_template.json'
+@pytest.mark.parametrize('module', [build_histories, embed_items, batch_predict])
+def test_flex_template_has_the_flags_of_the_job(module):
+  name = f'{module.__name__.split(".")[-1]}_template.json'
+  path = pathlib.Path(__file__).parents[2] / 'cloud' / name
   parameters = json.loads(path.read_text())['parameters']
   found = {parameter['name']: parameter for parameter in parameters}
-  fields = {field.name: field for field in dataclasses.fields(build_histories.Config)}
+  fields = {field.name: field for field in dataclasses.fields(module.Config)}
   assert found.keys() == fields.keys()
   for name, field in fields.items():
     required = field.default is dataclasses.MISSING

@@ -1,0 +1,87 @@
+"""`generate` of transformers: the peer of benchmarks/decoding.py.
+
+Runs in an environment of its own (pip install torch transformers gguf accelerate):
+
+    python benchmarks/generate_peer.py --gguf=model.gguf --inputs=inputs.npz \
+      --show=soft_prompts|text --batch_size=64 --dtype=float32
+
+Prints one JSON line: users and tokens a second of a second pass, peak memory, tokens.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import time
+
+import numpy as np
+import torch
+import transformers
+
+
+def main() -> None:
+  """Measures."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--gguf', required=True)
+  parser.add_argument('--inputs', required=True)
+  parser.add_argument('--show', choices=('soft_prompts', 'text'), required=True)
+  parser.add_argument('--batch_size', type=int, required=True)
+  parser.add_argument('--dtype', default='float32')
+  flags = parser.parse_args()
+  torch.set_num_threads(2)
+  file, inputs = pathlib.Path(flags.gguf), np.load(flags.inputs)
+  model = transformers.AutoModelForCausalLM.from_pretrained(
+    file.parent, gguf_file=file.name, dtype=getattr(torch, flags.dtype)
+  ).eval()
+  for passes in ('first', 'second'):
+    started = time.perf_counter()
+    made = answer(model, inputs, flags)
+    seconds = time.perf_counter() - started
+    if passes == 'first' and seconds > 60:  # as slow as that it needs no warm caches
+      break
+  written = sum(len(row) for row in made)
+  print(
+    json.dumps(
+      {
+        'users': len(made),
+        'users_a_second': len(made) / seconds,
+        'tokens_a_second': written / seconds,
+        'peak_memory_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        'versions': {x.__name__: x.__version__ for x in (torch, transformers)},
+        'answers': made,
+      }
+    )
+  )
+
+
+@torch.inference_mode()
+def answer(model, inputs, flags) -> list[list[int]]:
+  """Tokens of each user's answer, without the end."""
+  eos_id, made = int(inputs['eos_id']), []
+  settings = {
+    'max_new_tokens': int(inputs['max_tokens']),
+    'do_sample': False,
+    'eos_token_id': eos_id,
+    'pad_token_id': eos_id,
+  }
+  name = 'soft_prompts' if flags.show == 'soft_prompts' else 'texts'
+  for at in range(0, len(inputs[name]), flags.batch_size):
+    some = inputs[name][at : at + flags.batch_size]
+    if name == 'soft_prompts':
+      prompt = torch.tensor(inputs['prompt']).expand(len(some), -1)
+      soft = torch.tensor(some, dtype=model.dtype)
+      shown = torch.cat([soft, model.get_input_embeddings()(prompt)], dim=1)
+      mask = torch.ones(shown.shape[:2], dtype=torch.long)
+      tokens = model.generate(inputs_embeds=shown, attention_mask=mask, **settings)
+    else:  # padded on the left
+      some = some[:, -max((row > 0).sum() for row in some) :]
+      ids = torch.tensor(some.astype(np.int64))
+      tokens = model.generate(ids, attention_mask=(ids > 0).long(), **settings)
+      tokens = tokens[:, ids.shape[1] :]
+    for row in tokens.tolist():
+      made.append(row[: row.index(eos_id)] if eos_id in row else row)
+  return made
+
+
+if __name__ == '__main__':
+  main()
