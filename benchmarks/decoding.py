@@ -41,10 +41,7 @@ _OURS = {
   'constrained, bfloat16': {'weights': 'bfloat16'},
   'constrained, int8': {'weights': 'int8'},
 }
-_SIZES = {
-  'free': (64, 128, 208),
-  'constrained': (64, 128, 208, 256),
-}  # else the last's best
+_SIZES = {'free': (64, 128, 208), 'constrained': (64, 208)}  # else 64
 
 
 def main() -> None:
