@@ -146,7 +146,10 @@ def measure(flags, name: str, size: int) -> dict:
     'first_pass_seconds': started - first,
     'parse_failures': sum(not row['parse_ok'] for row in rows),
     'f1': metrics.weighted_scores(truth, metrics.indicator(answers, genres))['f1'],
-    'answers': [genre_prediction.VOCABULARY.encode(row['text']) for row in rows],
+    'answers': [
+      ' '.join(map(str, genre_prediction.VOCABULARY.encode(row['text'])))
+      for row in rows
+    ],
   }
   if name == 'free':
     found |= prefill_share(predictor, size)

@@ -119,6 +119,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     'decoding': dataclasses.asdict(config.decoding),
     'shard_users': config.shard_users,
     'soft_prompts': config.soft_prompts,
+    'run_id': config.run_id,
   }
   folder = folders.OutputFolder(config.output_dir, settings)
   if folder.begin(config.overwrite, go_on=True):

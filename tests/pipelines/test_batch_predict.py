@@ -134,7 +134,9 @@ def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
     assert not list((tmp_path / name).glob('*.tmp-*'))
 
 
-@pytest.mark.parametrize('flags', [['--noconstrained'], ['--temperature=2.0']])
+@pytest.mark.parametrize(
+  'flags', [['--noconstrained'], ['--temperature=2.0'], ['--run_id=x']]
+)
 def test_other_settings_never_mix(predict, tmp_path, flags):
   other = predict('other', *flags)
   predict('out')
@@ -144,7 +146,7 @@ def test_other_settings_never_mix(predict, tmp_path, flags):
   }
   (tmp_path / 'out' / 'UNFINISHED').write_text(json.dumps(begun))
   assert predict('out', *flags) == other
-  with pytest.raises(JobError, match=r'other settings \(decoding was'):
+  with pytest.raises(JobError, match=r'other settings \((decoding|run_id) was'):
     predict('out')
 
 
