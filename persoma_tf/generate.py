@@ -13,7 +13,7 @@ from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import SoftTokens
 
 _NEVER = -1e30
-_FEWEST = 8  # rows that are worth a smaller shape of their own
+_FEWEST = 16  # rows that are worth a smaller shape of their own
 
 
 class Generated(NamedTuple):

@@ -165,19 +165,22 @@ class Predictor:
   def _batches(self, shown) -> Iterator[tuple[list[int], int, int]]:
     """(places of users, padded length, padded number of users) of every batch.
 
-    Those of like length come together; the least that holds them is a static shape.
+    Those of like length come together, and the least static shape that holds them.
+    All batches but the last are full: each number of users is compiled anew.
     """
     fixed = len(self._prompt) if self._limits.text_tokens else 0
     longest = self._limits.text_tokens or self._limits.items
-    lengths = [_bucket(len(x.values) - fixed, longest) for x in shown]
-    for length in sorted(set(lengths)):
-      places = [place for place, x in enumerate(lengths) if x == length]
+    lengths = [_bucket(len(x.values) - fixed, longest) + fixed for x in shown]
+    order = sorted(range(len(shown)), key=lambda place: len(shown[place].values))
+    at = 0
+    while at < len(order):
       most = self._batch_size
       if fixed:
-        most = max(1, min(most, self._batch_tokens // (length + fixed)))
-      for at in range(0, len(places), most):
-        some = places[at : at + most]
-        yield some, length + fixed, _bucket(len(some), most)
+        reach = order[at : at + most]
+        most = max(1, min(most, self._batch_tokens // lengths[reach[-1]]))
+      some = order[at : at + most]
+      yield some, lengths[some[-1]], _bucket(len(some), most)
+      at += most
 
   def _inputs(self, shown, length, rows):
     """(soft prompts, prompts [rows, T] or [T]); rows without a user are empty."""

@@ -217,11 +217,14 @@ def test_answers_equal_those_of_batch_predict(runs, trained):
 def test_beam_search_finds_no_less(runs, trained):
   greedy = runs.infer(trained, 'greedy')
   beam = runs.infer(trained, 'beam', 'PersomaModel.beams = 4')
-  gained = [
-    beam[user]['aux']['scores'] - x['aux']['scores'] for user, x in greedy.items()
-  ]
-  assert min(gained) > -1e-3
-  assert max(gained) > 0
+  assert greedy.keys() == beam.keys()
+  for user, one in greedy.items():
+    other, score = beam[user], one['aux']['scores']
+    # That a search finds more is shown in test_t5x_model.py; here it may find nothing.
+    if other['prediction'] == one['prediction']:
+      assert other['aux']['scores'] == pytest.approx(score, rel=1e-4)
+    else:
+      assert other['aux']['scores'] > score
 
 
 def test_score_is_the_log_likelihood(runs, trained):
