@@ -1,7 +1,5 @@
 """Losses and decoding of the whole model on a small random decoder."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,10 +114,9 @@ def test_adapter_starts_from_decoder_and_data(case):
 def test_greedy_equals_decoding_without_a_cache(case):
   model, params, batch = case
   prompts, eos_id = batch['encoder_input_tokens'], 7
-  call = functools.partial(
-    generate.greedy, model, prompt=prompts, eos_id=eos_id, max_tokens=6
-  )
-  made = jax.jit(call)(params, batch['history_embeddings'], batch['history_mask'])
+  task = generate.Task(eos_id, 6)
+  call = lambda params, soft: generate.greedy(model, params, soft, prompts, task)
+  made = jax.jit(call)(params, soft_prompts(model, params, batch))
   soft = soft_prompts(model, params, batch).tokens
   for row in range(B):
     tokens, log_prob = prompts[row][prompts[row] > 0].tolist(), 0.0

@@ -71,11 +71,11 @@ def test_loss_is_the_mean_over_target_tokens(case, log_probs):
 
 def test_greedy_equals_decoding_without_a_cache(case, log_probs):
   model, params, batch = case
-  settings = {'eos_id': EOS, 'max_tokens': SIZE}
-  call = functools.partial(generate.greedy, model, **settings)
-  made = jax.jit(lambda *args: call(*args, prompt=batch['encoder_input_tokens']))(
-    params, batch['history_embeddings'], batch['history_mask']
-  )
+  history = batch['history_embeddings'], batch['history_mask']
+  soft = generate.soft_prompt(model, params, *history)
+  task, prompts = generate.Task(EOS, SIZE), batch['encoder_input_tokens']
+  call = lambda params, soft: generate.greedy(model, params, soft, prompts, task)
+  made = jax.jit(call)(params, soft)
   for row in range(B):
     tokens, log_prob = [], 0.0
     while len(tokens) < SIZE and EOS not in tokens:
