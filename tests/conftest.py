@@ -20,7 +20,17 @@ from persoma_tf import recipes, train  # noqa: F401  train registers what recipe
 from tests import movielens
 from tests import tiny as tiny_parts
 
+# Files of few, long tests: first, so that no worker is left with one at the end.
+_LONG = (
+  *('test_predictor.py', 'test_batch_predict.py', 'test_engines.py', 'test_loop.py'),
+  *('test_stages.py', 'test_chain.py', 'test_train.py', 'test_own_decoder.py'),
+)
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
+
+
+def pytest_collection_modifyitems(items):
+  """Orders the files."""
+  items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 def _test_data(name: str) -> pathlib.Path:
