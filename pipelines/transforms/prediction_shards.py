@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines import folders, schema
 from pipelines.job import JobError
-from pipelines.transforms.prediction_files import FORMATS, avro_schema
+from pipelines.transforms import prediction_files
 
 _SHARD = re.compile(r'predictions-(\d{5})-of-(\d{5})\.(\w+)')
 _CHUNK = 1 << 20
@@ -57,7 +57,7 @@ def find(folder: str, kind: str) -> list[str]:
   top = len(folder.rstrip('/')) + 1
   paths = {path[top:]: path for path in folders.list_files(folder)}
   found = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
-  suffix = FORMATS[kind][0]
+  suffix = prediction_files.FORMATS[kind][0]
   tables = {(match[2], match[3]) for match in found.values()}
   if len(tables) != 1 or suffix not in next(iter(tables)):
     raise JobError(
@@ -65,7 +65,7 @@ def find(folder: str, kind: str) -> list[str]:
       f'found {sorted(found) or "no predictions"}'
     )
   count = int(next(iter(tables))[0])
-  wanted = [f'predictions-{at:05}-of-{count:05}.{suffix}' for at in range(count)]
+  wanted = [prediction_files.name(kind, at, count) for at in range(count)]
   if missing := [name for name in wanted if name not in paths]:
     raise JobError(f'{folder}: {missing[0]} is missing, of {count} files')
   return [paths[name] for name in wanted]
@@ -189,7 +189,9 @@ def _parquet(path: str, file: IO[bytes]) -> Iterator[tuple[str, Run]]:
 
 def _avro(path: str, file: IO[bytes]) -> Iterator[tuple[str, Run]]:
   found = fastavro.reader(file)
-  _compare(path, _avro_types(found.writer_schema), _avro_types(avro_schema()))
+  _compare(
+    path, _avro_types(found.writer_schema), _avro_types(prediction_files.avro_schema())
+  )
   for row in found:
     yield path, Run(row['run_id'], row['predicted_at'])
     return
@@ -259,7 +261,7 @@ def _merge_parquet(files, sink):
 
 
 def _merge_avro(files, sink):
-  writer = fastavro.write.Writer(sink, avro_schema(), codec='deflate')
+  writer = fastavro.write.Writer(sink, prediction_files.avro_schema(), codec='deflate')
   for file in files:
     for block in fastavro.block_reader(file):
       writer.write_block(block)
