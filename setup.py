@@ -26,7 +26,10 @@ setup(
       'tasks.*',
     ]
   ),
-  package_data={'persoma_tf': ['configs/**/*.gin'], 'pipelines': ['report/page.*']},
+  package_data={
+    'persoma_tf': ['configs/**/*.gin'],
+    'pipelines': ['report/*.html', 'report/*.css'],
+  },
   install_requires=[
     'apache-beam[gcp]>=2.77,<3',
     'clu>=0.0.12',
@@ -41,6 +44,7 @@ setup(
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
     'pyarrow>=20',
+    'pyyaml>=6',
     'safetensors>=0.5',
     'scipy>=1.14',
     # 0.2.3 needs protobuf 7, which Beam excludes; the failure is at import time.

@@ -1,89 +1,19 @@
-"""The report's figures as inline SVG, in the colours of the page around them.
+"""The report's figures."""
 
-Matplotlib is told placeholder colours, which become CSS variables, so that one figure
-serves light and dark; texts stay texts. The same numbers give the same bytes.
-"""
-
-import io
 import itertools
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from pipelines.report import svg
 from pipelines.report.figures import SAID_STATES, TRUE_STATES, Genre, LengthBin, Point
+from pipelines.report.svg import DISLIKED, GREY, GRID, INK, LIKED, ON, SERIES, THIRD
 
-_WIDTH = 5.0  # inches; 360 units of the SVG, about the width of a phone in pixels
-INK, GRID, LIKED, DISLIKED, GREY, THIRD, ON = (f'#00000{i}' for i in range(1, 8))
-_COLOURS = {
-  INK: 'currentColor',
-  GRID: 'var(--grid)',
-  LIKED: 'var(--first)',
-  DISLIKED: 'var(--second)',
-  GREY: 'var(--grey)',
-  THIRD: 'var(--third)',
-  ON: 'var(--on-colour)',
-}
-_SERIES = tuple(zip((LIKED, DISLIKED, THIRD, GREY), 'osD^', strict=True))
-_STYLE = {
-  'svg.fonttype': 'none',
-  'svg.hashsalt': 'persoma',
-  'text.parse_math': False,  # names come from the data, and may hold a $
-  'font.size': 11,
-  'font.family': 'DejaVu Sans',
-  'figure.constrained_layout.use': True,
-  'legend.frameon': False,
-  'axes.spines.top': False,
-  'axes.spines.right': False,
-  'axes.axisbelow': True,
-  'lines.markersize': 5,
-  **dict.fromkeys(
-    ('text.color', 'axes.labelcolor', 'xtick.color', 'ytick.color', 'axes.edgecolor'),
-    INK,
-  ),
-  'grid.color': GRID,
-}
 # A legend of four on a phone.
 _TIGHT = {'handlelength': 1, 'columnspacing': 1, 'handletextpad': 0.5}
-_styled = matplotlib.rc_context(_STYLE)
-
-
-def _figure(height, rows=1, columns=1, **settings):
-  """(figure, axes) of so many inches."""
-  figure = Figure(figsize=(_WIDTH, height))
-  return figure, figure.subplots(rows, columns, **settings)
-
-
-def _svg(figure: Figure, name: str, label: str) -> str:
-  """The figure as an element; ids begin with `name`, for there are others beside it."""
-  file = io.StringIO()
-  nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-  with warnings.catch_warnings():
-    # Of names in scripts that the measuring font lacks; the browser has others.
-    warnings.filterwarnings('ignore', message='Glyph .* missing')
-    figure.savefig(file, format='svg', transparent=True, metadata=nothing)
-  text = file.getvalue()
-  text = text[text.index('<svg') :]
-  text = re.sub(r' (width|height)="[\d.]+pt"', '', text, count=2)
-  text = re.sub(r' id="', f' id="{name}-', text)
-  text = re.sub(r'(url\(#|xlink:href="#)', rf'\g<1>{name}-', text)
-  for colour, variable in _COLOURS.items():
-    text = text.replace(colour, variable)
-  return text.replace('<svg', f'<svg role="img" aria-label="{label}"', 1)
-
-
-def _interval(axes, across, at, value, low, high, **settings):
-  """Points with whiskers; `across` is the axis that the values lie on."""
-  values = (at, value) if across == 'y' else (value, at)
-  low, high = np.subtract(value, low), np.subtract(high, value)
-  error = {f'{across}err': np.maximum([low, high], 0)}
-  axes.errorbar(*values, **error, capsize=3, linewidth=1.2, **settings)
 
 
 def _whole(bins):
@@ -91,37 +21,37 @@ def _whole(bins):
   return MaxNLocator(bins, steps=[1, 2, 5, 10], integer=True)
 
 
-@_styled
+@svg.styled
 def scores(methods: Mapping[str, Mapping]) -> str:
   """F1 of every method with its interval, best on top."""
   names = sorted(methods, key=lambda name: methods[name]['f1'])
-  figure, axes = _figure(0.5 + 0.35 * len(names))
+  figure, axes = svg.figure(0.5 + 0.35 * len(names))
   for row, name in enumerate(names):
     found = methods[name]
     colour = LIKED if name == 'persoma' else GREY
     numbers = [found['f1']], [found['f1_low']], [found['f1_high']]
-    _interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
+    svg.interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(-0.6, len(names) - 0.4)
   axes.set_xlim(0, 1)
   axes.set_xlabel('weighted F1')
   axes.grid(axis='x')
-  return _svg(figure, 'scores', 'F1 of every method')
+  return svg.render(figure, 'scores', 'F1 of every method')
 
 
-@_styled
+@svg.styled
 def by_length(rows: Sequence[LengthBin]) -> str:
   """F1 of each method against history length."""
-  figure, axes = _figure(3.2)
+  figure, axes = svg.figure(3.2)
   bins = list(dict.fromkeys((row.low, row.high, row.users) for row in rows))
   methods = list(dict.fromkeys(row.method for row in rows))
   for place, (method, (colour, marker)) in enumerate(
-    zip(methods, _SERIES, strict=False)
+    zip(methods, SERIES, strict=False)
   ):
     own = [row for row in rows if row.method == method]
     at = np.arange(len(own)) + 0.16 * (place - (len(methods) - 1) / 2)
     numbers = zip(*((row.f1, row.f1_low, row.f1_high) for row in own), strict=True)
-    _interval(axes, 'y', at, *numbers, fmt=f'{marker}-', color=colour, label=method)
+    svg.interval(axes, 'y', at, *numbers, fmt=f'{marker}-', color=colour, label=method)
   labels = [f'{_range(low, high)}\n({users})' for low, high, users in bins]
   axes.set_xticks(range(len(bins)), labels, fontsize=10)
   axes.set_xlabel('ratings of the user (number of users)')
@@ -130,7 +60,7 @@ def by_length(rows: Sequence[LengthBin]) -> str:
   axes.set_ylim(0, 1.04)
   axes.grid(axis='y')
   figure.legend(loc='outside upper center', ncols=len(methods))
-  return _svg(figure, 'by-length', 'F1 against history length')
+  return svg.render(figure, 'by-length', 'F1 against history length')
 
 
 def _range(low, high):
@@ -139,14 +69,14 @@ def _range(low, high):
   return f'{low}–{high}' if high < 10_000 else f'{low}–\n{high}'
 
 
-@_styled
+@svg.styled
 def genres(rows: Sequence[Genre]) -> str:
   """Precision and recall of each genre, liked and disliked, most frequent on top."""
   support: dict[str, int] = {}
   for row in rows:
     support[row.genre] = support.get(row.genre, 0) + row.support
   names = sorted(support, key=lambda name: (support[name], name))
-  figure, panels = _figure(1.0 + 0.22 * len(names), 1, 2, sharey=True, sharex=True)
+  figure, panels = svg.figure(1.0 + 0.22 * len(names), 1, 2, sharey=True, sharex=True)
   for axes, side, colour in zip(
     panels, ('liked', 'disliked'), (LIKED, DISLIKED), strict=True
   ):
@@ -169,13 +99,13 @@ def genres(rows: Sequence[Genre]) -> str:
     for more in ({'label': 'precision'}, {'label': 'recall', 'mfc': 'none'})
   ]
   figure.legend(handles=marks, loc='outside upper center', ncols=2)
-  return _svg(figure, 'genres', 'Precision and recall of every genre')
+  return svg.render(figure, 'genres', 'Precision and recall of every genre')
 
 
-@_styled
+@svg.styled
 def confusion(table: np.ndarray) -> str:
   """What is said of genres, by what is true of them; `table` is [3, 4] int."""
-  figure, axes = _figure(2.5)
+  figure, axes = svg.figure(2.5)
   colours = (LIKED, DISLIKED, GREY, THIRD)
   total = table.sum(axis=1)
   share = table / np.maximum(total, 1)[:, None]
@@ -203,13 +133,13 @@ def confusion(table: np.ndarray) -> str:
     title='in the answer',
     **_TIGHT,
   )
-  return _svg(figure, 'confusion', 'Predicted as liked, disliked or neither')
+  return svg.render(figure, 'confusion', 'Predicted as liked, disliked or neither')
 
 
-@_styled
+@svg.styled
 def lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
   """Users by history length, and where the model's histories end."""
-  figure, axes = _figure(2.6)
+  figure, axes = svg.figure(2.6)
   axes.bar(range(len(rows)), [users for _, _, users in rows], 0.92, color=LIKED)
   edges = [rows[0][0], *(high + 1 for _, high, _ in rows)]
   axes.set_xticks(np.arange(len(edges)) - 0.5, edges, fontsize=10)
@@ -221,18 +151,18 @@ def lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
     at = np.interp(np.log(limit), np.log(np.maximum(edges, 0.5)), axes.get_xticks())
     axes.axvline(at, color=INK, linestyle='--', label=f'shown at most: {limit}')
     axes.legend()
-  return _svg(figure, 'lengths', 'Users by history length')
+  return svg.render(figure, 'lengths', 'Users by history length')
 
 
-@_styled
+@svg.styled
 def curves(points: Sequence[Point]) -> str:
   """Losses against the step, one panel a stage."""
   stages = list(dict.fromkeys(point.stage for point in points))
-  figure, panels = _figure(0.3 + 2.4 * len(stages), len(stages), squeeze=False)
+  figure, panels = svg.figure(0.3 + 2.4 * len(stages), len(stages), squeeze=False)
   for axes, stage in zip(panels[:, 0], stages, strict=True):
     own = [point for point in points if point.stage == stage]
     metrics = list(dict.fromkeys(point.metric for point in own))
-    for metric, (colour, _) in zip(metrics, itertools.cycle(_SERIES), strict=False):
+    for metric, (colour, _) in zip(metrics, itertools.cycle(SERIES), strict=False):
       for split, style in (('train', '-'), ('validation', 'o--')):
         line = [
           (x.step, x.value) for x in own if (x.metric, x.split) == (metric, split)
@@ -247,4 +177,4 @@ def curves(points: Sequence[Point]) -> str:
     axes.xaxis.set_major_locator(_whole(6))
     axes.grid()
     axes.legend(fontsize=9)
-  return _svg(figure, 'curves', 'Training curves')
+  return svg.render(figure, 'curves', 'Training curves')

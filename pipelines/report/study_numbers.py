@@ -1,0 +1,107 @@
+"""The numbers of a study's page: cells in, rows of tables out."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+SEED = 'seed'
+LENGTH = 'max_history'
+
+
+class Setting(NamedTuple):
+  """The cells that differ in nothing but their seed.
+
+  Attributes:
+    label: the axes that vary in the study, for people.
+    axes: value of every axis but the seed.
+    cells: results, by seed.
+    f1: mean over the seeds.
+    low, high: 95 % interval over users, its ends' means over the seeds.
+    spread: largest F1 less smallest; nan for one seed.
+    bound: F1 of the label rule on the same histories.
+    failures: answers that could not be read, mean over the seeds.
+    training_minutes, prediction_seconds: wall time of the stage, and of it a user;
+      means, start and compilation included.
+    peak_bytes: resident memory of the largest process of a cell, the largest.
+  """
+
+  label: str
+  axes: Mapping[str, Any]
+  cells: Sequence[Mapping[str, Any]]
+  f1: float
+  low: float
+  high: float
+  spread: float
+  bound: float
+  failures: float
+  training_minutes: float
+  prediction_seconds: float
+  peak_bytes: int
+
+
+def varied(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The axes that have several values, but for the seed."""
+  names = [name for name in cells[0]['axes'] if name != SEED]
+  return [x for x in names if len({str(cell['axes'][x]) for cell in cells}) > 1]
+
+
+def label(axes: Mapping[str, Any], names: Sequence[str]) -> str:
+  """'mlp, N = 50' of the axes that are named; every one says which it is of."""
+  words = {LENGTH: 'N = {}', 'recipe': '{}'}
+  short = lambda value: str(value).removeprefix('runs/').removesuffix('.gin')
+  return ', '.join(words.get(x, '{}').format(short(axes[x])) for x in names) or 'all'
+
+
+def settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
+  """The settings of a study, best first."""
+  names, groups = varied(cells), {}
+  for cell in sorted(cells, key=lambda cell: cell['axes'][SEED]):
+    axes = {name: x for name, x in cell['axes'].items() if name != SEED}
+    groups.setdefault(tuple(map(str, axes.values())), (axes, []))[1].append(cell)
+  found = [_setting(label(axes, names), axes, own) for axes, own in groups.values()]
+  return sorted(found, key=lambda setting: (-setting.f1, setting.label))
+
+
+def _setting(label, axes, cells):
+  ours = [cell['methods']['persoma'] for cell in cells]
+  mean = lambda values: statistics.mean(map(float, values))
+  values = [row['f1'] for row in ours]
+  seconds = lambda stage: [cell['took'][stage]['seconds'] for cell in cells]
+  return Setting(
+    label,
+    axes,
+    cells,
+    f1=mean(values),
+    low=mean(row['f1_low'] for row in ours),
+    high=mean(row['f1_high'] for row in ours),
+    spread=max(values) - min(values) if len(values) > 1 else float('nan'),
+    bound=mean(cell['methods']['rule_on_sample']['f1'] for cell in cells),
+    failures=mean(row['parse_failures'] for row in ours),
+    training_minutes=mean(seconds('training')) / 60,
+    prediction_seconds=mean(seconds('predictions')) / ours[0]['users'],
+    peak_bytes=max(cell['peak_bytes'] for cell in cells),
+  )
+
+
+class Line(NamedTuple):
+  """F1 of one setting at several history lengths.
+
+  Attributes:
+    label: what the setting is but for its length.
+    settings: by length.
+  """
+
+  label: str
+  settings: Sequence[Setting]
+
+
+def by_length(found: Sequence[Setting]) -> list[Line]:
+  """The settings that were run at several history lengths, as lines."""
+  names = [x for x in varied([s.cells[0] for s in found]) if x != LENGTH]
+  groups: dict[str, list[Setting]] = {}
+  for setting in found:
+    groups.setdefault(label(setting.axes, names), []).append(setting)
+  length = lambda setting: setting.axes[LENGTH]
+  return [
+    Line(name, sorted(own, key=length)) for name, own in groups.items() if len(own) > 1
+  ]

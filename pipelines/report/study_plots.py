@@ -1,0 +1,82 @@
+"""Figures of a study's page."""
+
+import itertools
+from collections.abc import Sequence
+
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from pipelines.report import svg
+from pipelines.report.study_numbers import LENGTH, Line, Setting
+from pipelines.report.svg import GREY, INK, LIKED, SERIES
+
+# As many lines as can be told apart: colours, then the same ones dashed.
+_LINES = [(*x, style) for style in ('-', '--') for x in SERIES]
+
+
+@svg.styled
+def scores(settings: Sequence[Setting]) -> str:
+  """F1 of every setting with its interval, and what bounds it; best on top."""
+  figure, axes = svg.figure(1.0 + 0.3 * len(settings))
+  for row, found in enumerate(reversed(settings)):
+    numbers = [found.f1], [found.low], [found.high]
+    svg.interval(axes, 'x', [row], *numbers, fmt='o', color=LIKED)
+    for cell in found.cells:
+      axes.plot(cell['methods']['persoma']['f1'], row, '.', color=GREY, markersize=3)
+    axes.plot(found.bound, row, '|', color=INK, markersize=11)
+  labels = [found.label.replace(', ', ',\n', 1) for found in reversed(settings)]
+  axes.set_yticks(range(len(settings)), labels, fontsize=9)
+  axes.set_ylim(-0.6, len(settings) - 0.4)
+  axes.set_xlim(0, 1)
+  axes.set_xlabel('weighted F1')
+  axes.grid(axis='x')
+  return svg.render(figure, 'scores', 'F1 of every setting')
+
+
+@svg.styled
+def by_length(lines: Sequence[Line]) -> str:
+  """F1 against history length, and the bound at each."""
+  figure, axes = svg.figure(3.4)
+  bounds = {x.axes[LENGTH]: x.bound for line in lines for x in line.settings}
+  axes.plot(*zip(*sorted(bounds.items()), strict=True), ':', color=INK, label='bound')
+  for line, (colour, marker, style) in zip(
+    lines, itertools.cycle(_LINES), strict=False
+  ):
+    numbers = zip(*((x.f1, x.low, x.high) for x in line.settings), strict=True)
+    at = [x.axes[LENGTH] for x in line.settings]
+    form = f'{marker}{style}'
+    svg.interval(axes, 'y', at, *numbers, fmt=form, color=colour, label=line.label)
+  _log_ticks(axes, sorted(bounds))
+  axes.set_xlabel('interactions shown, N (log scale)')
+  axes.set_ylabel('weighted F1')
+  axes.set_ylim(0, 1.04)
+  axes.grid(axis='y')
+  figure.legend(loc='outside upper center', ncols=2, fontsize=9)
+  return svg.render(figure, 'by-length', 'F1 against history length')
+
+
+@svg.styled
+def by_cost(settings: Sequence[Setting]) -> str:
+  """F1 against minutes of training, and seconds of prediction; numbered as listed."""
+  figure, panels = svg.figure(2.8, 1, 2, sharey=True)
+  costs = (
+    ('training, minutes', lambda found: found.training_minutes),
+    ('prediction, s a user', lambda found: found.prediction_seconds),
+  )
+  for axes, (name, cost) in zip(panels, costs, strict=True):
+    for number, found in enumerate(settings, 1):
+      axes.plot(cost(found), found.f1, 'o', color=LIKED)
+      place = {'xytext': (4, 3), 'textcoords': 'offset points', 'fontsize': 9}
+      axes.annotate(str(number), (cost(found), found.f1), **place)
+    axes.set_xlabel(name)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+    axes.grid()
+  panels[0].set_ylabel('weighted F1')
+  return svg.render(figure, 'by-cost', 'F1 against cost')
+
+
+def _log_ticks(axes, values):
+  axes.set_xscale('log')
+  axes.set_xticks(values)
+  axes.xaxis.set_major_formatter(ScalarFormatter())
+  axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,94 @@
+"""Results of a study to one page.
+
+    python -m pipelines.study_report --results_dir=runs/studies/quick/results \
+      --output_dir=runs/studies/quick/report
+
+Writes `study.html`, a page that needs nothing else, and `scores.md`, its main table,
+which is also printed. `persoma_tf.experiments` calls it after every run.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines import folders, job
+from pipelines.job import JobError
+from pipelines.report import study, study_numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The flags."""
+
+  results_dir: str = dataclasses.field(metadata={'help': 'folder of finished cells'})
+  output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
+  overwrite: bool = dataclasses.field(
+    default=False, metadata={'help': 'make a finished folder again'}
+  )
+
+
+def read(results_dir: str) -> list[dict[str, Any]]:
+  """Every cell of a folder.
+
+  Raises:
+    JobError: there is none, or a file is no result of a cell.
+  """
+  cells = []
+  for path in sorted(pathlib.Path(results_dir).glob('*.json')):
+    try:
+      cell = json.loads(path.read_text())
+      cells.append(cell)
+      _ = cell['axes'][study_numbers.SEED], cell['methods']['persoma'], cell['took']
+    except (ValueError, KeyError, TypeError) as error:
+      raise JobError(
+        f'{path} is no result of persoma_tf.experiments ({error!r}): move it away'
+      ) from error
+  if not cells:
+    raise JobError(
+      f'--results_dir={results_dir} holds no finished cell (*.json): '
+      'python -m persoma_tf.experiments run makes them'
+    )
+  return cells
+
+
+def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
+  """The settings' scores, best first."""
+  lines = [
+    '| setting | seeds | F1 | 95 % interval | of the bound | training | a user |',
+    '|---|---|---|---|---|---|---|',
+  ]
+  for x in study_numbers.settings(cells):
+    share = f'{x.f1 / x.bound:.2f}' if x.bound else '–'
+    lines.append(
+      f'| {x.label} | {len(x.cells)} | {x.f1:.3f} | {x.low:.3f} to {x.high:.3f} '
+      f'| {share} | {x.training_minutes:.1f} min | {x.prediction_seconds:.2f} s |'
+    )
+  return '\n'.join(lines) + '\n'
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and runs the job.
+
+  Raises:
+    JobError: the results or the output folder are not as they should be.
+  """
+  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  cells = read(config.results_dir)
+  folder = folders.OutputFolder(
+    config.output_dir, {'cells': [cell['cell'] for cell in cells]}
+  )
+  if not folder.begin(config.overwrite):
+    return
+  table = as_markdown(cells)
+  folders.write_file(folder.file('scores.md'), table.encode())
+  folders.write_file(folder.file('study.html'), study.render(cells).encode())
+  folder.complete()
+  print(table, end='')
+
+
+if __name__ == '__main__':
+  from pipelines import study_report
+
+  job.main(study_report.run)

@@ -1,0 +1,119 @@
+"""Study files to cells."""
+
+import itertools
+import pathlib
+
+import pytest
+import yaml
+
+from persoma_tf.experiments import study
+from tests import movielens
+
+STUDIES = pathlib.Path(__file__).parents[3] / 'studies'
+
+
+@pytest.fixture
+def read(tmp_path):
+  """Reads a study of a generated data set."""
+  movielens.write(tmp_path)
+
+  def read(**content):
+    path = tmp_path / 'own.yaml'
+    path.write_text(yaml.safe_dump({'data': str(tmp_path), **content}))
+    return study.read(str(path))
+
+  return read
+
+
+def axes(found, *names):
+  return [tuple(cell.axes[name] for name in names) for cell in found.cells]
+
+
+def test_a_grid_is_the_product_of_its_lists(read):
+  found = read(
+    base={'seed': [0, 1]},
+    grids=[{'adapter': ['mlp', 'transformer'], 'max_history': [10, 20]}],
+  )
+  expected = itertools.product(['mlp', 'transformer'], [10, 20], [0, 1])
+  assert axes(found, 'adapter', 'max_history', 'seed') == list(expected)
+
+
+def test_a_cell_of_two_grids_is_one(read):
+  found = read(grids=[{'seed': [0, 1]}, {'adapter': ['perceiver', 'mlp']}])
+  assert axes(found, 'adapter', 'seed') == [
+    ('perceiver', 0),
+    ('perceiver', 1),
+    ('mlp', 0),
+  ]
+
+
+def test_axes_reach_the_recipe(read):
+  (cell,) = read(
+    bindings={'Mlp.width': 16},
+    grids=[{'adapter': 'mlp', 'tuning': 'lora', 'max_history': 7, 'seed': 3}],
+  ).cells
+  for line in (
+    'build.resampler = @Mlp()',
+    'Mlp.width = 16',
+    "train.tuning = 'lora'",
+    'history_limits.items = 7',
+    'train.seed = 3',
+  ):
+    assert f'\n{line}\n' in cell.config
+
+
+def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
+  """Another setting, recipe or data set is another cell; the same is the same."""
+  grids = [{'seed': 0}]
+  first = read(grids=grids).cells[0].name
+  assert first == read(grids=grids, about='other words', minutes=3).cells[0].name
+  names = {first, read(grids=grids, bindings={'Perceiver.width': 32}).cells[0].name}
+  own = tmp_path / 'quickstart.gin'
+  own.write_text("include 'persoma_tf/configs/runs/quickstart.gin'\ntrain.seed = 0\n")
+  names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
+  own.write_text(own.read_text() + 'train.log_period = 7\n')
+  names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
+  assert all(name.startswith('quickstart-perceiver-recency-50-') for name in names)
+  study.data_files.checksums.cache_clear()
+  with (tmp_path / 'ratings.csv').open('a') as file:
+    file.write('1,1,3.0,1\r\n')
+  names.add(read(grids=grids).cells[0].name)
+  assert len(names) == 5
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    ({'grid': []}, "expected keys .*'grids'"),
+    ({'grids': [{}], 'minute': 3}, "'minute' is none of .* did you mean 'minutes'"),
+    (
+      {'grids': [{'samplr': 'x'}]},
+      "'samplr' is none of .* did you mean 'sampler'",
+    ),
+    ({'grids': [{'seed': []}]}, "the list of 'seed' is empty"),
+    (
+      {'grids': [{'adapter': 'mpl'}]},
+      r'no recipe .*mpl\.gin.*mlp\.gin',
+    ),
+    ({'grids': [{}], 'bindings': {'No.such': 1}}, 'No.such'),
+    ({'grids': [{}], 'data': 'nowhere'}, 'expected ml-100k or a folder'),
+  ],
+)
+def test_errors(read, content, message):
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
+    read(**content)
+
+
+def test_not_yaml(tmp_path):
+  path = tmp_path / 'broken.yaml'
+  path.write_text('grids: [')
+  with pytest.raises(ValueError, match=r'broken\.yaml: not YAML'):
+    study.read(str(path))
+
+
+@pytest.mark.parametrize('path', sorted(STUDIES.glob('*.yaml')), ids=lambda x: x.stem)
+def test_the_studies_that_are_shipped(path, tiny):
+  found = study.read(str(path), str(tiny))
+  assert found.about
+  assert found.minutes
+  assert len({cell.name for cell in found.cells}) == len(found.cells) > 1

@@ -1,0 +1,109 @@
+"""The page of a study, and its numbers."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+
+from pipelines import study_report
+from pipelines.job import JobError
+from pipelines.report import study, study_numbers
+
+RNG = np.random.default_rng(0)
+
+
+def cell(number: int, adapter: str, size: int, seed: int) -> dict:
+  """A result in the form of `persoma_tf.experiments.runner.result`."""
+  score = lambda f1: {'f1': f1, 'f1_low': f1 - 0.1, 'f1_high': f1 + 0.1, 'users': 20}
+  took = lambda seconds: {'seconds': seconds, 'processor_seconds': 1.0, 'peak_bytes': 1}
+  return {
+    'study': 'own <b>',
+    'cell': f'{adapter}-{size}-{seed}-{number:08x}',
+    'axes': {
+      'recipe': 'runs/quickstart.gin',
+      'adapter': adapter,
+      'sampler': 'recency',
+      'max_history': size,
+      'seed': seed,
+    },
+    'data': {'name': 'ml-100k', 'sha256': {'u.data': 'abc'}},
+    'methods': {
+      'persoma': score(float(RNG.random())) | {'parse_failures': seed},
+      'rule_on_sample': score(0.8),
+      'constant': score(0.2),
+      'counting': score(0.1),
+    },
+    'took': {'training': took(120.0 * size), 'predictions': took(40.0)},
+    'wall_seconds': 200.0,
+    'peak_bytes': 2_000_000_000 + number,
+    'finished_at': '2026-01-01T00:00:00+00:00',
+    'machine': {'processors': 2, 'device': 'cpu'},
+    'config': 'train.seed = <0>',
+  }
+
+
+GRID = list(itertools.product(('mlp', 'perceiver'), (10, 50), (0, 1)))
+CELLS = [cell(number, *axes) for number, axes in enumerate(GRID)]
+
+
+def test_settings_are_means_over_seeds():
+  found = study_numbers.settings(CELLS)
+  assert [x.f1 for x in found] == sorted((x.f1 for x in found), reverse=True)
+  assert {x.label for x in found} == {
+    f'{adapter}, N = {size}' for adapter in ('mlp', 'perceiver') for size in (10, 50)
+  }
+  one = next(x for x in found if x.label == 'mlp, N = 50')
+  values = [x['methods']['persoma']['f1'] for x in CELLS[2:4]]
+  assert one.f1 == pytest.approx(np.mean(values))
+  assert one.spread == pytest.approx(np.ptp(values))
+  assert (one.low, one.high) == pytest.approx((one.f1 - 0.1, one.f1 + 0.1))
+  assert (one.training_minutes, one.prediction_seconds) == (100.0, 2.0)
+  assert (one.failures, one.bound, one.peak_bytes) == (0.5, 0.8, 2_000_000_003)
+
+
+def test_lines_over_history_length():
+  lines = study_numbers.by_length(study_numbers.settings(CELLS))
+  assert {line.label for line in lines} == {'mlp', 'perceiver'}
+  assert all(
+    [x.axes['max_history'] for x in line.settings] == [10, 50] for line in lines
+  )
+  assert study_numbers.by_length(study_numbers.settings(CELLS[:2])) == []
+
+
+def test_the_page():
+  page = study.render(CELLS)
+  assert page == study.render(CELLS), 'the same results give the same text'
+  assert not re.search(r'(?:src|href)="(?!#)', page), 'it needs nothing else'
+  assert '<b>”' not in page
+  assert 'train.seed = &lt;0&gt;' in page
+  assert page.count('<svg') == 3
+  for each in CELLS:
+    assert each['cell'] in page
+
+
+def test_the_page_of_one_cell():
+  page = study.render(CELLS[:1])
+  assert page.count('<svg') == 2
+  assert 'All cells have the same history length' in page
+
+
+def test_the_job(tmp_path, capsys):
+  results = tmp_path / 'results'
+  results.mkdir()
+  flags = [f'--results_dir={results}', f'--output_dir={tmp_path}/report']
+  with pytest.raises(JobError, match='holds no finished cell'):
+    study_report.run(flags)
+  for each in CELLS:
+    (results / f'{each["cell"]}.json').write_text(json.dumps(each))
+  study_report.run(flags)
+  printed = capsys.readouterr().out
+  assert printed == (tmp_path / 'report' / 'scores.md').read_text()
+  assert len(printed.splitlines()) == 2 + 4
+  assert (tmp_path / 'report' / 'study.html').read_text() == study.render(
+    sorted(CELLS, key=lambda x: x['cell'])
+  )
+  (results / 'other.json').write_text('{"axes": {}}')
+  with pytest.raises(JobError, match=r'other\.json is no result'):
+    study_report.run([*flags, '--overwrite'])
