@@ -30,7 +30,7 @@ def render(cells: Sequence[Mapping[str, Any]]) -> str:
     'users': ' or '.join(map(str, users)),
     'hours': f'{sum(cell["wall_seconds"] for cell in cells) / 3600:.1f}',
     'machine': ', '.join(sorted(machines)),
-    'fixed': f'The same in all: {fixed}.' if fixed else '',
+    'fixed': f'The same in all: {fixed}. {_middle(cells)}',
     'plot_scores': Markup(study_plots.scores(found)),
     'table_scores': _scores(found),
     'by_length': _by_length(study_numbers.by_length(found)),
@@ -43,6 +43,16 @@ def render(cells: Sequence[Mapping[str, Any]]) -> str:
   escaped = {name: escape(value) for name, value in parts.items()}
   style = files.joinpath('page.css').read_text('utf-8')
   return page.substitute(escaped, style=style)
+
+
+def _middle(cells):
+  """What 'common' means, where the study has it."""
+  found = study_numbers.common(cells)
+  names = study_numbers.varied(cells)
+  if not found or not names:
+    return ''
+  values = study_numbers.label(found, names, {})
+  return f'A setting is {values}, but for what it names; “common” is just that.'
 
 
 def _scores(found):
@@ -58,7 +68,7 @@ def _scores(found):
       len(x.cells),
       x.bound,
       x.f1 / x.bound if x.bound else float('nan'),
-      f'{x.failures:g}',
+      f'{x.failures:.1f}',
     )
     for number, x in enumerate(found, 1)
   ]

@@ -1,5 +1,6 @@
 """The numbers of a study's page: cells in, rows of tables out."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ class Setting(NamedTuple):
   """The cells that differ in nothing but their seed.
 
   Attributes:
-    label: the axes that vary in the study, for people.
+    label: the axes that vary in the study, for people; those with the `common` value
+      left out.
     axes: value of every axis but the seed.
     cells: results, by seed.
     f1: mean over the seeds.
@@ -45,20 +47,39 @@ def varied(cells: Sequence[Mapping[str, Any]]) -> list[str]:
   return [x for x in names if len({str(cell['axes'][x]) for cell in cells}) > 1]
 
 
-def label(axes: Mapping[str, Any], names: Sequence[str]) -> str:
-  """'mlp, N = 50' of the axes that are named; every one says which it is of."""
-  words = {LENGTH: 'N = {}', 'recipe': '{}'}
-  short = lambda value: str(value).removeprefix('runs/').removesuffix('.gin')
-  return ', '.join(words.get(x, '{}').format(short(axes[x])) for x in names) or 'all'
+def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """The most frequent value of every axis, where the study varies one at a time.
+
+  Empty for a whole grid, which has no middle: every value should be named.
+  """
+  names = varied(cells)
+  values = {x: [cell['axes'][x] for cell in cells] for x in cells[0]['axes']}
+  settings = len({tuple(str(cell['axes'][x]) for x in names) for cell in cells})
+  if settings == math.prod(len(set(map(str, values[x]))) for x in names):
+    return {}
+  return {name: statistics.mode(found) for name, found in values.items()}
+
+
+def label(
+  axes: Mapping[str, Any], names: Sequence[str], middle: Mapping[str, Any]
+) -> str:
+  """'mlp, N=50' of the axes that are named and have another value than the middle."""
+  words = {LENGTH: 'N={}'}
+  short = lambda value: str(value).removesuffix('.gin').rpartition('/')[2]
+  own = [x for x in names if x not in middle or axes[x] != middle[x]]
+  found = [words.get(x, '{}').format(short(axes[x])) for x in own]
+  return ', '.join(dict.fromkeys(found)) or 'common'
 
 
 def settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
   """The settings of a study, best first."""
-  names, groups = varied(cells), {}
+  names, middle, groups = varied(cells), common(cells), {}
   for cell in sorted(cells, key=lambda cell: cell['axes'][SEED]):
     axes = {name: x for name, x in cell['axes'].items() if name != SEED}
     groups.setdefault(tuple(map(str, axes.values())), (axes, []))[1].append(cell)
-  found = [_setting(label(axes, names), axes, own) for axes, own in groups.values()]
+  found = [
+    _setting(label(axes, names, middle), axes, own) for axes, own in groups.values()
+  ]
   return sorted(found, key=lambda setting: (-setting.f1, setting.label))
 
 
@@ -97,10 +118,11 @@ class Line(NamedTuple):
 
 def by_length(found: Sequence[Setting]) -> list[Line]:
   """The settings that were run at several history lengths, as lines."""
-  names = [x for x in varied([s.cells[0] for s in found]) if x != LENGTH]
+  cells = [setting.cells[0] for setting in found]
+  names, middle = [x for x in varied(cells) if x != LENGTH], common(cells)
   groups: dict[str, list[Setting]] = {}
   for setting in found:
-    groups.setdefault(label(setting.axes, names), []).append(setting)
+    groups.setdefault(label(setting.axes, names, middle), []).append(setting)
   length = lambda setting: setting.axes[LENGTH]
   return [
     Line(name, sorted(own, key=length)) for name, own in groups.items() if len(own) > 1

@@ -23,7 +23,7 @@ def scores(settings: Sequence[Setting]) -> str:
     for cell in found.cells:
       axes.plot(cell['methods']['persoma']['f1'], row, '.', color=GREY, markersize=3)
     axes.plot(found.bound, row, '|', color=INK, markersize=11)
-  labels = [found.label.replace(', ', ',\n', 1) for found in reversed(settings)]
+  labels = [found.label for found in reversed(settings)]
   axes.set_yticks(range(len(settings)), labels, fontsize=9)
   axes.set_ylim(-0.6, len(settings) - 0.4)
   axes.set_xlim(0, 1)

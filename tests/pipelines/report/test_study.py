@@ -52,9 +52,9 @@ def test_settings_are_means_over_seeds():
   found = study_numbers.settings(CELLS)
   assert [x.f1 for x in found] == sorted((x.f1 for x in found), reverse=True)
   assert {x.label for x in found} == {
-    f'{adapter}, N = {size}' for adapter in ('mlp', 'perceiver') for size in (10, 50)
+    f'{adapter}, N={size}' for adapter in ('mlp', 'perceiver') for size in (10, 50)
   }
-  one = next(x for x in found if x.label == 'mlp, N = 50')
+  one = next(x for x in found if x.label == 'mlp, N=50')
   values = [x['methods']['persoma']['f1'] for x in CELLS[2:4]]
   assert one.f1 == pytest.approx(np.mean(values))
   assert one.spread == pytest.approx(np.ptp(values))
@@ -107,3 +107,11 @@ def test_the_job(tmp_path, capsys):
   (results / 'other.json').write_text('{"axes": {}}')
   with pytest.raises(JobError, match=r'other\.json is no result'):
     study_report.run([*flags, '--overwrite'])
+
+
+def test_labels_of_a_study_that_varies_one_axis_at_a_time():
+  grid = [('perceiver', 50), ('mlp', 50), ('perceiver', 10), ('perceiver', 200)]
+  cells = [cell(number, *axes, 0) for number, axes in enumerate(grid)]
+  labels = {x.label for x in study_numbers.settings(cells)}
+  assert labels == {'common', 'mlp', 'N=10', 'N=200'}
+  assert 'A setting is perceiver, N=50, but for what it names' in study.render(cells)
