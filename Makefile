@@ -17,7 +17,7 @@ GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x setup-bigquery assets quickstart test lint format clean
+.PHONY: help setup setup-t5x setup-bigquery assets quickstart test lint format tables clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,16 +50,18 @@ quickstart: $(RUN)/report/COMPLETED  ## ratings to prediction table on MovieLens
 ifeq ($(DATA_DIR),)
 RATINGS = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.inter
 MOVIES = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.item
+DATA_LICENSE ?= GroupLens: research use, no redistribution; cite Harper and Konstan 2015
 else
 RATINGS = $(DATA_DIR)/ratings.csv
 MOVIES = $(DATA_DIR)/movies.csv
+DATA_LICENSE ?=
 endif
 
 $(RUN)/histories/COMPLETED: | $(VENV)/COMPLETED
 	$(PYTHON) -m persoma_tf.assets
 	$(PYTHON) -m pipelines.build_histories --ratings=$(RATINGS) --movies=$(MOVIES) \
 	  --output_dir=$(RUN)/histories --sampler=recency --max_history=100 \
-	  --train_fraction=0.7 --validation_fraction=0.1
+	  --train_fraction=0.7 --validation_fraction=0.1 --data_license="$(DATA_LICENSE)"
 
 $(RUN)/embeddings/COMPLETED: | $(RUN)/histories/COMPLETED
 	$(PYTHON) -m pipelines.embed_items --histories_dir=$(RUN)/histories \
@@ -89,6 +91,9 @@ lint: setup  ## check style and format
 format: setup  ## rewrite the files in the project's format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+tables: setup  ## write the tables of README.md and docs/ from benchmarks/results
+	$(PYTHON) -m benchmarks.tables
 
 clean:  ## delete runs and the virtual environment (not the asset cache)
 	rm -rf runs $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -18,11 +18,11 @@ import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-import gin
 import numpy as np
 from flax import traverse_util
 
-from persoma_tf import checkpoints, decoders, recipes, train
+from persoma_tf import checkpoints, recipes, train
+from persoma_tf.export import export as write_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +49,19 @@ def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
   }
 
 
-def export(checkpoint: str, output_dir: str) -> None:
-  """Makes a finished model folder of a T5X checkpoint; `checkpoint_0` is the start."""
-  start = checkpoints.load_params(checkpoints.folder(output_dir, 0))
-  trained = trained_part(checkpoints.load_params(checkpoint), start)
+def export(checkpoint: str, run: train.Run, output_dir: str) -> None:
+  """Makes a finished model folder of a T5X checkpoint.
+
+  Args:
+    checkpoint: a `checkpoint_<step>` folder.
+    run: the recipe that it was trained by.
+    output_dir: folder to write.
+  """
+  trained = trained_part(checkpoints.load_params(checkpoint), run.fresh_params())
   moved = sorted(path for path in trained if path.startswith('decoder/'))
   logger.info('%d parameters of the decoder are not as they were', len(moved))
-  name = gin.query_parameter('build.decoder')
-  name = getattr(name, 'scoped_configurable_fn', lambda: name)()  # a macro
   step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
-  train.export(output_dir, trained, name, decoders.load(name).params, step)
-  checkpoints.prune(checkpoints.manager(output_dir), keep=())
+  write_adapter(output_dir, trained, run.decoder, step, run.task_prompt())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,9 +91,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     f'EMBEDDINGS_DIR = {flags.embeddings_dir!r}',
   ]
   recipes.parse(flags.gin_file, bindings)
-  train.train(flags.output_dir, initialize_only=True)
+  run = train.Run(train.Recipe())
+  train.write_config(folder)
   if flags.checkpoint:
-    export(flags.checkpoint, flags.output_dir)
+    export(flags.checkpoint, run, flags.output_dir)
+  else:
+    start = checkpoints.manager(flags.output_dir)
+    checkpoints.save(start, 0, run.fresh_params(), {})
   logger.info('written %s', folder)
 
 

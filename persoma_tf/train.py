@@ -9,15 +9,14 @@ A run is a sequence of stages. It goes on from its newest checkpoint and then ta
 the very steps that an uncut run takes: the data stream is seeded anew at every
 checkpoint from (seed, step), so its position needs no saving.
 
-Writes `config.gin`, `checkpoint_<step>/`, `adapter/`, `metrics.jsonl`, TensorBoard
-events and, last of all, `COMPLETED`.
+Writes `config.gin`, `checkpoint_<step>/`, `adapter/` with its model card,
+`metrics.jsonl`, TensorBoard events and, last of all, `COMPLETED`.
 """
 
 import argparse
 import dataclasses
 import difflib
 import itertools
-import json
 import logging
 import os
 import pathlib
@@ -34,6 +33,7 @@ from persoma_tf import checkpoints, freezing, lora, recipes
 from persoma_tf import model as persoma
 from persoma_tf.batching import batches
 from persoma_tf.decoders import Decoder
+from persoma_tf.export import export
 from persoma_tf.loop import Loop
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 from persoma_tf.stages import Stage, segments
@@ -74,39 +74,12 @@ def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   return [vocabulary.encode(word) for word in answer.words]
 
 
-def _fresh_adapter(
-  model: persoma.Persoma,
-  decoder: Decoder,
-  words: list[list[int]] | None,
-  stream: Iterator[Mapping],
-  seed: int,
-) -> dict:
-  """Initial adapter parameters from the first rows of the training stream."""
-  rows = [next(stream) for _ in range(8)]
-  batch = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-  return persoma.init_adapter(model, decoder, batch, words, seed)
+@gin.configurable('train')
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What a run does: the settings `train.NAME` of a recipe file.
 
-
-@gin.configurable(denylist=['model_dir'])
-def train(
-  model_dir: str,
-  *,
-  task: str = gin.REQUIRED,
-  feature_lengths: Mapping[str, int] = gin.REQUIRED,
-  stages: Sequence[Stage] = gin.REQUIRED,
-  answer: AnswerTemplate | None = None,
-  tuning: str = 'frozen',
-  checkpoint_period: int = 500,
-  log_period: int = 25,
-  validation_examples: int = 0,
-  dtype: str = 'float32',
-  seed: int = 0,
-  initialize_only: bool = False,
-) -> None:
-  """Trains, or goes on training, in `model_dir`.
-
-  Args:
-    model_dir: gets everything that the run writes.
+  Attributes:
     task: SeqIO task or mixture of the training examples.
     feature_lengths: padded length of every task feature.
     stages: what to do, one after the other.
@@ -121,63 +94,142 @@ def train(
     seed: of the parameters and the data.
     initialize_only: write `checkpoint_0`, from which a run would start, and end.
   """
-  patterns = freezing.tuned(tuning)
-  stages = [
-    dataclasses.replace(stage, trainable=(*stage.trainable, *patterns))
-    if stage.lm_weight
-    else stage
-    for stage in stages
-  ]
-  told = any(stage.statistics_weight for stage in stages)
-  size = feature_lengths.get('history_statistics', 0) if told else 0
-  recipes.bind('build.num_statistics', size)
-  words = answer and bind_template(answer, task)
-  model, decoder = persoma.build()
-  for name in {task, *(stage.task for stage in stages if stage.task)}:
-    _check_vocabulary(vocabulary_of(name), decoder)
-  start = lora.add(decoder.params, seed) if tuning == 'lora' else decoder.params
-  stream = lambda stage, split, seed, group_by='': batches(
-    stage.task or task, split, feature_lengths, stage.batch_size, seed, group_by
-  )
-  data = lambda stage, step: stream(
-    stage, 'train', seed * 1_000_003 + step, stage.group_by
-  )
-  validation = lambda stage: itertools.islice(
-    stream(stage, 'validation', seed),  # not grouped: a few batches hold all lengths
-    -(-validation_examples // stage.batch_size),
-  )
-  # Every configurable has been called once: the operative configuration is whole.
-  _write_config(pathlib.Path(model_dir))
+
+  task: str = gin.REQUIRED
+  feature_lengths: Mapping[str, int] = gin.REQUIRED
+  stages: Sequence[Stage] = gin.REQUIRED
+  answer: AnswerTemplate | None = None
+  tuning: str = 'frozen'
+  checkpoint_period: int = 500
+  log_period: int = 25
+  validation_examples: int = 0
+  dtype: str = 'float32'
+  seed: int = 0
+  initialize_only: bool = False
+
+
+class Run:
+  """A recipe with its model, its data and what it starts from; in no folder yet.
+
+  Attributes:
+    recipe: its settings.
+    stages: those of the recipe, each with what `tuning` lets it train.
+    model: adapter and decoder.
+    decoder: with its weights, as they were loaded.
+  """
+
+  def __init__(self, recipe: Recipe):
+    """Loads the decoder.
+
+    Raises:
+      ValueError: the recipe's parts do not fit together.
+    """
+    patterns = freezing.tuned(recipe.tuning)
+    self.recipe = recipe
+    self.stages = [
+      dataclasses.replace(stage, trainable=(*stage.trainable, *patterns))
+      if stage.lm_weight
+      else stage
+      for stage in recipe.stages
+    ]
+    told = any(stage.statistics_weight for stage in recipe.stages)
+    size = recipe.feature_lengths.get('history_statistics', 0) if told else 0
+    recipes.bind('build.num_statistics', size)
+    self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
+    self.model, self.decoder = persoma.build()
+    for name in {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}:
+      _check_vocabulary(vocabulary_of(name), self.decoder)
+    lora_added = recipe.tuning == 'lora'
+    weights = self.decoder.params
+    self._start = lora.add(weights, recipe.seed) if lora_added else weights
+
+  def _stream(self, stage, split, seed, group_by=''):
+    task, lengths = stage.task or self.recipe.task, self.recipe.feature_lengths
+    return batches(task, split, lengths, stage.batch_size, seed, group_by)
+
+  def data(self, stage: Stage, step: int) -> Iterator[Mapping]:
+    """The training batches of a stage from this step on."""
+    seed = self.recipe.seed * 1_000_003 + step
+    return self._stream(stage, 'train', seed, stage.group_by)
+
+  def validation(self, stage: Stage) -> Iterator[Mapping]:
+    """The validation batches of a stage."""
+    count = -(-self.recipe.validation_examples // stage.batch_size)
+    # Not grouped: a few batches hold all lengths.
+    return itertools.islice(self._stream(stage, 'validation', self.recipe.seed), count)
+
+  def fresh_params(self) -> dict:
+    """{'adapter': ..., 'decoder': ...} before the first step."""
+    batch = self._first_rows(self.stages[0])
+    seed = self.recipe.seed
+    made = persoma.init_adapter(self.model, self.decoder, batch, self._words, seed)
+    return {'adapter': made, 'decoder': self._start}
+
+  def params_at(self, checkpoint: str) -> dict:
+    """{'adapter': ..., 'decoder': ...} of a checkpoint of this recipe.
+
+    Raises:
+      ValueError: its decoder is another one.
+    """
+    params = checkpoints.load_params(checkpoint)
+    checkpoints.check_same(params['decoder'], self._start, 'the decoder')
+    return params
+
+  def _first_rows(self, stage):
+    """Eight batches of the training stream as one."""
+    stream = self._stream(stage, 'train', self.recipe.seed * 1_000_003)
+    rows = [next(stream) for _ in range(8)]
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+
+  def task_prompt(self) -> str | None:
+    """The task prompt; None where it holds each user's own history."""
+    few = dataclasses.replace(self.stages[-1], task='')
+    tokens = self._first_rows(few)['encoder_input_tokens']
+    if (tokens != tokens[0]).any():
+      return None
+    features = seqio.get_mixture_or_task(self.recipe.task).output_features
+    return features['inputs'].vocabulary.decode(tokens[0][tokens[0] > 0].tolist())
+
+  def trained_part(self, params: Mapping) -> dict[str, np.ndarray]:
+    """Of parameters, all that any stage trains, {path: array}."""
+    patterns = {pattern for stage in self.stages for pattern in stage.trainable}
+    patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
+    return freezing.split(params, patterns)[0]
+
+
+def train(model_dir: str) -> None:
+  """Trains the recipe that gin has read, or goes on training it, in `model_dir`."""
+  run = Run(Recipe())
+  write_config(pathlib.Path(model_dir))
   done = checkpoints.manager(model_dir).latest_step() or 0
   if done:
     logger.info('going on from checkpoint_%d', done)
-    params = checkpoints.load_params(checkpoints.folder(model_dir, done))
-    checkpoints.check_same(params['decoder'], start, 'the decoder')
+    params = run.params_at(checkpoints.folder(model_dir, done))
   else:
-    first = stream(stages[0], 'train', seed * 1_000_003)
-    adapter = _fresh_adapter(model, decoder, words, first, seed)
-    params = {'adapter': adapter, 'decoder': start}
-  if initialize_only:
+    params = run.fresh_params()
+  recipe = run.recipe
+  if recipe.initialize_only:
     checkpoints.save(checkpoints.manager(model_dir), 0, params, {})
     return
-  stretches = segments(stages, checkpoint_period)
+  stretches = segments(run.stages, recipe.checkpoint_period)
   loop = Loop(
-    model,
+    run.model,
     model_dir,
-    data=data,
-    validation=validation if validation_examples else None,
-    log_period=log_period,
-    dtype=dtype,
+    data=run.data,
+    validation=run.validation if recipe.validation_examples else None,
+    log_period=recipe.log_period,
+    dtype=recipe.dtype,
   )
   params = loop.run(params, stretches, done)
-  everything = {pattern for stage in stages for pattern in stage.trainable}
-  everything |= {'decoder/.*/lora_scale'} if tuning == 'lora' else set()
-  trained, _ = freezing.split(params, everything)
-  export(model_dir, trained, decoder.name, decoder.params, stretches[-1].end)
+  trained, prompt = run.trained_part(params), run.task_prompt()
+  export(model_dir, trained, run.decoder, stretches[-1].end, prompt)
 
 
-def _write_config(folder: pathlib.Path) -> None:
+def write_config(folder: pathlib.Path) -> None:
   """Writes config.gin, or checks it against the run that is to go on.
+
+  After `Run`: by then every configurable was called once, and the operative
+  configuration is whole.
 
   Raises:
     ValueError: the folder holds a run of another configuration.
@@ -194,34 +246,6 @@ def _write_config(folder: pathlib.Path) -> None:
       f'--overwrite to start again:\n  {lines}'
     )
   file.write_text(config)
-
-
-def export(
-  model_dir: str, trained: Mapping, name: str, decoder_params: Mapping, step: int
-) -> None:
-  """Writes the trained parameters alone and marks the folder as finished.
-
-  Args:
-    model_dir: with `config.gin`.
-    trained: flat dict from parameter path to array.
-    name: of the decoder.
-    decoder_params: as they were loaded.
-    step: number of finished steps.
-  """
-  trained = jax.device_get(trained)
-  sha256 = checkpoints.fingerprint(trained)
-  manifest = {
-    'model_id': f'persoma-{step}-{sha256[:12]}',
-    'sha256': sha256,
-    'decoder': name,
-    'decoder_sha256': checkpoints.fingerprint(decoder_params),
-    'step': step,
-  }
-  folder = checkpoints.save_adapter(model_dir, trained, manifest)
-  size = sum(path.stat().st_size for path in folder.iterdir())
-  completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
-  (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
-  logger.info('adapter of %.1f MB in %s', size / 1e6, folder)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

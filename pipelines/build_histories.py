@@ -81,6 +81,7 @@ class Config:
   label_disliked_below: float = _flag(_RULE.disliked_below, 'mean rating, stars')
   label_top: int = _flag(_RULE.top, 'most genres on each side')
   block_bytes: int = _flag(1 << 23, 'bytes of a file that are read at a time')
+  data_license: str = _flag('', "of the ratings, for the info file; '': not stated")
 
   def __post_init__(self):
     for name in ('max_history', 'min_history', 'block_bytes'):
@@ -132,7 +133,7 @@ class Config:
   def settings(self) -> dict:
     """All flags that decide what is written, as JSON."""
     elsewhere = (*REQUIRED, 'embeddings_dir', 'output_dir', 'overwrite')
-    elsewhere += ('block_bytes', 'max_reject_fraction')
+    elsewhere += ('block_bytes', 'max_reject_fraction', 'data_license')
     flags = dataclasses.asdict(self)
     return {name: value for name, value in flags.items() if name not in elsewhere}
 
@@ -221,6 +222,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     config.output_dir, {**config.settings(), 'inputs': read_from}
   )
   if not folder.begin(config.overwrite):
+    dataset_info.state_license(folder, config.data_license)
     return
   write_items(folder.file(_ITEMS), items.table)
   blocks = inputs.blocks(ratings, config.block_bytes)
@@ -233,6 +235,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     config.compression,
     config.histories.rule,
     job.is_detached(options),
+    config.data_license,
   )
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)

@@ -4,7 +4,8 @@
       --histories_dir=histories --output_dir=report [--model_dir=model]
 
 Writes `metrics.json`, `scores.txt`, which is also printed, and `report.html`, a page
-that needs nothing else. `--model_dir` adds the training's curves and configuration.
+that needs nothing else. `--model_dir` adds the training's curves and configuration, and
+`model_card.md`, the adapter's model card with these scores.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from persoma_tf import model_card
 from pipelines import folders, job, schema
 from pipelines.job import JobError
 from pipelines.report import page
@@ -43,7 +45,7 @@ class Config:
   )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
   model_dir: str = dataclasses.field(
-    default='', metadata={'help': 'folder of the model, for its training curves'}
+    default='', metadata={'help': 'folder of the model, for its curves and card'}
   )
   overwrite: bool = dataclasses.field(
     default=False, metadata={'help': 'make a finished folder again'}
@@ -180,7 +182,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   if not folder.begin(config.overwrite):
     return
   run_facts = {'model': model, **settings, 'versions': job.versions('matplotlib')}
-  write(folder, collect(predicted['settings'], run_facts, training, config))
+  write(folder, collect(predicted['settings'], run_facts, training, config), config)
 
 
 def collect(
@@ -221,7 +223,7 @@ def collect(
   )
 
 
-def write(folder: folders.OutputFolder, facts: Facts) -> None:
+def write(folder: folders.OutputFolder, facts: Facts, config: Config) -> None:
   """Writes the files, completes the folder and prints the scores."""
   names = ('counts', 'sampler', 'max_history', 'seed')
   data = {'split': facts.split, **{name: facts.info[name] for name in names}}
@@ -230,6 +232,9 @@ def write(folder: folders.OutputFolder, facts: Facts) -> None:
   table = as_table(facts.methods)
   folders.write_file(folder.file('scores.txt'), table.encode())
   folders.write_file(folder.file('report.html'), page.render(facts).encode())
+  if config.model_dir:
+    card = model_card.of_folder(config.model_dir, config.histories_dir, report)
+    folders.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
   print(table, end='')
 

@@ -1,6 +1,7 @@
 """The last step of build_histories: dataset_info.json, and its counts as a sentence."""
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from pipelines.transforms.steps import RejectSummary, ShardSummary, write_shard
 from tasks.labels import LabelRule
 
 FILE = 'dataset_info.json'
+_LOGGER = logging.getLogger(__name__)
 
 
 class Run(NamedTuple):
@@ -35,6 +37,7 @@ class Run(NamedTuple):
     compression: of the shards.
     rule: the label rule.
     detached: whether nobody waits for the job.
+    data_license: of the ratings; '' if it is not stated.
   """
 
   folder: folders.OutputFolder
@@ -45,6 +48,7 @@ class Run(NamedTuple):
   compression: str
   rule: LabelRule
   detached: bool
+  data_license: str = ''
 
 
 def finish(_, shards: Sequence[ShardSummary], rejects: RejectSummary, run: Run) -> None:
@@ -94,12 +98,36 @@ def finish(_, shards: Sequence[ShardSummary], rejects: RejectSummary, run: Run) 
       'split_fractions': split.fractions,
       'label_rule': dataclasses.asdict(run.rule),
       **folder.settings,
+      'data_license': run.data_license,
       'versions': job.versions(),
     },
   )
   if run.detached:
     check(counts)
     folder.complete()
+
+
+def state_license(folder: folders.OutputFolder, data_license: str) -> None:
+  """Puts the data's licence into the info file of a finished folder.
+
+  It decides nothing that is written, so it is no part of the fingerprint: stating it
+  later makes neither the histories anew nor what was made of them.
+
+  Args:
+    folder: finished.
+    data_license: '' leaves what is there.
+  """
+  info = folders.read_json(folder.file(FILE))
+  before = info.get('data_license', '')
+  if data_license in ('', before):
+    return
+  folder.write_json(FILE, {**info, 'data_license': data_license})
+  _LOGGER.info(
+    '%s: the licence of the data was %r and is %r now',
+    folder.path,
+    before,
+    data_license,
+  )
 
 
 def check(counts: Mapping) -> None:

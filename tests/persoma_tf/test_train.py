@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from persoma_tf import checkpoints, decoders, train
+from persoma_tf import checkpoints, decoders, model_card, train
 
 pytestmark = pytest.mark.assets
 
@@ -48,6 +48,10 @@ def test_a_run(recipe, whole, tiny_decoder):
   ), 'the frozen decoder has moved'
   manifest = json.loads((whole / 'adapter' / 'manifest.json').read_text())
   assert manifest['step'] == 11
+  assert manifest['task_prompt'] == '\nGenres:\n'
+  card = (whole / 'adapter' / 'README.md').read_text()
+  assert card == model_card.of_folder(str(whole))
+  assert '\n# persoma-11-' in card
   for path, x in adapter(whole).items():
     np.testing.assert_array_equal(x, _at(stored, path))
   state = checkpoints.load_params  # T5X's layout: {'target', 'state': {'step'}}
@@ -138,7 +142,8 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
   )
   train.train(str(tmp_path))
   items = 'movielens_items_and_genres_v1'  # the first time for the initial parameters
-  assert asked == [items, items, 'movielens_genre_prediction_subhistories_v1']
+  genres = 'movielens_genre_prediction_subhistories_v1'  # at last for the task prompt
+  assert asked == [items, items, genres, genres]
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   assert [key for row in rows for key in row if key.endswith('/lm_loss')] == [
     'items/lm_loss',

@@ -1,0 +1,1 @@
+"""What a folder holds, and what a recipe would cost, before anyone pays for a run."""
