@@ -26,7 +26,6 @@ from pipelines.transforms import parts, prediction_files
 from pipelines.transforms.prediction_table import parse_table
 from pipelines.transforms.progress import ShowProgress
 from tasks.decoding import WEIGHTS, Decoding
-from tasks.prompts import TASK
 
 _LOGGER = logging.getLogger(__name__)
 SPLITS = ('train', 'validation', 'test', 'all')
@@ -203,7 +202,6 @@ def columns_of_run(manifest: dict, run_id: str, folder: folders.OutputFolder) ->
   """The columns that all rows of a table have alike; an empty `run_id` is a hash."""
   return {
     'model_id': manifest['model_id'],
-    'task': TASK,
     'run_id': run_id or folder.fingerprint[:16],
     'predicted_at': folder.begun_at(),
   }

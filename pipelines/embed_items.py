@@ -51,11 +51,21 @@ class Config:
   )
   template: Literal[texts.TEMPLATES] = _flag('fields', 'how interactions become texts')
   batch_size: int = _flag(128, 'texts that are encoded together')
+  item_noun: str = _flag(texts.MOVIELENS.item, 'what the texts call an item')
+  genres_noun: str = _flag(texts.MOVIELENS.genres, 'and its genres')
+  rating_noun: str = _flag(texts.MOVIELENS.rating, 'and the unit of a rating')
 
   def __post_init__(self):
     encoders.check(self.encoder)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
+    if not all(self.nouns):
+      raise ValueError(f'{self.nouns}: expected a word each')
+
+  @property
+  def nouns(self) -> texts.Nouns:
+    """What the texts call things."""
+    return texts.Nouns(self.item_noun, self.genres_noun, self.rating_noun)
 
 
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
@@ -91,13 +101,13 @@ def merge_pairs(shards: Iterable[np.ndarray]) -> np.ndarray:
   return np.unique(np.concatenate([np.zeros(0, _PAIRS), *shards]))
 
 
-def all_texts(pairs, template: str, items: pa.Table, ratings: Sequence[float]):
-  """The distinct texts of a template."""
+def all_texts(pairs, template, items: pa.Table, ratings, nouns=texts.MOVIELENS):
+  """The distinct texts of a template; arguments as for `tables`."""
   if template == 'joined':
-    return texts.distinct(texts.joined(items, pairs))
+    return texts.distinct(texts.joined(items, pairs, nouns))
   described = items['description'].to_pylist()
   return texts.distinct(
-    [*texts.title_genres(items), *described, *texts.ratings(ratings)]
+    [*texts.title_genres(items, nouns), *described, *texts.ratings(ratings, nouns)]
   )
 
 
@@ -108,6 +118,7 @@ def tables(
   template: str,
   items: pa.Table,
   ratings: Sequence[float],
+  nouns: texts.Nouns = texts.MOVIELENS,
 ) -> dict[str, pa.Table]:
   """The files of the folder: name -> table.
 
@@ -118,17 +129,18 @@ def tables(
     template: 'fields' or 'joined'.
     items: the item table.
     ratings: the distinct ratings of the histories.
+    nouns: what the texts call things.
   """
   index = {'item_index': items['item_index'].to_numpy()}
   if template == 'joined':
     keys = {'item_index': pairs['item'], 'rating': pairs['rating']}
-    fields = {'joined': texts.joined(items, pairs)}
+    fields = {'joined': texts.joined(items, pairs, nouns)}
     return {'embeddings.parquet': _table(keys, fields, vectors, width)}
-  fields = {'title_genres': texts.title_genres(items)}
+  fields = {'title_genres': texts.title_genres(items, nouns)}
   described = items['description'].to_pylist()
   if any(described):
     fields['description'] = described
-  by_rating = {'rating_text': texts.ratings(ratings)}
+  by_rating = {'rating_text': texts.ratings(ratings, nouns)}
   keys = {'rating': np.array(ratings, np.float32)}
   return {
     'embeddings.parquet': _table(index, fields, vectors, width),
@@ -176,7 +188,7 @@ def build(
   )
   vectors = (
     pairs
-    | 'Texts' >> beam.Map(all_texts, config.template, items, ratings)
+    | 'Texts' >> beam.Map(all_texts, config.template, items, ratings, config.nouns)
     | 'Batches' >> beam.FlatMap(texts.batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
     | 'Encode' >> RunInference(EncoderHandler(config.encoder))
@@ -201,6 +213,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     'template': config.template,
     'histories': made_from['fingerprint'],
   }
+  if config.nouns != texts.MOVIELENS:  # folders of before there was a choice stay good
+    settings['nouns'] = config.nouns._asdict()
   folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
@@ -251,7 +265,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
   """Writes the tables and the info file."""
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
   width, sha256 = about
-  made = tables(vectors, width, pairs, config.template, items, ratings)
+  made = tables(vectors, width, pairs, config.template, items, ratings, config.nouns)
   widths, count = {}, 0
   for name, table in made.items():
     sink = pa.BufferOutputStream()

@@ -105,11 +105,11 @@ def answer_all(
 ) -> dict[str, np.ndarray]:
   """The answers [U, 2G] bool of every method to the users of `test`, as in `rows`."""
   model = [Answer(row['predicted_liked'], row['predicted_disliked']) for row in rows]
-  constant = baselines.constant(train.truth)
+  constant = baselines.constant(train.truth, rule.top)
   return {
     'persoma': metrics.indicator(model, genres),
     'constant': np.tile(constant, (len(test.user_ids), 1)),
-    'counting': baselines.counting([x for x, _ in test.samples], len(genres)),
+    'counting': baselines.counting([x for x, _ in test.samples], len(genres), rule.top),
     'rule_on_sample': baselines.rule_on_sample(test.samples, len(genres), rule),
   }
 

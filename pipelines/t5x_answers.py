@@ -72,7 +72,9 @@ def answer_files(folder: str) -> list[str]:
   return [paths[name] for name in wanted]
 
 
-def to_row(line: str, place: str, genres: Sequence[str]) -> dict[str, Any]:
+def to_row(
+  line: str, place: str, question: prompts.Question, genres: Sequence[str]
+) -> dict[str, Any]:
   """A line of t5x.infer as a row without the columns of the run.
 
   Raises:
@@ -87,10 +89,27 @@ def to_row(line: str, place: str, genres: Sequence[str]) -> dict[str, Any]:
       f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '
       'and aux.scores, as configs/t5x/infer.gin has them written'
     ) from error
-  return prompts.answer_row(user_id, text, log_prob, sum(shown), genres)
+  return question.row(user_id, text, log_prob, sum(shown), genres)
 
 
-def read_rows(paths: Sequence[str], genres: Sequence[str]) -> list[dict[str, Any]]:
+def question_of(model_dir: str) -> prompts.Question:
+  """What a model was asked, by its `config.gin`; MovieLens's question without one.
+
+  Raises:
+    JobError: nothing that `config.gin` imports registers the question.
+  """
+  path = FileSystems.join(model_dir, 'config.gin')
+  if not FileSystems.exists(path):
+    return prompts.MOVIELENS
+  try:
+    return prompts.asked_by(folders.read_file(path).decode())
+  except ValueError as error:
+    raise job.JobError(f'{path}: {error}') from error
+
+
+def read_rows(
+  paths: Sequence[str], question: prompts.Question, genres: Sequence[str]
+) -> list[dict[str, Any]]:
   """The rows of all files.
 
   Raises:
@@ -100,7 +119,7 @@ def read_rows(paths: Sequence[str], genres: Sequence[str]) -> list[dict[str, Any
   for path in paths:
     with FileSystems.open(path) as file:
       for number, line in enumerate(file, start=1):
-        row = to_row(line, f'{path}:{number}', genres)
+        row = to_row(line, f'{path}:{number}', question, genres)
         if row['user_id'] in rows:
           raise job.JobError(f'{path}:{number}: user {row["user_id"]!r} a second time')
         rows[row['user_id']] = row
@@ -129,7 +148,8 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
-  rows = read_rows(paths, load_genres(config.histories_dir).names)
+  question = question_of(config.model_dir)
+  rows = read_rows(paths, question, load_genres(config.histories_dir).names)
   constants = batch_predict.columns_of_run(manifest, config.run_id, folder)
   part = parts.Part(0, 1, '', 0, len(rows))
   rows.sort(key=lambda row: row['user_id'])

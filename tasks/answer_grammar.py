@@ -6,7 +6,7 @@ from typing import NamedTuple
 import seqio
 
 from persoma_tf import grammar
-from tasks import prompts
+from tasks.prompts import Question
 
 
 class _Side(NamedTuple):
@@ -24,28 +24,28 @@ class _Side(NamedTuple):
 
 
 def answer_grammar(
-  genres: tuple[str, ...], vocabulary: seqio.Vocabulary, most: int
+  genres: tuple[str, ...], vocabulary: seqio.Vocabulary, question: Question
 ) -> grammar.Grammar:
-  """Answers of at most `most` genres on each side, none of them twice, or of none.
+  """The answers to a question: on each side genres, none of them twice, or none.
 
   Args:
     genres: all names that an answer may have.
     vocabulary: of the tokens.
-    most: genres on a side.
+    question: the form of the answers.
 
   Raises:
     ValueError: the vocabulary writes a genre or a separator in several ways, depending
       on what stands beside it, or not at all.
   """
-  likes, dislikes = (prompts.ANSWER_PARTS[place] for place in (0, len(_PARTS) // 2))
+  likes, dislikes, most = question.likes, question.dislikes, question.most
   some = f'{likes} {genres[0]}'
   words = {
-    name: _behind(vocabulary, likes, f' {name}') for name in (*genres, prompts.NONE)
+    name: _behind(vocabulary, likes, f' {name}') for name in (*genres, question.none)
   }
   comma = _behind(vocabulary, some, ',')
   second = _behind(vocabulary, some, dislikes)
   for name in genres:
-    _check(vocabulary, name, genres, words, comma, second)
+    _check(vocabulary, question, name, genres, words, comma, second)
 
   def choices(state) -> Iterable[tuple[Sequence[int], _Side | None]]:
     if state is _START:
@@ -62,13 +62,12 @@ def answer_grammar(
     if state.named:
       return named
     nothing = _Side(state.disliked, frozenset(genres), True)  # no room for more
-    return [*named, (words[prompts.NONE], nothing)]
+    return [*named, (words[question.none], nothing)]
 
   return grammar.compiled(_START, choices, vocabulary.eos_id)
 
 
 _START = 'start'
-_PARTS = prompts.ANSWER_PARTS
 
 
 def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, ...]:
@@ -82,11 +81,11 @@ def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, 
   return tuple(whole[len(head) :])
 
 
-def _check(vocabulary, name, genres, words, comma, second) -> None:
+def _check(vocabulary, question, name, genres, words, comma, second) -> None:
   """An answer that is put together from parts is what the task would write."""
-  liked = [name, *(x for x in genres if x != name)][:2]
-  text = prompts.answer_text(liked, [name])
-  first = vocabulary.encode(prompts.ANSWER_PARTS[0])
+  liked = [name, *(x for x in genres if x != name)][: min(question.most, 2)]
+  text = question.answer(liked, [name])
+  first = vocabulary.encode(question.likes)
   parts = [first, words[liked[0]], *(x for y in liked[1:] for x in (comma, words[y]))]
   tokens = [token for part in (*parts, second, words[name]) for token in part]
   if tokens != list(vocabulary.encode(text)):

@@ -1,4 +1,4 @@
-"""MovieLens genre prediction as SeqIO tasks.
+"""Genre prediction as SeqIO tasks: MovieLens's, and those of other data sets.
 
 `movielens_genre_prediction_v1` asks about the history as it is stored; its label is
 that of the user's full history. `movielens_genre_prediction_subhistories_v1` is for
@@ -9,14 +9,14 @@ them contradictory.
 Each has a twin with `_text_`, whose prompt is the history itself as text: the baseline
 that soft prompts are measured against.
 
-Where the data lies is set by gin: `data_folders.histories_dir`, `.embeddings_dir`.
+`register` adds the same four tasks with other words (docs/own_data.md). Where the data
+lies is set by gin: `data_folders.histories_dir`, `.embeddings_dir`.
 """
 
 import functools
-from typing import NamedTuple
+import itertools
 
 import gin
-import numpy as np
 import seqio
 import tensorflow as tf
 
@@ -24,23 +24,15 @@ from persoma_tf.soft_prompt import AnswerTemplate
 from tasks import item_vectors, prompts
 from tasks.histories import (
   SPLITS,
-  Genres,
   data_folders,
   load_genres,
+  load_rule,
   read_histories,
-  sub_history,
 )
-from tasks.labels import LabelRule, label
 from tasks.metrics import genre_scores
-from tasks.text_history import (
-  HistoryLimits,
-  Interactions,
-  history_limits,
-  load_interactions,
-)
+from tasks.targets import Shown, target
+from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY
-
-SLOTS_A_SIDE = 3  # how many genres an answer can name on each side
 
 
 @gin.configurable
@@ -50,9 +42,9 @@ def answer_template() -> AnswerTemplate:
   A genre stands among the words twice, because liking it and disliking it are two
   things to tell the decoder.
   """
-  names = load_genres(data_folders().histories_dir).names
-  words = [f' {name}' for name in (*names, *names, prompts.NONE)]
-  return AnswerTemplate(prompts.ANSWER_PARTS, words)
+  names, question = load_genres(data_folders().histories_dir).names, prompts.asked()
+  words = [f' {name}' for name in (*names, *names, question.none)]
+  return AnswerTemplate(question.parts, words)
 
 
 @gin.configurable
@@ -61,108 +53,39 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
 
   Args:
     min_targets: room for the answers of other tasks that stand beside this one.
+
+  Raises:
+    ValueError: the question has no room for the labels of these histories.
   """
-  limits = history_limits()
+  limits, question = history_limits(), prompts.asked()
+  folder = data_folders().histories_dir
   vectors = 0 if limits.text_tokens else limits.items
-  genres = load_genres(data_folders().histories_dir).names
+  genres = load_genres(folder).names
+  question.check(genres, load_rule(folder).top)
   size = lambda text: len(VOCABULARY.encode(text))
-  longest = sorted(genres, key=lambda name: size(f' {name},'))[-SLOTS_A_SIDE:]
+  most = sorted(genres, key=lambda name: size(f' {name},'))[-question.most :]
+  answers = itertools.starmap(question.answer, itertools.product((most, ()), repeat=2))
   return {
-    'inputs': limits.text_tokens + size(prompts.TASK_PROMPT),
+    'inputs': limits.text_tokens + size(question.prompt),
     # One more for the end of the sequence.
-    'targets': max(size(prompts.answer_text(longest, longest)) + 1, min_targets),
+    'targets': max(max(map(size, answers)) + 1, min_targets),
     'history_embeddings': vectors,
     'history_mask': vectors,
-    'answer_slots': 2 * SLOTS_A_SIDE,
+    'answer_slots': 2 * question.most,
     'history_statistics': 2 * len(genres),
   }
 
 
-def answer_slots(liked: list[int], disliked: list[int], num_genres: int) -> np.ndarray:
-  """The class that each place of an answer holds, as indices of its template's words.
-
-  Args:
-    liked: genre columns, best first.
-    disliked: genre columns, worst first.
-    num_genres: G.
-
-  Returns:
-    [2 * SLOTS_A_SIDE] int32; places without a genre hold 2G, the word 'none'.
-  """
-  slots = np.full(2 * SLOTS_A_SIDE, 2 * num_genres, np.int32)
-  slots[: len(liked)] = liked
-  slots[SLOTS_A_SIDE : SLOTS_A_SIDE + len(disliked)] = disliked
-  slots[SLOTS_A_SIDE : SLOTS_A_SIDE + len(disliked)] += num_genres
-  return slots
-
-
-def history_statistics(member: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-  """What a history says of each genre, as regression targets.
-
-  Args:
-    member: [n, G] bool genres of the items.
-    ratings: [n] float32 stars.
-
-  Returns:
-    [2G] float32: mean rating (stars, less 3) or nan where there is none, then
-    log(1 + count).
-  """
-  count = member.sum(0)
-  mean = (ratings @ member) / np.where(count, count, np.nan) - 3
-  return np.concatenate([mean, np.log1p(count)]).astype(np.float32)
-
-
-class _Target(NamedTuple):
-  """A history, or a part of it, with what is asked of it."""
-
-  items: np.ndarray
-  ratings: np.ndarray
-  tokens: np.ndarray
-  slots: np.ndarray
-  statistics: np.ndarray
-
-
-class Shown(NamedTuple):
-  """What an example is made from, asked of gin once and not for every example."""
-
-  genres: Genres
-  limits: HistoryLimits
-  vectors: item_vectors.ItemVectors | None = None
-  text: Interactions | None = None
-
-
-def _target(shown: Shown, items, ratings, liked, disliked, *seed) -> _Target:
-  """One history as the arrays of an example; with a seed, one part of it."""
-  genres = shown.genres
-  if seed:
-    rng = np.random.default_rng(seed[0].view(np.uint32))
-    rows = sub_history(len(items), shown.limits.items, rng)
-    items, ratings = items[rows], ratings[rows]
-    liked, disliked = label(genres.of_items[items], ratings, LabelRule())
-  else:
-    liked, disliked = (
-      [genres.names.index(name.decode()) for name in side] for side in (liked, disliked)
-    )
-  text = prompts.answer_text(*([genres.names[i] for i in x] for x in (liked, disliked)))
-  return _Target(
-    items,
-    ratings,
-    np.array(VOCABULARY.encode(text), np.int32),
-    answer_slots(liked, disliked, len(genres.names)),
-    history_statistics(genres.of_items[items], ratings),
-  )
-
-
 def _as_rows(shown: Shown, *history):
   """An example whose history is given by rows of the vector tables."""
-  target = _target(shown, *history)
-  return *target[2:], shown.vectors.rows(target.items, target.ratings)
+  made = target(shown, *history)
+  return *made[2:], shown.vectors.rows(made.items, made.ratings)
 
 
 def _as_text(shown: Shown, *history):
   """An example whose history stands in the prompt."""
-  target = _target(shown, *history)
-  return *target[2:], shown.text.prompt(target.items, target.ratings, shown.limits)
+  made = target(shown, *history)
+  return *made[2:], shown.text.prompt(made.items, made.ratings, shown.limits)
 
 
 def _features(example, history, seed):
@@ -184,17 +107,24 @@ def _features(example, history, seed):
   return features, shown
 
 
-def about_vectors(example=_as_rows, prompt=prompts.TASK_PROMPT):
+def _shown(**how) -> Shown:
+  """What examples are made from; `how` shows the history."""
+  folder = data_folders().histories_dir
+  known = load_genres(folder), load_rule(folder), history_limits()
+  return Shown(prompts.asked(), *known, **how)
+
+
+def about_vectors(example=_as_rows, prompt=''):
   """A function that asks about a history behind its vectors.
 
   Args:
     example: (Shown, items, ratings, liked, disliked, *seed) -> targets, slots,
       statistics and rows of the vector tables.
-    prompt: the task prompt.
+    prompt: the task prompt; '' for the question's.
   """
-  folders = data_folders()
-  vectors = item_vectors.load(folders.embeddings_dir)
-  shown = Shown(load_genres(folders.histories_dir), history_limits(), vectors)
+  vectors = item_vectors.load(data_folders().embeddings_dir)
+  shown = _shown(vectors=vectors)
+  prompt = prompt or shown.question.prompt
   example = functools.partial(example, shown)
   tables = [tf.constant(table) for table in vectors.tables]
 
@@ -214,9 +144,10 @@ def about_vectors(example=_as_rows, prompt=prompts.TASK_PROMPT):
 
 def _about_text():
   """A function that asks about a history that stands in the prompt."""
-  folder = data_folders().histories_dir
-  shown = Shown(load_genres(folder), history_limits(), text=load_interactions(folder))
-  example = functools.partial(_as_text, shown)
+  folders, question = data_folders(), prompts.asked()
+  nouns = item_vectors.load_nouns(folders.embeddings_dir)
+  text = load_interactions(folders.histories_dir, nouns, question.prompt)
+  example = functools.partial(_as_text, _shown(text=text))
 
   def ask(history, *seed):
     features, tokens = _features(example, history, seed)
@@ -229,25 +160,46 @@ def _about_text():
   return ask
 
 
-def ask(dataset: tf.data.Dataset, question=about_vectors) -> tf.data.Dataset:
-  """The task's question about every stored history."""
-  return seqio.map_over_dataset(question())(dataset)
+def ask(dataset: tf.data.Dataset, about=about_vectors, of=None) -> tf.data.Dataset:
+  """The task's question about every stored history.
+
+  Args:
+    dataset: of `read_histories`.
+    about: () -> function that asks about a history.
+    of: the question that the task was registered for; None for any.
+
+  Raises:
+    ValueError: the recipe asks another one.
+  """
+  _check_asked(of)
+  return seqio.map_over_dataset(about())(dataset)
 
 
 def ask_about_a_part(
-  dataset: tf.data.Dataset, question=about_vectors
+  dataset: tf.data.Dataset, about=about_vectors, of=None
 ) -> tf.data.Dataset:
-  """The task's question about a random part of every stored history."""
-  asked = question()
+  """The task's question about a random part of every stored history; as `ask`."""
+  _check_asked(of)
+  asked = about()
   with_seed = lambda history, seed: asked(history, seed)
   return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
 
+def _check_asked(of):
+  """The targets must have the words of the recipe's template and lengths."""
+  if of and of != prompts.asked():
+    raise ValueError(
+      f'the task is one of {of.name}, the recipe asks {prompts.asked().name}: '
+      f"expected question.name = '{of.name}' in the recipe, or another train.task"
+    )
+
+
 def parse(output: str, **_) -> prompts.Answer:
   """SeqIO postprocessor; unreadable answers are counted by the metric."""
-  return prompts.parse_answer(output, load_genres(data_folders().histories_dir).names)
+  return prompts.asked().parse(output, load_genres(data_folders().histories_dir).names)
 
 
+_SHUFFLED = seqio.dataset_providers.SHUFFLE_BUFFER_SIZE
 _INTEGERS = seqio.PassThroughVocabulary(1)
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
@@ -259,45 +211,39 @@ FEATURES = {
     dtype=tf.float32, rank=1, required=False
   ),
 }
-seqio.TaskRegistry.add(
-  prompts.TASK,
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[ask, seqio.preprocessors.append_eos],
-  output_features=FEATURES,
-  postprocess_fn=parse,
-  metric_fns=[genre_scores],
-)
-seqio.TaskRegistry.add(
-  'movielens_genre_prediction_subhistories_v1',
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[ask_about_a_part, seqio.preprocessors.append_eos],
-  output_features=FEATURES,
-  postprocess_fn=parse,
-  metric_fns=[genre_scores],
-  shuffle_buffer_size=1,  # `read_histories` has shuffled
-)
 
-# The baseline: the history as text.
-seqio.TaskRegistry.add(
-  'movielens_genre_prediction_text_v1',
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[
-    functools.partial(ask, question=_about_text),
-    seqio.preprocessors.append_eos,
-  ],
-  output_features=FEATURES,
-  postprocess_fn=parse,
-  metric_fns=[genre_scores],
-)
-seqio.TaskRegistry.add(
-  'movielens_genre_prediction_text_subhistories_v1',
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
-  preprocessors=[
-    functools.partial(ask_about_a_part, question=_about_text),
-    seqio.preprocessors.append_eos,
-  ],
-  output_features=FEATURES,
-  postprocess_fn=parse,
-  metric_fns=[genre_scores],
-  shuffle_buffer_size=1,  # `read_histories` has shuffled
-)
+
+def register(question: prompts.Question) -> None:
+  """Makes a question known to recipes, and adds its SeqIO tasks.
+
+  Those of 'x_v1' are x_v1, x_subhistories_v1, x_text_v1 and x_text_subhistories_v1.
+
+  Raises:
+    ValueError: there is a question of this name already.
+  """
+  prompts.add(question)
+  _add(question.name, question, ask)
+  _add(question.task('subhistories'), question, ask_about_a_part)
+  # The baseline: the history as text.
+  _add(question.task('text'), question, ask, _about_text)
+  _add(question.task('text_subhistories'), question, ask_about_a_part, _about_text)
+
+
+def _add(name, question, ask_one, about=about_vectors):
+  """Adds one SeqIO task."""
+  seqio.TaskRegistry.add(
+    name,
+    source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
+    preprocessors=[
+      functools.partial(ask_one, about=about, of=question),
+      seqio.preprocessors.append_eos,
+    ],
+    output_features=FEATURES,
+    postprocess_fn=parse,
+    metric_fns=[genre_scores],
+    # `read_histories` has shuffled, but where the order stays.
+    shuffle_buffer_size=1 if ask_one is ask_about_a_part else _SHUFFLED,
+  )
+
+
+register(prompts.MOVIELENS)

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from tasks.labels import LabelRule
+
 SPLITS = ('train', 'validation', 'test')
 HISTORY_FIELDS = {
   'user_id': tf.io.FixedLenFeature([], tf.string),
@@ -60,6 +62,13 @@ def load_genres(histories_dir: str) -> Genres:
   for row, genres in enumerate(listed.to_pylist()):
     of_items[row, [names.index(name) for name in genres]] = True
   return Genres(tuple(names), of_items)
+
+
+@functools.cache
+def load_rule(histories_dir: str) -> LabelRule:
+  """The rule that the labels of a histories folder were made by."""
+  info = json.loads((pathlib.Path(histories_dir) / 'dataset_info.json').read_text())
+  return LabelRule(**info['label_rule'])
 
 
 def read_histories(split: str, shuffle_files: bool, seed: int | None = None):

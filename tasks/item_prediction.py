@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
-from tasks import genre_prediction, texts
+from tasks import genre_prediction, prompts, targets, texts
 from tasks.histories import SPLITS, data_folders, read_histories
-from tasks.prompts import NONE
 from tasks.vocabularies import VOCABULARY
 
 TASK = 'movielens_item_prediction_v1'
@@ -24,8 +23,9 @@ _MOST_ITEMS = 2
 def item_texts(histories_dir: str) -> list[str]:
   """'Heat (1995): Action, Crime' of each item of the table."""
   items = pq.read_table(f'{histories_dir}/items.parquet')
+  none = prompts.asked().none
   return [
-    f'{texts.title(row)}: {", ".join(row["genres"] or [NONE])}'
+    f'{texts.title(row)}: {", ".join(row["genres"] or [none])}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()
   ]
 
@@ -40,8 +40,8 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
   member = shown.genres.of_items[items]
   return (
     np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
-    genre_prediction.answer_slots([], [], member.shape[1]),
-    genre_prediction.history_statistics(member, ratings),
+    targets.answer_slots([], [], member.shape[1], shown.question.most),
+    targets.history_statistics(member, ratings),
     shown.vectors.rows(items, ratings),
   )
 
@@ -56,7 +56,7 @@ seqio.TaskRegistry.add(
   TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(genre_prediction.ask_about_a_part, question=_about_items),
+    functools.partial(genre_prediction.ask_about_a_part, about=_about_items),
     seqio.preprocessors.append_eos_after_trim,  # a title may be longer than the room
   ],
   output_features=genre_prediction.FEATURES,

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.texts import Nouns
+
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
   """A fixed-size-list column as [rows, width] float32."""
@@ -95,6 +97,12 @@ class ItemVectors:
     """The vectors [n, H] float32 of interactions; arguments as for `rows`."""
     rows = self.rows(items, ratings)
     return np.concatenate([x[i] for x, i in zip(self.tables, rows.T, strict=True)], 1)
+
+
+def load_nouns(embeddings_dir: str) -> Nouns:
+  """The words that the texts of an embeddings folder were made with."""
+  info = json.loads((pathlib.Path(embeddings_dir) / 'encoder_info.json').read_text())
+  return Nouns(**info.get('nouns', {}))
 
 
 @functools.cache

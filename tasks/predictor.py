@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
 
   Attributes:
     row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `log_prob` (nats),
-      `parse_ok`, `history_length`.
+      `parse_ok`, `history_length`, `task`.
     tokens: how many were written, the end among them.
   """
 
@@ -81,9 +81,13 @@ class Predictor:
     self._vectors = item_vectors.load(embeddings_dir)
     self._limits = text_history.history_limits()
     self._batch_size, self._batch_tokens = batch_size, batch_tokens
-    self._interactions = text_history.load_interactions(histories_dir)
+    self._question = prompts.asked()
+    nouns = item_vectors.load_nouns(embeddings_dir)
+    self._interactions = text_history.load_interactions(
+      histories_dir, nouns, self._question.prompt
+    )
     self._vocabulary = vocabularies.load(vocabularies.task_vocabulary())
-    self._prompt = np.array(self._vocabulary.encode(prompts.TASK_PROMPT), np.int32)
+    self._prompt = np.array(self._vocabulary.encode(self._question.prompt), np.int32)
     self._decoding = decoding
     self.model, self.params = _load(model_dir, decoding.weights)
     self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
@@ -91,12 +95,12 @@ class Predictor:
 
   def _writer(self, model):
     """A function (params, soft, prompts, keys) -> Generated."""
-    names, most = self._genres.names, genre_prediction.SLOTS_A_SIDE
+    names, question = self._genres.names, self._question
     vocabulary, how = self._vocabulary, self._decoding
     task = generate.Task(
       vocabulary.eos_id,
       genre_prediction.feature_lengths()['targets'],
-      answer_grammar(names, vocabulary, most) if how.constrained else None,
+      answer_grammar(names, vocabulary, question) if how.constrained else None,
     )
     if how.beams > 1:
       return lambda *args: generate.beam_search(model, *args[:3], task, how.beams)
@@ -202,7 +206,7 @@ class Predictor:
     eos_id = self._vocabulary.eos_id
     written = tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
     text = self._vocabulary.decode(written)
-    row = prompts.answer_row(user_id, text, log_prob, size, self._genres.names)
+    row = self._question.row(user_id, text, log_prob, size, self._genres.names)
     return Prediction(row, min(len(written) + 1, len(tokens)))
 
 

@@ -34,15 +34,22 @@ def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLi
 class Interactions:
   """Every (item, rating) of a data set as tokens."""
 
-  def __init__(self, histories_dir: str, vocabulary: seqio.Vocabulary):
+  def __init__(
+    self,
+    histories_dir: str,
+    vocabulary: seqio.Vocabulary,
+    nouns: texts.Nouns,
+    task_prompt: str,
+  ):
     """Reads the item table of a histories folder."""
-    self._vocabulary = vocabulary
+    self._vocabulary, self._nouns = vocabulary, nouns
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
-    self._names = texts.title_genres(items)
+    self._names = texts.title_genres(items, nouns)
+    self._task_prompt = vocabulary.encode(task_prompt)
     self._tokens = functools.cache(self._encode)
 
   def _encode(self, item, rating):
-    text = texts.sentence(self._names[item], rating) + '\n'
+    text = texts.sentence(self._names[item], rating, self._nouns) + '\n'
     return self._vocabulary.encode(text)
 
   def prompt(
@@ -65,15 +72,20 @@ class Interactions:
       if len(tokens) + len(sentence) > limits.text_tokens:
         break
       tokens += sentence
-    tokens += self._vocabulary.encode(prompts.TASK_PROMPT)
+    tokens += self._task_prompt
     return np.array(tokens, np.int32)
 
 
-def load_interactions(histories_dir: str) -> Interactions:
-  """One `Interactions` a folder, vocabulary and process."""
-  return _load_interactions(histories_dir, vocabularies.task_vocabulary())
+def load_interactions(
+  histories_dir: str,
+  nouns: texts.Nouns = texts.MOVIELENS,
+  task_prompt: str = prompts.TASK_PROMPT,
+) -> Interactions:
+  """One `Interactions` a folder, wording, vocabulary and process."""
+  vocabulary = vocabularies.task_vocabulary()
+  return _load_interactions(histories_dir, vocabulary, nouns, task_prompt)
 
 
 @functools.cache
-def _load_interactions(histories_dir, vocabulary):
-  return Interactions(histories_dir, vocabularies.load(vocabulary))
+def _load_interactions(histories_dir, vocabulary, *words):
+  return Interactions(histories_dir, vocabularies.load(vocabulary), *words)

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from tasks.texts import ratings, sentence, title_genres
+from tasks.texts import MOVIELENS, Nouns, ratings, sentence, title_genres
 
 __all__ = [
+  'MOVIELENS',
+  'Nouns',
   'batches',
   'distinct',
   'joined',
@@ -23,17 +25,18 @@ __all__ = [
 TEMPLATES = ('fields', 'joined')
 
 
-def joined(items: pa.Table, pairs: np.ndarray) -> list[str]:
+def joined(items: pa.Table, pairs: np.ndarray, nouns: Nouns = MOVIELENS) -> list[str]:
   """One sentence an interaction, followed by the item's description if it has one.
 
   Args:
     items: the item table.
     pairs: [n] structured array of (item_index, rating).
+    nouns: what items and ratings are called.
   """
-  names, descriptions = title_genres(items), items['description'].to_pylist()
+  names, descriptions = title_genres(items, nouns), items['description'].to_pylist()
   texts = []
   for item, rating in pairs.tolist():
-    text = sentence(names[item], rating)
+    text = sentence(names[item], rating, nouns)
     texts.append(f'{text}. {descriptions[item]}' if descriptions[item] else text)
   return texts
 

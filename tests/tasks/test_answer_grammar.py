@@ -8,7 +8,7 @@ from tasks import prompts, vocabularies
 from tasks.answer_grammar import answer_grammar
 
 GENRES = ('Action', 'Children', "Children's", 'Drama', 'Film-Noir', 'Sci-Fi', 'War')
-MOST = 3
+QUESTION = prompts.MOVIELENS
 
 
 @pytest.fixture(params=['smollm2', 't5'])
@@ -30,7 +30,7 @@ def walk(grammar, tokens) -> bool:
 
 
 def test_random_walks_are_read_back(vocabulary):
-  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
   rng, seen = np.random.default_rng(0), set()
   for _ in range(300):
     tokens, state = [], 0
@@ -38,21 +38,21 @@ def test_random_walks_are_read_back(vocabulary):
       place = rng.integers((grammar.tokens[state] >= 0).sum())
       tokens.append(int(grammar.tokens[state, place]))
       state = grammar.next[state, place]
-    answer = prompts.parse_answer(vocabulary.decode(tokens), GENRES)
+    answer = QUESTION.parse(vocabulary.decode(tokens), GENRES)
     assert answer.ok
-    assert max(len(answer.liked), len(answer.disliked)) <= MOST
-    text = prompts.answer_text(answer.liked, answer.disliked)
+    assert max(len(answer.liked), len(answer.disliked)) <= QUESTION.most
+    text = QUESTION.answer(answer.liked, answer.disliked)
     assert [*vocabulary.encode(text), vocabulary.eos_id] == tokens, 'nothing twice'
     seen.add(len(answer.liked))
   assert seen == {0, 1, 2, 3}
 
 
 def test_the_answers_of_the_task_are_in_it(vocabulary):
-  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
   rng = np.random.default_rng(1)
-  sides = lambda: list(rng.permutation(GENRES)[: rng.integers(MOST + 1)])
+  sides = lambda: list(rng.permutation(GENRES)[: rng.integers(QUESTION.most + 1)])
   for _ in range(200):
-    tokens = vocabulary.encode(prompts.answer_text(sides(), sides()))
+    tokens = vocabulary.encode(QUESTION.answer(sides(), sides()))
     assert walk(grammar, [*tokens, vocabulary.eos_id])
 
 
@@ -68,12 +68,12 @@ def test_the_answers_of_the_task_are_in_it(vocabulary):
   ],
 )
 def test_others_are_not(vocabulary, text):
-  grammar = answer_grammar(GENRES, vocabulary, MOST)
+  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
   assert not walk(grammar, [*vocabulary.encode(text), vocabulary.eos_id])
 
 
 def test_all_begin_alike(vocabulary):
-  tokens, _ = answer_grammar(GENRES, vocabulary, MOST).forced()
+  tokens, _ = answer_grammar(GENRES, vocabulary, QUESTION).forced()
   assert vocabulary.decode(tokens) == 'The user likes'
 
 
@@ -81,4 +81,4 @@ def test_a_vocabulary_without_the_words(vocabulary):
   if not isinstance(vocabulary, seqio.SentencePieceVocabulary):
     pytest.skip('it has a token for every byte')
   with pytest.raises(ValueError, match='does not write'):
-    answer_grammar((*GENRES, '電影'), vocabulary, MOST)
+    answer_grammar((*GENRES, '電影'), vocabulary, QUESTION)

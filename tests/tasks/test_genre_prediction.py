@@ -9,11 +9,12 @@ import seqio
 from persoma_tf import batching
 from pipelines import schema
 from pipelines.transforms import tfrecord
-from tasks import genre_prediction, item_vectors, prompts
+from tasks import genre_prediction, item_vectors, prompts, targets
 from tasks import histories as read
 from tasks.vocabularies import VOCABULARY
 
 pytestmark = pytest.mark.assets
+QUESTION = prompts.MOVIELENS
 PARTS = 'movielens_genre_prediction_subhistories_v1'
 
 
@@ -28,7 +29,7 @@ def stored(folder, split: str) -> dict[str, dict]:
 def test_stored_histories(recipe, folders):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  task = seqio.get_mixture_or_task(prompts.TASK)
+  task = seqio.get_mixture_or_task(QUESTION.name)
   histories = stored(folders[0], 'test')
   vectors = item_vectors.load(str(folders[1]))
   seen = set()
@@ -42,7 +43,7 @@ def test_stored_histories(recipe, folders):
     assert row['history_mask'].tolist() == [1] * len(items)
     vocabulary = task.output_features['targets'].vocabulary
     text = vocabulary.decode(row['targets'].tolist()[:-1])
-    assert text == prompts.answer_text(history['liked'], history['disliked'])
+    assert text == QUESTION.answer(history['liked'], history['disliked'])
     assert row['targets'][-1] == vocabulary.eos_id
     assert vocabulary.decode(row['inputs'].tolist()) == prompts.TASK_PROMPT
   assert seen == histories.keys()
@@ -107,13 +108,13 @@ def test_labels_of_parts_are_those_of_the_part(recipe, folders):
         ['mean', 'count', 'genre'], ascending=[up, False, True]
       )
       sides.append([genres.names.index(name) for name in order.genre[:3]])
-    expected = genre_prediction.answer_slots(*sides, len(genres.names))
+    expected = targets.answer_slots(*sides, len(genres.names), 3)
     np.testing.assert_array_equal(batch['answer_slots'][row], expected)
 
 
 def test_statistics():
   member = np.array([[1, 0, 1], [1, 0, 0]], bool)
-  made = genre_prediction.history_statistics(member, np.array([4.0, 1.0], np.float32))
+  made = targets.history_statistics(member, np.array([4.0, 1.0], np.float32))
   expected = [-0.5, np.nan, 1.0, np.log(3), 0, np.log(2)]
   np.testing.assert_allclose(made, expected, rtol=1e-6)
 
@@ -141,7 +142,7 @@ def test_longest_answer_fits(recipe, folders):
   rng = np.random.default_rng(0)
   for _ in range(200):
     drawn = rng.choice(names, 6, replace=False)
-    assert len(encode(prompts.answer_text(drawn[:3], drawn[3:]))) < lengths['targets']
+    assert len(encode(QUESTION.answer(drawn[:3], drawn[3:]))) < lengths['targets']
 
 
 def test_missing_split(recipe, folders, tmp_path):

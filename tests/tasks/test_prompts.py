@@ -1,22 +1,24 @@
 """Answers as text and back."""
 
+import gin
 import pytest
 
 from tasks import prompts
 
+QUESTION = prompts.MOVIELENS
 GENRES = ('Action', 'Drama', 'Sci-Fi', 'War')
 
 
 @pytest.mark.parametrize('liked', [(), ('War',), ('War', 'Sci-Fi', 'Drama')])
 @pytest.mark.parametrize('disliked', [(), ('Action',)])
 def test_round_trip(liked, disliked):
-  text = prompts.answer_text(liked, disliked)
-  assert prompts.parse_answer(text, GENRES) == (liked, disliked, True)
+  text = QUESTION.answer(liked, disliked)
+  assert QUESTION.parse(text, GENRES) == (liked, disliked, True)
 
 
 def test_words():
   assert (
-    prompts.answer_text(['War', 'Drama'], [])
+    QUESTION.answer(['War', 'Drama'], [])
     == "The user likes War, Drama and doesn't like none"
   )
 
@@ -32,14 +34,103 @@ def test_words():
   ],
 )
 def test_what_cannot_be_read_is_not_ok(text, liked, disliked):
-  assert prompts.parse_answer(text, GENRES) == (liked, disliked, False)
+  assert QUESTION.parse(text, GENRES) == (liked, disliked, False)
 
 
 def test_repeats_and_spaces():
   text = " The user likes War,War ,Drama and doesn't like none. "
-  assert prompts.parse_answer(text, GENRES) == (('War', 'Drama'), (), True)
+  assert QUESTION.parse(text, GENRES) == (('War', 'Drama'), (), True)
 
 
 def test_template_reads_like_an_answer():
-  parts = [' War' if part is None else part for part in prompts.ANSWER_PARTS]
-  assert ''.join(parts) == prompts.answer_text(['War'] * 3, ['War'] * 3)
+  parts = [' War' if part is None else part for part in QUESTION.parts]
+  assert ''.join(parts) == QUESTION.answer(['War'] * 3, ['War'] * 3)
+
+
+BOOKS = {
+  'name': 'books_v1',
+  'prompt': '\nSubjects:\n',
+  'likes': 'The reader enjoys',
+  'dislikes': ' and avoids',
+  'none': 'nothing at all',
+  'most': 2,
+}
+
+
+def test_other_words():
+  books = prompts.Question(**BOOKS)
+  text = 'The reader enjoys War, Drama and avoids nothing at all'
+  assert books.answer(['War', 'Drama'], []) == text
+  assert books.parse(text, GENRES) == (('War', 'Drama'), (), True)
+  assert not books.parse(QUESTION.answer(['War'], []), GENRES).ok
+  filled = ''.join(' War' if part is None else part for part in books.parts)
+  assert filled == books.answer(['War'] * 2, ['War'] * 2)
+  row = books.row('7', text, -1.5, 9, GENRES)
+  assert (row['predicted_liked'], row['task']) == (['War', 'Drama'], 'books_v1')
+  assert books.task('text') == 'books_text_v1'
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('name', 'books'),
+    ('prompt', ''),
+    ('likes', 'The reader enjoys '),
+    ('likes', ''),
+    ('dislikes', 'and avoids'),
+    ('dislikes', ' and avoids '),
+    ('dislikes', ' '),
+    ('none', 'no, none'),
+    ('none', ''),
+    ('most', 0),
+  ],
+)
+def test_words_that_make_no_answer(field, value):
+  with pytest.raises(ValueError, match=rf"^Question '.*': {field}=.*: expected "):
+    prompts.Question(**{**BOOKS, field: value})
+
+
+@pytest.mark.parametrize(
+  'name', ['Food, Wine', 'none', 'Sci.', ' War', "A and doesn't like B", '']
+)
+def test_genres_that_cannot_be_read_back(name):
+  with pytest.raises(ValueError, match=f'genre {name!r} cannot be read back'):
+    QUESTION.check((*GENRES, name), 3)
+
+
+def test_labels_with_more_genres_than_an_answer():
+  QUESTION.check(GENRES, 3)
+  with pytest.raises(ValueError, match='--label_top=3, or ask a Question with most=4'):
+    QUESTION.check(GENRES, 4)
+
+
+@pytest.fixture
+def clean_gin():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def test_what_is_asked(clean_gin):
+  assert prompts.asked() is QUESTION
+  assert 'question' not in gin.operative_config_str(), 'as it was without a choice'
+  prompts.add(prompts.Question(**BOOKS))
+  prompts.add(prompts.Question(**BOOKS))  # the same again is no other
+  with pytest.raises(ValueError, match='another one of this name'):
+    prompts.add(prompts.Question(**BOOKS | {'most': 3}))
+  gin.parse_config("question.name = 'books_v1'")
+  assert prompts.asked() == prompts.Question(**BOOKS)
+  assert "question.name = 'books_v1'" in gin.operative_config_str()
+  gin.parse_config("question.name = 'films_v1'")
+  with pytest.raises(ValueError, match=r"'films_v1': expected one of .*books_v1"):
+    prompts.asked()
+
+
+def test_the_question_of_a_model(clean_gin):
+  config = "import {0}\nno_such.thing = @other()\nquestion.name = 'book_subjects_v1'\n"
+  found = prompts.asked_by(config.format('examples.books.books_task'))
+  assert found.likes == 'The reader enjoys'
+  assert prompts.asked_by('train.seed = 0\n') is QUESTION
+  config = config.format('nowhere').replace('book_subjects', 'unknown')
+  with pytest.raises(ValueError, match='unknown_v1'):
+    prompts.asked_by(config)

@@ -28,13 +28,13 @@ def test_answers_are_read_back(vocabulary):
   answers += [(GENRES[i : i + 3], GENRES[-i - 3 : -i]) for i in range(1, 8)]
   answers += [((), ()), ((), GENRES[:2]), (GENRES[:3], ())]
   for liked, disliked in answers:
-    text = prompts.answer_text(liked, disliked)
+    text = prompts.MOVIELENS.answer(liked, disliked)
     ids = vocabulary.encode(text)
     assert vocabulary.unk_id not in ids
     assert vocabulary.pad_id not in ids, 'padding can be told by its id'
     assert vocabulary.encode_tf(tf.constant(text)).numpy().tolist() == ids
     ended = vocabulary.decode([*ids, vocabulary.eos_id, *ids])
-    assert prompts.parse_answer(ended, GENRES) == (liked, disliked, True)
+    assert prompts.MOVIELENS.parse(ended, GENRES) == (liked, disliked, True)
 
 
 def test_prompt_and_interactions(vocabulary):

@@ -1,0 +1,14 @@
+"""What is asked about readers of books: the words of docs/own_data.md's example."""
+
+from tasks import genre_prediction
+from tasks.prompts import Question
+
+BOOKS = Question(
+  name='book_subjects_v1',
+  prompt='\nSubjects:\n',
+  likes='The reader enjoys',
+  dislikes=' and avoids',
+  none='nothing in particular',
+  most=2,
+)
+genre_prediction.register(BOOKS)

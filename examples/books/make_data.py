@@ -1,0 +1,94 @@
+"""Generated ratings of books, as a shop might export them.
+
+    python -m examples.books.make_data --output_dir=runs/books/data [--readers=600]
+
+Writes `ratings.csv` (customer, isbn, stars, bought_at in milliseconds) and `books.csv`
+(isbn, title, author, published, subjects, blurb). The same seed gives the same bytes.
+A few rows are wrong, as in real exports.
+"""
+
+import argparse
+import csv
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+SUBJECTS = (
+  *('Biography', 'Cooking', 'Crime', 'Fantasy', 'History', 'Poetry', 'Romance'),
+  'Science Fiction',
+)
+_FIRST = ('Silent', 'Last', 'Hidden', 'Northern', 'Broken', 'Golden', 'Other', 'Long')
+_SECOND = ('River', 'Garden', 'Winter', 'Letter', 'Island', 'Crown', 'Recipe', 'Train')
+_AUTHORS = ('A. Berg', 'C. Duval', 'E. Okafor', 'M. Sato', 'R. Lindqvist')
+_BAD_RATINGS = (
+  ('reader-0001', '', 4, 1_500_000_000_000),
+  ('reader-0001', 'isbn-9999', 4, 1_500_000_000_000),
+  ('reader-0002', 'isbn-0001', 'great', 1_500_000_000_000),
+  ('reader-0003', 'isbn-0001', 9, 1_500_000_000_000),
+)
+
+
+def books(rng: np.random.Generator, count: int) -> list[dict[str, str]]:
+  """Rows of books.csv; subjects stand between semicolons."""
+  rows = []
+  for number in range(count):
+    author, year = rng.choice(_AUTHORS), int(rng.integers(1950, 2024))
+    subjects = rng.choice(SUBJECTS, rng.integers(1, 3), replace=False)
+    rows.append(
+      {
+        'isbn': f'isbn-{number:04}',
+        'title': f'The {rng.choice(_FIRST)} {rng.choice(_SECOND)}',
+        'author': author,
+        'published': str(year),
+        'subjects': ';'.join(sorted(subjects)),
+        'blurb': f'{author} wrote it in {year}.',
+      }
+    )
+  return rows
+
+
+def ratings(rng: np.random.Generator, found: list[dict], readers: int) -> Iterable:
+  """Rows of ratings.csv: every reader has likings, and a book is rated once."""
+  subjects = [book['subjects'].split(';') for book in found]
+  for reader in range(readers):
+    likings = dict(zip(SUBJECTS, rng.normal(0, 1.3, len(SUBJECTS)), strict=True))
+    when = 1_500_000_000_000 + int(rng.integers(10**11))
+    for book in rng.permutation(len(found))[: rng.integers(10, 50)]:
+      mean = 3.2 + np.mean([likings[name] for name in subjects[book]])
+      stars = int(np.clip(np.round(rng.normal(mean, 0.6)), 1, 5))
+      when += int(rng.integers(10**8))
+      yield f'reader-{reader:04}', found[book]['isbn'], stars, when
+
+
+def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
+  """Writes both files."""
+  rng = np.random.default_rng(seed)
+  folder.mkdir(parents=True, exist_ok=True)
+  found = books(rng, count)
+  with open(folder / 'books.csv', 'w', newline='') as file:
+    writer = csv.DictWriter(file, found[0].keys())
+    writer.writeheader()
+    writer.writerows(found)
+  with open(folder / 'ratings.csv', 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(('customer', 'isbn', 'stars', 'bought_at'))
+    writer.writerows(ratings(rng, found, readers))
+    writer.writerows(_BAD_RATINGS)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and writes."""
+  parser = argparse.ArgumentParser(
+    prog='python -m examples.books.make_data', description=__doc__.split('\n')[0]
+  )
+  parser.add_argument('--output_dir', type=pathlib.Path, required=True)
+  parser.add_argument('--readers', type=int, default=600)
+  parser.add_argument('--books', type=int, default=200)
+  parser.add_argument('--seed', type=int, default=0)
+  flags = parser.parse_args(argv)
+  write(flags.output_dir, flags.readers, flags.books, flags.seed)
+
+
+if __name__ == '__main__':
+  main()

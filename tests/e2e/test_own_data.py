@@ -1,0 +1,115 @@
+"""docs/own_data.md: its commands as they stand, with a small decoder and few steps."""
+
+import importlib
+import json
+import pathlib
+import re
+import shlex
+
+import gin
+import pytest
+
+from examples.books.books_task import BOOKS
+from pipelines.transforms import prediction_files
+from tests import tiny
+
+pytestmark = pytest.mark.assets
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
+MODULES = (
+  *('examples.books.make_data', 'pipelines.build_histories', 'pipelines.embed_items'),
+  *('persoma_tf.train', 'pipelines.batch_predict', 'pipelines.evaluate'),
+)
+
+
+def blocks(kind: str) -> list[str]:
+  """The page's code blocks of a kind."""
+  return re.findall(rf'^```{kind}\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+  """The page's commands, in order, each as its words."""
+  text = ''.join(blocks('bash')).replace('\\\n', ' ')
+  return [shlex.split(line) for line in text.splitlines()]
+
+
+def run(words: list[str], more: list[str]) -> None:
+  """Runs `python -m MODULE FLAGS` in this process."""
+  assert words[:2] == ['python', '-m']
+  module = importlib.import_module(words[2])
+  start = module.run if words[2].startswith('pipelines.') else module.main
+  start([*words[3:], *more])
+
+
+@pytest.fixture(scope='module')
+def books(tmp_path_factory, assets, tiny_decoder):
+  """The folder that the page's commands wrote, `runs/books` there."""
+  assets('all-MiniLM-L6-v2')
+  assets('smollm2-135m-instruct')  # the vocabulary
+  folder = tmp_path_factory.mktemp('books')
+  small = (f'build.decoder = {str(tiny_decoder)!r}', *tiny.RECIPE)
+  bindings = [f'--gin.{line.replace(" = ", "=", 1)}' for line in small]
+  for words in commands():
+    words = [word.replace('runs/books', str(folder)) for word in words]
+    run(words, bindings if words[2] == 'persoma_tf.train' else [])
+  yield folder
+  gin.clear_config()
+
+
+def info(folder) -> dict:
+  return json.loads((folder / 'histories' / 'dataset_info.json').read_text())
+
+
+def test_the_page_has_all_steps_and_the_files_as_they_are():
+  assert [words[2] for words in commands()] == list(MODULES)
+  example = ROOT / 'examples' / 'books'
+  (task,) = blocks('python')
+  assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
+  recipe = [text for text in blocks('') if 'include' in text]
+  assert [(example / 'books.gin').read_text().split('-\n\n')[1]] == recipe
+
+
+def test_rows_in_are_rows_kept_and_rejected(books):
+  counts = info(books)['counts']
+  kept, rejected = counts['rows_kept'], counts['rows_rejected']
+  dropped = sum(counts['rows_dropped'].values())
+  assert counts['rows_in'] == kept + rejected + dropped
+  said = f'{counts["rows_in"]:,} rows read, {kept:,} kept, {rejected} rejected'
+  assert said in PAGE
+  lines = (books / 'data' / 'ratings.csv').read_text().splitlines()
+  assert counts['rows_in'] == len(lines) - 1
+  bound = info(books)['statistics']['rule_on_sample']['test']['f1']
+  assert f'Here it is {bound:.2f} for the test users' in PAGE
+
+
+def test_labels_are_those_of_the_page(books):
+  rule = info(books)['label_rule']
+  assert (rule['top'], rule['liked_above'], rule['disliked_below']) == (2, 3.8, 2.8)
+  assert 'Science Fiction' in info(books)['genres']
+  nouns = json.loads((books / 'embeddings' / 'encoder_info.json').read_text())['nouns']
+  assert nouns == {'item': 'book', 'genres': 'subjects', 'rating': 'stars'}
+
+
+def test_answers_in_the_new_words(books):
+  rows = prediction_files.read(str(books / 'predictions'), 'avro')
+  about = json.loads((books / 'predictions' / 'run_info.json').read_text())
+  users = info(books)['counts']['users']['test']
+  assert len(rows) + about['rejects'] == users > 0
+  genres = info(books)['genres']
+  for row in rows:
+    liked, disliked = row['predicted_liked'], row['predicted_disliked']
+    assert row['text'].startswith('The reader enjoys ')
+    assert row['parse_ok']
+    assert BOOKS.parse(row['text'], genres)[:2] == (tuple(liked), tuple(disliked))
+    assert BOOKS.answer(liked, disliked) == row['text']
+    assert row['task'] == 'book_subjects_v1'
+
+
+def test_the_model_knows_its_task_and_the_report_is_there(books):
+  config = (books / 'model' / 'config.gin').read_text()
+  assert 'import examples.books.books_task\n' in config
+  assert "question.name = 'book_subjects_v1'\n" in config
+  methods = json.loads((books / 'report' / 'metrics.json').read_text())['methods']
+  assert methods['persoma']['users'] == info(books)['counts']['users']['test']
+  assert methods['persoma']['parse_failures'] == 0
+  assert methods['rule_on_sample']['f1'] > 0.9
