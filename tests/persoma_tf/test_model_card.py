@@ -74,7 +74,7 @@ def test_what_it_says(model):
   assert '| ratings | r\\|x.csv | 12 | `sha256:ab` |' in card
   assert '| licence | not stated |' in card
   assert '| histories | 1500 | 64 |' in card
-  assert '| decoder | 5 | loss | 0.5000 |' in card, 'the best checkpoint, not the newest'
+  assert '| decoder | 5 | loss | 0.5000 |' in card, 'the best, not the newest'
   assert 'Labels come from what follows a cut in time' in card
   assert str(model.parent) not in card, 'a card goes with the adapter: no paths'
   assert model_card.of_folder(str(model)) == card

@@ -24,8 +24,7 @@ def test_the_sizes_are_those_of_a_run(recipe, tmp_path):
     parts += stage['compile_seconds'] + stage['validation_seconds']
     assert stage['seconds'] == pytest.approx(parts)
     assert min(stage['seconds_a_step'], stage['validation_seconds']) > 0
-    # 'The user likes _, _, _ and does not like _, _, _': its tokens are the soft prompt.
-    assert stage['soft_tokens'] > 6
+    assert stage['soft_tokens'] > 6  # six slots, and the words of the answer's form
   shown = text.estimate(found)
   assert 'histories: ' in shown
   assert '5 steps of 2 examples' in shown
