@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   else:
     print('\n\n'.join(map(shown, found)))
   unsound = [x for x in found if x.get('damaged') or 'NOT' in x.get('state', '')]
-  raise SystemExit(1 if unsound else 0)
+  sys.exit(1 if unsound else 0)
 
 
 def _describe(flags):
   try:
     return [folders.describe(path, flags.records) for path in flags.paths]
   except (FileNotFoundError, ValueError) as error:
-    raise SystemExit(str(error)) from error
+    sys.exit(f'error: {error}')
 
 
 def _estimate(flags, bindings):
