@@ -5,7 +5,8 @@
 
 Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, for each,
 F1 over the test users with its interval, F1 over the first `--users` of them (those
-that slow methods answer), and parse failures.
+that slow methods answer), parse failures, and the model's F1 where its answers are kept
+to their form, so that nothing is lost to malformed ones.
 """
 
 import argparse
@@ -31,7 +32,6 @@ def main() -> None:
   parser.add_argument('--output', required=True)
   parser.add_argument('--users', type=int, default=48)
   parser.add_argument('--batch_size', type=int, default=32)
-  parser.add_argument('--constrained', action='store_true', help='to the form')
   parser.add_argument('--all', action='store_true', help='answer all, not --users')
   flags = parser.parse_args()
   scores = {pathlib.Path(x).name: score(flags, x) for x in flags.shown}
@@ -44,6 +44,24 @@ def test_histories(folder: str) -> list[dict]:
   return [schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))]
 
 
+def answer(flags, folder: str, histories: list[dict], constrained: bool) -> list[dict]:
+  """The table's rows of some users."""
+  predictor = Predictor(
+    flags.model_dir,
+    f'{folder}/histories',
+    f'{folder}/embeddings',
+    flags.batch_size,
+    Decoding(constrained=constrained),
+  )
+  return [made.row for made in predictor.predict(histories)]
+
+
+def indicator(rows: list[dict], genres: list[str]) -> np.ndarray:
+  """The answers as 0 and 1, [U, 2G]."""
+  answers = [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows]
+  return metrics.indicator(answers, genres)
+
+
 def score(flags, folder: str) -> dict:
   """Scores of the model and, over the same users, of what needs none."""
   info = json.loads(pathlib.Path(folder, 'histories/dataset_info.json').read_text())
@@ -51,30 +69,23 @@ def score(flags, folder: str) -> dict:
   test = evaluate.read_split(f'{folder}/histories', 'test', genres)
   train = evaluate.read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
-  predictor = Predictor(
-    flags.model_dir,
-    f'{folder}/histories',
-    f'{folder}/embeddings',
-    flags.batch_size,
-    Decoding(constrained=flags.constrained),
-  )
-  rows = [made.row for made in predictor.predict(histories)]
+  rows = answer(flags, folder, histories, constrained=False)
+  kept = answer(flags, folder, histories, constrained=True)
   size, first = len(rows), min(flags.users, len(rows))
   samples = test.samples[:size]
   answers = {
-    'model': metrics.indicator(
-      [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows], genres
-    ),
+    'model': indicator(rows, genres),
     'constant': np.tile(baselines.constant(train.truth), (size, 1)),
     'counting': baselines.counting([x for x, _ in samples], len(genres)),
     'rule_on_sample': baselines.rule_on_sample(samples, len(genres), rule),
   }
-  f1 = lambda name, rows: metrics.weighted_scores(test.truth[rows], answers[name][rows])
-  all_users = slice(0, size)
+  f1 = lambda made, users: metrics.weighted_scores(test.truth[users], made[users])['f1']
+  everyone = slice(0, size)
   return {
     'users': size,
-    'f1': {name: f1(name, all_users)['f1'] for name in answers},
-    'f1_first': {name: f1(name, slice(0, first))['f1'] for name in answers},
+    'f1': {name: f1(made, everyone) for name, made in answers.items()},
+    'f1_first': {name: f1(made, slice(0, first)) for name, made in answers.items()},
+    'f1_constrained': f1(indicator(kept, genres), everyone),
     'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),
     'parse_failures': sum(not row['parse_ok'] for row in rows),
   }

@@ -8,7 +8,6 @@ The recipes are in `persoma_tf/configs/t5x/`.
 """
 
 import functools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,11 +17,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import traverse_util
-from flax.linen import partitioning as flax_partitioning
 from jax import Array
 from t5x import decoding, losses, models, optimizers, partitioning
 
-from persoma_tf import freezing, lora, recipes
+from persoma_tf import axis_names, freezing, lora, recipes
 from persoma_tf import model as persoma
 from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.feature_converter import HistoryFeatureConverter
@@ -30,19 +28,6 @@ from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.stages import Stage, make_optimizer
 from persoma_tf.train import bind_template, vocabulary_of
-
-# How the axes of a frozen kernel are split over devices, as T5X names them: input side,
-# output side.
-_INTO_HEADS, _INTO_MLP = ('embed', 'joined_kv'), ('embed', 'mlp')
-_KERNELS = {
-  **dict.fromkeys(('query', 'key', 'value'), _INTO_HEADS),
-  'out': _INTO_HEADS[::-1],
-  **dict.fromkeys(('gate', 'up', 'wi', 'wi_0', 'wi_1'), _INTO_MLP),
-  **dict.fromkeys(('down', 'wo'), _INTO_MLP[::-1]),
-  **dict.fromkeys(('output', 'logits_dense'), ('embed', 'vocab')),
-}
-# A name that T5X's rules do not split; a parameter's names must differ.
-_WHOLE = ('unsharded_0', 'unsharded_1', 'unsharded_2', 'unsharded_3')
 
 
 def make_module(
@@ -125,7 +110,7 @@ class PersomaModel(models.BaseTransformerModel):
     params = flax.core.unfreeze(self.module.init(rng, batch)['params'])
     if self._lora_seed is not None:
       params['decoder'] = lora.add(params['decoder'], self._lora_seed)
-    return flax.core.freeze({'params': params, 'params_axes': named_axes(params)})
+    return flax.core.freeze({'params': params, 'params_axes': axis_names.of(params)})
 
   def _compute_logits(self, params, batch, dropout_rng=None):
     del dropout_rng  # there is none
@@ -240,28 +225,10 @@ def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransfo
 
 def axis_rules() -> list[tuple[str, str | None]]:
   """T5X's rules for one axis of devices a name, and ours for what is not split."""
-  return [*partitioning.standard_logical_axis_rules(), *((x, None) for x in _WHOLE)]
-
-
-def named_axes(params: Mapping) -> dict:
-  """T5X's `params_axes`: which axis of each parameter is split over devices, by name.
-
-  Kernels, embeddings and LoRA of the decoder have T5X's own names for them; a first
-  axis of stacked layers, vectors and the adapter are not split.
-  """
-  axes = {}
-  for path, x in traverse_util.flatten_dict(params).items():
-    inner, names = _KERNELS.get(path[-2]), ()
-    if path[0] == 'decoder' and path[-1] == 'embedding':
-      names = ('vocab', 'embed')
-    elif path[0] == 'decoder' and inner and re.fullmatch('kernel|lora_[ab]', path[-1]):
-      rank = 'unsharded_3'
-      names = {'kernel': inner, 'lora_a': (inner[0], rank), 'lora_b': (rank, inner[1])}
-      names = names[path[-1]]
-    names = (*_WHOLE[: x.ndim - len(names)], *names)
-    key = (*path[:-1], f'{path[-1]}_axes')
-    axes[key] = flax_partitioning.AxisMetadata(names=names)
-  return traverse_util.unflatten_dict(axes)
+  return [
+    *partitioning.standard_logical_axis_rules(),
+    *((x, None) for x in axis_names.WHOLE),
+  ]
 
 
 # T5X's search copies and reorders all leaves of a cache along one axis, which must be

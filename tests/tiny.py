@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from flax import traverse_util
+from safetensors.numpy import load_file, save_file
 from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
 from persoma_tf import decoders
@@ -34,6 +35,7 @@ RECIPE = (  # makes the quickstart small
   'train.checkpoint_period = 3',
   'train.log_period = 2',
 )
+_TINY_T5 = pathlib.Path(__file__).parent / 'persoma_tf' / 'decoders/tiny_t5/v1_1'
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 
 
@@ -134,6 +136,22 @@ def random_gemma(vocab_size: int) -> decoders.Decoder:
   params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
   params = jax.tree.map(np.asarray, params)
   return decoders.Decoder('random', module, params, config.d_model, vocab_size)
+
+
+def write_t5(folder: pathlib.Path, vocab_size: int) -> pathlib.Path:
+  """The recorded small T5 with random embeddings of another number of tokens."""
+  folder.mkdir()
+  tensors = {}
+  for part in _TINY_T5.glob('*.safetensors'):
+    tensors |= load_file(part)
+  config = json.loads((_TINY_T5 / 'config.json').read_text())
+  for name in {'shared.weight', 'lm_head.weight'} & tensors.keys():
+    values = np.random.default_rng(0).normal(size=(vocab_size, config['d_model']))
+    tensors[name] = values.astype(np.float32)
+  save_file(tensors, folder / 'model.safetensors')
+  config['vocab_size'] = vocab_size
+  (folder / 'config.json').write_text(json.dumps(config))
+  return folder
 
 
 def train_sentence_piece(**settings) -> bytes:

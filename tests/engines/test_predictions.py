@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+from google.cloud import bigquery
 
 from persoma_tf import train
 from pipelines import batch_predict
@@ -37,20 +38,66 @@ def command(recipe, folders, tmp_path):
   ]
 
 
+def in_bucket(flags, bucket) -> list[str]:
+  """The flags with their folders copied into the bucket."""
+  moved = []
+  for flag in flags:
+    name, _, value = flag.partition('=')
+    if name.endswith('_dir'):
+      folder, there = pathlib.Path(value), f'{bucket.path}/{name[2:]}'
+      for path in filter(pathlib.Path.is_file, folder.rglob('*')):
+        target = f'{there}/{path.relative_to(folder)}'
+        output_folders.write_file(target, path.read_bytes())
+      flag = f'{name}={there}'
+    moved.append(flag)
+  return moved
+
+
 def test_from_and_to_a_bucket(command, tmp_path, bucket):
   """All folders in a bucket: the table of a local run."""
   flags = command[3:]
   batch_predict.run([*flags, f'--output_dir={tmp_path}/out'])
-  there = {}
-  for name in ('model', 'histories', 'embeddings'):
-    flag = next(x for x in flags if x.startswith(f'--{name}_dir='))
-    folder, there[flag] = pathlib.Path(flag.partition('=')[2]), f'{bucket.path}/{name}'
-    for path in filter(pathlib.Path.is_file, folder.rglob('*')):
-      target = f'{bucket.path}/{name}/{path.relative_to(folder)}'
-      output_folders.write_file(target, path.read_bytes())
-  moved = [f'{x.partition("=")[0]}={there[x]}' if x in there else x for x in flags]
-  batch_predict.run([*moved, f'--output_dir={bucket.path}/out'])
+  batch_predict.run([*in_bucket(flags, bucket), f'--output_dir={bucket.path}/out'])
   assert rows(f'{bucket.path}/out') == rows(f'{tmp_path}/out')
+
+
+def test_into_bigquery(command, tmp_path, dataset):
+  """One command from histories to the table, and the same again."""
+  table = f'{dataset}.predictions'
+  for _ in range(2):
+    batch_predict.run(
+      [*command[3:], f'--output_dir={tmp_path}/out', f'--bigquery_table={table}']
+    )
+  text = f'SELECT * FROM `{table.replace(":", ".")}` ORDER BY user_id'
+  found = [dict(row.items()) for row in bigquery.Client().query(text).result()]
+  written = prediction_files.read(f'{tmp_path}/out', 'avro')
+  assert found == sorted(written, key=lambda row: row['user_id'])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_dataflow(command, tmp_path, bucket, dataflow, checkout):
+  """Submitted as to the cloud; the staged package answers in a clean environment."""
+  whole, _ = run(command, tmp_path / 'whole')
+  flags = in_bucket(command[3:], bucket)
+  engine = [
+    '--runner=DataflowRunner',
+    '--project=test',
+    '--region=us-central1',
+    f'--temp_location={bucket.path}/temp',
+    '--setup_file=./setup.py',
+    f'--dataflow_endpoint={dataflow.address}',
+    f'--output_dir={bucket.path}/out',
+  ]
+  done = processes.run(
+    [*command[:3], *flags, *engine],
+    tmp_path / 'dataflow.log',
+    processes.environment(),
+    checkout,
+    timeout=400,
+  )
+  assert not done.code, done.output
+  assert rows(f'{bucket.path}/out') == whole
 
 
 def rows(folder) -> list[dict]:

@@ -6,11 +6,11 @@ import os
 import pytest
 
 
-def require() -> None:
-  """Skips the module that calls it without t5x; with REQUIRE_T5X=1 it fails."""
-  if importlib.util.find_spec('t5x'):
+def require(package: str = 't5x') -> None:
+  """Skips who calls it without a package; with REQUIRE_T5X=1 it fails."""
+  if importlib.util.find_spec(package):
     return
-  message = 't5x is not installed: make setup-t5x'
+  message = f'{package} is not installed: make setup-t5x'
   if os.environ.get('REQUIRE_T5X') == '1':
     pytest.fail(message, pytrace=False)
   pytest.skip(message, allow_module_level=True)

@@ -82,7 +82,7 @@ class Runs:
     )
     return self.folder / output
 
-  def t5x(self, program: str, recipe: str, *bindings: str, devices: int = 1):
+  def t5x(self, program: str, recipe: str, *bindings: str, devices=1, mode=''):
     """Starts t5x.<program> with one of our recipes."""
     values = [
       f"HISTORIES_DIR = '{self.histories}'",
@@ -93,6 +93,7 @@ class Runs:
     ]
     flags = ['--gin_search_paths=.', f'--gin_file=persoma_tf/configs/t5x/{recipe}.gin']
     flags += [f'--gin.{x.replace(" = ", "=", 1)}' for x in values]
+    flags += [f'--run_mode={mode}'] if mode else []
     return self.start(f't5x.{program}', *flags, devices=devices)
 
   def train(self, output, start, *bindings, recipe='train', devices: int = 1) -> str:
@@ -250,6 +251,26 @@ def test_lora(runs):
   assert all(path.rsplit('/', 1)[-1] in ('lora_a', 'lora_b') for path in decoder)
 
 
+@pytest.mark.parametrize('family', ['gemma', 't5'])
+def test_other_decoders(runs, family):
+  """Trained and asked, each with a vocabulary of its own."""
+  pieces, folder = runs.folder / 'own.model', runs.folder / family
+  pieces.write_bytes(tiny.train_sentence_piece())
+  if family == 't5':
+    decoder = tiny.write_t5(folder, 370)
+  else:
+    decoder = tiny.write_gemma(folder.with_suffix('.gguf'), tiny.random_gemma(370))
+  bindings = [f"build.decoder = '{decoder}'", f"task_vocabulary.decoder = '{pieces}'"]
+  begin = runs.convert(f'{family}_start', bindings=bindings) / 'checkpoint_0'
+  runs.train(f'{family}_model', begin, *bindings)
+  end = runs.folder / f'{family}_model' / 'checkpoint_4'
+  words = {'adapter/readout/words', 'adapter/readout/template'}
+  assert changed(begin, end) == words
+  answers = runs.infer(end, f'{family}_answers', *bindings)
+  assert len(answers) >= 5
+  assert all(line['aux']['scores'] < 0 for line in answers.values())
+
+
 def test_full(runs, start):
   runs.train('full', start, recipe='finetune_full')
   moved = changed(start, runs.folder / 'full' / 'checkpoint_4')
@@ -289,3 +310,14 @@ def test_eight_devices_have_the_loss_of_one(runs, start):
     np.testing.assert_allclose(eight[path], x, atol=1e-5, err_msg=path)
   words = 'adapter/readout/words'
   assert np.abs(one[words] - begin[words]).max() > 1e-3, 'nothing was learned'
+
+
+def test_precompile(runs):
+  """The compiled step of the whole model, without weights or a training."""
+  installed.require('t5')
+  output = runs.folder / 'compiled'
+  values = [f"MODEL_DIR = '{output}'", 'BATCH_SIZE = 4']
+  values += ['partitioning.PjitPartitioner.backend = None']  # this machine's own
+  runs.finish(runs.t5x('main', 'precompile', *values, mode='precompile'))
+  compiled = (output / 'lowered_hlo_post_optimization').read_bytes()
+  assert b'jit_train_step' in compiled
