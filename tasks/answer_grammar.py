@@ -1,4 +1,7 @@
-"""The answers that can be read back, as an automaton over a vocabulary's tokens."""
+"""The answers that can be read back, as an automaton over a vocabulary's tokens.
+
+Its parts are names with what follows them: ")," may be one token.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,13 +17,11 @@ class _Side(NamedTuple):
 
   Attributes:
     disliked: whether it is the second side.
-    named: genres of this side, in whatever order they came.
-    listed: whether another genre may only follow behind a comma.
+    named: genres of this side, in whatever order they came; behind some another comes.
   """
 
   disliked: bool
   named: frozenset[str] = frozenset()
-  listed: bool = False
 
 
 def answer_grammar(
@@ -34,40 +35,38 @@ def answer_grammar(
     question: the form of the answers.
 
   Raises:
-    ValueError: the vocabulary writes a genre or a separator in several ways, depending
-      on what stands beside it, or not at all.
+    ValueError: the vocabulary cannot write a genre, or in several ways, depending on
+      what stands before it or behind its separator.
   """
-  likes, dislikes, most = question.likes, question.dislikes, question.most
-  some = f'{likes} {genres[0]}'
+  most = min(question.most, len(genres))
   words = {
-    name: _behind(vocabulary, likes, f' {name}') for name in (*genres, question.none)
+    (name, follows): _behind(vocabulary, question.likes, f' {name}{follows}')
+    for name in (*genres, question.none)
+    for follows in (_COMMA, question.dislikes, _NOTHING)
   }
-  comma = _behind(vocabulary, some, ',')
-  second = _behind(vocabulary, some, dislikes)
   for name in genres:
-    _check(vocabulary, question, name, genres, words, comma, second)
+    _check(vocabulary, question, name, genres, words)
 
   def choices(state) -> Iterable[tuple[Sequence[int], _Side | None]]:
     if state is _START:
-      return [(vocabulary.encode(likes), _Side(False))]
-    end = ((), grammar.END) if state.disliked else (second, _Side(True))
-    if state.listed:
-      more = state._replace(listed=False)
-      return [end] + [(comma, more)] * (len(state.named) < most)
-    named = [
-      (words[name], _Side(state.disliked, state.named | {name}, True))
-      for name in genres
-      if name not in state.named
-    ]
-    if state.named:
-      return named
-    nothing = _Side(state.disliked, frozenset(genres), True)  # no room for more
-    return [*named, (words[question.none], nothing)]
+      return [(vocabulary.encode(question.likes), _Side(False))]
+    follows, behind = question.dislikes, _Side(True)
+    if state.disliked:
+      follows, behind = _NOTHING, grammar.END
+    found = [] if state.named else [(words[question.none, follows], behind)]
+    for name in genres:
+      if name not in state.named:
+        named = state.named | {name}
+        found.append((words[name, follows], behind))
+        if len(named) < most:
+          found.append((words[name, _COMMA], state._replace(named=named)))
+    return found
 
   return grammar.compiled(_START, choices, vocabulary.eos_id)
 
 
 _START = 'start'
+_COMMA, _NOTHING = ',', ''
 
 
 def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, ...]:
@@ -81,15 +80,20 @@ def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, 
   return tuple(whole[len(head) :])
 
 
-def _check(vocabulary, question, name, genres, words, comma, second) -> None:
+def _check(vocabulary, question, name, genres, words) -> None:
   """An answer that is put together from parts is what the task would write."""
-  liked = [name, *(x for x in genres if x != name)][: min(question.most, 2)]
-  text = question.answer(liked, [name])
-  first = vocabulary.encode(question.likes)
-  parts = [first, words[liked[0]], *(x for y in liked[1:] for x in (comma, words[y]))]
-  tokens = [token for part in (*parts, second, words[name]) for token in part]
-  if tokens != list(vocabulary.encode(text)):
-    raise ValueError(
-      f'grammar: the tokens of {text!r} are not those of its parts: answers cannot be '
-      'kept to their form (constrained=False)'
-    )
+  others = [x for x in genres if x != name][: question.most - 1][:1]
+  for liked in ([name], [name, *others]):
+    *listed, last = liked
+    parts = [
+      vocabulary.encode(question.likes),
+      *(words[x, _COMMA] for x in listed),
+      words[last, question.dislikes],
+      words[name, _NOTHING],
+    ]
+    text = question.answer(liked, [name])
+    if [token for part in parts for token in part] != list(vocabulary.encode(text)):
+      raise ValueError(
+        f'grammar: the tokens of {text!r} are not those of its parts: answers cannot '
+        'be kept to their form (constrained=False)'
+      )

@@ -152,7 +152,7 @@ test_loop.run(sys.argv[1], [test_loop._STAGE], validation='none', period=8)
 
 
 def test_eight_devices_follow_the_curve_of_one(tmp_path, monkeypatch):
-  flags = '--xla_force_host_platform_device_count=8'
+  flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=8'
   subprocess.run(
     [sys.executable, '-c', _ON_DEVICES, str(tmp_path / 'eight')],
     env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},

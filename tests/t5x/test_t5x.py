@@ -39,10 +39,8 @@ class Runs:
 
   def start(self, module: str, *flags: str, devices: int = 1) -> subprocess.Popen:
     """A process; what it prints goes into a file."""
-    variables = {**os.environ, 'XLA_FLAGS': ''}
-    if devices > 1:
-      option = f'--xla_force_host_platform_device_count={devices}'
-      variables['XLA_FLAGS'] = option
+    option = f'--xla_force_host_platform_device_count={devices}'
+    variables = {**os.environ, 'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} {option}'}
     with (self.folder / 'log').open('w') as log:
       return subprocess.Popen(
         [sys.executable, '-m', module, *flags],

@@ -7,7 +7,9 @@ import seqio
 from tasks import prompts, vocabularies
 from tasks.answer_grammar import answer_grammar
 
+# MovieLens has one whose end is a token with the comma behind it.
 GENRES = ('Action', 'Children', "Children's", 'Drama', 'Film-Noir', 'Sci-Fi', 'War')
+GENRES += ('(no genres listed)',)
 QUESTION = prompts.MOVIELENS
 
 
@@ -82,3 +84,15 @@ def test_a_vocabulary_without_the_words(vocabulary):
     pytest.skip('it has a token for every byte')
   with pytest.raises(ValueError, match='does not write'):
     answer_grammar((*GENRES, '電影'), vocabulary, QUESTION)
+
+
+def test_fewer_genres_than_places(vocabulary):
+  """Behind the last genre there is nothing more to list."""
+  grammar = answer_grammar(('Drama', 'War'), vocabulary, QUESTION)
+  end = vocabulary.eos_id
+  for text in (
+    "The user likes War, Drama and doesn't like War",
+    QUESTION.answer([], []),
+  ):
+    assert walk(grammar, [*vocabulary.encode(text), end])
+  assert not walk(grammar, vocabulary.encode('The user likes War, Drama, '))
