@@ -50,10 +50,13 @@ class Kind(NamedTuple):
   answer_sizes: Sequence[int] = ()
   train_size: int = 0
   adapter_size: int = 0
+  bindings: Sequence[str] = ()
 
 
+_PROMPT_FIRST = ("build.prompt_order = 'prompt_first'",)
 KINDS = {
   'persoma': Kind([_QUICKSTART], _MANY, (64,), 8, 64),
+  'prompt_first': Kind([_QUICKSTART], (50,), (64,), bindings=_PROMPT_FIRST),
   'text_prompt': Kind(['runs/text_prompt.gin'], (10, 50, 200), (4,), 2),
   'mlp': Kind([_QUICKSTART, 'adapters/mlp.gin'], _MANY, adapter_size=64),
   'transformer': Kind(
@@ -115,7 +118,8 @@ class Line:
     self._kind = KINDS[kind]
     folders = [f'HISTORIES_DIR = {data_dir + "/histories"!r}']
     folders += [f'EMBEDDINGS_DIR = {data_dir + "/embeddings"!r}']
-    recipes.parse(self._kind.recipes, [*folders, f'history_limits.items = {items}'])
+    limit = f'history_limits.items = {items}'
+    recipes.parse(self._kind.recipes, [*folders, limit, *self._kind.bindings])
     shards = sorted(pathlib.Path(data_dir, 'histories').glob('*.tfrecord*'))
     every = (
       schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))
@@ -188,6 +192,7 @@ class Line:
 
   def _answer(self, size):
     history, mask, prompt = (self._rows(x, size) for x in self._inputs)
+    prompt = prompt if self._text else prompt[0]  # the same for all users
     module, tuned = stack.unrolled(self._model.decoder, self._params['decoder'])
     model, task = self._model.clone(decoder=module), generate.Task(-1, _ANSWER)
 

@@ -46,6 +46,7 @@ METHODS = {
   'perceiver_lora': (_QUICKSTART, ["train.tuning = 'lora'"], ()),
   'uem': (['runs/uem.gin'], [], ('decoder',)),
   'text_prompt': (['runs/text_prompt.gin'], [], ('decoder',)),
+  'prompt_first': (_QUICKSTART, ["build.prompt_order = 'prompt_first'"], ()),
   # What each part of the recipe is worth: the perceiver with less of it.
   'lm_only': (['runs/lm_only.gin'], [], ('decoder',)),
   'lm_only_whole_histories': (['runs/lm_only.gin'], _WHOLE, ('decoder',)),

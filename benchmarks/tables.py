@@ -35,6 +35,7 @@ PARTS = {
   'perceiver': 'the whole',
   'no_statistics': 'without the history statistics beside the slots',
   'whole_histories': 'trained on whole histories, no sub-histories',
+  'prompt_first': 'the task prompt before the soft tokens, not behind them',
   'lm_only': 'language-model loss alone, plain soft tokens in the span of the words',
   'item_warmup': 'the same, half of the time on the item task (item → genres, title)',
   'template_lm_only': 'language-model loss alone, soft tokens laid out as an answer',
@@ -107,7 +108,8 @@ def parts() -> str:
   """The recipe with parts left out, seed 0 of ML-100K."""
   rows = []
   for method, what in PARTS.items():
-    found = _seed_0(method)
+    if not (found := _seed_0(method)):
+      continue
     seconds = next(iter(found.values()))['train_processor_seconds']
     values = [f'{found[size]["f1"]["model"]:.3f}' for size in (50, 200)]
     rows.append([what, *values, f'{seconds} s'])
