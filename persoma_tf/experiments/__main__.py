@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   print(table(folder, chosen))
   if any(folder.result(cell).exists() for cell in chosen.cells):
     with claims.wait(folder.claim('report')):
-      stages.run('study report', _report(folder), folder.path / 'study.log')
+      log = folder.path / 'study.log'
+      stages.run('study report', _report(folder), log, folder.compiled)
     print(f'report: {folder.path}/report/study.html')
   if 'failed' in states:
     sys.exit(1)

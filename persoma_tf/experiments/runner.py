@@ -21,12 +21,14 @@ class Folder:
   """The folder of a study.
 
   `results/` has a JSON of every finished cell, `cells/` what the runs wrote, `inputs/`
-  histories and embeddings by sampler and length, `claims/` who works on what.
+  histories and embeddings by sampler and length, `claims/` who works on what,
+  `compiled/` JAX's code.
   """
 
   def __init__(self, path: str):
     """Names the parts; makes nothing."""
     self.path = pathlib.Path(path)
+    self.compiled = self.path / 'compiled'
 
   def result(self, cell: Cell) -> pathlib.Path:
     """Of a finished cell."""
@@ -68,15 +70,15 @@ def _run(folder, study, cell):
   with claims.wait(folder.claim(inputs.name)):
     for stage, arguments in stages.prepare(cell, study.data, inputs).items():
       if not (inputs / stage / 'COMPLETED').exists():
-        stages.run(stage, arguments, inputs / f'{stage}.log')
+        stages.run(stage, arguments, inputs / f'{stage}.log', folder.compiled)
   took = own / 'took.json'
   known = json.loads(took.read_text()) if took.exists() else {}
   for stage, arguments in stages.own(cell, inputs, own).items():
     if stage not in known:
       logger.info('%s: %s', cell.name, stage)
       cut = (own / f'{stage}.log').exists()
-      known[stage] = stages.run(stage, arguments, own / f'{stage}.log')._asdict()
-      known[stage]['continued'] = cut
+      ran = stages.run(stage, arguments, own / f'{stage}.log', folder.compiled)
+      known[stage] = {**ran._asdict(), 'continued': cut}
       _write(took, known)
   _write(folder.result(cell), result(study, cell, own, known))
 

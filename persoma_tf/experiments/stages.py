@@ -14,7 +14,11 @@ from persoma_tf.experiments import data_files
 from persoma_tf.experiments.study import Cell
 
 # docs/speed.md; and TensorFlow's C++ side tells of missing GPUs at length.
-_SETTINGS = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+_SETTINGS = {
+  'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
+  'TF_CPP_MIN_LOG_LEVEL': '3',
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+}
 
 
 class StageError(RuntimeError):
@@ -100,19 +104,25 @@ def own(cell: Cell, inputs: pathlib.Path, folder: pathlib.Path) -> dict[str, lis
   }
 
 
-def run(stage: str, arguments: Sequence[str], log: pathlib.Path) -> Took:
+def run(
+  stage: str, arguments: Sequence[str], log: pathlib.Path, compiled: pathlib.Path
+) -> Took:
   """Runs a stage to its end.
 
   Args:
     stage: its name.
     arguments: module, then flags.
     log: gets what it writes.
+    compiled: folder of JAX's compiled code: what one cell has compiled, the next ones
+      of its shapes need not.
 
   Raises:
     StageError: it did not end well.
   """
   log.parent.mkdir(parents=True, exist_ok=True)
-  command, environment = [sys.executable, '-m', *arguments], _SETTINGS | os.environ
+  command = [sys.executable, '-m', *arguments]
+  cache = {'JAX_COMPILATION_CACHE_DIR': str(compiled.absolute())}
+  environment = _SETTINGS | cache | os.environ
   begun = time.perf_counter()
   with log.open('a') as file:
     process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
