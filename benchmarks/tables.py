@@ -14,7 +14,10 @@ import re
 import sys
 from collections.abc import Callable
 
+from pipelines import study_report
+
 ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / 'benchmarks' / 'results'
 PAGES = ('README.md', 'docs/quality.md')
 _BLOCK = re.compile(r'(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
 _SETS = ('ml-100k', 'ml-latest-small')
@@ -24,6 +27,7 @@ METHODS = {
   'rule_on_sample': 'label rule on the same interactions (bound)',
   'perceiver_lora': 'perceiver, LoRA of rank 8 in the second stage',
   'perceiver': 'perceiver, frozen decoder',
+  'perceiver_3000_steps': 'the same with twice the steps in the first stage',
   'transformer': 'transformer, frozen decoder',
   'mlp': 'MLP, frozen decoder',
   'constant': 'best constant answer',
@@ -44,7 +48,7 @@ PARTS = {
 
 def read(name: str) -> dict:
   """A results file."""
-  return json.loads((ROOT / 'benchmarks' / 'results' / f'{name}.json').read_text())
+  return json.loads((RESULTS / f'{name}.json').read_text())
 
 
 def markdown(headers, rows) -> str:
@@ -166,6 +170,11 @@ def _took(row):
   return f'{shown} s, {row["peak_memory_gb"]:.1f} GB'
 
 
+def study(name: str) -> str:
+  """Scores of a study's cells, as its own page has them."""
+  return study_report.as_markdown(study_report.read(RESULTS / 'studies' / name))
+
+
 TABLES: dict[str, Callable[[], str]] = {
   'scores': scores,
   'quality-ml-100k': lambda: quality('ml-100k'),
@@ -174,6 +183,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'curve': curve,
   'quickstart': quickstart,
   'histories': histories,
+  'study-quick': lambda: study('quick'),
 }
 
 

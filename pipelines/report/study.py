@@ -57,7 +57,7 @@ def _middle(cells):
 
 def _scores(found):
   headers = ('setting', 'no.', 'F1', '95 % interval', 'spread', 'seeds', 'bound')
-  headers += ('of the bound', 'parse failures')
+  headers += ('of the bound', 'malformed')
   rows = [
     (
       x.label,
@@ -68,7 +68,7 @@ def _scores(found):
       len(x.cells),
       x.bound,
       x.f1 / x.bound if x.bound else float('nan'),
-      f'{x.failures:.1f}',
+      round(x.failures),
     )
     for number, x in enumerate(found, 1)
   ]
@@ -93,14 +93,14 @@ def _by_length(lines):
 
 
 def _costs(found):
-  headers = ('setting', 'no.', 'F1', 'training, minutes')
+  headers = ('setting', 'no.', 'F1', 'training, s')
   headers += ('prediction, s a user', 'peak memory, GB')
   rows = [
     (
       x.label,
       number,
       x.f1,
-      x.training_minutes,
+      round(60 * x.training_minutes),
       x.prediction_seconds,
       x.peak_bytes / 1e9,
     )
@@ -125,13 +125,13 @@ def _cells(cells):
     (
       cell['cell'],
       cell['methods']['persoma']['f1'],
-      cell['wall_seconds'] / 60,
+      round(cell['wall_seconds']),
       cell['peak_bytes'] / 1e9,
-      cell['finished_at'],
+      cell['finished_at'][:16].replace('T', ' '),
     )
     for cell in sorted(cells, key=lambda cell: cell['cell'])
   ]
-  headers = ('cell', 'F1', 'wall time, minutes', 'peak memory, GB', 'finished')
+  headers = ('cell', 'F1', 'wall time, s', 'peak memory, GB', 'finished, UTC')
   return table(headers, rows)
 
 

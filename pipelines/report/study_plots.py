@@ -68,7 +68,7 @@ def by_cost(settings: Sequence[Setting]) -> str:
       place = {'xytext': (4, 3), 'textcoords': 'offset points', 'fontsize': 9}
       axes.annotate(str(number), (cost(found), found.f1), **place)
     axes.set_xlabel(name)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.2 * max(map(cost, settings)))  # room for the numbers
     axes.set_ylim(0, 1)
     axes.grid()
   panels[0].set_ylabel('weighted F1')
