@@ -75,6 +75,24 @@ def flags(source, output) -> list[str]:
   ]
 
 
+def dataflow_flags(bucket: Bucket, checkout='.') -> list[str]:
+  """Flags that submit a job from a checkout, as docs/cloud.md has them."""
+  return [
+    '--runner=DataflowRunner',
+    '--project=test',
+    '--region=us-central1',
+    f'--temp_location={bucket.path}/temp',
+    f'--setup_file={checkout}/setup.py',
+  ]
+
+
+def query(text: str, table: str) -> list[dict]:
+  """What a query of TABLE answers."""
+  text = text.replace('TABLE', f'`{table.replace(":", ".")}`')
+  found = google.cloud.bigquery.Client().query(text).result()
+  return [dict(row.items()) for row in found]
+
+
 def contents(folder) -> dict[str, bytes]:
   """File name -> bytes, of a local folder or one in a bucket."""
   found = {}

@@ -13,6 +13,7 @@ from pipelines.job import JobError
 from pipelines.transforms.prediction_files import FORMATS
 from tests import predictions
 from tests.engines import processes
+from tests.engines.conftest import query
 
 ROWS = predictions.rows(25)
 SHARDS = [ROWS[:10], [], ROWS[10:]]
@@ -29,12 +30,6 @@ def table(dataset) -> str:
 def place(request, tmp_path, bucket) -> str:
   """A folder that is not there yet."""
   return str(tmp_path / 'p') if request.param == 'local' else f'{bucket.path}/p'
-
-
-def query(text: str, table: str) -> list[dict]:
-  """What a query of TABLE answers."""
-  text = text.replace('TABLE', f'`{table.replace(":", ".")}`')
-  return [dict(row.items()) for row in bigquery.Client().query(text).result()]
 
 
 def read(table: str, run_id: str = 'run-1') -> list[dict]:

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import build_histories, folders
 from tests.engines import processes
-from tests.engines.conftest import contents, flags
+from tests.engines.conftest import contents, dataflow_flags, flags
 
 _JOB = [sys.executable, '-m', 'pipelines.build_histories']
 
@@ -68,11 +68,7 @@ def test_dataflow(data, tmp_path, bucket, dataflow, checkout):
     source,
     f'{bucket.path}/there',
     tmp_path,
-    '--runner=DataflowRunner',
-    '--project=test',
-    '--region=us-central1',
-    f'--temp_location={bucket.path}/temp',
-    '--setup_file=./setup.py',
+    *dataflow_flags(bucket),
     f'--dataflow_endpoint={dataflow.address}',
     cwd=checkout,
   )
@@ -87,11 +83,7 @@ def test_dataflow_template(data, tmp_path, bucket, dataflow, checkout):
   build_histories.run(
     [
       *flags(source, there),
-      '--runner=DataflowRunner',
-      '--project=test',
-      '--region=us-central1',
-      f'--temp_location={bucket.path}/temp',
-      f'--setup_file={checkout}/setup.py',
+      *dataflow_flags(bucket, checkout),
       f'--template_location={template}',
     ]
   )

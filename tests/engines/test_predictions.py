@@ -12,13 +12,13 @@ import sys
 import time
 
 import pytest
-from google.cloud import bigquery
 
 from persoma_tf import train
 from pipelines import batch_predict
 from pipelines import folders as output_folders
 from pipelines.transforms import prediction_files
 from tests.engines import processes
+from tests.engines.conftest import dataflow_flags, query
 
 pytestmark = pytest.mark.assets
 KILLS = 20
@@ -68,8 +68,7 @@ def test_into_bigquery(command, tmp_path, dataset):
     batch_predict.run(
       [*command[3:], f'--output_dir={tmp_path}/out', f'--bigquery_table={table}']
     )
-  text = f'SELECT * FROM `{table.replace(":", ".")}` ORDER BY user_id'
-  found = [dict(row.items()) for row in bigquery.Client().query(text).result()]
+  found = query('SELECT * FROM TABLE ORDER BY user_id', table)
   written = prediction_files.read(f'{tmp_path}/out', 'avro')
   assert found == sorted(written, key=lambda row: row['user_id'])
 
@@ -81,11 +80,7 @@ def test_dataflow(command, tmp_path, bucket, dataflow, checkout):
   whole, _ = run(command, tmp_path / 'whole')
   flags = in_bucket(command[3:], bucket)
   engine = [
-    '--runner=DataflowRunner',
-    '--project=test',
-    '--region=us-central1',
-    f'--temp_location={bucket.path}/temp',
-    '--setup_file=./setup.py',
+    *dataflow_flags(bucket),
     f'--dataflow_endpoint={dataflow.address}',
     f'--output_dir={bucket.path}/out',
   ]
