@@ -82,7 +82,7 @@ def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, 
 
 def _check(vocabulary, question, name, genres, words) -> None:
   """An answer that is put together from parts is what the task would write."""
-  others = [x for x in genres if x != name][: question.most - 1][:1]
+  others = [x for x in genres if x != name][: min(question.most, 2) - 1]
   for liked in ([name], [name, *others]):
     *listed, last = liked
     parts = [
