@@ -61,6 +61,7 @@ def export(checkpoint: str, run: train.Run, output_dir: str) -> None:
   moved = sorted(path for path in trained if path.startswith('decoder/'))
   logger.info('%d parameters of the decoder are not as they were', len(moved))
   step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
+  train.write_config(pathlib.Path(output_dir))
   write_adapter(output_dir, trained, run.decoder, step, run.task_prompt())
 
 
@@ -92,12 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   ]
   recipes.parse(flags.gin_file, bindings)
   run = train.Run(train.Recipe())
-  train.write_config(folder)
+  # Nothing is written before it is known to fit: what failed can be tried again.
   if flags.checkpoint:
     export(flags.checkpoint, run, flags.output_dir)
   else:
-    start = checkpoints.manager(flags.output_dir)
-    checkpoints.save(start, 0, run.fresh_params(), {})
+    params = run.fresh_params()
+    train.write_config(folder)
+    checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
   logger.info('written %s', folder)
 
 
