@@ -59,11 +59,11 @@ KINDS = {
   # `persoma` again, beside the line behind it: two days differ more than these two.
   'prompt_last': Kind([_QUICKSTART], (50,), (64,)),
   'prompt_first': Kind([_QUICKSTART], (50,), (64,), bindings=_PROMPT_FIRST),
-  'text_prompt': Kind(['runs/text_prompt.gin'], (10, 50, 200), (4,), 2),
   'mlp': Kind([_QUICKSTART, 'adapters/mlp.gin'], _MANY, adapter_size=64),
   'transformer': Kind(
     [_QUICKSTART, 'adapters/transformer.gin'], _MANY, adapter_size=64
   ),
+  'text_prompt': Kind(['runs/text_prompt.gin'], (10, 50, 200), (4,), 2),
 }
 
 
