@@ -44,6 +44,14 @@ def _test_data(name: str) -> pathlib.Path:
   return path
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_left():
+  """gin holds settings for the whole process: no test takes those of another one."""
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
 @pytest.fixture
 def ml_latest_small() -> pathlib.Path:
   """The real ml-latest-small folder."""
@@ -106,5 +114,4 @@ def recipe(assets, folders, tiny_decoder):
       ],
     )
 
-  yield parse
-  gin.clear_config()
+  return parse

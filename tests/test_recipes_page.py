@@ -48,13 +48,6 @@ OF_THE_QUICKSTARTS_DECODER = [
 ROWS = [line.split(' | ') for line in TEXT.splitlines() if _SCORES.search(line)]
 
 
-@pytest.fixture(autouse=True)
-def _clean():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
 def test_the_tables_are_seen():
   assert len(SETTINGS) > 20
   assert len(ROWS) > 10

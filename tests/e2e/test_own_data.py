@@ -6,7 +6,6 @@ import pathlib
 import re
 import shlex
 
-import gin
 import pytest
 
 from examples.books.books_task import BOOKS
@@ -52,8 +51,7 @@ def books(tmp_path_factory, assets, tiny_decoder):
   for words in commands():
     words = [word.replace('runs/books', str(folder)) for word in words]
     run(words, bindings if words[2] == 'persoma_tf.train' else [])
-  yield folder
-  gin.clear_config()
+  return folder
 
 
 def info(folder) -> dict:

@@ -1,6 +1,5 @@
 """A conversion that cannot be made leaves nothing behind."""
 
-import gin
 import numpy as np
 import pytest
 
@@ -25,8 +24,6 @@ def test_another_model_leaves_no_folder(assets, folders, tiny_decoder, tmp_path)
     f'--checkpoint={tmp_path / "other/checkpoint_0"}',
     *(f'--gin.{x}' for x in bindings),
   ]
-  gin.clear_config()
   with pytest.raises(ValueError, match='the checkpoint does not fit the model'):
     convert_checkpoint.main(arguments)
   assert not (tmp_path / 'model').exists()
-  gin.clear_config()

@@ -6,13 +6,6 @@ import pytest
 from persoma_tf import recipes, train  # noqa: F401  train registers what recipes set
 
 
-@pytest.fixture(autouse=True)
-def _clean():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
 def test_flags():
   found = recipes.bindings_of(['--gin.A.b=3', '--model_dir=x', "--gin.C='a=b'"])
   assert found == (['A.b = 3', "C = 'a=b'"], ['--model_dir=x'])

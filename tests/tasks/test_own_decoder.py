@@ -30,8 +30,7 @@ def parse(folders):
     settings = [f'{name} = {value!r}' for name, value in macros]
     recipes.parse(files, [*settings, *tiny_parts.RECIPE, *bindings])
 
-  yield parse
-  gin.clear_config()
+  return parse
 
 
 def test_trains_and_answers(parse, folders, own, tmp_path):

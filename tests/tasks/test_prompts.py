@@ -104,14 +104,7 @@ def test_labels_with_more_genres_than_an_answer():
     QUESTION.check(GENRES, 4)
 
 
-@pytest.fixture
-def clean_gin():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-def test_what_is_asked(clean_gin):
+def test_what_is_asked():
   assert prompts.asked() is QUESTION
   assert 'question' not in gin.operative_config_str(), 'as it was without a choice'
   prompts.add(prompts.Question(**BOOKS))
@@ -126,7 +119,7 @@ def test_what_is_asked(clean_gin):
     prompts.asked()
 
 
-def test_the_question_of_a_model(clean_gin):
+def test_the_question_of_a_model():
   config = "import {0}\nno_such.thing = @other()\nquestion.name = 'book_subjects_v1'\n"
   found = prompts.asked_by(config.format('examples.books.books_task'))
   assert found.likes == 'The reader enjoys'

@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import gguf
-import gin
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -152,9 +151,7 @@ def test_other_tokenizers_are_refused(tmp_path, change, message):
 @pytest.fixture
 def choose():
   """Names the vocabulary of the tasks."""
-  gin.clear_config()
-  yield lambda name: recipes.bind('task_vocabulary.decoder', str(name))
-  gin.clear_config()
+  return lambda name: recipes.bind('task_vocabulary.decoder', str(name))
 
 
 def test_tasks_follow_the_vocabulary_that_is_named(choose, tmp_path, folders):
