@@ -167,7 +167,7 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
       'benchmarks.answers',
       f'--model_dir={folder}/model',
       *(f'--shown={work}/recency_{n}' for n in ITEMS if method not in _TEXT or n == 50),
-      *(['--batch_size=4'] if method in _TEXT else ['--all']),
+      *(['--batch_size=4', '--free'] if method in _TEXT else ['--all']),
       f'--output={folder}/scores.json',
     )
   config = (folder / 'model' / 'config.gin').read_text()
