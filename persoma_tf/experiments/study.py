@@ -9,7 +9,8 @@
     minutes: 6                               # of a cell, before any has run
 
 A grid is the product of its lists; what it does not name is as in `base`. A cell that
-two grids have is one cell.
+two grids have is one cell. The first seed of all cells runs before the second of any: a
+study that is cut has every axis.
 """
 
 import dataclasses
@@ -115,7 +116,8 @@ def read(path: str, data: str = '') -> Study:
       cell = _cell(axes, bindings, data)
       found.setdefault(cell.name, cell)
   about, minutes = content.get('about', ''), float(content.get('minutes', 0))
-  return Study(file.stem, about.strip(), minutes, data, tuple(found.values()))
+  cells = sorted(found.values(), key=lambda cell: cell.axes['seed'])
+  return Study(file.stem, about.strip(), minutes, data, tuple(cells))
 
 
 def _check_known(path, names, known):

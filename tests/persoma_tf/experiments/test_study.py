@@ -34,17 +34,17 @@ def test_a_grid_is_the_product_of_its_lists(read):
     base={'seed': [0, 1]},
     grids=[{'adapter': ['mlp', 'transformer'], 'max_history': [10, 20]}],
   )
-  expected = itertools.product(['mlp', 'transformer'], [10, 20], [0, 1])
-  assert axes(found, 'adapter', 'max_history', 'seed') == list(expected)
+  expected = itertools.product([0, 1], ['mlp', 'transformer'], [10, 20])
+  assert axes(found, 'seed', 'adapter', 'max_history') == list(expected)
 
 
 def test_a_cell_of_two_grids_is_one(read):
   found = read(grids=[{'seed': [0, 1]}, {'adapter': ['perceiver', 'mlp']}])
   assert axes(found, 'adapter', 'seed') == [
     ('perceiver', 0),
-    ('perceiver', 1),
     ('mlp', 0),
-  ]
+    ('perceiver', 1),
+  ], 'the first seed of all runs first'
 
 
 def test_axes_reach_the_recipe(read):
