@@ -76,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger(library).setLevel(logging.ERROR)
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
-    prog='python -m persoma_tf.convert_checkpoint', description=__doc__.split('\n')[0]
+    prog='python -m persoma_tf.convert_checkpoint',
+    description=__doc__.split('\n')[0],
+    epilog=recipes.HELP,
   )
   parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
   parser.add_argument('--histories_dir', required=True)

@@ -1,5 +1,6 @@
 """Gin recipes: parsing with errors that say what to do."""
 
+import ast
 import difflib
 import pathlib
 import re
@@ -11,6 +12,12 @@ import gin
 # Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
 # them from every working directory.
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
+# Behind the flags of every program that reads recipes.
+HELP = (
+  '--gin_file may be given several times, later ones on top; it is looked up as it is '
+  'and under persoma_tf/configs. --gin.NAME=VALUE sets one thing on top of all of '
+  "them, in Python's spelling: --gin.train.seed=1, --gin.train.tuning=\"'lora'\"."
+)
 
 
 def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
@@ -35,7 +42,12 @@ def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
   try:
     gin.parse_config_files_and_bindings(found, list(bindings))
   except (SyntaxError, ValueError, ImportError) as error:
-    raise ValueError(f'recipe {list(files)} with {list(bindings)}: {error}') from error
+    hint = ''
+    if 'malformed node' in str(error):  # what literal_eval says of a bare word
+      hint = ' (a text needs quotes that survive the shell: --gin.NAME="\'text\'")'
+    raise ValueError(
+      f'recipe {list(files)} with {list(bindings)}: {error}{hint}'
+    ) from error
 
 
 def bind(name: str, value: Any) -> None:
@@ -49,7 +61,48 @@ def bindings_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
   Returns:
     (bindings, other arguments).
+
+  Raises:
+    ValueError: a flag that begins with `--gin.` has no "=".
   """
+  for argument in arguments:
+    if argument.startswith('--gin.') and '=' not in argument:
+      raise ValueError(f'{argument}: expected --gin.NAME=VALUE, in one word')
   found = [re.fullmatch(r'--gin\.([^=]+)=(.*)', x, re.DOTALL) for x in arguments]
   bindings = [f'{match[1]} = {match[2]}' for match in found if match]
   return bindings, [x for x, match in zip(arguments, found, strict=True) if not match]
+
+
+def without_effect(bindings: Sequence[str]) -> list[str]:
+  """Those of some bindings that nothing has read; after all was made from the recipe.
+
+  gin takes a binding of any known parameter, in any scope, and any macro: mistyped
+  scopes and parameters of parts that the recipe has not got are no errors to it.
+  """
+  read = dict(
+    re.findall(r'^([\w./]+) = \\?\n? *(.*)$', gin.operative_config_str(), re.MULTILINE)
+  )
+  return [binding for binding in bindings if not _is_read(binding, read)]
+
+
+def _is_read(binding, read):
+  """Whether a name's last part and scope are there, and its value is not overridden."""
+  name, _, value = binding.partition(' = ')
+  scope, _, selector = name.rpartition('/')
+  selector = '.'.join(selector.split('.')[-2:])  # without its module
+  for found, now in read.items():
+    within, _, parameter = found.rpartition('/')
+    if parameter != selector or not f'{within}/'.startswith(
+      f'{scope}/' if scope else ''
+    ):
+      continue
+    if scope == within or _literal(now) == _literal(value):
+      return True
+  return False
+
+
+def _literal(text):
+  try:
+    return ast.literal_eval(text)
+  except (SyntaxError, ValueError):  # a reference, or it goes on in the next line
+    return text

@@ -197,16 +197,45 @@ class Run:
     return freezing.split(params, patterns)[0]
 
 
-def train(model_dir: str) -> None:
-  """Trains the recipe that gin has read, or goes on training it, in `model_dir`."""
-  run = Run(Recipe())
-  write_config(pathlib.Path(model_dir))
-  done = checkpoints.manager(model_dir).latest_step() or 0
+def train(
+  model_dir: str, *, overwrite: bool = False, chosen: Sequence[str] = ()
+) -> None:
+  """Trains the recipe that gin has read, or goes on training it, in `model_dir`.
+
+  Nothing is deleted or written before the recipe has loaded decoder and data.
+
+  Args:
+    model_dir: folder of the run.
+    overwrite: delete a run in it and start again.
+    chosen: bindings of the command line; those without effect are named.
+
+  Raises:
+    ValueError: the folder holds a run of another configuration, or is to be deleted
+      and holds no run.
+  """
+  run, folder = Run(Recipe()), pathlib.Path(model_dir)
+  for binding in recipes.without_effect(chosen):
+    logger.warning('nothing in this recipe reads --gin.%s', binding)
+  if overwrite:
+    check_is_run(folder)
+  else:
+    check_config(folder)
+    if (folder / 'COMPLETED').exists():
+      logger.info('%s is finished; --overwrite trains again', model_dir)
+      return
+  done = 0 if overwrite else checkpoints.manager(model_dir).latest_step() or 0
   if done:
     logger.info('going on from checkpoint_%d', done)
     params = run.params_at(checkpoints.folder(model_dir, done))
   else:
     params = run.fresh_params()
+  if overwrite:
+    shutil.rmtree(folder, ignore_errors=True)
+  write_config(folder)
+  _train(run, model_dir, params, done)
+
+
+def _train(run, model_dir, params, done):
   recipe = run.recipe
   if recipe.initialize_only:
     checkpoints.save(checkpoints.manager(model_dir), 0, params, {})
@@ -225,8 +254,21 @@ def train(model_dir: str) -> None:
   export(model_dir, trained, run.decoder, stretches[-1].end, prompt)
 
 
-def write_config(folder: pathlib.Path) -> None:
-  """Writes config.gin, or checks it against the run that is to go on.
+def check_is_run(folder: pathlib.Path) -> None:
+  """Checks that a folder may be deleted.
+
+  Raises:
+    ValueError: it holds files and no config.gin.
+  """
+  if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+    raise ValueError(
+      f'--overwrite would delete {folder}, which is no run of ours (no {CONFIG} in '
+      'it); name another --model_dir or empty it yourself'
+    )
+
+
+def check_config(folder: pathlib.Path) -> None:
+  """Checks config.gin, where there is one, against the run that is to go on.
 
   After `Run`: by then every configurable was called once, and the operative
   configuration is whole.
@@ -234,7 +276,6 @@ def write_config(folder: pathlib.Path) -> None:
   Raises:
     ValueError: the folder holds a run of another configuration.
   """
-  folder.mkdir(parents=True, exist_ok=True)
   config, file = gin.operative_config_str(), folder / CONFIG
   if file.exists() and file.read_text() != config:
     changed = difflib.unified_diff(
@@ -245,7 +286,17 @@ def write_config(folder: pathlib.Path) -> None:
       f'{file} is of a run with other settings; use another --model_dir or pass '
       f'--overwrite to start again:\n  {lines}'
     )
-  file.write_text(config)
+
+
+def write_config(folder: pathlib.Path) -> None:
+  """Writes config.gin of the run that begins or goes on.
+
+  Raises:
+    ValueError: as `check_config`.
+  """
+  check_config(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / CONFIG).write_text(gin.operative_config_str())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -255,7 +306,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger(library).setLevel(logging.ERROR)
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
-    prog='python -m persoma_tf.train', description=__doc__.split('\n')[0]
+    prog='python -m persoma_tf.train',
+    description=__doc__.split('\n')[0],
+    epilog=recipes.HELP,
   )
   parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
   parser.add_argument('--model_dir', required=True, help='folder of the run')
@@ -268,18 +321,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   tunables = os.environ.get('GLIBC_TUNABLES', '')
   if jax.default_backend() == 'cpu' and 'hugetlb' not in tunables:
     logger.info('GLIBC_TUNABLES=glibc.malloc.hugetlb=1 would make steps on CPU faster')
-  if flags.overwrite:
-    shutil.rmtree(flags.model_dir, ignore_errors=True)
-  if (pathlib.Path(flags.model_dir) / 'COMPLETED').exists():
-    logger.info('%s is finished; --overwrite trains again', flags.model_dir)
-    return
   folders = {
     'HISTORIES_DIR': flags.histories_dir,
     'EMBEDDINGS_DIR': flags.embeddings_dir,
   }
-  bindings += [f'{name} = {value!r}' for name, value in folders.items() if value]
-  recipes.parse(flags.gin_file, bindings)
-  train(flags.model_dir)
+  macros = [f'{name} = {value!r}' for name, value in folders.items() if value]
+  recipes.parse(flags.gin_file, [*bindings, *macros])
+  train(flags.model_dir, overwrite=flags.overwrite, chosen=bindings)
 
 
 if __name__ == '__main__':

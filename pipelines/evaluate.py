@@ -168,7 +168,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
   predicted = require_inputs(config)
   model = predicted['settings']['model']
   training = read_training(config.model_dir, model)

@@ -27,6 +27,13 @@ from pipelines.job import JobError
 
 COMPLETED = 'COMPLETED'
 UNFINISHED = 'UNFINISHED'
+# What tells the folder of one job from that of another.
+_ONLY_IN = {
+  'pipelines.build_histories': 'dataset_info.json',
+  'pipelines.embed_items': 'encoder_info.json',
+  'persoma_tf.train': 'adapter/manifest.json',
+  'pipelines.batch_predict': 'run_info.json',
+}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -182,15 +189,15 @@ def require_finished(path: str, module: str) -> dict:
     What its COMPLETED says: {'fingerprint', 'settings'}.
 
   Raises:
-    JobError: it is not there or not finished.
+    JobError: it is not there, not finished, or of another job.
   """
-  marker = FileSystems.join(path, COMPLETED)
-  if not FileSystems.exists(marker):
-    raise JobError(
-      f'{path} is not a finished folder (no {COMPLETED}): '
-      f'make it with python -m {module}'
-    )
-  return read_json(marker)
+  for name in (COMPLETED, _ONLY_IN[module]):
+    if not FileSystems.exists(FileSystems.join(path, name)):
+      raise JobError(
+        f'{path} is not a finished folder of {module} (no {name} in it): '
+        f'make it with python -m {module}'
+      )
+  return read_json(FileSystems.join(path, COMPLETED))
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
     SystemExit: 2 for a bad, missing or unknown flag, 0 for --help.
   """
   parser = _flag_parser(config_cls, description)
+  parser.epilog = 'Any flag of Apache Beam may follow, such as --runner=DataflowRunner.'
   values, rest = parser.parse_known_args(argv)
   beam = _BeamArgumentParser(prog=parser.prog, allow_abbrev=False)
   for options in PipelineOptions.__subclasses__():
@@ -86,15 +87,40 @@ def parse(config_cls: type, argv: Sequence[str] | None = None, description: str 
   given, unknown = beam.parse_known_args(rest)
   if unknown:
     parser.error(_unknown_flag(unknown, parser, beam))
-  try:
-    config = config_cls(**vars(values))
-  except ValueError as error:
-    parser.error(str(error))
+  config = _made(config_cls, values, parser)
   if not given.runner:
     rest = [*rest, '--runner=FnApiRunner']
   if problem := _cannot_run(given, config):
     parser.error(problem)
   return config, PipelineOptions(rest)
+
+
+def parse_flags(config_cls: type, argv: Sequence[str] | None, description: str):
+  """Reads the command line of a job without a pipeline, which has no flags of Beam.
+
+  Args:
+    config_cls: as in `parse`.
+    argv: as in `parse`.
+    description: shown by --help.
+
+  Returns:
+    The config.
+
+  Raises:
+    SystemExit: as `parse`.
+  """
+  parser = _flag_parser(config_cls, description)
+  values, unknown = parser.parse_known_args(argv)
+  if unknown:
+    parser.error(_unknown_flag(unknown, parser))
+  return _made(config_cls, values, parser)
+
+
+def _made(config_cls, values, parser):
+  try:
+    return config_cls(**vars(values))
+  except ValueError as error:
+    parser.error(str(error))
 
 
 def _cannot_run(given, config):
@@ -154,7 +180,6 @@ def _flag_parser(config_cls, description):
   parser = _Parser(
     prog=f'python -m {config_cls.__module__}',
     description=description,
-    epilog='Any flag of Apache Beam may follow, such as --runner=DataflowRunner.',
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )

@@ -232,7 +232,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: as `load`.
   """
-  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
   load(config.predictions_dir, config.bigquery_table, config.bigquery_location)
 
 

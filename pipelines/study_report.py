@@ -74,7 +74,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the results or the output folder are not as they should be.
   """
-  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
   cells = read(config.results_dir)
   folder = folders.OutputFolder(
     config.output_dir, {'cells': [cell['cell'] for cell in cells]}

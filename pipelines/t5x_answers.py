@@ -132,7 +132,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, _ = job.parse(Config, argv, __doc__.split('\n')[0])
+  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
   histories = folders.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )

@@ -54,8 +54,18 @@ class Genres(NamedTuple):
 
 @functools.cache
 def load_genres(histories_dir: str) -> Genres:
-  """Reads the item table of a histories folder."""
+  """Reads the item table of a histories folder.
+
+  Raises:
+    FileNotFoundError: the folder is not finished, or of another job.
+  """
   folder = pathlib.Path(histories_dir)
+  for name in ('COMPLETED', 'dataset_info.json'):
+    if not (folder / name).exists():
+      raise FileNotFoundError(
+        f'{folder}: not a finished histories folder (no {name} in it); '
+        'make it with python -m pipelines.build_histories'
+      )
   names = json.loads((folder / 'dataset_info.json').read_text())['genres']
   listed = pq.read_table(folder / 'items.parquet', columns=['genres'])['genres']
   of_items = np.zeros((len(listed), len(names)), bool)

@@ -39,14 +39,15 @@ class ItemVectors:
       embeddings_dir: a finished folder of `pipelines.embed_items`.
 
     Raises:
-      FileNotFoundError: the folder is not finished.
+      FileNotFoundError: the folder is not finished, or of another job.
     """
     folder = pathlib.Path(embeddings_dir)
-    if not (folder / 'COMPLETED').exists():
-      raise FileNotFoundError(
-        f'{folder}: not a finished embeddings folder (no COMPLETED in it); '
-        'make it with python -m pipelines.embed_items'
-      )
+    for name in ('COMPLETED', 'encoder_info.json'):
+      if not (folder / name).exists():
+        raise FileNotFoundError(
+          f'{folder}: not a finished embeddings folder (no {name} in it); '
+          'make it with python -m pipelines.embed_items'
+        )
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names

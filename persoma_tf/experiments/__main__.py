@@ -1,4 +1,4 @@
-"""Runs the cells of a study that are missing, and writes its page.
+r"""Runs the cells of a study that are missing, and writes its page.
 
     python -m persoma_tf.experiments run studies/quick.yaml \
       [--data=ml-100k] [--output_dir=runs/studies/quick] [--dry_run]

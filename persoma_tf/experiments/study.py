@@ -26,10 +26,12 @@ import gin
 import yaml
 
 from persoma_tf import (
+  freezing,
   recipes,
   train,  # noqa: F401  recipes bind it
 )
 from persoma_tf.experiments import data_files
+from pipelines.transforms.sample import SAMPLERS
 
 # Axis -> its value where neither the grid nor `base` names it.
 AXES: dict[str, Any] = {
@@ -41,6 +43,7 @@ AXES: dict[str, Any] = {
   'backbone': 'smollm2-135m-instruct',
   'seed': 0,
 }
+_VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
 _NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # folders decide nothing
 _KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data')
 
@@ -135,6 +138,7 @@ def _product(path, grid):
   for name, values in lists.items():
     if not values:
       raise ValueError(f'{path}: the list of {name!r} is empty')
+    _check_known(path, values, _VALUES.get(name, values))
   for values in itertools.product(*(lists[name] for name in AXES)):
     yield dict(zip(AXES, values, strict=True))
 

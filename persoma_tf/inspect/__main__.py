@@ -27,8 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   """
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
-    prog='python -m persoma_tf.inspect', description=__doc__.split('\n')[0]
+    prog='python -m persoma_tf.inspect',
+    description=__doc__.split('\n')[0],
+    epilog=recipes.HELP,
   )
+  logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax misses files of its own
   parser.add_argument('paths', nargs='*', metavar='PATH', help='folders or files')
   parser.add_argument('--records', type=int, default=3, help='shown of each table')
   parser.add_argument('--json', action='store_true', help='print JSON')
@@ -59,7 +62,7 @@ def _describe(flags):
 
 
 def _estimate(flags, bindings):
-  # A folder is told of without the libraries of a run.
+  # What trains is imported only to be timed.
   from persoma_tf import train
   from persoma_tf.inspect import estimate
 
@@ -69,8 +72,12 @@ def _estimate(flags, bindings):
     'EMBEDDINGS_DIR': flags.embeddings_dir,
   }
   bindings += [f'{name} = {value!r}' for name, value in macros.items() if value]
-  recipes.parse(flags.gin_file, bindings)
-  return [estimate.estimate(train.Run(train.Recipe()), flags.steps)]
+  try:
+    recipes.parse(flags.gin_file, bindings)
+    run = train.Run(train.Recipe())
+  except (FileNotFoundError, ValueError) as error:
+    sys.exit(f'error: {error}')
+  return [estimate.estimate(run, flags.steps)]
 
 
 if __name__ == '__main__':

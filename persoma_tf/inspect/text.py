@@ -74,7 +74,7 @@ def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
   elif isinstance(value, list) and any(map(_is_nested, value)):
     yield f'{indent}{name}:'
     for x in value:
-      yield _cut(f'{indent}  - {_plain(x)}')
+      yield _cut(f'{indent}  - {_plain(x, False)}')
   elif isinstance(value, Mapping) and name in ('arrays', 'fields', 'configuration'):
     yield f'{indent}{name}:'
     for key, x in value.items():
@@ -88,16 +88,19 @@ def _is_nested(value):
   return isinstance(value, Mapping | list) and bool(value)
 
 
-def _plain(value):
+def _plain(value, grouped=True):
+  """A value in a line; digits are grouped but in lists, which have other commas."""
   if isinstance(value, Mapping):
-    return ', '.join(f'{key} {_plain(x)}' for key, x in value.items())
+    return ', '.join(f'{key} {_plain(x, grouped)}' for key, x in value.items())
   if isinstance(value, list | tuple):
-    return f'[{", ".join(map(_plain, value))}]'
+    return f'[{", ".join(_plain(x, False) for x in value)}]'
   if isinstance(value, bool) or not isinstance(value, int | float):
     return (
       repr(value) if isinstance(value, str) and value != value.strip() else str(value)
     )
-  return f'{value:,}' if isinstance(value, int) else f'{value:.6g}'
+  if isinstance(value, float):
+    return f'{value:.6g}'
+  return f'{value:,}' if grouped else str(value)
 
 
 def _cut(line):

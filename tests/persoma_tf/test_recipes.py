@@ -42,6 +42,46 @@ def test_own_file(tmp_path):
   assert gin.query_parameter('Perceiver.width') == 32
 
 
+@gin.configurable
+def layer(width=1, name='x'):
+  """Something that reads parameters."""
+  return width, name
+
+
+@gin.configurable
+def unasked(width=1):
+  """Something that this recipe does not make."""
+  return width
+
+
+@pytest.mark.parametrize(
+  ('binding', 'read'),
+  [
+    ('layer.width = 3', True),
+    ('here/layer.width = 3', True),
+    ('test_recipes.layer.width = 3', True),
+    ('WIDTH = 4', True),
+    ('unasked.width = 3', False),
+    ('there/layer.width = 3', False),
+    ('WITDH = 4', False),
+    ("layer.name = 'z'", False),  # in the only scope that asks there is another
+    ("layer.name = 'y'", True),
+  ],
+)
+def test_bindings_that_nothing_reads(binding, read):
+  gin.parse_config(f"WIDTH = 3\nlayer.width = %WIDTH\nhere/layer.name = 'y'\n{binding}")
+  with gin.config_scope('here'):
+    layer()
+  assert recipes.without_effect([binding]) == ([] if read else [binding])
+
+
+def test_words_that_lack_something():
+  with pytest.raises(ValueError, match=r'--gin.a.b: expected --gin.NAME=VALUE'):
+    recipes.bindings_of(['--gin.a.b', '3'])
+  with pytest.raises(ValueError, match='a text needs quotes'):
+    recipes.parse(['runs/quickstart.gin'], ['train.tuning = lora'])
+
+
 @pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])
 def test_errors_name_the_recipe(binding):
   with pytest.raises(ValueError, match=r'quickstart\.gin'):

@@ -108,6 +108,44 @@ def test_other_settings_are_refused(recipe, whole):
     train.train(str(whole))
 
 
+def test_a_finished_run_is_left_as_it_is(recipe, whole):
+  recipe(GROUPED)
+  before = {path: path.stat().st_mtime_ns for path in whole.rglob('*')}
+  train.train(str(whole))
+  assert before == {path: path.stat().st_mtime_ns for path in whole.rglob('*')}
+
+
+def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
+  foreign, model = tmp_path / 'foreign', tmp_path / 'model'
+  foreign.mkdir()
+  (foreign / 'thesis.txt').write_text('x')
+  recipe()
+  with pytest.raises(ValueError, match='which is no run of ours'):
+    train.train(str(foreign), overwrite=True)
+  recipe('train.initialize_only = True')
+  train.train(str(model))
+  files = sorted(model.rglob('*'))
+  recipe("EMBEDDINGS_DIR = 'nowhere'")
+  for folder in (model, tmp_path / 'new'):
+    with pytest.raises(FileNotFoundError, match='not a finished embeddings folder'):
+      train.train(str(folder), overwrite=True)
+  assert sorted(model.rglob('*')) == files
+  assert (foreign / 'thesis.txt').exists()
+  assert not (tmp_path / 'new').exists()
+  recipe('train.initialize_only = True', 'train.seed = 5')
+  train.train(str(model), overwrite=True)
+  assert 'train.seed = 5' in (model / 'config.gin').read_text()
+
+
+def test_a_binding_that_nothing_reads_is_named(recipe, tmp_path, caplog):
+  recipe('train.initialize_only = True', 'Mlp.width = 3')
+  chosen = ['train.initialize_only = True', 'Mlp.width = 3']
+  with caplog.at_level('WARNING', 'persoma_tf.train'):
+    train.train(str(tmp_path), chosen=chosen)
+  messages = [record.message for record in caplog.records if 'reads' in record.message]
+  assert messages == ['nothing in this recipe reads --gin.Mlp.width = 3']
+
+
 def test_it_learns(recipe, tmp_path):
   """The slot loss on a fixed small set falls well below that of the first steps."""
   settings = ('histories/Stage.steps = 150', 'train.checkpoint_period = 1000')

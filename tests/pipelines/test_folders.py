@@ -15,16 +15,19 @@ def folder(path, **settings):
 def test_life_of_a_folder(tmp_path):
   output = folder(tmp_path / 'out', seed=0)
   assert output.begin()
-  output.write_json('info.json', {'a': 'ü'})
-  with pytest.raises(JobError, match=r'not a finished folder.*pipelines.x'):
-    folders.require_finished(output.path, 'pipelines.x')
+  output.write_json('dataset_info.json', {'a': 'ü'})
+  with pytest.raises(JobError, match=r'no COMPLETED in it\).*build_histories'):
+    folders.require_finished(output.path, 'pipelines.build_histories')
   output.complete()
   output.complete()
-  assert folders.require_finished(output.path, 'x')['settings'] == {'seed': 0}
-  assert folders.read_json(output.file('info.json')) == {'a': 'ü'}
+  found = folders.require_finished(output.path, 'pipelines.build_histories')
+  assert found['settings'] == {'seed': 0}
+  with pytest.raises(JobError, match=r'no encoder_info.json in it\).*embed_items'):
+    folders.require_finished(output.path, 'pipelines.embed_items')
+  assert folders.read_json(output.file('dataset_info.json')) == {'a': 'ü'}
   assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
     'COMPLETED',
-    'info.json',
+    'dataset_info.json',
   ]
   assert not output.begin()
 

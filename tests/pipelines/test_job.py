@@ -121,6 +121,15 @@ def test_bad_flags(flags, message, capsys):
   assert message in capsys.readouterr().err
 
 
+def test_a_job_without_a_pipeline_has_no_flags_of_beam(capsys):
+  assert (
+    job.parse_flags(Config, ['--ratings=x', '--max_history=7'], '').max_history == 7
+  )
+  with pytest.raises(SystemExit):
+    job.parse_flags(Config, ['--ratings=x', '--runner=DataflowRunner'], '')
+  assert 'unknown flag --runner' in capsys.readouterr().err
+
+
 def test_help_names_every_flag(capsys):
   with pytest.raises(SystemExit) as raised:
     job.parse(Config, ['--help'])

@@ -85,6 +85,11 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
   ('content', 'message'),
   [
     ({'grid': []}, "expected keys .*'grids'"),
+    (
+      {'grids': [{'sampler': ['recencyy']}]},
+      "'recencyy' is none of .* did you mean 'recency'",
+    ),
+    ({'base': {'tuning': 'lorra'}, 'grids': [{}]}, "did you mean 'lora'"),
     ({'grids': [{}], 'minute': 3}, "'minute' is none of .* did you mean 'minutes'"),
     (
       {'grids': [{'samplr': 'x'}]},
