@@ -214,6 +214,8 @@ def train(
       and holds no run.
   """
   run, folder = Run(Recipe()), pathlib.Path(model_dir)
+  for stage in run.stages:  # by now gin knows all that the recipe reads
+    next(run.data(stage, 0))
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
   if overwrite:
@@ -224,14 +226,14 @@ def train(
       logger.info('%s is finished; --overwrite trains again', model_dir)
       return
   done = 0 if overwrite else checkpoints.manager(model_dir).latest_step() or 0
+  if overwrite:
+    shutil.rmtree(folder, ignore_errors=True)
+  write_config(folder)
   if done:
     logger.info('going on from checkpoint_%d', done)
     params = run.params_at(checkpoints.folder(model_dir, done))
   else:
     params = run.fresh_params()
-  if overwrite:
-    shutil.rmtree(folder, ignore_errors=True)
-  write_config(folder)
   _train(run, model_dir, params, done)
 
 
@@ -270,8 +272,8 @@ def check_is_run(folder: pathlib.Path) -> None:
 def check_config(folder: pathlib.Path) -> None:
   """Checks config.gin, where there is one, against the run that is to go on.
 
-  After `Run`: by then every configurable was called once, and the operative
-  configuration is whole.
+  After `Run` and a batch of each stage: by then every configurable was called once,
+  and the operative configuration is whole.
 
   Raises:
     ValueError: the folder holds a run of another configuration.

@@ -179,9 +179,10 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
     files=['runs/item_warmup.gin'],
   )
   train.train(str(tmp_path))
-  items = 'movielens_items_and_genres_v1'  # the first time for the initial parameters
-  genres = 'movielens_genre_prediction_subhistories_v1'  # at last for the task prompt
-  assert asked == [items, items, genres, genres]
+  items = 'movielens_items_and_genres_v1'
+  genres = 'movielens_genre_prediction_subhistories_v1'
+  # To know all settings; for the initial parameters; to train; for the task prompt.
+  assert asked == [items, genres, items, items, genres, genres]
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   assert [key for row in rows for key in row if key.endswith('/lm_loss')] == [
     'items/lm_loss',
