@@ -57,6 +57,14 @@ class Config:
     default=1000, metadata={'help': 'resamples of the users'}
   )
 
+  def __post_init__(self):
+    for name in ('predictions_dir', 'histories_dir', 'output_dir', 'model_dir'):
+      if '://' in (folder := getattr(self, name)):
+        raise ValueError(
+          f'{name}={folder}: a report is made from and in local folders; copy it here '
+          'first, such as with gcloud storage cp -r'
+        )
+
 
 def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelled:
   """The users of a split, or of 'all', in the order of their shards."""
