@@ -22,10 +22,11 @@ from apache_beam.ml.inference.base import ModelHandler
 from pipelines import folders, job, schema
 from pipelines.transforms import prediction_files, tfrecord
 
+_TABLES = ('items.parquet', 'dataset_info.json')
 # What the predictor reads of its folders, all of it when it is made.
 _READ = {
   'model_dir': lambda name: name == 'config.gin' or name.startswith('adapter/'),
-  'histories_dir': lambda name: name in ('items.parquet', 'dataset_info.json'),
+  'histories_dir': lambda name: name in (*_TABLES, folders.COMPLETED),
   'embeddings_dir': lambda name: True,
 }
 
