@@ -1,6 +1,5 @@
 """Gin recipes: parsing with errors that say what to do."""
 
-import ast
 import difflib
 import pathlib
 import re
@@ -8,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import gin
+
+from persoma_tf.recipe_text import settings
 
 # Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
 # them from every working directory.
@@ -79,30 +80,18 @@ def without_effect(bindings: Sequence[str]) -> list[str]:
   gin takes a binding of any known parameter, in any scope, and any macro: mistyped
   scopes and parameters of parts that the recipe has not got are no errors to it.
   """
-  read = dict(
-    re.findall(r'^([\w./]+) = \\?\n? *(.*)$', gin.operative_config_str(), re.MULTILINE)
-  )
+  read = settings(gin.operative_config_str())
   return [binding for binding in bindings if not _is_read(binding, read)]
 
 
 def _is_read(binding, read):
   """Whether a name's last part and scope are there, and its value is not overridden."""
-  name, _, value = binding.partition(' = ')
+  ((name, value),) = settings(binding).items()
   scope, _, selector = name.rpartition('/')
   selector = '.'.join(selector.split('.')[-2:])  # without its module
   for found, now in read.items():
     within, _, parameter = found.rpartition('/')
-    if parameter != selector or not f'{within}/'.startswith(
-      f'{scope}/' if scope else ''
-    ):
-      continue
-    if scope == within or _literal(now) == _literal(value):
+    below = not scope or f'{within}/'.startswith(f'{scope}/')
+    if parameter == selector and below and (scope == within or now == value):
       return True
   return False
-
-
-def _literal(text):
-  try:
-    return ast.literal_eval(text)
-  except (SyntaxError, ValueError):  # a reference, or it goes on in the next line
-    return text

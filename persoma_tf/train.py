@@ -291,12 +291,7 @@ def check_config(folder: pathlib.Path) -> None:
 
 
 def write_config(folder: pathlib.Path) -> None:
-  """Writes config.gin of the run that begins or goes on.
-
-  Raises:
-    ValueError: as `check_config`.
-  """
-  check_config(folder)
+  """Writes config.gin of the run that begins or goes on."""
   folder.mkdir(parents=True, exist_ok=True)
   (folder / CONFIG).write_text(gin.operative_config_str())
 
