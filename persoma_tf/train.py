@@ -219,15 +219,12 @@ def train(
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
   if overwrite:
-    check_is_run(folder)
-  else:
-    check_config(folder)
-    if (folder / 'COMPLETED').exists():
-      logger.info('%s is finished; --overwrite trains again', model_dir)
-      return
-  done = 0 if overwrite else checkpoints.manager(model_dir).latest_step() or 0
-  if overwrite:
-    shutil.rmtree(folder, ignore_errors=True)
+    delete_run(folder)
+  check_config(folder)
+  if (folder / 'COMPLETED').exists():
+    logger.info('%s is finished; --overwrite trains again', model_dir)
+    return
+  done = checkpoints.manager(model_dir).latest_step() or 0
   write_config(folder)
   if done:
     logger.info('going on from checkpoint_%d', done)
@@ -256,17 +253,20 @@ def _train(run, model_dir, params, done):
   export(model_dir, trained, run.decoder, stretches[-1].end, prompt)
 
 
-def check_is_run(folder: pathlib.Path) -> None:
-  """Checks that a folder may be deleted.
+def delete_run(folder: pathlib.Path) -> None:
+  """Deletes the folder of a run, where there is one.
 
   Raises:
     ValueError: it holds files and no config.gin.
   """
-  if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+  if not folder.exists():
+    return
+  if any(folder.iterdir()) and not (folder / CONFIG).exists():
     raise ValueError(
       f'--overwrite would delete {folder}, which is no run of ours (no {CONFIG} in '
       'it); name another --model_dir or empty it yourself'
     )
+  shutil.rmtree(folder)
 
 
 def check_config(folder: pathlib.Path) -> None:

@@ -197,35 +197,17 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
   started = time.monotonic()
-  known = formats_of(config.mapping)
-  files = {
-    kind: inputs.find(pattern, formats, kind)
-    for kind, formats in known.items()
-    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
-  }
-  read_from = {kind: inputs.describe(found) for kind, found in files.items()}
-  ratings = files['ratings']
+  files = _find(config)
+  items = _read_items(config, files)
   if not config.num_shards:
-    size = sum(file.size for file in ratings)
+    size = sum(file.size for file in files['ratings'])
     shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
     config = dataclasses.replace(config, num_shards=shards)
-  items = read_items(files['movies'])
-  if not items.table.num_rows:
-    raise JobError(f'--movies: no row of {config.movies} is an item')
-  items = add_tags(items, files.get('tags', ()))
-  items = add_descriptions(items, files.get('descriptions', ()))
-  if config.embeddings_dir:
-    read_from['embeddings'] = item_facts.check_embeddings(
-      config.embeddings_dir, items.table['item_id']
-    )
-  folder = folders.OutputFolder(
-    config.output_dir, {**config.settings(), 'inputs': read_from}
-  )
+  settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
+  folder = folders.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     dataset_info.state_license(folder, config.data_license)
     return
-  write_items(folder.file(_ITEMS), items.table)
-  blocks = inputs.blocks(ratings, config.block_bytes)
   about = dataset_info.Run(
     folder,
     folder.file(_ITEMS),
@@ -237,32 +219,56 @@ def run(argv: Sequence[str] | None = None) -> None:
     job.is_detached(options),
     config.data_license,
   )
+  write_items(about.items_path, items.table)
+  blocks = inputs.blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
-    _ = (
-      pipeline
-      | 'Last' >> beam.Create([None])
-      | 'Finish'
-      >> beam.Map(
-        dataset_info.finish,
-        beam.pvalue.AsList(shards),
-        beam.pvalue.AsSingleton(rejects),
-        about,
-      )
-    )
+    last = pipeline | 'Last' >> beam.Create([None])
+    written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
+    _ = last | 'Finish' >> beam.Map(dataset_info.finish, *written, about)
   if about.detached:
     _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
-    return
-  # Here and not in a worker: one sentence, without the traces of an engine.
+  else:
+    _complete(folder, started)
+
+
+def _find(config):
+  """{kind: files} of the inputs that are given."""
+  return {
+    kind: inputs.find(pattern, formats, kind)
+    for kind, formats in formats_of(config.mapping).items()
+    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
+  }
+
+
+def _read_items(config, files):
+  """The item table, with tags and descriptions where there are any."""
+  items = read_items(files['movies'])
+  if not items.table.num_rows:
+    raise JobError(f'--movies: no row of {config.movies} is an item')
+  items = add_tags(items, files.get('tags', ()))
+  return add_descriptions(items, files.get('descriptions', ()))
+
+
+def _read_from(config, files, items):
+  """What tells these inputs from others, as JSON."""
+  found = {kind: inputs.describe(chosen) for kind, chosen in files.items()}
+  if config.embeddings_dir:
+    ids = items.table['item_id']
+    found['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
+  return found
+
+
+def _complete(folder, started):
+  """Here and not in a worker: a failed check is one sentence, without engine traces."""
   info = folders.read_json(folder.file(dataset_info.FILE))
   dataset_info.check(info['counts'])
   folder.complete()
-  seconds = time.monotonic() - started
   _LOGGER.info(
     '%s: %s; %.1f s\n%s',
     folder.path,
     dataset_info.describe(info['counts']),
-    seconds,
+    time.monotonic() - started,
     dataset_info.describe_statistics(info['statistics']),
   )
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from tasks import finished
 from tasks.labels import LabelRule
 
 SPLITS = ('train', 'validation', 'test')
@@ -59,13 +60,7 @@ def load_genres(histories_dir: str) -> Genres:
   Raises:
     FileNotFoundError: the folder is not finished, or of another job.
   """
-  folder = pathlib.Path(histories_dir)
-  for name in ('COMPLETED', 'dataset_info.json'):
-    if not (folder / name).exists():
-      raise FileNotFoundError(
-        f'{folder}: not a finished histories folder (no {name} in it); '
-        'make it with python -m pipelines.build_histories'
-      )
+  folder = finished.check(histories_dir, 'histories')
   names = json.loads((folder / 'dataset_info.json').read_text())['genres']
   listed = pq.read_table(folder / 'items.parquet', columns=['genres'])['genres']
   of_items = np.zeros((len(listed), len(names)), bool)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks import finished
 from tasks.texts import Nouns
 
 
@@ -41,13 +42,7 @@ class ItemVectors:
     Raises:
       FileNotFoundError: the folder is not finished, or of another job.
     """
-    folder = pathlib.Path(embeddings_dir)
-    for name in ('COMPLETED', 'encoder_info.json'):
-      if not (folder / name).exists():
-        raise FileNotFoundError(
-          f'{folder}: not a finished embeddings folder (no {name} in it); '
-          'make it with python -m pipelines.embed_items'
-        )
+    folder = finished.check(embeddings_dir, 'embeddings')
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names

@@ -114,13 +114,19 @@ def result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
     'peak_bytes': max(x['peak_bytes'] for x in took.values()),
     'finished_at': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'machine': {
-      'processors': os.cpu_count(),
+      'processors': _processors(),
       'processor': platform.machine(),
       'device': device.device_kind,
     },
     'versions': {'python': platform.python_version(), **versions},
     'config': cell.config,
   }
+
+
+def _processors():
+  """How many this process may use: several cells can share a machine."""
+  known = hasattr(os, 'sched_getaffinity')  # Linux
+  return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
 def _write(path, value):
