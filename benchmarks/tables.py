@@ -184,6 +184,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'quickstart': quickstart,
   'histories': histories,
   'study-quick': lambda: study('quick'),
+  'study-paper-axes': lambda: study('paper_axes'),
 }
 
 
