@@ -101,12 +101,13 @@ def result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
   """
   report = json.loads((folder / 'report' / 'metrics.json').read_text())
   versions = {name: metadata.version(name) for name in _PACKAGES}
+  name = pathlib.Path(study.data).name  # the checksums tell which; no machine's path
   device = jax.devices()[0]
   return {
     'study': study.name,
     'cell': cell.name,
     'axes': dict(cell.axes),
-    'data': {'name': study.data, 'sha256': data_files.checksums(study.data)},
+    'data': {'name': name, 'sha256': data_files.checksums(study.data)},
     'methods': report['methods'],
     'model': report['run']['model'],
     'took': took,

@@ -73,6 +73,7 @@ def test_each_cell_is_a_result(out):
       sum(cell['took'][stage]['seconds'] for stage in stages)
     )
     assert cell['peak_bytes'] > 1e8
+    assert '/' not in cell['data']['name'], 'no path of a machine'
     assert 'train.seed = 0' in cell['config']
   continued = {cell['axes']['adapter']: cell['took']['training'] for cell in found}
   assert [continued[name]['continued'] for name in ADAPTERS] == [False, True]
