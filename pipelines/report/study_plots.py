@@ -57,7 +57,7 @@ def by_length(lines: Sequence[Line]) -> str:
 @svg.styled
 def by_cost(settings: Sequence[Setting]) -> str:
   """F1 against minutes of training, and seconds of prediction; numbered as listed."""
-  figure, panels = svg.figure(2.8, 1, 2, sharey=True)
+  figure, panels = svg.figure(4.2, 1, 2, sharey=True)
   costs = (
     ('training, minutes', lambda found: found.training_minutes),
     ('prediction, s a user', lambda found: found.prediction_seconds),
@@ -65,11 +65,13 @@ def by_cost(settings: Sequence[Setting]) -> str:
   for axes, (name, cost) in zip(panels, costs, strict=True):
     for number, found in enumerate(settings, 1):
       axes.plot(cost(found), found.f1, 'o', color=LIKED)
-      place = {'xytext': (4, 3), 'textcoords': 'offset points', 'fontsize': 9}
+      side = 5 if number % 2 else -5  # neighbours in F1 beside, not on, each other
+      place = {'xytext': (side, 0), 'textcoords': 'offset points', 'fontsize': 9}
+      place |= {'ha': 'left' if side > 0 else 'right', 'va': 'center'}
       axes.annotate(str(number), (cost(found), found.f1), **place)
     axes.set_xlabel(name)
     axes.set_xlim(0, 1.2 * max(map(cost, settings)))  # room for the numbers
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.1 * max(0.1, *(found.f1 for found in settings)))
     axes.grid()
   panels[0].set_ylabel('weighted F1')
   return svg.render(figure, 'by-cost', 'F1 against cost')
