@@ -13,7 +13,7 @@ import pytest
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers take the folder of their parent
   _COMPILED = tempfile.TemporaryDirectory(prefix='persoma-tests-')
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _COMPILED.name
-  # Tests compile much and compute little: half the time for code less fast.
+  # Tests compile much and compute little: code that is less fast, but made sooner.
   _FLAGS = '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAGS}'
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
@@ -36,7 +36,7 @@ _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 def pytest_collection_modifyitems(items):
   """Orders the files."""
   items.sort(key=lambda item: item.path.name not in _LONG)
-  gc.freeze()  # what the imports made stays: not looked at again, a fifth less time
+  gc.freeze()  # what the imports made stays: the collector need not look at it again
 
 
 def _test_data(name: str) -> pathlib.Path:

@@ -65,14 +65,14 @@ def by_cost(settings: Sequence[Setting]) -> str:
   for axes, (name, cost) in zip(panels, costs, strict=True):
     for number, found in enumerate(settings, 1):
       axes.plot(cost(found), found.f1, 'o', color=LIKED)
-      side = 5 if number % 2 else -5  # neighbours in F1 beside, not on, each other
-      place = {'xytext': (side, 0), 'textcoords': 'offset points', 'fontsize': 9}
-      place |= {'ha': 'left' if side > 0 else 'right', 'va': 'center'}
-      axes.annotate(str(number), (cost(found), found.f1), **place)
+      # Neighbours in F1 have their numbers on different sides.
+      side, offset = ('left', 5) if number % 2 else ('right', -5)
+      place = {'xytext': (offset, 0), 'textcoords': 'offset points', 'fontsize': 9}
+      axes.annotate(str(number), (cost(found), found.f1), ha=side, va='center', **place)
     axes.set_xlabel(name)
     axes.set_xlim(0, 1.2 * max(map(cost, settings)))  # room for the numbers
-    axes.set_ylim(0, 1.1 * max(0.1, *(found.f1 for found in settings)))
     axes.grid()
+  panels[0].set_ylim(0, 1.1 * max(0.1, *(found.f1 for found in settings)))
   panels[0].set_ylabel('weighted F1')
   return svg.render(figure, 'by-cost', 'F1 against cost')
 
