@@ -1,10 +1,15 @@
 """Commands in pages, as a shell would read them."""
 
+import contextlib
+import importlib
+import io
 import pathlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import gin
 
 
 class Command(NamedTuple):
@@ -85,6 +90,31 @@ def shown(page: pathlib.Path) -> list[Command]:
     named = list(commands_in(' '.join(span.split())))
     found += [command._replace(whole=False) for command in named]
   return found
+
+
+def run(command: Command, *more: str) -> str:
+  """Runs `python -m MODULE FLAGS` in this process; returns what it printed.
+
+  Args:
+    command: as a page shows it.
+    *more: flags after its own, such as those that make it small.
+
+  Raises:
+    AssertionError: the command exits with an error.
+  """
+  assert command.words[:2] == ('python', '-m')
+  name = command.words[2]
+  package = importlib.util.find_spec(name).submodule_search_locations
+  module = importlib.import_module(f'{name}.__main__' if package else name)
+  gin.clear_config()  # each command is a process of its own to its user
+  start = module.run if name.startswith('pipelines.') else module.main
+  with contextlib.redirect_stdout(io.StringIO()) as printed:
+    try:
+      start([*command.words[3:], *more])
+    except SystemExit as ended:
+      if ended.code:
+        raise AssertionError(f'{name}: {ended.code}') from ended
+  return printed.getvalue()
 
 
 def _filled(word, values):

@@ -1,9 +1,13 @@
-"""Every command that README and docs show is checked, or says why it is not run.
+"""Every command that README and docs show is run by a test, or says why it is not.
 
-Checked, without running anything: flags of our modules by the modules' own parsers, gin
-files and bindings by the recipes' parser, make's targets by `make --dry-run`, and that
-the files that a command names are there. Other programs stand in NOT_RUN, and a page
-that shows one says itself what was not run.
+RUN_BY names the test that runs a module or a target of make; some are slow, want T5X
+or need an emulator. README's steps by hand and docs/own_data.md are run as they stand,
+but for flags that make them small. What no test runs stands in NOT_RUN, and a page that
+shows such a program says itself what was not run.
+
+Here, without running anything, each command as it is shown: flags of our modules by
+their own parsers, gin files and bindings by the recipes' parser, make's targets by
+`make --dry-run`, and that the files that a command names are there.
 """
 
 import argparse
@@ -26,12 +30,37 @@ from tests.commands import Command, commands_in, shown
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+RUN_BY = {
+  'examples.books.make_data': 'e2e/test_own_data.py',
+  'make quickstart': 'e2e/test_quickstart.py',
+  'persoma_tf.assets': 'persoma_tf/test_assets.py',
+  'persoma_tf.convert_checkpoint': 'persoma_tf/test_convert_checkpoint.py',
+  'persoma_tf.experiments': 'e2e/test_study.py',
+  'persoma_tf.inspect': 'e2e/test_chain.py',
+  'persoma_tf.train': 'e2e/test_chain.py',
+  'pipelines.batch_predict': 'e2e/test_chain.py',
+  'pipelines.build_histories': 'e2e/test_chain.py',
+  'pipelines.embed_items': 'e2e/test_chain.py',
+  'pipelines.evaluate': 'e2e/test_chain.py',
+  'pipelines.load_predictions': 'engines/test_bigquery.py',
+  'pipelines.t5x_answers': 'pipelines/test_t5x_answers.py',
+  't5x.infer': 't5x/test_t5x.py',
+  't5x.train': 't5x/test_t5x.py',
+}
 NOT_RUN = {
   'gcloud': 'Google Cloud',
   'bq': 'Google Cloud',
-  'docker': 'builds an image, from bases on the network',
   'pip': 'downloads from the network',
   'tensorboard': 'a server that stays',
+  'benchmarks': 'minutes to hours of a quiet machine; what they wrote is in results/',
+  'make assets': 'downloads from the network',
+  'make help': 'lists the targets',
+  'make lint': 'what changes are checked with, before they are handed in',
+  'make setup': 'makes the environment that the tests run in',
+  'make setup-bigquery': 'downloads from the network',
+  'make setup-t5x': 'downloads from the network',
+  'make test': 'would run itself',
+  'tests.pipelines.test_robustness': 'prints a table that its own test compares',
 }
 SHELL = ('cd', 'export', 'source')
 OURS = ('pipelines', 'persoma_tf', 'tasks', 'benchmarks', 'examples', 'tests')
@@ -166,6 +195,23 @@ def test_the_makefile_calls_the_jobs_rightly(tmp_path, monkeypatch):
       called.append(words[2].rpartition('.')[2])
   chain = ['build_histories', 'embed_items', 'train', 'batch_predict', 'evaluate']
   assert [name for name in called if name != 'assets'] == chain
+
+
+def runs(command: Command) -> str:
+  """What a command runs, by its name in RUN_BY and NOT_RUN."""
+  if command.program == 'make':
+    return f'make {command.words[1]}'
+  if command.program != 'python':
+    return command.program
+  module = command.words[2]
+  return 'benchmarks' if module.startswith('benchmarks.') else module
+
+
+def test_each_is_run_by_a_test_or_says_why_not():
+  found = {runs(command) for _, command in COMMANDS} - {*SHELL}
+  assert found == RUN_BY.keys() | NOT_RUN.keys()
+  for name, test in RUN_BY.items():
+    assert re.split(r'[. ]', name)[-1] in (ROOT / 'tests' / test).read_text(), name
 
 
 RIGHT = [

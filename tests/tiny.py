@@ -39,6 +39,12 @@ _TINY_T5 = pathlib.Path(__file__).parent / 'persoma_tf' / 'decoders/tiny_t5/v1_1
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 
 
+def flags(decoder: pathlib.Path) -> list[str]:
+  """What makes a command of the quickstart's recipe small."""
+  settings = (f'build.decoder = {str(decoder)!r}', *RECIPE)
+  return [f'--gin.{line.replace(" = ", "=", 1)}' for line in settings]
+
+
 def write_decoder(path: pathlib.Path) -> pathlib.Path:
   """A GGUF file of llama architecture with random weights and SmolLM2's vocabulary."""
   rng = np.random.default_rng(0)

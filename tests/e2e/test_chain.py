@@ -1,42 +1,67 @@
-"""The whole chain on generated ratings: real encoder, small decoder, real jobs."""
+"""README's steps by hand on generated ratings: real encoder and jobs, small decoder."""
 
+import contextlib
 import html
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from persoma_tf import train
-from pipelines import batch_predict, build_histories, embed_items, evaluate, schema
+from pipelines import batch_predict, build_histories, evaluate, schema
 from pipelines.job import JobError
-from tests import movielens
+from tests import commands, movielens, tiny
 
 pytestmark = pytest.mark.assets
 GENRES = (*movielens.GENRES,)
+ROOT = pathlib.Path(__file__).parents[2]
+README = [x for x in commands.shown(ROOT / 'README.md') if x.whole]
+STEPS = (
+  *('pipelines.build_histories', 'pipelines.embed_items', 'persoma_tf.train'),
+  *('pipelines.batch_predict', 'pipelines.evaluate'),
+  *('persoma_tf.inspect', 'persoma_tf.inspect'),
+)
+
+
+def of_readme(modules):
+  """README's first commands of these modules, in the order that they stand there."""
+  shown = [command for command in README if command.words[:2] == ('python', '-m')]
+  return [command for command in shown if command.words[2] in modules][: len(modules)]
+
+
+def in_readme_folder(folder):
+  """Goes to a folder where README's paths are right."""
+  for name in ('persoma_tf', 'studies'):
+    (folder / name).symlink_to(ROOT / name)
+  return contextlib.chdir(folder)
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory, assets):
-  """Folder with histories and embeddings of 60 users."""
+def readme(tmp_path_factory, assets, tiny_decoder):
+  """(folder, what was printed) of README's steps by hand, on 60 users, made small."""
   assets('all-MiniLM-L6-v2')
-  folder = tmp_path_factory.mktemp('run')
-  data = movielens.write(folder, users=60)
-  build_histories.run(
-    [
-      f'--ratings={data}/ratings.csv',
-      f'--movies={data}/movies.csv',
-      f'--output_dir={folder}/histories',
-      '--max_history=12',
-      '--train_fraction=0.6',
-      '--validation_fraction=0.1',
-    ]
-  )
-  embed_items.run(
-    [f'--histories_dir={folder}/histories', f'--output_dir={folder}/embeddings']
-  )
-  return folder
+  assets('smollm2-135m-instruct')  # the vocabulary
+  folder = movielens.write(tmp_path_factory.mktemp('run'), users=60)
+  small = {
+    'pipelines.build_histories': ['--max_history=12', '--train_fraction=0.6'],
+    'persoma_tf.train': tiny.flags(tiny_decoder),
+    'pipelines.batch_predict': ['--batch_size=5', '--format=parquet'],
+  }
+  printed = []
+  with in_readme_folder(folder):
+    for command in of_readme(STEPS):
+      recipe = any(word.startswith('--gin_file=') for word in command.words)
+      more = small['persoma_tf.train'] if recipe else small.get(command.words[2], [])
+      printed.append(commands.run(command, *more))
+  return folder, printed
+
+
+@pytest.fixture(scope='module')
+def run(readme):
+  """Folder with what each step wrote."""
+  return readme[0]
 
 
 def predict(run, output, *flags):
@@ -47,16 +72,33 @@ def predict(run, output, *flags):
       f'--embeddings_dir={run}/embeddings',
       f'--output_dir={output}',
       '--batch_size=5',
-      '--format=parquet',
       *flags,
     ]
   )
 
 
-def test_chain(run, recipe, capsys):
-  recipe(f"HISTORIES_DIR = '{run}/histories'", f"EMBEDDINGS_DIR = '{run}/embeddings'")
-  train.train(f'{run}/model')
-  predict(run, f'{run}/predictions')
+def test_readme_shows_these_steps():
+  assert [command.words[2] for command in of_readme(STEPS)] == list(STEPS)
+
+
+def test_inspect(readme):
+  *_, folders, estimate = readme[1]
+  assert folders.startswith('histories')
+  assert 'trainable' in folders
+  assert '5 steps of 2 examples' in estimate
+
+
+def test_a_study_is_listed(assets, tmp_path):
+  assets('ml-100k')
+  command, *_ = of_readme(['persoma_tf.experiments'])
+  assert command.words[-1] == '--dry_run'
+  with in_readme_folder(tmp_path):
+    assert '0 of 5 cells finished' in commands.run(command)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_chain(readme):
+  run, printed = readme
   table = pq.read_table(run / 'predictions' / 'predictions-00000-of-00001.parquet')
   assert table.schema.equals(schema.predictions_arrow())
   rows = table.to_pylist()
@@ -69,11 +111,8 @@ def test_chain(run, recipe, capsys):
   bigquery = json.loads((run / 'predictions' / 'bigquery_schema.json').read_text())
   assert [column['name'] for column in bigquery] == table.column_names
 
-  flags = [f'--predictions_dir={run}/predictions', f'--histories_dir={run}/histories']
-  flags += [f'--model_dir={run}/model']
-  evaluate.run([*flags, f'--output_dir={run}/report'])
-  printed = capsys.readouterr().out
-  assert (run / 'report' / 'scores.txt').read_text() in printed
+  scores = (run / 'report' / 'scores.txt').read_text()
+  assert scores in printed[STEPS.index('pipelines.evaluate')]
   report = json.loads((run / 'report' / 'metrics.json').read_text())
   assert report['methods'].keys() == {
     'persoma',
@@ -89,7 +128,14 @@ def test_chain(run, recipe, capsys):
   assert manifest['model_id'] in page
   assert 'stage histories' in page, 'training curves'
   assert "train.task = 'movielens" in html.unescape(page), 'config.gin'
-  evaluate.run([*flags, f'--output_dir={run}/report'])  # finished: nothing to do
+
+
+def test_what_is_finished_is_not_made_again(run):
+  before = {path: path.stat().st_mtime_ns for path in run.rglob('*')}
+  with contextlib.chdir(run):
+    for command in of_readme(['pipelines.evaluate']):
+      commands.run(command)
+  assert before == {path: path.stat().st_mtime_ns for path in run.rglob('*')}
 
 
 def check_against_pandas(run, methods):
@@ -137,7 +183,6 @@ def weighted_f1(truth, answers):
 
 @pytest.mark.parametrize('kind', ['avro', 'json'])
 def test_formats_hold_the_same_answers(run, tmp_path, kind):
-  assert (run / 'model' / 'COMPLETED').exists(), 'test_chain runs first'
   predict(run, tmp_path / 'out', f'--format={kind}', '--batch_size=64')
   from pipelines.transforms.prediction_files import read
 

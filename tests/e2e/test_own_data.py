@@ -1,20 +1,20 @@
 """docs/own_data.md: its commands as they stand, with a small decoder and few steps."""
 
-import importlib
 import json
 import pathlib
 import re
-import shlex
 
 import pytest
 
 from examples.books.books_task import BOOKS
 from pipelines.transforms import prediction_files
 from tests import tiny
+from tests.commands import run, shown
 
 pytestmark = pytest.mark.assets
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
+COMMANDS = shown(ROOT / 'docs' / 'own_data.md')
 MODULES = (
   *('examples.books.make_data', 'pipelines.build_histories', 'pipelines.embed_items'),
   *('persoma_tf.train', 'pipelines.batch_predict', 'pipelines.evaluate'),
@@ -26,31 +26,16 @@ def blocks(kind: str) -> list[str]:
   return re.findall(rf'^```{kind}\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE)
 
 
-def commands() -> list[list[str]]:
-  """The page's commands, in order, each as its words."""
-  text = ''.join(blocks('bash')).replace('\\\n', ' ')
-  return [shlex.split(line) for line in text.splitlines()]
-
-
-def run(words: list[str], more: list[str]) -> None:
-  """Runs `python -m MODULE FLAGS` in this process."""
-  assert words[:2] == ['python', '-m']
-  module = importlib.import_module(words[2])
-  start = module.run if words[2].startswith('pipelines.') else module.main
-  start([*words[3:], *more])
-
-
 @pytest.fixture(scope='module')
 def books(tmp_path_factory, assets, tiny_decoder):
   """The folder that the page's commands wrote, `runs/books` there."""
   assets('all-MiniLM-L6-v2')
   assets('smollm2-135m-instruct')  # the vocabulary
   folder = tmp_path_factory.mktemp('books')
-  small = (f'build.decoder = {str(tiny_decoder)!r}', *tiny.RECIPE)
-  bindings = [f'--gin.{line.replace(" = ", "=", 1)}' for line in small]
-  for words in commands():
-    words = [word.replace('runs/books', str(folder)) for word in words]
-    run(words, bindings if words[2] == 'persoma_tf.train' else [])
+  for command in COMMANDS:
+    words = tuple(word.replace('runs/books', str(folder)) for word in command.words)
+    small = tiny.flags(tiny_decoder) if words[2] == 'persoma_tf.train' else ()
+    run(command._replace(words=words), *small)
   return folder
 
 
@@ -59,7 +44,7 @@ def info(folder) -> dict:
 
 
 def test_the_page_has_all_steps_and_the_files_as_they_are():
-  assert [words[2] for words in commands()] == list(MODULES)
+  assert [command.words[2] for command in COMMANDS] == list(MODULES)
   example = ROOT / 'examples' / 'books'
   (task,) = blocks('python')
   assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
