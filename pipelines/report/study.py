@@ -22,14 +22,13 @@ def render(cells: Sequence[Mapping[str, Any]]) -> str:
   one = [x for x in cells[0]['axes'] if x not in names and x != study_numbers.SEED]
   fixed = ', '.join(f'{name} {cells[0]["axes"][name]}' for name in one)
   users = sorted({cell['methods']['persoma']['users'] for cell in cells})
-  machines = {f'{x["machine"]["processors"]} × {x["machine"]["device"]}' for x in cells}
   parts = {
     'name': cells[0]['study'],
     'cells': len(cells),
     'data': ', '.join(sorted({cell['data']['name'] for cell in cells})),
     'users': ' or '.join(map(str, users)),
     'hours': f'{sum(cell["wall_seconds"] for cell in cells) / 3600:.1f}',
-    'machine': ', '.join(sorted(machines)),
+    'machine': _machines(cells),
     'fixed': f'The same in all: {fixed}. {_middle(cells)}',
     'plot_scores': Markup(study_plots.scores(found)),
     'table_scores': _scores(found),
@@ -43,6 +42,17 @@ def render(cells: Sequence[Mapping[str, Any]]) -> str:
   escaped = {name: escape(value) for name, value in parts.items()}
   style = files.joinpath('page.css').read_text('utf-8')
   return page.substitute(escaped, style=style)
+
+
+def _machines(cells):
+  """'cpu (1 or 2 processors)', of each device."""
+  found = {}
+  for machine in (cell['machine'] for cell in cells):
+    found.setdefault(machine['device'], set()).add(machine['processors'])
+  return ', '.join(
+    f'{device} ({" or ".join(map(str, sorted(counts)))} processors)'
+    for device, counts in sorted(found.items())
+  )
 
 
 def _middle(cells):

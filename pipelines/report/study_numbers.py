@@ -119,10 +119,10 @@ class Line(NamedTuple):
 def by_length(found: Sequence[Setting]) -> list[Line]:
   """The settings that were run at several history lengths, as lines."""
   cells = [setting.cells[0] for setting in found]
-  names, middle = [x for x in varied(cells) if x != LENGTH], common(cells)
+  names = [x for x in varied(cells) if x != LENGTH]
   groups: dict[str, list[Setting]] = {}
   for setting in found:
-    groups.setdefault(label(setting.axes, names, middle), []).append(setting)
+    groups.setdefault(label(setting.axes, names, {}), []).append(setting)
   length = lambda setting: setting.axes[LENGTH]
   return [
     Line(name, sorted(own, key=length)) for name, own in groups.items() if len(own) > 1

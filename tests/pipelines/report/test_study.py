@@ -83,6 +83,14 @@ def test_the_page():
     assert each['cell'] in page
 
 
+def test_the_page_names_the_machines():
+  assert 'cpu (2 processors)' in study.render(CELLS)
+  machines = [{'processors': 1, 'device': 'cpu'}, {'processors': 8, 'device': 'tpu'}]
+  more = [x | {'machine': machine} for x, machine in zip(CELLS, machines, strict=False)]
+  page = study.render([*CELLS, *more])
+  assert 'cpu (1 or 2 processors), tpu (8 processors)' in page
+
+
 def test_the_page_of_one_cell():
   page = study.render(CELLS[:1])
   assert page.count('<svg') == 2
@@ -112,6 +120,7 @@ def test_the_job(tmp_path, capsys):
 def test_labels_of_a_study_that_varies_one_axis_at_a_time():
   grid = [('perceiver', 50), ('mlp', 50), ('perceiver', 10), ('perceiver', 200)]
   cells = [cell(number, *axes, 0) for number, axes in enumerate(grid)]
-  labels = {x.label for x in study_numbers.settings(cells)}
-  assert labels == {'common', 'mlp', 'N=10', 'N=200'}
+  found = study_numbers.settings(cells)
+  assert {x.label for x in found} == {'common', 'mlp', 'N=10', 'N=200'}
+  assert [line.label for line in study_numbers.by_length(found)] == ['perceiver']
   assert 'A setting is perceiver, N=50, but for what it names' in study.render(cells)
