@@ -20,8 +20,9 @@ def scores(settings: Sequence[Setting]) -> str:
   for row, found in enumerate(reversed(settings)):
     numbers = [found.f1], [found.low], [found.high]
     svg.interval(axes, 'x', [row], *numbers, fmt='o', color=LIKED)
-    for cell in found.cells:
-      axes.plot(cell['methods']['persoma']['f1'], row, '.', color=GREY, markersize=3)
+    for cell in found.cells:  # below the mean's mark, which would hide them
+      seed = cell['methods']['persoma']['f1']
+      axes.plot(seed, row - 0.3, '.', color=GREY, markersize=4)
     axes.plot(found.bound, row, '|', color=INK, markersize=11)
   labels = [found.label for found in reversed(settings)]
   axes.set_yticks(range(len(settings)), labels, fontsize=9)
