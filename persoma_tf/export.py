@@ -28,7 +28,7 @@ def export(
   """
   trained = jax.device_get(trained)
   sha256 = checkpoints.fingerprint(trained)
-  config = (pathlib.Path(model_dir) / 'config.gin').read_text()
+  config = settings((pathlib.Path(model_dir) / 'config.gin').read_text())
   manifest = {
     'model_id': f'persoma-{step}-{sha256[:12]}',
     'sha256': sha256,
@@ -36,7 +36,8 @@ def export(
     'decoder_sha256': checkpoints.fingerprint(decoder.params),
     'step': step,
     'task_prompt': prompt,
-    'histories': model_card.histories_fingerprint(settings(config)),
+    'histories': model_card.histories_fingerprint(config),
+    **model_card.trained_on(config),
   }
   folder = checkpoints.save_adapter(model_dir, trained, manifest)
   (folder / model_card.FILE).write_text(model_card.of_folder(model_dir))

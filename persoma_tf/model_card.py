@@ -18,6 +18,7 @@ from persoma_tf.recipe_text import settings
 
 FILE = 'README.md'  # beside the adapter
 _DATA = 'dataset_info.json'
+_VECTORS = ('encoder_sha256', 'template', 'nouns')  # of encoder_info.json
 _NOT_STATED = 'not stated'
 _HUB = 'https://huggingface.co/'
 _OF_A_STAGE = ('steps', 'batch_size', 'learning_rate', 'schedule', 'trainable')
@@ -85,6 +86,26 @@ def histories_fingerprint(config: Mapping[str, Any]) -> str | None:
   """
   folder = pathlib.Path(config.get('HISTORIES_DIR', ''))
   return _read(folder / 'COMPLETED').get('fingerprint')
+
+
+def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
+  """What data must share with that of a recipe to be answered by its model.
+
+  Args:
+    config: as `settings` gives it.
+
+  Returns:
+    `vectors`: how those of the interactions are made; `genres`: names. Without what
+    the recipe's folders no longer have.
+  """
+  encoder = _read(pathlib.Path(config.get('EMBEDDINGS_DIR', ''), 'encoder_info.json'))
+  data = _read(pathlib.Path(config.get('HISTORIES_DIR', ''), _DATA))
+  found = {}
+  if encoder:
+    found['vectors'] = {name: encoder.get(name) for name in _VECTORS}
+  if data:
+    found['genres'] = data['genres']
+  return found
 
 
 def _read(path):

@@ -49,6 +49,25 @@ def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     raise ValueError(
       f'recipe {list(files)} with {list(bindings)}: {error}{hint}'
     ) from error
+  _check_scopes(found, bindings)
+
+
+def _check_scopes(files, bindings):
+  """gin takes a setting in any scope; one that nothing runs in is a slip.
+
+  Raises:
+    ValueError: no recipe has the scope of a setting, as `@scope/NAME`.
+  """
+  read = [*files, *CONFIGS.rglob('*.gin')]
+  texts = (pathlib.Path(file).read_text() for file in read)
+  text = '\n'.join([gin.config_str(), *bindings, *texts])
+  known = {*re.findall(r'@([\w/.]+)/', text)}
+  for name in settings(gin.config_str()):
+    scope = name.rpartition('/')[0]
+    if scope and scope not in known:
+      near = difflib.get_close_matches(scope, sorted(known), n=1)
+      hint = f'; did you mean {near[0]}?' if near else ''
+      raise ValueError(f'{name}: nothing runs in the scope {scope!r}{hint}')
 
 
 def bind(name: str, value: Any) -> None:

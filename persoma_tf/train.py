@@ -43,7 +43,17 @@ CONFIG = 'config.gin'  # the whole resolved configuration
 
 
 def vocabulary_of(task: str) -> seqio.Vocabulary:
-  """Of a task's answers."""
+  """Of a task's answers.
+
+  Raises:
+    ValueError: there is no such task; tells those that there are.
+  """
+  known = sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})
+  if task not in known:
+    raise ValueError(
+      f'there is no task {task!r}; the recipe knows {", ".join(known)}: is the module '
+      'that registers it imported?'
+    )
   return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
 
 

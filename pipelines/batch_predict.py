@@ -13,7 +13,7 @@ that share a folder and have no Beam runner; the last one completes it.
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import apache_beam as beam
@@ -110,8 +110,10 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config, options = job.parse(Config, argv, __doc__.split('\n')[0])
   manifest = read_manifest(config.model_dir)
+  given = inputs(config)
+  check_trained_on(manifest, config)
   settings = {
-    **inputs(config),
+    **given,
     'model': manifest,
     'split': config.split,
     'format': config.format,
@@ -176,6 +178,31 @@ def inputs(config) -> dict[str, str]:
     'histories': histories['fingerprint'],
     'embeddings': embeddings['fingerprint'],
   }
+
+
+def check_trained_on(manifest: Mapping, config) -> None:
+  """Compares embeddings and histories with those that the model was trained on.
+
+  Genres that the model has not seen are warned of: it may still answer with others.
+
+  Raises:
+    JobError: the vectors of interactions are made in another way.
+  """
+  path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
+  info = folders.read_json(path)
+  for name, wanted in manifest.get('vectors', {}).items():
+    if info.get(name) != wanted:
+      raise job.JobError(
+        f'{path}: {name} is {info.get(name)}, and {wanted} where {config.model_dir} '
+        'was trained: run python -m pipelines.embed_items with the same --encoder, '
+        '--template and nouns as for the training'
+      )
+  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
+  genres = folders.read_json(path)['genres']
+  if new := sorted({*genres} - {*manifest.get('genres', genres)}):
+    _LOGGER.warning(
+      '%s: the model was not trained on the genres %s', path, ', '.join(new)
+    )
 
 
 def history_files(histories_dir: str, split: str) -> list[str]:

@@ -72,5 +72,7 @@ def _remainder(left):
   if not left:
     return ''
   unknown = left.count(0)
+  if unknown == len(left):
+    return f'; how long the other {unknown} take is not known (key "minutes")'
   also = f', and {unknown} cells of unknown length' if unknown else ''
   return f'; about {sum(left):.0f} minutes left{also}'

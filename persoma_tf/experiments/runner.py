@@ -68,7 +68,7 @@ def _run(folder, study, cell):
   folder.error(cell).unlink(missing_ok=True)
   inputs = folder.path / 'inputs' / _inputs(study, cell)
   with claims.wait(folder.claim(inputs.name)):
-    for stage, arguments in stages.prepare(cell, study.data, inputs).items():
+    for stage, arguments in stages.prepare(cell, study, inputs).items():
       if not (inputs / stage / 'COMPLETED').exists():
         stages.run(stage, arguments, inputs / f'{stage}.log', folder.compiled)
   took = own / 'took.json'

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from persoma_tf.experiments import data_files
-from persoma_tf.experiments.study import Cell
+from persoma_tf.experiments.study import Cell, Study
 
 # docs/speed.md; and TensorFlow's C++ side tells of missing GPUs at length.
 _SETTINGS = {
@@ -39,15 +39,15 @@ class Took(NamedTuple):
   peak_bytes: int
 
 
-def prepare(cell: Cell, data: str, folder: pathlib.Path) -> dict[str, list[str]]:
+def prepare(cell: Cell, study: Study, folder: pathlib.Path) -> dict[str, list[str]]:
   """Stage -> arguments of those whose folders cells share.
 
   Args:
     cell: decides sampler and history length.
-    data: as in the study.
+    study: has the data, and flags of its own.
     folder: with `histories` and `embeddings` when they have run.
   """
-  ratings, movies = data_files.find(data)
+  ratings, movies = data_files.find(study.data)
   return {
     'histories': [
       'pipelines.build_histories',
@@ -58,11 +58,13 @@ def prepare(cell: Cell, data: str, folder: pathlib.Path) -> dict[str, list[str]]
       f'--max_history={cell.axes["max_history"]}',
       '--train_fraction=0.7',
       '--validation_fraction=0.1',
+      *study.flags['histories'],
     ],
     'embeddings': [
       'pipelines.embed_items',
       f'--histories_dir={folder}/histories',
       f'--output_dir={folder}/embeddings',
+      *study.flags['embeddings'],
     ],
   }
 

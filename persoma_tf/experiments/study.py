@@ -6,6 +6,8 @@
       - {sampler: [recency, random]}
       - {adapter: [mlp, transformer], max_history: [10, 50]}
     bindings: {histories/Stage.steps: 500}   # gin, for every cell
+    histories: {rating_scale: '1:10:1'}      # flags of build_histories
+    embeddings: {item_noun: book}            # flags of embed_items
     minutes: 6                               # of a cell, before any has run
 
 A grid is the product of its lists; what it does not name is as in `base`. A cell that
@@ -19,7 +21,7 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -45,7 +47,8 @@ AXES: dict[str, Any] = {
 }
 _VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
 _NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # folders decide nothing
-_KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data')
+_JOBS = ('histories', 'embeddings')
+_KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data', *_JOBS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Study:
     about: what it asks.
     minutes: that a cell takes, as its author found.
     data: asset, or MovieLens CSV folder.
+    flags: of the jobs that make `histories` and `embeddings`, for own data.
     cells: in the order in which they run.
   """
 
@@ -87,6 +91,7 @@ class Study:
   about: str
   minutes: float
   data: str
+  flags: Mapping[str, Sequence[str]]
   cells: tuple[Cell, ...]
 
 
@@ -112,15 +117,19 @@ def read(path: str, data: str = '') -> Study:
   bindings = [
     f'{key} = {value!r}' for key, value in content.get('bindings', {}).items()
   ]
+  flags = {
+    job: [f'--{name}={value}' for name, value in content.get(job, {}).items()]
+    for job in _JOBS
+  }
   base = content.get('base', {})
   found: dict[str, Cell] = {}
   for grid in content['grids']:
     for axes in _product(path, {**AXES, **base, **grid}):
-      cell = _cell(axes, bindings, data)
+      cell = _cell(axes, bindings, data, flags)
       found.setdefault(cell.name, cell)
   about, minutes = content.get('about', ''), float(content.get('minutes', 0))
   cells = sorted(found.values(), key=lambda cell: cell.axes['seed'])
-  return Study(file.stem, about.strip(), minutes, data, tuple(cells))
+  return Study(file.stem, about.strip(), minutes, data, flags, tuple(cells))
 
 
 def _check_known(path, names, known):
@@ -147,7 +156,7 @@ def _recipes(axes):
   return axes['recipe'], f'adapters/{axes["adapter"]}.gin'
 
 
-def _cell(axes, bindings, data):
+def _cell(axes, bindings, data, flags):
   bindings = (
     *bindings,
     f'history_limits.items = {axes["max_history"]}',
@@ -159,8 +168,11 @@ def _cell(axes, bindings, data):
   recipes.parse(_recipes(axes), [*bindings, *_NO_DATA])
   config = gin.config_str()
   gin.clear_config()
-  decides = json.dumps([axes, config, data_files.checksums(data)], sort_keys=True)
-  digest = hashlib.sha256(decides.encode()).hexdigest()[:8]
+  decides = [axes, config, data_files.checksums(data)]
+  if any(flags.values()):
+    decides.append(flags)
+  text = json.dumps(decides, sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
   # Recipes and backbones may be paths.
   short = [str(x).removesuffix('.gin').rpartition('/')[2] for x in axes.values()]
   return Cell(axes, bindings, '-'.join([*short, digest]), config)

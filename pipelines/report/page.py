@@ -32,6 +32,7 @@ def render(facts: Facts) -> str:
     'bootstrap_samples': run['bootstrap_samples'],
     'sampler': info['sampler'],
     'max_history': info['max_history'],
+    'top': info['label_rule']['top'],
     'longer': int((facts.users.totals > info['max_history']).sum()),
     'tiles': _tiles(facts),
     'bound_meaning': _BOUND[_is_bound(facts)],

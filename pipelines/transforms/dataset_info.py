@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +78,8 @@ def finish(_, shards: Sequence[ShardSummary], rejects: RejectSummary, run: Run) 
   counts = {
     'rows_in': rejects.rows_in,
     'rows_kept': sum(shard.rows_kept for shard in found),
-    'rows_rejected': rejects.rows_rejected,
+    'rows_rejected': sum(rejects.reasons.values()),
+    'rows_rejected_by_reason': rejects.reasons,
     'rows_dropped': dict(dropped),
     'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
     'items': table.num_rows,
@@ -145,9 +146,12 @@ def describe(counts: Mapping) -> str:
   """The counts in one line."""
   users = ', '.join(f'{split} {number:,}' for split, number in counts['users'].items())
   dropped = sum(counts['rows_dropped'].values())
+  reasons = counts['rows_rejected_by_reason'].items()
+  why = ', '.join(f'{reason} {number:,}' for reason, number in reasons)
   return (
     f'users: {users}; rows: {counts["rows_in"]:,} read, {counts["rows_kept"]:,} kept, '
-    f'{counts["rows_rejected"]:,} rejected, {dropped:,} dropped; '
+    f'{counts["rows_rejected"]:,} rejected{f" ({why})" if why else ""}, '
+    f'{dropped:,} dropped; '
     f'items: {counts["items"]:,}'
   )
 
@@ -163,10 +167,20 @@ def describe_statistics(statistics: Mapping) -> str:
     f'{split} {scores["f1"]:.3f}'
     for split, scores in statistics['rule_on_sample'].items()
   )
+  users = max(statistics['users'], 1)
+  liked, disliked = statistics['users_who_like'], statistics['users_who_dislike']
   return (
+    f'{len(liked)} genres: {_some(liked)}; a user likes '
+    f'{sum(liked.values()) / users:.1f} and dislikes '
+    f'{sum(disliked.values()) / users:.1f}\n'
     f'history length: {whole}\n'
     f'  after sampling: {sampled}\n'
     f'users with a label: {statistics["users_with_label"]:.1%}; '
     f'rated items: {statistics["items"]:,}\n'
     f'rule_on_sample F1, which bounds what the sample can tell: {bound}'
   )
+
+
+def _some(names: Collection[str]) -> str:
+  """The first few, in quotes: a wrong separator is seen."""
+  return ', '.join([*map(repr, [*names][:4]), *['…'] * (len(names) > 4)])

@@ -56,7 +56,7 @@ class Format:
     header: the columns of a file without header line.
     first_line: what the first line of such a file looks like.
     genre_flags: genres that are a column each, '1' where an item has it.
-    time_unit: of numbers that are times: s, ms, us or ns.
+    time_unit: of numbers that are times: s, ms, us or ns; or iso, for dates as text.
   """
 
   name: str

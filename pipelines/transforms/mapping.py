@@ -18,11 +18,12 @@ import re
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.job import JobError
+from pipelines.transforms import rows
 from pipelines.transforms.formats import KNOWN, REQUIRED, Format
 
 _OPTIONAL = {'movies': ('year', 'description')}
 _OPTIONS = ('delimiter', 'genre_separator', 'encoding', 'time_unit')
-TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
+_TIME_UNITS = (*rows.TIME_UNITS, rows.ISO)
 _DELIMITERS = {r'\t': '\t', 'tab': '\t'}
 
 
@@ -39,9 +40,9 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
     return KNOWN
   names = _read(mapping)
   unit = names.get('time_unit', 's')
-  if unit not in TIME_UNITS:
+  if unit not in _TIME_UNITS:
     raise JobError(
-      f'--mapping: time_unit={unit}: expected one of {", ".join(TIME_UNITS)}'
+      f'--mapping: time_unit={unit}: expected one of {", ".join(_TIME_UNITS)}'
     )
   options = {name: names[name] for name in _OPTIONS if name in names}
   _check_text(options)

@@ -11,10 +11,14 @@ import pyarrow.compute as pc
 from pipelines import schema
 from pipelines.transforms import inputs, rows
 from pipelines.transforms.formats import REQUIRED, Layout
-from pipelines.transforms.mapping import TIME_UNITS
 
 _MAX_TIME = 4_102_444_800  # the year 2100
 _TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
+_NOT_A_TIME = (
+  'not_a_number',
+  'seconds since 1970; --mapping=time_unit=iso reads dates',
+)
+_NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
 
 
@@ -113,7 +117,8 @@ def read_ratings(
   Raises:
     JobError: the file cannot be read to its end.
   """
-  for found in inputs.read(block, ('rating', 'timestamp')):
+  dates = block.layout.format.time_unit == rows.ISO
+  for found in inputs.read(block, ('rating',) if dates else ('rating', 'timestamp')):
     yield check_ratings(found, block.layout, item_ids, scale)
 
 
@@ -123,8 +128,9 @@ def check_ratings(
   """Checks rows; the first check that a row fails gives its reason."""
   user, item = found.columns['user'], found.columns['item']
   rating, rating_ok = rows.numbers(found.columns['rating'])
-  time, time_ok = rows.numbers(found.columns['timestamp'])
-  time = np.floor(time / TIME_UNITS[layout.format.time_unit])
+  unit = layout.format.time_unit
+  time, time_ok = rows.seconds(found.columns['timestamp'], unit)
+  reason, right = _NOT_A_DATE if unit == rows.ISO else _NOT_A_TIME
   distinct = item.dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
   checks = (
@@ -139,7 +145,7 @@ def check_ratings(
       ~scale.holds(rating),
       f'from {scale}, by --rating_scale',
     ),
-    ('not_a_number', 'timestamp', ~time_ok, 'seconds since 1970'),
+    (reason, 'timestamp', ~time_ok, right),
     ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
     ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
     ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),

@@ -3,7 +3,9 @@
 import contextlib
 import csv
 import dataclasses
+import datetime
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,6 +16,8 @@ import pyarrow.csv as pa_csv
 
 from pipelines.transforms.formats import Layout
 
+TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
+ISO = 'iso'  # the time unit of texts as 2024-01-31 or 2024-01-31T12:00:00+01:00
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
 
 
@@ -117,6 +121,33 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   parsed = [_number(text) for text in others.dictionary]
   values[~plain] = np.array(parsed)[others.indices.to_numpy()]
   return values, np.isfinite(values)
+
+
+def seconds(column: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
+  """The times of a column of texts or numbers, whole seconds since 1970.
+
+  Args:
+    column: [n].
+    unit: of `TIME_UNITS`, or `ISO`: then a time without a zone is in UTC.
+
+  Returns:
+    values [n] float64 and [n] bool whether the text is a time.
+  """
+  if unit != ISO:
+    values, good = numbers(column)
+    return np.floor(values / TIME_UNITS[unit]), good
+  distinct = column.cast(pa.string()).fill_null('').dictionary_encode()
+  parsed = np.array([_iso_seconds(text.as_py()) for text in distinct.dictionary])
+  values = parsed[distinct.indices.to_numpy()] if len(column) else np.zeros(0)
+  return values, np.isfinite(values)
+
+
+def _iso_seconds(text):
+  try:
+    time = datetime.datetime.fromisoformat(text.strip())
+  except ValueError:
+    return np.nan
+  return math.floor(time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp())
 
 
 def _around_values(data, layout):

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -87,10 +87,10 @@ class ReadBlock(ThreadedDoFn):
 
 
 class RejectSummary(NamedTuple):
-  """Rows of all ratings files, and how many of them are rejects."""
+  """Rows of all ratings files, and how many of them are rejects for which reason."""
 
   rows_in: int
-  rows_rejected: int
+  reasons: Mapping[str, int]
 
 
 class WriteRejects(beam.DoFn):
@@ -128,7 +128,7 @@ class WriteRejects(beam.DoFn):
         f'{rejected:,} of {rows_in:,} rows are rejects ({counts}), more than '
         f'--max_reject_fraction={self._max_fraction:g}; they are in {self._path}'
       )
-    yield RejectSummary(rows_in, rejected)
+    yield RejectSummary(rows_in, dict(reasons.most_common()))
 
 
 def _line(record):

@@ -75,6 +75,20 @@ def test_bindings_that_nothing_reads(binding, read):
   assert recipes.without_effect([binding]) == ([] if read else [binding])
 
 
+def test_a_scope_that_nothing_runs_in(tmp_path):
+  own = tmp_path / 'own.gin'
+  own.write_text("include 'persoma_tf/configs/runs/quickstart.gin'\n")
+  folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  recipes.parse([str(own)], ['train.stages = [@histories/Stage()]', *folders])
+  gin.clear_config()
+  mine = ['train.stages = [@mine/Stage()]', 'mine/Stage.steps = 1']
+  recipes.parse([str(own)], [*mine, *folders])
+  gin.clear_config()
+  own.write_text(own.read_text() + 'history/Stage.steps = 5\n')
+  with pytest.raises(ValueError, match=r"scope 'history'; did you mean histories"):
+    recipes.parse([str(own)], folders)
+
+
 def test_words_that_lack_something():
   with pytest.raises(ValueError, match=r'--gin.a.b: expected --gin.NAME=VALUE'):
     recipes.bindings_of(['--gin.a.b', '3'])

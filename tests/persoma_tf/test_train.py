@@ -31,7 +31,7 @@ def whole(tmp_path_factory):
 GROUPED = "decoder/Stage.group_by = 'targets'"  # going on must find the same batches
 
 
-def test_a_run(recipe, whole, tiny_decoder):
+def test_a_run(recipe, whole, folders, tiny_decoder):
   recipe(GROUPED)
   train.train(str(whole))
   names = {path.name for path in whole.iterdir()}
@@ -49,6 +49,11 @@ def test_a_run(recipe, whole, tiny_decoder):
   manifest = json.loads((whole / 'adapter' / 'manifest.json').read_text())
   assert manifest['step'] == 11
   assert manifest['task_prompt'] == '\nGenres:\n'
+  encoder = json.loads((folders[1] / 'encoder_info.json').read_text())
+  of_vectors = ('encoder_sha256', 'template', 'nouns')
+  assert manifest['vectors'] == {name: encoder.get(name) for name in of_vectors}
+  data = json.loads((folders[0] / 'dataset_info.json').read_text())
+  assert manifest['genres'] == data['genres']
   card = (whole / 'adapter' / 'README.md').read_text()
   assert card == model_card.of_folder(str(whole))
   assert '\n# persoma-11-' in card
@@ -155,6 +160,13 @@ def test_it_learns(recipe, tmp_path):
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   losses = [row['histories/slot_loss'] for row in rows]
   assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_unknown_task(recipe):
+  recipe("train.task = 'movielens'")
+  known = "there is no task 'movielens'; .*movielens_genre_prediction_v1.*imported"
+  with pytest.raises(ValueError, match=known):
+    train.Run(train.Recipe())
 
 
 def test_unknown_recipe(tmp_path):

@@ -77,6 +77,32 @@ def test_shards_hold_every_user_once(predict, folders, tmp_path):
   assert info['mean_log_prob'] == pytest.approx(mean)
 
 
+def changed(folder, to, file, **facts):
+  """A copy of a folder with other facts in its info file."""
+  shutil.copytree(folder, to)
+  info = json.loads((to / file).read_text())
+  (to / file).write_text(json.dumps(info | facts))
+  return to
+
+
+def test_other_vectors_than_in_training_are_refused(predict, folders, tmp_path):
+  nouns = {'item': 'book', 'genres': 'subjects', 'rating': 'stars'}
+  other = changed(folders[1], tmp_path / 'other', 'encoder_info.json', nouns=nouns)
+  wanted = r"nouns is \{'item': 'book'.*, and None where .*run python -m pipelines\."
+  with pytest.raises(JobError, match=wanted):
+    predict('out', f'--embeddings_dir={other}')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_genres_that_the_model_has_not_seen(predict, folders, tmp_path, caplog):
+  info = json.loads((folders[0] / 'dataset_info.json').read_text())
+  genres = sorted([*info['genres'], 'Polka'])
+  other = changed(folders[0], tmp_path / 'new', 'dataset_info.json', genres=genres)
+  with caplog.at_level('WARNING'):
+    assert len(predict(histories=other)) == len(users(other))
+  assert 'was not trained on the genres Polka' in caplog.text
+
+
 def test_no_answer_depends_on_its_neighbours(predict):
   texts = lambda made: {row['user_id']: row['text'] for row in made}
   scores = lambda made: pytest.approx(

@@ -147,6 +147,8 @@ def test_bad_rows_are_rejected_with_their_reason(tiny, tmp_path, block_bytes):
   assert counts['rows_dropped']['duplicate'] == 1
   assert counts['rows_in'] == len(lines) - 1
   assert counts['rows_rejected'] == len(found)
+  by_reason = collections.Counter(row['reason'] for row in found)
+  assert counts['rows_rejected_by_reason'] == by_reason
   dropped = sum(counts['rows_dropped'].values())
   assert counts['rows_in'] == counts['rows_kept'] + len(found) + dropped
 

@@ -57,7 +57,7 @@ _SECONDS = 'seconds since 1970'
 _RIGHT = {
   ('not_a_number', 'rating'): f'a number {_SCALE}',
   ('rating_outside_scale', 'rating'): f'{_SCALE}, by --rating_scale',
-  ('not_a_number', 'timestamp'): _SECONDS,
+  ('not_a_number', 'timestamp'): f'{_SECONDS}; --mapping=time_unit=iso reads dates',
   ('negative_time', 'timestamp'): _SECONDS,
   ('time_too_large', 'timestamp'): (
     f'{_SECONDS}; --mapping=time_unit=ms reads milliseconds'
@@ -134,6 +134,20 @@ READ = [
   ('times in ms', csv_of('u,1,4.0,100999'), 'time_unit=ms', EXPECTED),
   ('times in us', csv_of('u,1,4.0,100999999'), 'time_unit=us', EXPECTED),
   ('times in ns', csv_of('u,1,4.0,100900000000'), 'time_unit=ns', EXPECTED),
+  ('dates', csv_of('u,1,4.0,1970-01-01'), 'time_unit=iso', [('u', 0, 4, 0)]),
+  (
+    'dates with a time of day',
+    csv_of('u,1,4.0,1970-01-01 00:01:40.75'),
+    'time_unit=iso',
+    EXPECTED,
+  ),
+  (
+    'dates with a time of day and a zone',
+    csv_of('u,1,4.0,1970-01-01T01:01:40+01:00'),
+    'time_unit=iso',
+    EXPECTED,
+  ),
+  ('dates in digits', csv_of('u,1,4.0,19700101'), 'time_unit=iso', [('u', 0, 4, 0)]),
   ('times with a fraction', csv_of('u,1,4.0,100.75'), '', EXPECTED),
   ('numbers as 4e0', csv_of('u,1,4e0,1e2'), '', EXPECTED),
   (
@@ -208,6 +222,18 @@ def test_bad_movies(tmp_path):
     range(4, 4 + len(BAD_MOVIES))
   )
   assert counts['item_rows_in'] == counts['items'] + counts['item_rows_rejected']
+
+
+def test_what_is_no_date(tmp_path):
+  bad = ['31.01.2024', '2024-13-01', '1706659200', '1969-12-31']
+  lines = [f'u,1,4.0,{text}' for text in ['2024-01-31', *bad]]
+  flags = write(tmp_path, csv_of('\n'.join(lines)))
+  counts, rejects = run(tmp_path, **flags, mapping='time_unit=iso')
+  assert counts['rows_kept'] == 1
+  assert counts['rows_rejected_by_reason'] == {'not_a_date': 3, 'negative_time': 1}
+  assert [row['record']['value'] for row in rejects] == bad
+  expected = 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00'
+  assert rejects[0]['record']['expected'] == expected
 
 
 @pytest.mark.parametrize(('kind', 'lines', 'rule'), DROPPED)
@@ -422,7 +448,8 @@ def _(folder, patch):
 @bad_file(
   'no rating can be used',
   'no user is left (users: train 0, validation 0, test 0; rows: 1 read, 0 kept, '
-  '1 rejected, 0 dropped; items: 2); see rejects-*.jsonl and --min_history',
+  '1 rejected (unknown_item 1), 0 dropped; items: 2); see rejects-*.jsonl and '
+  '--min_history',
 )
 def _(folder, patch):
   return write(folder, csv_of('u,3,4.0,100'))
@@ -479,7 +506,7 @@ def _(folder, patch):
 
 @bad_file(
   'a mapping with a wrong unit',
-  '--mapping: time_unit=weeks: expected one of s, ms, us, ns',
+  '--mapping: time_unit=weeks: expected one of s, ms, us, ns, iso',
 )
 def _(folder, patch):
   return {'mapping': 'time_unit=weeks'}

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 import yaml
 
-from persoma_tf.experiments import study
+from persoma_tf.experiments import stages, study
+from pipelines import build_histories, embed_items, job
 from tests import movielens
 
 STUDIES = pathlib.Path(__file__).parents[3] / 'studies'
@@ -81,6 +82,18 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
   assert len(names) == 5
 
 
+def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
+  grids = [{'max_history': 20}]
+  flags = {'histories': {'rating_scale': '1:10:1', 'max_history': 9}}
+  found = read(grids=grids, **flags, embeddings={'item_noun': 'book'})
+  jobs = stages.prepare(found.cells[0], found, tmp_path)
+  own = job.parse(build_histories.Config, jobs['histories'][1:])[0]
+  assert (own.rating_scale, own.max_history) == ('1:10:1', 9)
+  assert own.ratings == str(tmp_path / 'ratings.csv')
+  assert job.parse(embed_items.Config, jobs['embeddings'][1:])[0].nouns.item == 'book'
+  assert found.cells[0].name != read(grids=grids).cells[0].name
+
+
 @pytest.mark.parametrize(
   ('content', 'message'),
   [
@@ -101,6 +114,10 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
       r'no recipe .*mpl\.gin.*mlp\.gin',
     ),
     ({'grids': [{}], 'bindings': {'No.such': 1}}, 'No.such'),
+    (
+      {'grids': [{}], 'bindings': {'history/Stage.steps': 50}},
+      "nothing runs in the scope 'history'; did you mean histories",
+    ),
     ({'grids': [{}], 'data': 'nowhere'}, 'expected ml-100k or a folder'),
   ],
 )
