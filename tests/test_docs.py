@@ -62,7 +62,7 @@ NOT_RUN = {
   'make test': 'would run itself',
   'tests.pipelines.test_robustness': 'prints a table that its own test compares',
 }
-SHELL = ('cd', 'export', 'source')
+SHELL = ('cd', 'export', 'mkdir', 'rm', 'source')
 OURS = ('pipelines', 'persoma_tf', 'tasks', 'benchmarks', 'examples', 'tests')
 _FOLDERS = '|'.join((*OURS, 'cloud', 'docs', 'studies'))
 _OUR_FILE = re.compile(rf'(?:--[^=]+=)?((?:\./[\w.]|(?:{_FOLDERS})/)[\w./-]*)')

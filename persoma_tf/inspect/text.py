@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _WIDTH = 200
+_MOST_ARRAYS = 6
 
 
 def folder(found: Mapping[str, Any]) -> str:
@@ -67,7 +68,13 @@ def duration(seconds: float) -> str:
 def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
   """A value under its name; mappings of plain values take one line."""
   indent = '  ' * depth
-  if isinstance(value, Mapping) and any(map(_is_nested, value.values())):
+  if isinstance(value, Mapping) and name in ('arrays', 'parameters'):
+    yield f'{indent}{name}:'
+    for key, x in [*value.items()][:_MOST_ARRAYS]:
+      yield _cut(f'{indent}  {key}: {_plain(x)}')
+    if (more := len(value) - _MOST_ARRAYS) > 0:
+      yield f'{indent}  … and {more} more; --json has them all'
+  elif isinstance(value, Mapping) and any(map(_is_nested, value.values())):
     yield f'{indent}{name}:'
     for key, x in value.items():
       yield from _lines(key, x, depth + 1)
@@ -75,7 +82,7 @@ def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
     yield f'{indent}{name}:'
     for x in value:
       yield _cut(f'{indent}  - {_plain(x, False)}')
-  elif isinstance(value, Mapping) and name in ('arrays', 'fields', 'configuration'):
+  elif isinstance(value, Mapping) and name in ('fields', 'configuration'):
     yield f'{indent}{name}:'
     for key, x in value.items():
       yield _cut(f'{indent}  {key}: {_plain(x)}')

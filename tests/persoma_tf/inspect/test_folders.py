@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from persoma_tf import checkpoints
 from persoma_tf.inspect import __main__ as command
-from persoma_tf.inspect import folders
+from persoma_tf.inspect import folders, text
 
 
 def records(folder, split) -> list[bytes]:
@@ -70,6 +70,16 @@ def test_a_checkpoint_and_an_adapter(tmp_path):
   alone = folders.describe(str(tmp_path / 'checkpoint_7'))
   assert (alone['kind'], alone['checkpoints']['checkpoint_7']) == ('checkpoint', point)
   assert folders.describe(str(tmp_path / 'adapter'))['adapter'] == found['adapter']
+
+
+def test_many_arrays_are_not_all_shown():
+  shapes = {f'layer_{number}/w': [2, 3] for number in range(9)}
+  about = {'path': 'p', 'kind': 'predictions', 'state': 'finished', 'bytes': 1}
+  shown = text.folder(about | {'info': {'run': {'parameters': shapes, 'users': 3}}})
+  assert 'layer_5/w: [2, 3]' in shown
+  assert 'layer_6' not in shown
+  assert '… and 3 more; --json has them all' in shown
+  assert 'users: 3' in shown
 
 
 def write(path, rows):
