@@ -49,25 +49,27 @@ def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     raise ValueError(
       f'recipe {list(files)} with {list(bindings)}: {error}{hint}'
     ) from error
-  _check_scopes(found, bindings)
+  _check_scopes()
 
 
-def _check_scopes(files, bindings):
-  """gin takes a setting in any scope; one that nothing runs in is a slip.
+def _check_scopes():
+  """gin takes a setting in any scope: one that is nearly that of a stage is a slip.
+
+  Other scopes may be those of a person's own parts, and of recipes that leave them out.
 
   Raises:
-    ValueError: no recipe has the scope of a setting, as `@scope/NAME`.
+    ValueError: names the setting and the scope that was meant.
   """
-  read = [*files, *CONFIGS.rglob('*.gin')]
-  texts = (pathlib.Path(file).read_text() for file in read)
-  text = '\n'.join([gin.config_str(), *bindings, *texts])
-  known = {*re.findall(r'@([\w/.]+)/', text)}
-  for name in settings(gin.config_str()):
+  text = gin.config_str()
+  known = {*re.findall(r'[@%]([\w/.]+)/', text)}
+  for name in settings(text):
     scope = name.rpartition('/')[0]
-    if scope and scope not in known:
-      near = difflib.get_close_matches(scope, sorted(known), n=1)
-      hint = f'; did you mean {near[0]}?' if near else ''
-      raise ValueError(f'{name}: nothing runs in the scope {scope!r}{hint}')
+    inside = any(f'{x}/'.startswith(f'{scope}/') for x in known)
+    near = difflib.get_close_matches(scope, sorted(known), n=1, cutoff=0.7)
+    if scope and near and not inside:
+      raise ValueError(
+        f'{name}: nothing runs in the scope {scope!r}; did you mean {near[0]}?'
+      )
 
 
 def bind(name: str, value: Any) -> None:

@@ -1,9 +1,9 @@
 """Every command that README and docs show is run by a test, or says why it is not.
 
-RUN_BY names the test that runs a module or a target of make; some are slow, want T5X
-or need an emulator. README's steps by hand and docs/own_data.md are run as they stand,
-but for flags that make them small. What no test runs stands in NOT_RUN, and a page that
-shows such a program says itself what was not run.
+RUN_BY names the file of tests that runs a module or a target of make; some are slow,
+want T5X or need an emulator. README's steps by hand and docs/own_data.md are run as
+they stand, but for flags that make them small. What no test runs is in NOT_RUN, and a
+page that shows such a program says itself what was not run.
 
 Here, without running anything, each command as it is shown: flags of our modules by
 their own parsers, gin files and bindings by the recipes' parser, make's targets by

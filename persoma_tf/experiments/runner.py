@@ -1,6 +1,7 @@
 """Runs a cell and writes its result."""
 
 import datetime
+import hashlib
 import json
 import logging
 import os
@@ -86,7 +87,11 @@ def _run(folder, study, cell):
 def _inputs(study, cell):
   """Name of the folder that cells of the same histories share."""
   first = next(iter(data_files.checksums(study.data).values()))
-  return f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
+  name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
+  if not any(study.flags.values()):
+    return name
+  flags = json.dumps(study.flags, sort_keys=True).encode()
+  return f'{name}-{hashlib.sha256(flags).hexdigest()[:8]}'
 
 
 def result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
@@ -108,6 +113,7 @@ def result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
     'cell': cell.name,
     'axes': dict(cell.axes),
     'data': {'name': name, 'sha256': data_files.checksums(study.data)},
+    'flags': study.flags,
     'methods': report['methods'],
     'model': report['run']['model'],
     'took': took,

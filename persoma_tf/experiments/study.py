@@ -33,6 +33,7 @@ from persoma_tf import (
   train,  # noqa: F401  recipes bind it
 )
 from persoma_tf.experiments import data_files
+from pipelines import build_histories, embed_items
 from pipelines.transforms.sample import SAMPLERS
 
 # Axis -> its value where neither the grid nor `base` names it.
@@ -47,7 +48,9 @@ AXES: dict[str, Any] = {
 }
 _VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
 _NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # folders decide nothing
-_JOBS = ('histories', 'embeddings')
+# Jobs that take flags of a study, and what it sets itself.
+_JOBS = {'histories': build_histories.Config, 'embeddings': embed_items.Config}
+_SET = ('ratings', 'movies', 'output_dir', 'histories_dir', 'sampler', 'max_history')
 _KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data', *_JOBS)
 
 
@@ -117,10 +120,7 @@ def read(path: str, data: str = '') -> Study:
   bindings = [
     f'{key} = {value!r}' for key, value in content.get('bindings', {}).items()
   ]
-  flags = {
-    job: [f'--{name}={value}' for name, value in content.get(job, {}).items()]
-    for job in _JOBS
-  }
+  flags = {job: _flags(path, job, content.get(job) or {}) for job in _JOBS}
   base = content.get('base', {})
   found: dict[str, Cell] = {}
   for grid in content['grids']:
@@ -138,6 +138,13 @@ def _check_known(path, names, known):
       near = difflib.get_close_matches(str(name), known, n=1)
       hint = f'; did you mean {near[0]!r}?' if near else ''
       raise ValueError(f'{path}: {name!r} is none of {", ".join(known)}{hint}')
+
+
+def _flags(path, job, own):
+  """Flags of a job; those that decide what an axis says are no choice."""
+  known = [field.name for field in dataclasses.fields(_JOBS[job])]
+  _check_known(path, own, [name for name in known if name not in _SET])
+  return [f'--{name}={value}' for name, value in own.items()]
 
 
 def _product(path, grid):

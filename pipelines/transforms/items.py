@@ -160,7 +160,7 @@ def _item(row, kind):
   return {
     'title': dated[1] if dated and dated[2] == year else title,
     'year': int(year) if year else None,
-    'genres': list(dict.fromkeys(filter(None, map(str.strip, genres)))),
+    'genres': list(dict.fromkeys(filter(None, (x.strip() for x in genres if x)))),
     'description': row.get('description', '').strip(),
     'tags': [],
     'num_ratings': 0,

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import yaml
 
-from persoma_tf.experiments import stages, study
+from persoma_tf.experiments import runner, stages, study
 from pipelines import build_histories, embed_items, job
 from tests import movielens
 
@@ -84,14 +84,17 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
 
 def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
   grids = [{'max_history': 20}]
-  flags = {'histories': {'rating_scale': '1:10:1', 'max_history': 9}}
+  flags = {'histories': {'rating_scale': '1:10:1', 'min_history': 9}}
   found = read(grids=grids, **flags, embeddings={'item_noun': 'book'})
   jobs = stages.prepare(found.cells[0], found, tmp_path)
   own = job.parse(build_histories.Config, jobs['histories'][1:])[0]
-  assert (own.rating_scale, own.max_history) == ('1:10:1', 9)
+  assert (own.rating_scale, own.min_history, own.max_history) == ('1:10:1', 9, 20)
   assert own.ratings == str(tmp_path / 'ratings.csv')
   assert job.parse(embed_items.Config, jobs['embeddings'][1:])[0].nouns.item == 'book'
-  assert found.cells[0].name != read(grids=grids).cells[0].name
+  plain = read(grids=grids)
+  assert found.cells[0].name != plain.cells[0].name
+  inputs = {runner._inputs(x, x.cells[0]) for x in (found, plain)}
+  assert len(inputs) == 2, 'other flags, other histories'
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,8 @@ def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
       {'grids': [{}], 'bindings': {'history/Stage.steps': 50}},
       "nothing runs in the scope 'history'; did you mean histories",
     ),
+    ({'grids': [{}], 'histories': {'max_history': 9}}, "'max_history' is none of"),
+    ({'grids': [{}], 'histories': {'raiting_scale': 9}}, "did you mean 'rating_scale'"),
     ({'grids': [{}], 'data': 'nowhere'}, 'expected ml-100k or a folder'),
   ],
 )

@@ -223,7 +223,7 @@ def test_movies_equal_those_of_csv(tmp_path, lists, years):
     {
       'item': pa.array([3, 1, 2], pa.int32()),
       'title': pa.array(['A, B', 'Cafe (1980)', 'C']).dictionary_encode(),
-      'genres': pa.array([['War', 'Drama'], [], ['War']], lists(pa.string())),
+      'genres': pa.array([['War', ' Drama', None], [], ['War']], lists(pa.string())),
       'year': pa.array([1999, None, 2001], pa.int16()).cast(years),
       'description': ['two\nlines', None, 'x'],
     }
