@@ -1,7 +1,6 @@
 """Runs a cell and writes its result."""
 
 import datetime
-import hashlib
 import json
 import logging
 import os
@@ -12,7 +11,7 @@ from importlib import metadata
 import jax
 
 from persoma_tf.experiments import claims, data_files, stages
-from persoma_tf.experiments.study import Cell, Study
+from persoma_tf.experiments.study import Cell, Study, digest
 
 logger = logging.getLogger(__name__)
 _PACKAGES = ('jax', 'flax', 'tensorflow', 'seqio', 'apache-beam', 'numpy')
@@ -88,10 +87,7 @@ def _inputs(study, cell):
   """Name of the folder that cells of the same histories share."""
   first = next(iter(data_files.checksums(study.data).values()))
   name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
-  if not any(study.flags.values()):
-    return name
-  flags = json.dumps(study.flags, sort_keys=True).encode()
-  return f'{name}-{hashlib.sha256(flags).hexdigest()[:8]}'
+  return f'{name}-{digest(study.flags)}' if any(study.flags.values()) else name
 
 
 def result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:

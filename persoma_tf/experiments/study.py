@@ -132,6 +132,12 @@ def read(path: str, data: str = '') -> Study:
   return Study(file.stem, about.strip(), minutes, data, flags, tuple(cells))
 
 
+def digest(decides: Any) -> str:
+  """Tells what decides a result, as JSON, from anything else that does."""
+  text = json.dumps(decides, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def _check_known(path, names, known):
   for name in names:
     if name not in known:
@@ -178,8 +184,6 @@ def _cell(axes, bindings, data, flags):
   decides = [axes, config, data_files.checksums(data)]
   if any(flags.values()):
     decides.append(flags)
-  text = json.dumps(decides, sort_keys=True)
-  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
   # Recipes and backbones may be paths.
   short = [str(x).removesuffix('.gin').rpartition('/')[2] for x in axes.values()]
-  return Cell(axes, bindings, '-'.join([*short, digest]), config)
+  return Cell(axes, bindings, '-'.join([*short, digest(decides)]), config)

@@ -5,11 +5,11 @@ after it; a rating of the very second of the cut is neither.
 """
 
 import dataclasses
-import datetime
 
 import numpy as np
 
 from pipelines.transforms.order import Rows
+from pipelines.transforms.rows import iso_seconds
 
 _EXPECTED = (
   'a share between 0 and 1, seconds since 1970, or a date such as 2015-01-31 (UTC)'
@@ -72,7 +72,6 @@ class Cutoff:
 
 def _seconds(text):
   try:
-    date = datetime.datetime.fromisoformat(text)
+    return int(iso_seconds(text))
   except ValueError:
     raise ValueError(f'label_cutoff={text!r}: expected {_EXPECTED}') from None
-  return int(date.replace(tzinfo=date.tzinfo or datetime.UTC).timestamp())

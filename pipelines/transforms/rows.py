@@ -142,12 +142,21 @@ def seconds(column: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
   return values, np.isfinite(values)
 
 
+def iso_seconds(text: str) -> float:
+  """Seconds since 1970 of an ISO 8601 text, in UTC where it names no zone.
+
+  Raises:
+    ValueError: it is none.
+  """
+  time = datetime.datetime.fromisoformat(text)
+  return time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp()
+
+
 def _iso_seconds(text):
   try:
-    time = datetime.datetime.fromisoformat(text.strip())
+    return math.floor(iso_seconds(text.strip()))
   except ValueError:
     return np.nan
-  return math.floor(time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp())
 
 
 def _around_values(data, layout):
