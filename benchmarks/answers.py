@@ -15,13 +15,13 @@ import pathlib
 
 import numpy as np
 
-from pipelines import evaluate, schema
-from pipelines.transforms import tfrecord
-from tasks import baselines, metrics
-from tasks.decoding import Decoding
+from persoma_tf.inference.decoding import Decoding
+from pipelines import evaluate
+from pipelines.common import tfrecord
+from tasks import baselines, metrics, schema
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
-from tasks.prompts import Answer
+from tasks.questions import Answer
 
 
 def main() -> None:
@@ -42,7 +42,11 @@ def main() -> None:
 def test_histories(folder: str) -> list[dict]:
   """Histories of the test users, in the order of their shards."""
   shards = sorted(pathlib.Path(folder, 'histories').glob('test-*.tfrecord*'))
-  return [schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))]
+  return [
+    schema.decode_example(x)
+    for path in shards
+    for x in tfrecord.read_tfrecord(str(path))
+  ]
 
 
 def answer(flags, folder: str, histories: list[dict], constrained: bool) -> list[dict]:

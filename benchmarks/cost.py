@@ -27,13 +27,14 @@ import jax
 import numpy as np
 
 from benchmarks.processes import last_line
-from persoma_tf import freezing, generate, recipes, train
 from persoma_tf import model as persoma
+from persoma_tf import recipes, train
 from persoma_tf.decoders import stack
-from persoma_tf.stages import make_steps
-from pipelines import job, schema
-from pipelines.transforms import tfrecord
-from tasks import genre_prediction, item_vectors, prompts
+from persoma_tf.inference import generate
+from persoma_tf.parameters import freezing
+from persoma_tf.training.stages import make_steps
+from pipelines.common import job, tfrecord
+from tasks import genre_prediction, item_vectors, questions, schema
 from tasks.text_history import HistoryLimits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
@@ -121,10 +122,12 @@ class Line:
     folders = [f'HISTORIES_DIR = {data_dir + "/histories"!r}']
     folders += [f'EMBEDDINGS_DIR = {data_dir + "/embeddings"!r}']
     limit = f'history_limits.items = {items}'
-    recipes.parse(self._kind.recipes, [*folders, limit, *self._kind.bindings])
+    recipes.parse_recipes(self._kind.recipes, [*folders, limit, *self._kind.bindings])
     shards = sorted(pathlib.Path(data_dir, 'histories').glob('*.tfrecord*'))
     every = (
-      schema.decode_example(x) for path in shards for x in tfrecord.read(str(path))
+      schema.decode_example(x)
+      for path in shards
+      for x in tfrecord.read_tfrecord(str(path))
     )
     long = sorted((x for x in every), key=lambda x: -len(x['history_items']))
     long = [x for x in long if len(x['history_items']) >= items] or long[:8]
@@ -135,14 +138,14 @@ class Line:
 
   def _vectors(self, data_dir):
     """Vectors [8, N, H], mask [8, N] and prompts [8, T]."""
-    table = item_vectors.load(f'{data_dir}/embeddings')
+    table = item_vectors.load_item_vectors(f'{data_dir}/embeddings')
     vectors = np.zeros((len(self._users), self._items, table.width), np.float32)
     mask = np.zeros(vectors.shape[:2], np.int32)
     for row, user in enumerate(self._users):
       cut = slice(0, self._items)
       found = table.gather(user['history_items'][cut], user['history_ratings'][cut])
       vectors[row, : len(found)], mask[row, : len(found)] = found, 1
-    prompt = np.array(VOCABULARY.encode(prompts.TASK_PROMPT), np.int32)
+    prompt = np.array(VOCABULARY.encode(questions.TASK_PROMPT), np.int32)
     return vectors, mask, np.tile(prompt, (len(vectors), 1))
 
   def _texts(self, data_dir):
@@ -165,7 +168,7 @@ class Line:
     words = answer and train.bind_template(answer, task)
     lengths = genre_prediction.feature_lengths()
     self._statistics = 0 if self._text else lengths['history_statistics']
-    recipes.bind('build.num_statistics', self._statistics)
+    recipes.bind_parameter('build.num_statistics', self._statistics)
     self._model, decoder = persoma.build()
     names = ('history_embeddings', 'history_mask', 'encoder_input_tokens')
     self._batch = dict(zip(names, self._inputs, strict=True))
@@ -219,7 +222,7 @@ class Line:
       'history_statistics': np.zeros((size, self._statistics), np.float32),
     }
     steps = make_steps(self._model, stage)
-    trained, frozen = freezing.split(self._params, stage.trainable)
+    trained, frozen = freezing.split_params(self._params, stage.trainable)
     frozen = jax.device_put(frozen)
     # All of the results are asked for: nothing is optimized away.
     arguments = (trained, steps.optimizer.init(trained), frozen, batch)

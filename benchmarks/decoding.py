@@ -27,11 +27,12 @@ import numpy as np
 from benchmarks.answers import test_histories
 from benchmarks.processes import last_line
 from persoma_tf import decoders
-from pipelines import evaluate, job
-from tasks import genre_prediction, metrics, prompts, text_history
-from tasks.decoding import Decoding
+from persoma_tf.inference.decoding import Decoding
+from pipelines import evaluate
+from pipelines.common import job
+from tasks import genre_prediction, metrics, questions, text_history
 from tasks.predictor import Predictor
-from tasks.prompts import Answer
+from tasks.questions import Answer
 
 _TEXT_USERS = 16
 _OURS = {
@@ -110,7 +111,7 @@ def write_inputs(flags) -> str:
   np.savez(
     path,
     soft_prompts=predictor.soft_prompts(histories),
-    prompt=np.array(vocabulary.encode(prompts.TASK_PROMPT)),
+    prompt=np.array(vocabulary.encode(questions.TASK_PROMPT)),
     texts=np.stack([np.pad(x, (longest - len(x), 0)) for x in texts]),
     eos_id=vocabulary.eos_id,
     max_tokens=genre_prediction.feature_lengths()['targets'],

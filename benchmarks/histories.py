@@ -32,8 +32,9 @@ import psutil
 import pyarrow as pa
 
 from benchmarks import make_ratings
-from pipelines import schema
-from pipelines.transforms import arrow, tf_example, tfrecord
+from pipelines.common import arrow_bytes, tfrecord
+from pipelines.histories import tf_example
+from tasks import schema
 
 MAX_HISTORY = 50
 JOBS = {
@@ -146,7 +147,7 @@ def _histories(folder):
   """A number that any difference in a user's items, ratings or times changes."""
   total = 0
   for path in folder.glob('*.tfrecord'):
-    for record in tfrecord.read(str(path)):
+    for record in tfrecord.read_tfrecord(str(path)):
       # The user id stands last, as names of features are in order.
       if zlib.crc32(record[record.rindex(b'user_id') :]) % 10:
         continue
@@ -194,14 +195,14 @@ def _write(folder, user, item, rating, time):
   starts = np.flatnonzero(np.diff(user, prepend=-1))
   splits = np.append(starts, len(user))
   ratings = rating.astype('<f4').view(np.uint8)
-  records = tf_example.encode_many(
+  records = tf_example.encode_many_features(
     {
       'user_id': (
         'bytes',
         tf_example.single_texts(pa.array(user[starts]).cast(pa.string())),
       ),
       'history_items': ('int64', tf_example.packed_varints(item, splits)),
-      'history_ratings': ('float', arrow.binary(ratings, 4 * splits)),
+      'history_ratings': ('float', arrow_bytes.binary(ratings, 4 * splits)),
       'history_timestamps': ('int64', tf_example.packed_varints(time, splits)),
       **{
         name: ('bytes', tf_example.text_lists([()] * len(starts)))
@@ -213,7 +214,7 @@ def _write(folder, user, item, rating, time):
       ),
     }
   )
-  (folder / 'all.tfrecord').write_bytes(tfrecord.frame(records))
+  (folder / 'all.tfrecord').write_bytes(tfrecord.frame_records(records))
 
 
 _COLUMNS = ('userId', 'movieId', 'rating', 'timestamp')

@@ -20,11 +20,12 @@ import time
 
 from benchmarks import make_ratings
 from benchmarks.histories import JOBS
-from pipelines import folders, job
 from pipelines.build_histories import Config
-from pipelines.transforms import histories, inputs, order, read, shuffle, tfrecord
-from pipelines.transforms.formats import KNOWN
-from pipelines.transforms.items import load_items, read_items, write_items
+from pipelines.common import job, output_folder, tfrecord
+from pipelines.events import check, input_files, shuffle
+from pipelines.events.formats import KNOWN
+from pipelines.histories import clean, make_histories
+from pipelines.items.catalogue import load_items, read_items, write_items
 
 
 def main() -> None:
@@ -73,19 +74,19 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
   ratings, movies = str(folder / 'ratings.csv'), str(folder / 'movies.csv')
   config = Config(ratings, movies, str(folder), num_shards=13)
   with timed('checksums of the inputs'):
-    files = inputs.find(ratings, KNOWN['ratings'], 'ratings')
-    inputs.describe(files)
+    files = input_files.find_files(ratings, KNOWN['ratings'], 'ratings')
+    input_files.describe_files(files)
   with timed('read and write the item table'):
-    table = read_items(inputs.find(movies, KNOWN['movies'], 'movies')).table
+    table = read_items(input_files.find_files(movies, KNOWN['movies'], 'movies')).table
     write_items(str(folder / 'items.parquet'), table)
     items = load_items(str(folder / 'items.parquet'))
   shards = collections.defaultdict(list)
-  for block in inputs.blocks(files, config.block_bytes):
+  for block in input_files.cut_blocks(files, config.block_bytes):
     with timed('read bytes (part of the next)'):
-      for _ in inputs.read_lines(block):
+      for _ in input_files.read_lines(block):
         pass
     with timed('read bytes, parse and check'):
-      (found,) = read.read_ratings(block, items.ids, config.scale)
+      (found,) = check.read_ratings(block, items.ids, config.scale)
     with timed('divide by shard and pack'):
       for shard, packed in shuffle.partition(found.batch, config.split):
         shards[shard].append(packed)
@@ -93,12 +94,12 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
     with timed('unpack'):
       rows = shuffle.unpack(packed)
     with timed('sort and clean (part of the next)'):
-      order.arrange(rows)
+      clean.arrange(rows)
     with timed('sort, clean, label, sample and encode'):
-      made = histories.make_histories(rows, items.facts, config.histories)
+      made = make_histories.make_histories(rows, items.facts, config.histories)
     with timed('frame and write'):
-      data = tfrecord.frame(made.records, '')
-      folders.write_file(str(folder / f'{shard}.tfrecord'), data)
+      data = tfrecord.frame_records(made.records, '')
+      output_folder.write_file(str(folder / f'{shard}.tfrecord'), data)
   return dict(seconds)
 
 

@@ -22,8 +22,9 @@ import psutil
 
 from benchmarks import make_ratings
 from benchmarks.processes import HUGE_PAGES
-from pipelines import job, schema
-from pipelines.transforms import prediction_files, tfrecord
+from pipelines.common import job, tfrecord
+from pipelines.predictions import prediction_files
+from tasks import schema
 from tests import tiny
 
 _RATINGS_A_USER, _ITEMS = 30, 3000
@@ -120,10 +121,10 @@ def check(work: pathlib.Path) -> int:
   wanted = [
     schema.decode_example(record)['user_id']
     for path in (work / 'histories').glob('*.tfrecord*')
-    for record in tfrecord.read(str(path))
+    for record in tfrecord.read_tfrecord(str(path))
   ]
   found = []
-  for rows in prediction_files.shards(f'{work}/predictions', 'avro'):
+  for rows in prediction_files.read_shards(f'{work}/predictions', 'avro'):
     found += [row['user_id'] for row in rows]
     assert all(row['parse_ok'] for row in rows)
   assert sorted(found) == sorted(wanted)

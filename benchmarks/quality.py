@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.processes import HUGE_PAGES
 from persoma_tf import assets
-from pipelines import job
+from pipelines.common import job
 
 ITEMS = (50, 200)
 _QUICKSTART = ['runs/quickstart.gin']

@@ -20,10 +20,11 @@ import time
 import numpy as np
 
 from persoma_tf import assets
-from pipelines import build_histories, embed_items, folders, job, schema
-from pipelines.transforms import tfrecord
-from pipelines.transforms.item_facts import FactSource
-from pipelines.transforms.sample import SAMPLERS, History
+from pipelines import build_histories, embed_items
+from pipelines.common import job, output_folder, tfrecord
+from pipelines.histories.samplers import SAMPLERS, History
+from pipelines.items.item_facts import ItemFactsSource
+from tasks import schema
 
 SIZES = (10, 20, 50, 100, 200)
 DRAWING = ('random', 'long_tail')
@@ -86,17 +87,19 @@ def _build(files, output, *flags):
   ratings, movies = files
   inputs = [f'--ratings={ratings}', f'--movies={movies}', f'--output_dir={output}']
   build_histories.run([*inputs, *_EVERYBODY, *flags])
-  return folders.read_json(str(output / 'dataset_info.json'))
+  return output_folder.read_json(str(output / 'dataset_info.json'))
 
 
 def _time(name, whole, vectors, size=50):
   """Microseconds a user of those with more than `size` ratings."""
-  source = FactSource(str(whole / 'items.parquet'), SAMPLERS[name].needs, str(vectors))
+  source = ItemFactsSource(
+    str(whole / 'items.parquet'), SAMPLERS[name].needs, str(vectors)
+  )
   items = source.load()
   users = [
     History(*(one[f'history_{field}'] for field in ('items', 'ratings', 'timestamps')))
     for path in whole.glob('*.tfrecord')
-    for one in map(schema.decode_example, tfrecord.read(str(path)))
+    for one in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
     if len(one['history_items']) > size
   ]
   counts = np.bincount(np.concatenate([user.items for user in users]))

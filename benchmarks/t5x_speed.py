@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 from benchmarks.processes import HUGE_PAGES
-from pipelines import job
+from pipelines.common import job
 
 _STEPS, _PERIOD, _BATCH = 40, 20, 8
 

@@ -30,10 +30,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.processes import last_line
-from persoma_tf import batching, decoders, freezing, recipes, train
+from persoma_tf import decoders, recipes, train
 from persoma_tf import model as persoma
-from persoma_tf.stages import cast_decoder, make_steps
-from pipelines import job
+from persoma_tf.parameters import freezing
+from persoma_tf.training import batching
+from persoma_tf.training.stages import cast_decoder, make_steps
+from pipelines.common import job
 from tasks import genre_prediction
 
 _TASK = 'movielens_genre_prediction_subhistories_v1'
@@ -132,7 +134,7 @@ def ratios(rows: dict[str, dict]) -> dict[str, float]:
 
 def measure(data_dir: str, work_dir: str, group: str, dtype: str, size: int) -> dict:
   """Our step: seconds, examples a second, and what it multiplies."""
-  recipes.parse(
+  recipes.parse_recipes(
     ['runs/quickstart.gin'],
     [
       f'HISTORIES_DIR = {data_dir + "/histories"!r}',
@@ -145,7 +147,9 @@ def measure(data_dir: str, work_dir: str, group: str, dtype: str, size: int) -> 
   lengths = genre_prediction.feature_lengths()
   stage = gin.query_parameter('train.stages')[1].scoped_configurable_fn()
   stage = dataclasses.replace(stage, batch_size=size)
-  stream = lambda group: batching.batches(_TASK, 'train', lengths, size, 0, group)
+  stream = lambda group: batching.training_batches(
+    _TASK, 'train', lengths, size, 0, group
+  )
   full = stream('')
   batches = [next(full) for _ in range(_SAVED)]
   adapter = persoma.init_adapter(model, decoder, batches[0], words, 0)
@@ -160,7 +164,7 @@ def measure(data_dir: str, work_dir: str, group: str, dtype: str, size: int) -> 
     grouped = stream(group)
     batches = [next(grouped) for _ in range(2 * _SAVED)]
   params = {'adapter': adapter, 'decoder': decoder.params}
-  trained, frozen = freezing.split(params, stage.trainable)
+  trained, frozen = freezing.split_params(params, stage.trainable)
   frozen = jax.device_put(cast_decoder(frozen, dtype))
   steps = make_steps(model, stage, dtype)
   state = steps.optimizer.init(trained)

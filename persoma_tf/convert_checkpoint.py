@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from flax import traverse_util
 
-from persoma_tf import checkpoints, recipes, train
-from persoma_tf.export import export as write_adapter
+from persoma_tf import recipes, train
+from persoma_tf.parameters import checkpoints
+from persoma_tf.training.export import export_adapter as write_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
   }
 
 
-def export(checkpoint: str, run: train.Run, output_dir: str) -> None:
+def export_checkpoint(checkpoint: str, run: train.Run, output_dir: str) -> None:
   """Makes a finished model folder of a T5X checkpoint.
 
   Args:
@@ -93,11 +94,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     f'HISTORIES_DIR = {flags.histories_dir!r}',
     f'EMBEDDINGS_DIR = {flags.embeddings_dir!r}',
   ]
-  recipes.parse(flags.gin_file, bindings)
+  recipes.parse_recipes(flags.gin_file, bindings)
   run = train.Run(train.Recipe())
   # Nothing is written before it is known to fit: what failed can be tried again.
   if flags.checkpoint:
-    export(flags.checkpoint, run, flags.output_dir)
+    export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
     params = run.fresh_params()
     train.write_config(folder)

@@ -54,7 +54,7 @@ def build(
   """
   if prompt_order not in ORDERS:
     raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
-  loaded = decoders.load(decoder, remat=remat)
+  loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
     resampler, readout, loaded.width, num_statistics, num_task_tokens
   )
@@ -235,7 +235,7 @@ def mean_losses(
 
 def init_adapter(
   model: Persoma,
-  decoder: decoders.Decoder,
+  decoder: decoders.LoadedDecoder,
   batch: Batch,
   words: Sequence[Sequence[int]] | None,
   seed: int,

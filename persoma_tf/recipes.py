@@ -21,7 +21,7 @@ HELP = (
 )
 
 
-def parse(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
+def parse_recipes(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
   """Reads recipe files, then bindings such as "NAME = 3".
 
   Args:
@@ -72,7 +72,7 @@ def _check_scopes():
       )
 
 
-def bind(name: str, value: Any) -> None:
+def bind_parameter(name: str, value: Any) -> None:
   """Sets one parameter after parsing, for values that only the data can tell."""
   with gin.unlock_config():
     gin.bind_parameter(name, value)

@@ -20,14 +20,15 @@ from flax import traverse_util
 from jax import Array
 from t5x import decoding, losses, models, optimizers, partitioning
 
-from persoma_tf import axis_names, freezing, lora, recipes
 from persoma_tf import model as persoma
+from persoma_tf import recipes
 from persoma_tf.decoders.decoder_only import KeysValues
-from persoma_tf.feature_converter import HistoryFeatureConverter
 from persoma_tf.model import Persoma
+from persoma_tf.parameters import axis_names, freezing, lora
 from persoma_tf.soft_prompt import AnswerTemplate
-from persoma_tf.stages import Stage, make_optimizer
 from persoma_tf.train import bind_template, vocabulary_of
+from persoma_tf.training.feature_converter import HistoryFeatureConverter
+from persoma_tf.training.stages import Stage, make_optimizer
 
 
 def make_module(
@@ -46,7 +47,7 @@ def make_module(
       native trainer makes one where a stage has a weight for it.
   """
   size = feature_lengths['history_statistics'] if with_statistics else 0
-  recipes.bind('build.num_statistics', size)
+  recipes.bind_parameter('build.num_statistics', size)
   if answer:
     bind_template(answer, task)
   return persoma.build()[0]
@@ -109,8 +110,10 @@ class PersomaModel(models.BaseTransformerModel):
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
     params = flax.core.unfreeze(self.module.init(rng, batch)['params'])
     if self._lora_seed is not None:
-      params['decoder'] = lora.add(params['decoder'], self._lora_seed)
-    return flax.core.freeze({'params': params, 'params_axes': axis_names.of(params)})
+      params['decoder'] = lora.add_lora(params['decoder'], self._lora_seed)
+    return flax.core.freeze(
+      {'params': params, 'params_axes': axis_names.axis_names_of(params)}
+    )
 
   def _compute_logits(self, params, batch, dropout_rng=None):
     del dropout_rng  # there is none
@@ -118,8 +121,10 @@ class PersomaModel(models.BaseTransformerModel):
 
   def loss_fn(self, params, batch, dropout_rng):
     """The stage's loss and its metrics; frozen parameters are constants of it."""
-    trainable, frozen = freezing.split(flax.core.unfreeze(params), self._trainable)
-    params = freezing.merge(trainable, jax.lax.stop_gradient(frozen))
+    trainable, frozen = freezing.split_params(
+      flax.core.unfreeze(params), self._trainable
+    )
+    params = freezing.join_params(trainable, jax.lax.stop_gradient(frozen))
     stage, loss, metrics = self._stage, 0.0, {}
     if stage.lm_weight:
       loss, metrics = super().loss_fn(params, batch, dropout_rng)
@@ -212,7 +217,7 @@ def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransfo
   """The stage's optimizer for what trains; no update and no slots for the rest."""
 
   def labels(params):
-    frozen = freezing.split(flax.core.unfreeze(params), trainable)[1]
+    frozen = freezing.split_params(flax.core.unfreeze(params), trainable)[1]
     flat = traverse_util.flatten_dict(flax.core.unfreeze(params), sep='/')
     flat = {path: 'frozen' if path in frozen else 'trained' for path in flat}
     tree = traverse_util.unflatten_dict(flat, sep='/')

@@ -29,14 +29,15 @@ import jax
 import numpy as np
 import seqio
 
-from persoma_tf import checkpoints, freezing, lora, recipes
 from persoma_tf import model as persoma
-from persoma_tf.batching import batches
-from persoma_tf.decoders import Decoder
-from persoma_tf.export import export
-from persoma_tf.loop import Loop
+from persoma_tf import recipes
+from persoma_tf.decoders import LoadedDecoder
+from persoma_tf.parameters import checkpoints, freezing, lora
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
-from persoma_tf.stages import Stage, segments
+from persoma_tf.training.batching import training_batches
+from persoma_tf.training.export import export_adapter
+from persoma_tf.training.loop import Loop
+from persoma_tf.training.stages import Stage, segments
 
 logger = logging.getLogger(__name__)
 CONFIG = 'config.gin'  # the whole resolved configuration
@@ -57,7 +58,7 @@ def vocabulary_of(task: str) -> seqio.Vocabulary:
   return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
 
 
-def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: Decoder) -> None:
+def _check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> None:
   """Ids of one vocabulary mean nothing to a decoder of another.
 
   Raises:
@@ -79,8 +80,8 @@ def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   vocabulary = vocabulary_of(task)
   encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
   layout = tuple(token for part in answer.parts for token in encode(part))
-  recipes.bind('TemplateReadout.layout', layout)
-  recipes.bind('TemplateReadout.num_words', len(answer.words))
+  recipes.bind_parameter('TemplateReadout.layout', layout)
+  recipes.bind_parameter('TemplateReadout.num_words', len(answer.words))
   return [vocabulary.encode(word) for word in answer.words]
 
 
@@ -144,18 +145,18 @@ class Run:
     ]
     told = any(stage.statistics_weight for stage in recipe.stages)
     size = recipe.feature_lengths.get('history_statistics', 0) if told else 0
-    recipes.bind('build.num_statistics', size)
+    recipes.bind_parameter('build.num_statistics', size)
     self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
     self.model, self.decoder = persoma.build()
     for name in {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}:
       _check_vocabulary(vocabulary_of(name), self.decoder)
     lora_added = recipe.tuning == 'lora'
     weights = self.decoder.params
-    self._start = lora.add(weights, recipe.seed) if lora_added else weights
+    self._start = lora.add_lora(weights, recipe.seed) if lora_added else weights
 
   def _stream(self, stage, split, seed, group_by=''):
     task, lengths = stage.task or self.recipe.task, self.recipe.feature_lengths
-    return batches(task, split, lengths, stage.batch_size, seed, group_by)
+    return training_batches(task, split, lengths, stage.batch_size, seed, group_by)
 
   def data(self, stage: Stage, step: int) -> Iterator[Mapping]:
     """The training batches of a stage from this step on."""
@@ -204,7 +205,7 @@ class Run:
     """Of parameters, all that any stage trains, {path: array}."""
     patterns = {pattern for stage in self.stages for pattern in stage.trainable}
     patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
-    return freezing.split(params, patterns)[0]
+    return freezing.split_params(params, patterns)[0]
 
 
 def train(
@@ -238,7 +239,7 @@ def train(
   write_config(folder)
   if done:
     logger.info('going on from checkpoint_%d', done)
-    params = run.params_at(checkpoints.folder(model_dir, done))
+    params = run.params_at(checkpoints.checkpoint_folder(model_dir, done))
   else:
     params = run.fresh_params()
   _train(run, model_dir, params, done)
@@ -260,7 +261,7 @@ def _train(run, model_dir, params, done):
   )
   params = loop.run(params, stretches, done)
   trained, prompt = run.trained_part(params), run.task_prompt()
-  export(model_dir, trained, run.decoder, stretches[-1].end, prompt)
+  export_adapter(model_dir, trained, run.decoder, stretches[-1].end, prompt)
 
 
 def delete_run(folder: pathlib.Path) -> None:
@@ -333,7 +334,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     'EMBEDDINGS_DIR': flags.embeddings_dir,
   }
   macros = [f'{name} = {value!r}' for name, value in folders.items() if value]
-  recipes.parse(flags.gin_file, [*bindings, *macros])
+  recipes.parse_recipes(flags.gin_file, [*bindings, *macros])
   train(flags.model_dir, overwrite=flags.overwrite, chosen=bindings)
 
 

@@ -20,12 +20,13 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import RunInference
 
-from pipelines import folders, job, schema
-from pipelines.load_predictions import load
-from pipelines.transforms import parts, prediction_files
-from pipelines.transforms.prediction_table import parse_table
-from pipelines.transforms.progress import ShowProgress
-from tasks.decoding import WEIGHTS, Decoding
+from persoma_tf.inference.decoding import WEIGHTS, Decoding
+from pipelines.common import job, output_folder
+from pipelines.common.progress import ShowProgress
+from pipelines.load_predictions import load_folder
+from pipelines.predictions import answer_shards, prediction_files
+from pipelines.predictions.bigquery_table import parse_table
+from tasks import schema
 
 _LOGGER = logging.getLogger(__name__)
 SPLITS = ('train', 'validation', 'test', 'all')
@@ -90,13 +91,18 @@ class Config:
     return int(number), int(total)
 
 
-def build(pipeline: beam.Pipeline, config: Config, todo: Sequence[parts.Part], write):
+def build(
+  pipeline: beam.Pipeline,
+  config: Config,
+  todo: Sequence[answer_shards.AnswerShard],
+  write,
+):
   """The graph: answers parts and writes them; gives the rows of each."""
   return (
     pipeline
     | 'Parts' >> beam.Create(list(todo))
     | 'Spread' >> beam.Reshuffle()
-    | 'Answer' >> RunInference(parts.Answer(config, config.share_model))
+    | 'Answer' >> RunInference(answer_shards.AnswerHandler(config, config.share_model))
     | 'Write' >> beam.ParDo(write)
     | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))
   )
@@ -108,9 +114,9 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, options = job.parse(Config, argv, __doc__.split('\n')[0])
+  config, options = job.parse_with_beam(Config, argv, __doc__.split('\n')[0])
   manifest = read_manifest(config.model_dir)
-  given = inputs(config)
+  given = input_fingerprints(config)
   check_trained_on(manifest, config)
   settings = {
     **given,
@@ -122,17 +128,19 @@ def run(argv: Sequence[str] | None = None) -> None:
     'soft_prompts': config.soft_prompts,
     'run_id': config.run_id,
   }
-  folder = folders.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings)
   if folder.begin(config.overwrite, go_on=True):
-    answer(folder, manifest, config, options)
+    answer_missing(folder, manifest, config, options)
   if config.bigquery_table and folder.is_finished():
-    load(folder.path, config.bigquery_table)
+    load_folder(folder.path, config.bigquery_table)
 
 
-def answer(folder: folders.OutputFolder, manifest, config: Config, options) -> None:
+def answer_missing(
+  folder: output_folder.OutputFolder, manifest, config: Config, options
+) -> None:
   """Answers what is missing in a folder, and completes it if nothing is left."""
   started = time.monotonic()
-  every = parts.plan(
+  every = answer_shards.plan_shards(
     history_files(config.histories_dir, config.split), config.shard_users
   )
   number, total = config.share
@@ -143,7 +151,12 @@ def answer(folder: folders.OutputFolder, manifest, config: Config, options) -> N
   constants = columns_of_run(manifest, config.run_id, folder)
   last = job.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    rows = build(pipeline, config, todo, parts.Write(folder, config.format, constants))
+    rows = build(
+      pipeline,
+      config,
+      todo,
+      answer_shards.WriteAnswers(folder, config.format, constants),
+    )
     if last:
       _ = (
         pipeline
@@ -155,20 +168,22 @@ def answer(folder: folders.OutputFolder, manifest, config: Config, options) -> N
   elif left := missing(folder, every, config.format):
     _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
   else:
-    finish(folder, every, config.format)
+    finish_predictions(folder, every, config.format)
     _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
 
 
-def inputs(config) -> dict[str, str]:
+def input_fingerprints(config) -> dict[str, str]:
   """Fingerprints of the histories and embeddings.
 
   Raises:
     JobError: one is not finished, or they do not belong together.
   """
-  histories = folders.require_finished(
+  histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
-  embeddings = folders.require_finished(config.embeddings_dir, 'pipelines.embed_items')
+  embeddings = output_folder.require_finished(
+    config.embeddings_dir, 'pipelines.embed_items'
+  )
   if embeddings['settings']['histories'] != histories['fingerprint']:
     raise job.JobError(
       f'{config.embeddings_dir} was made from other histories than '
@@ -189,7 +204,7 @@ def check_trained_on(manifest: Mapping, config) -> None:
     JobError: the vectors of interactions are made in another way.
   """
   path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
-  info = folders.read_json(path)
+  info = output_folder.read_json(path)
   as_text = manifest.get('task_prompt') is None  # then only the nouns are read
   for name, wanted in manifest.get('vectors', {}).items():
     if info.get(name) != wanted and (name == 'nouns' or not as_text):
@@ -199,7 +214,7 @@ def check_trained_on(manifest: Mapping, config) -> None:
         '--template and nouns as for the training'
       )
   path = FileSystems.join(config.histories_dir, 'dataset_info.json')
-  genres = folders.read_json(path)['genres']
+  genres = output_folder.read_json(path)['genres']
   if new := sorted({*genres} - {*manifest.get('genres', genres)}):
     _LOGGER.warning(
       '%s: the model was not trained on the genres %s', path, ', '.join(new)
@@ -211,7 +226,7 @@ def history_files(histories_dir: str, split: str) -> list[str]:
   wanted = SPLITS[:-1] if split == 'all' else (split,)
   return [
     path
-    for path in folders.list_files(histories_dir)
+    for path in output_folder.list_files(histories_dir)
     if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
   ]
 
@@ -222,11 +237,15 @@ def read_manifest(model_dir: str) -> dict:
   Raises:
     JobError: the training is not finished.
   """
-  folders.require_finished(model_dir, 'persoma_tf.train')
-  return folders.read_json(FileSystems.join(model_dir, 'adapter', 'manifest.json'))
+  output_folder.require_finished(model_dir, 'persoma_tf.train')
+  return output_folder.read_json(
+    FileSystems.join(model_dir, 'adapter', 'manifest.json')
+  )
 
 
-def columns_of_run(manifest: dict, run_id: str, folder: folders.OutputFolder) -> dict:
+def columns_of_run(
+  manifest: dict, run_id: str, folder: output_folder.OutputFolder
+) -> dict:
   """The columns that all rows of a table have alike; an empty `run_id` is a hash."""
   return {
     'model_id': manifest['model_id'],
@@ -236,14 +255,20 @@ def columns_of_run(manifest: dict, run_id: str, folder: folders.OutputFolder) ->
 
 
 def missing(
-  folder: folders.OutputFolder, some: Sequence[parts.Part], kind: str
+  folder: output_folder.OutputFolder,
+  some: Sequence[answer_shards.AnswerShard],
+  kind: str,
 ) -> list:
   """Those of some parts whose table shard is not there."""
   names = folder.names()
   return [part for part in some if part.file(kind) not in names]
 
 
-def finish(folder: folders.OutputFolder, every: Sequence[parts.Part], kind: str):
+def finish_predictions(
+  folder: output_folder.OutputFolder,
+  every: Sequence[answer_shards.AnswerShard],
+  kind: str,
+):
   """Counts what was written, writes schema and info, and completes the folder.
 
   Raises:
@@ -251,12 +276,12 @@ def finish(folder: folders.OutputFolder, every: Sequence[parts.Part], kind: str)
   """
   users = failures = 0
   total = 0.0
-  for rows in prediction_files.shards(folder.path, kind):
+  for rows in prediction_files.read_shards(folder.path, kind):
     users += len(rows)
     failures += sum(not row['parse_ok'] for row in rows)
     total += sum(row['log_prob'] for row in rows)
   rejects = sum(
-    len(folders.read_file(folder.file(name)).splitlines())
+    len(output_folder.read_file(folder.file(name)).splitlines())
     for name in sorted(folder.names())
     if name.startswith('rejects-') and '.tmp-' not in name
   )
@@ -285,9 +310,9 @@ def _finish_behind(folder, rows, every, config):
   """`finish` as the last step of a job that nobody waits for."""
   for _ in rows:  # the shards are written once these are there
     pass
-  finish(folder, every, config.format)
+  finish_predictions(folder, every, config.format)
   if config.bigquery_table:
-    load(folder.path, config.bigquery_table)
+    load_folder(folder.path, config.bigquery_table)
 
 
 if __name__ == '__main__':

@@ -18,25 +18,27 @@ from typing import Literal
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines import folders, job
-from pipelines.job import JobError
-from pipelines.transforms import dataset_info, inputs, item_facts
-from pipelines.transforms.cutoff import Cutoff
-from pipelines.transforms.formats import REQUIRED
-from pipelines.transforms.histories import HistorySettings
-from pipelines.transforms.item_facts import FactSource
-from pipelines.transforms.item_texts import add_descriptions, add_tags
-from pipelines.transforms.items import ItemTable, read_items, write_items
-from pipelines.transforms.mapping import formats_of
-from pipelines.transforms.read import RatingScale
-from pipelines.transforms.sample import SAMPLERS
-from pipelines.transforms.split import Split
-from pipelines.transforms.steps import (
+from pipelines.common import job, output_folder
+from pipelines.common.job import JobError
+from pipelines.events import input_files
+from pipelines.events.check import RatingScale
+from pipelines.events.formats import REQUIRED
+from pipelines.events.mapping import formats_of
+from pipelines.histories import dataset_info
+from pipelines.histories.cutoff import Cutoff
+from pipelines.histories.make_histories import HistorySettings
+from pipelines.histories.samplers import SAMPLERS
+from pipelines.histories.split import Split
+from pipelines.histories.steps import (
   CountItems,
   ReadBlock,
+  WriteHistories,
   WriteRejects,
-  WriteShard,
 )
+from pipelines.items import item_facts
+from pipelines.items.catalogue import ItemTable, read_items, write_items
+from pipelines.items.item_facts import ItemFactsSource
+from pipelines.items.item_texts import add_descriptions, add_tags
 from tasks.labels import LabelRule
 
 _LOGGER = logging.getLogger(__name__)
@@ -125,10 +127,10 @@ class Config:
       self.sampler, self.max_history, self.min_history, self.seed, rule, cutoff
     )
 
-  def facts(self, items_path: str) -> FactSource:
+  def facts(self, items_path: str) -> ItemFactsSource:
     """Where the sampler's facts of the items come from."""
     needs = SAMPLERS[self.sampler].needs
-    return FactSource(items_path, needs, self.embeddings_dir, self.query)
+    return ItemFactsSource(items_path, needs, self.embeddings_dir, self.query)
 
   def settings(self) -> dict:
     """All flags that decide what is written, as JSON."""
@@ -141,7 +143,7 @@ class Config:
 def build(
   pipeline: beam.Pipeline,
   config: Config,
-  blocks: Sequence[inputs.Block],
+  blocks: Sequence[input_files.FileBlock],
   items: ItemTable,
   output_dir: str,
 ) -> tuple[beam.PCollection, beam.PCollection]:
@@ -183,7 +185,7 @@ def build(
     counter = CountItems(items.table.num_rows, split.shards['train'], config.histories)
     counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
     known.append(beam.pvalue.AsSingleton(counts))
-  writer = WriteShard(
+  writer = WriteHistories(
     output_dir, facts, split.shard_names(), config.compression, config.histories
   )
   return shards | 'Write' >> beam.ParDo(writer, *known), rejects
@@ -195,7 +197,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, options = job.parse(Config, argv, __doc__.split('\n')[0])
+  config, options = job.parse_with_beam(Config, argv, __doc__.split('\n')[0])
   started = time.monotonic()
   files = _find(config)
   items = _read_items(config, files)
@@ -204,11 +206,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
     config = dataclasses.replace(config, num_shards=shards)
   settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
-  folder = folders.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     dataset_info.state_license(folder, config.data_license)
     return
-  about = dataset_info.Run(
+  about = dataset_info.HistoriesRun(
     folder,
     folder.file(_ITEMS),
     items.num_lines,
@@ -220,12 +222,12 @@ def run(argv: Sequence[str] | None = None) -> None:
     config.data_license,
   )
   write_items(about.items_path, items.table)
-  blocks = inputs.blocks(files['ratings'], config.block_bytes)
+  blocks = input_files.cut_blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
     last = pipeline | 'Last' >> beam.Create([None])
     written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
-    _ = last | 'Finish' >> beam.Map(dataset_info.finish, *written, about)
+    _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, about)
   if about.detached:
     _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
   else:
@@ -235,7 +237,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _find(config):
   """{kind: files} of the inputs that are given."""
   return {
-    kind: inputs.find(pattern, formats, kind)
+    kind: input_files.find_files(pattern, formats, kind)
     for kind, formats in formats_of(config.mapping).items()
     if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
   }
@@ -252,7 +254,7 @@ def _read_items(config, files):
 
 def _read_from(config, files, items):
   """What tells these inputs from others, as JSON."""
-  found = {kind: inputs.describe(chosen) for kind, chosen in files.items()}
+  found = {kind: input_files.describe_files(chosen) for kind, chosen in files.items()}
   if config.embeddings_dir:
     ids = items.table['item_id']
     found['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
@@ -261,13 +263,13 @@ def _read_from(config, files, items):
 
 def _complete(folder, started):
   """Here and not in a worker: a failed check is one sentence, without engine traces."""
-  info = folders.read_json(folder.file(dataset_info.FILE))
-  dataset_info.check(info['counts'])
+  info = output_folder.read_json(folder.file(dataset_info.FILE))
+  dataset_info.check_counts(info['counts'])
   folder.complete()
   _LOGGER.info(
     '%s: %s; %.1f s\n%s',
     folder.path,
-    dataset_info.describe(info['counts']),
+    dataset_info.describe_counts(info['counts']),
     time.monotonic() - started,
     dataset_info.describe_statistics(info['statistics']),
   )

@@ -22,9 +22,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from persoma_tf import assets, encoders
-from pipelines import folders, job, schema
-from pipelines.transforms import item_facts, texts, tfrecord
-from pipelines.transforms.progress import ShowProgress
+from pipelines.common import job, output_folder, tfrecord
+from pipelines.common.progress import ShowProgress
+from pipelines.embeddings import encoder_texts
+from pipelines.items import item_facts
+from tasks import interaction_texts, schema
 
 _LOGGER = logging.getLogger(__name__)
 _PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
@@ -49,23 +51,25 @@ class Config:
     f'frozen history encoder: one of {", ".join(encoders.ENCODERS)}, or a TF-Hub '
     'address, or a folder with a SavedModel',
   )
-  template: Literal[texts.TEMPLATES] = _flag('fields', 'how interactions become texts')
+  template: Literal[encoder_texts.TEMPLATES] = _flag(
+    'fields', 'how interactions become texts'
+  )
   batch_size: int = _flag(128, 'texts that are encoded together')
-  item_noun: str = _flag(texts.MOVIELENS.item, 'what the texts call an item')
-  genres_noun: str = _flag(texts.MOVIELENS.genres, 'and its genres')
-  rating_noun: str = _flag(texts.MOVIELENS.rating, 'and the unit of a rating')
+  item_noun: str = _flag(interaction_texts.MOVIELENS.item, 'what the texts call an item')
+  genres_noun: str = _flag(interaction_texts.MOVIELENS.genres, 'and its genres')
+  rating_noun: str = _flag(interaction_texts.MOVIELENS.rating, 'and the unit of a rating')
 
   def __post_init__(self):
-    encoders.check(self.encoder)
+    encoders.check_encoder(self.encoder)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
     if not all(self.nouns):
       raise ValueError(f'{self.nouns}: expected a word each')
 
   @property
-  def nouns(self) -> texts.Nouns:
+  def nouns(self) -> interaction_texts.Nouns:
     """What the texts call things."""
-    return texts.Nouns(self.item_noun, self.genres_noun, self.rating_noun)
+    return interaction_texts.Nouns(self.item_noun, self.genres_noun, self.rating_noun)
 
 
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
@@ -77,7 +81,7 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
 
   def load_model(self) -> encoders.Encoder:
     """The encoder with its weights."""
-    return encoders.load(self._encoder)
+    return encoders.load_encoder(self._encoder)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
     """Each batch of texts as {text: vector [H]}."""
@@ -88,7 +92,7 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
 def read_pairs(path: str) -> np.ndarray:
   """The distinct (item, rating) pairs of a shard, [n] of _PAIRS."""
   pairs = [np.zeros(0, _PAIRS)]
-  for record in tfrecord.read(path):
+  for record in tfrecord.read_tfrecord(path):
     history = schema.decode_example(record)
     rows = np.empty(len(history['history_items']), _PAIRS)
     rows['item'], rows['rating'] = history['history_items'], history['history_ratings']
@@ -101,13 +105,17 @@ def merge_pairs(shards: Iterable[np.ndarray]) -> np.ndarray:
   return np.unique(np.concatenate([np.zeros(0, _PAIRS), *shards]))
 
 
-def all_texts(pairs, template, items: pa.Table, ratings, nouns=texts.MOVIELENS):
+def all_texts(pairs, template, items: pa.Table, ratings, nouns=interaction_texts.MOVIELENS):
   """The distinct texts of a template; arguments as for `tables`."""
   if template == 'joined':
-    return texts.distinct(texts.joined(items, pairs, nouns))
+    return encoder_texts.distinct_texts(encoder_texts.joined_texts(items, pairs, nouns))
   described = items['description'].to_pylist()
-  return texts.distinct(
-    [*texts.title_genres(items, nouns), *described, *texts.ratings(ratings, nouns)]
+  return encoder_texts.distinct_texts(
+    [
+      *interaction_texts.title_genres(items, nouns),
+      *described,
+      *interaction_texts.rating_texts(ratings, nouns),
+    ]
   )
 
 
@@ -118,7 +126,7 @@ def tables(
   template: str,
   items: pa.Table,
   ratings: Sequence[float],
-  nouns: texts.Nouns = texts.MOVIELENS,
+  nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
 ) -> dict[str, pa.Table]:
   """The files of the folder: name -> table.
 
@@ -134,13 +142,13 @@ def tables(
   index = {'item_index': items['item_index'].to_numpy()}
   if template == 'joined':
     keys = {'item_index': pairs['item'], 'rating': pairs['rating']}
-    fields = {'joined': texts.joined(items, pairs, nouns)}
+    fields = {'joined': encoder_texts.joined_texts(items, pairs, nouns)}
     return {'embeddings.parquet': _table(keys, fields, vectors, width)}
-  fields = {'title_genres': texts.title_genres(items, nouns)}
+  fields = {'title_genres': interaction_texts.title_genres(items, nouns)}
   described = items['description'].to_pylist()
   if any(described):
     fields['description'] = described
-  by_rating = {'rating_text': texts.ratings(ratings, nouns)}
+  by_rating = {'rating_text': interaction_texts.rating_texts(ratings, nouns)}
   keys = {'rating': np.array(ratings, np.float32)}
   return {
     'embeddings.parquet': _table(index, fields, vectors, width),
@@ -189,7 +197,7 @@ def build(
   vectors = (
     pairs
     | 'Texts' >> beam.Map(all_texts, config.template, items, ratings, config.nouns)
-    | 'Batches' >> beam.FlatMap(texts.batches, config.batch_size)
+    | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
     | 'Encode' >> RunInference(EncoderHandler(config.encoder))
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
@@ -203,8 +211,8 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, options = job.parse(Config, argv, __doc__.split('\n')[0])
-  made_from = folders.require_finished(
+  config, options = job.parse_with_beam(Config, argv, __doc__.split('\n')[0])
+  made_from = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
   started = time.monotonic()
@@ -213,9 +221,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     'template': config.template,
     'histories': made_from['fingerprint'],
   }
-  if config.nouns != texts.MOVIELENS:  # folders of before there was a choice stay good
+  if (
+    config.nouns != interaction_texts.MOVIELENS
+  ):  # folders of before there was a choice stay good
     settings['nouns'] = config.nouns._asdict()
-  folder = folders.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
   about = _describe(config.encoder)
@@ -223,9 +233,13 @@ def run(argv: Sequence[str] | None = None) -> None:
     FileSystems.join(config.histories_dir, 'items.parquet')
   ) as file:
     items = pq.read_table(pa.BufferReader(file.read()))
-  info = folders.read_json(FileSystems.join(config.histories_dir, 'dataset_info.json'))
+  info = output_folder.read_json(
+    FileSystems.join(config.histories_dir, 'dataset_info.json')
+  )
   shards = [
-    path for path in folders.list_files(config.histories_dir) if '.tfrecord' in path
+    path
+    for path in output_folder.list_files(config.histories_dir)
+    if '.tfrecord' in path
   ]
   with beam.Pipeline(options=options) as pipeline:
     vectors, pairs = build(pipeline, config, shards, items, info['rating_values'])
@@ -250,7 +264,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _describe(name):
   """(width, sha256) of an encoder. Gets its weights: better here than in a worker."""
   try:
-    encoder = encoders.load(name)
+    encoder = encoders.load_encoder(name)
   except (assets.AssetError, ValueError) as error:
     raise job.JobError(str(error)) from error
   return encoder.width, encoder.sha256
@@ -270,7 +284,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
   for name, table in made.items():
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    folders.write_file(folder.file(name), sink.getvalue().to_pybytes())
+    output_folder.write_file(folder.file(name), sink.getvalue().to_pybytes())
     for field in table.schema:
       if pa.types.is_fixed_size_list(field.type):
         widths[field.name] = field.type.list_size
@@ -284,7 +298,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
       'width': sum(widths.values()),
       'normalization': 'l2' if _of_unit_length(vectors) else 'none',
       'items': items.num_rows,
-      'items_sha256': item_facts.checksum(items['item_id']),
+      'items_sha256': item_facts.items_checksum(items['item_id']),
       'texts': count,
       'distinct_texts': len(vectors),
       'versions': job.versions('jax', 'tokenizers'),

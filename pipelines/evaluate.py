@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from persoma_tf import model_card
-from pipelines import folders, job, schema
-from pipelines.job import JobError
+from persoma_tf.training import model_card
+from pipelines.common import job, output_folder, tfrecord
+from pipelines.common.job import JobError
+from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import page
 from pipelines.report.facts import Facts, Labelled, read_titles, read_training
-from pipelines.transforms import tfrecord
-from pipelines.transforms.prediction_files import read
-from tasks import baselines, metrics
+from tasks import baselines, metrics, schema
 from tasks.labels import LabelRule
-from tasks.prompts import Answer
+from tasks.questions import Answer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,11 +71,11 @@ def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelle
   of_items = np.array([[name in row for name in genres] for row in listed], bool)
   users, answers, samples, items, totals = [], [], [], [], []
   wanted = ('train', 'validation', 'test') if split == 'all' else (split,)
-  for path in folders.list_files(histories_dir):
+  for path in output_folder.list_files(histories_dir):
     name = pathlib.PurePath(path).name
     if '.tfrecord' not in name or name.split('-')[0] not in wanted:
       continue
-    for history in map(schema.decode_example, tfrecord.read(path)):
+    for history in map(schema.decode_example, tfrecord.read_tfrecord(path)):
       users.append(history['user_id'])
       answers.append(Answer(history['liked'], history['disliked']))
       samples.append((of_items[history['history_items']], history['history_ratings']))
@@ -157,10 +156,10 @@ def require_inputs(config: Config) -> dict[str, Any]:
   Raises:
     JobError: one is not finished, or they do not belong together.
   """
-  histories = folders.require_finished(
+  histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
-  predicted = folders.require_finished(
+  predicted = output_folder.require_finished(
     config.predictions_dir, 'pipelines.batch_predict'
   )
   if predicted['settings']['histories'] != histories['fingerprint']:
@@ -186,7 +185,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     'bootstrap_samples': config.bootstrap_samples,
     'training': {name: _sha256(text) for name, text in training.items()},
   }
-  folder = folders.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
   run_facts = {'model': model, **settings, 'versions': job.versions('matplotlib')}
@@ -214,7 +213,9 @@ def collect(
   genres, split = info['genres'], predicted['split']
   test = read_split(config.histories_dir, split, genres)
   train = read_split(config.histories_dir, 'train', genres)
-  rows = in_order(read(config.predictions_dir, predicted['format']), test.user_ids)
+  rows = in_order(
+    read_predictions(config.predictions_dir, predicted['format']), test.user_ids
+  )
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
   failures = sum(not row['parse_ok'] for row in rows)
   return Facts(
@@ -226,23 +227,23 @@ def collect(
     info=info,
     split=split,
     run=run_facts,
-    predictions=folders.read_json(f'{config.predictions_dir}/run_info.json'),
+    predictions=output_folder.read_json(f'{config.predictions_dir}/run_info.json'),
     training=training,
   )
 
 
-def write(folder: folders.OutputFolder, facts: Facts, config: Config) -> None:
+def write(folder: output_folder.OutputFolder, facts: Facts, config: Config) -> None:
   """Writes the files, completes the folder and prints the scores."""
   names = ('counts', 'sampler', 'max_history', 'seed')
   data = {'split': facts.split, **{name: facts.info[name] for name in names}}
   report = {'methods': facts.methods, 'data': data, 'run': facts.run}
   folder.write_json('metrics.json', report)
   table = as_table(facts.methods)
-  folders.write_file(folder.file('scores.txt'), table.encode())
-  folders.write_file(folder.file('report.html'), page.render(facts).encode())
+  output_folder.write_file(folder.file('scores.txt'), table.encode())
+  output_folder.write_file(folder.file('report.html'), page.render(facts).encode())
   if config.model_dir:
-    card = model_card.of_folder(config.model_dir, config.histories_dir, report)
-    folders.write_file(folder.file('model_card.md'), card.encode())
+    card = model_card.card_of_folder(config.model_dir, config.histories_dir, report)
+    output_folder.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
   print(table, end='')
 

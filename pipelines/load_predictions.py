@@ -23,11 +23,11 @@ from google.api_core.exceptions import Conflict, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 
-from pipelines import folders, job
-from pipelines.job import JobError
-from pipelines.transforms import prediction_shards, prediction_table
-from pipelines.transforms.prediction_shards import Run
-from pipelines.transforms.prediction_table import PARTITION, parse_table
+from pipelines.common import job, output_folder
+from pipelines.common.job import JobError
+from pipelines.predictions import bigquery_table, finished_shards
+from pipelines.predictions.bigquery_table import PARTITION, parse_table
+from pipelines.predictions.finished_shards import RunColumns
 
 _LOGGER = logging.getLogger(__name__)
 _LABEL, _LABEL_LENGTH = 'persoma_content', 63
@@ -62,7 +62,7 @@ class _Content(NamedTuple):
   paths: list[str]
   format: str
   rows: int
-  run: Run | None
+  run: RunColumns | None
   digest: str
 
 
@@ -74,7 +74,7 @@ class _Present(NamedTuple):
   last: object
 
 
-def load(folder: str, table: str, location: str | None = None) -> int:
+def load_folder(folder: str, table: str, location: str | None = None) -> int:
   """Loads a finished predictions folder, unless its rows are in the table already.
 
   Args:
@@ -92,34 +92,34 @@ def load(folder: str, table: str, location: str | None = None) -> int:
     ValueError: `table` names none.
   """
   target = parse_table(table)
-  with folders.explained(folder):
+  with output_folder.explained(folder):
     content = _read_content(folder)
   with _explained(table):
     client = bigquery.Client(project=target.project)
-    made = prediction_table.require(client, target, location)
+    made = bigquery_table.require(client, target, location)
     loaded = _load_once(client, made, content) if content.run else 0
   _LOGGER.info('%s: %d of %d rows loaded into %s', folder, loaded, content.rows, table)
   return loaded
 
 
 def _read_content(folder: str) -> _Content:
-  completed = folders.require_finished(folder, 'pipelines.batch_predict')
+  completed = output_folder.require_finished(folder, 'pipelines.batch_predict')
   kind = completed['settings'].get('format')
   if kind not in _FORMATS:
     raise JobError(f'{folder} has no predictions: its format is {kind!r}')
-  paths = prediction_shards.find(folder, kind)
-  run = prediction_shards.check(paths, kind)
-  rows = folders.read_json(FileSystems.join(folder, 'run_info.json'))['users']
+  paths = finished_shards.find_shards(folder, kind)
+  run = finished_shards.check_shards(paths, kind)
+  rows = output_folder.read_json(FileSystems.join(folder, 'run_info.json'))['users']
   if bool(rows) != bool(run):
     raise JobError(f'{folder}: run_info.json says {rows} users, the files differ')
-  return _Content(paths, kind, rows, run, prediction_shards.digest(paths))
+  return _Content(paths, kind, rows, run, finished_shards.digest_shards(paths))
 
 
 @contextlib.contextmanager
 def _explained(table: str) -> Iterator[None]:
   """What Google refuses as a JobError that names the table."""
   try:
-    with folders.explained(f'--bigquery_table={table}'):
+    with output_folder.explained(f'--bigquery_table={table}'):
       yield
   except GoogleAuthError as error:
     raise JobError(
@@ -212,7 +212,7 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
     load_job = client.load_table_from_uri(content.paths, table.reference, **settings)
   else:
     with tempfile.TemporaryFile() as file:
-      prediction_shards.merge(content.paths, content.format, file)
+      finished_shards.merge_shards(content.paths, content.format, file)
       load_job = client.load_table_from_file(
         file, table.reference, rewind=True, **settings
       )
@@ -233,7 +233,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: as `load`.
   """
   config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
-  load(config.predictions_dir, config.bigquery_table, config.bigquery_location)
+  load_folder(config.predictions_dir, config.bigquery_table, config.bigquery_location)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
       --output_dir=runs/studies/quick/report
 
 Writes `study.html`, a page that needs nothing else, and `scores.md`, its main table,
-which is also printed. `persoma_tf.experiments` calls it after every run.
+which is also printed. `pipelines.study` calls it after every run.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import folders, job
-from pipelines.job import JobError
+from pipelines.common import job, output_folder
+from pipelines.common.job import JobError
 from pipelines.report import study, study_numbers
 
 
@@ -43,12 +43,12 @@ def read(results_dir: str) -> list[dict[str, Any]]:
       _ = cell['axes'][study_numbers.SEED], cell['methods']['persoma'], cell['took']
     except (ValueError, KeyError, TypeError) as error:
       raise JobError(
-        f'{path} is no result of persoma_tf.experiments ({error!r}): move it away'
+        f'{path} is no result of pipelines.study ({error!r}): move it away'
       ) from error
   if not cells:
     raise JobError(
       f'--results_dir={results_dir} holds no finished cell (*.json): '
-      'python -m persoma_tf.experiments run makes them'
+      'python -m pipelines.study run makes them'
     )
   return cells
 
@@ -76,14 +76,14 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
   cells = read(config.results_dir)
-  folder = folders.OutputFolder(
+  folder = output_folder.OutputFolder(
     config.output_dir, {'cells': [cell['cell'] for cell in cells]}
   )
   if not folder.begin(config.overwrite):
     return
   table = as_markdown(cells)
-  folders.write_file(folder.file('scores.md'), table.encode())
-  folders.write_file(folder.file('study.html'), study.render(cells).encode())
+  output_folder.write_file(folder.file('scores.md'), table.encode())
+  output_folder.write_file(folder.file('study.html'), study.render(cells).encode())
   folder.complete()
   print(table, end='')
 

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines import batch_predict, folders, job
-from pipelines.transforms import parts
-from pipelines.transforms.prediction_files import FORMATS, to_bytes
-from tasks import prompts
+from pipelines import batch_predict
+from pipelines.common import job, output_folder
+from pipelines.predictions import answer_shards
+from pipelines.predictions.prediction_files import FORMATS, to_bytes
+from tasks import questions
 from tasks.histories import load_genres
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ def answer_files(folder: str) -> list[str]:
   Raises:
     JobError: there is none, there are several, or a shard is missing or not finished.
   """
-  paths = {FileSystems.split(path)[1]: path for path in folders.list_files(folder)}
+  paths = {
+    FileSystems.split(path)[1]: path for path in output_folder.list_files(folder)
+  }
   shards = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
   kinds = {(match[1], int(match[3])) for match in shards.values()}
   if len(kinds) != 1:
@@ -73,7 +76,7 @@ def answer_files(folder: str) -> list[str]:
 
 
 def to_row(
-  line: str, place: str, question: prompts.Question, genres: Sequence[str]
+  line: str, place: str, question: questions.Question, genres: Sequence[str]
 ) -> dict[str, Any]:
   """A line of t5x.infer as a row without the columns of the run.
 
@@ -92,7 +95,7 @@ def to_row(
   return question.row(user_id, text, log_prob, sum(shown), genres)
 
 
-def question_of(model_dir: str) -> prompts.Question:
+def question_of(model_dir: str) -> questions.Question:
   """What a model was asked, by its `config.gin`; MovieLens's question without one.
 
   Raises:
@@ -100,15 +103,15 @@ def question_of(model_dir: str) -> prompts.Question:
   """
   path = FileSystems.join(model_dir, 'config.gin')
   if not FileSystems.exists(path):
-    return prompts.MOVIELENS
+    return questions.MOVIELENS
   try:
-    return prompts.asked_by(folders.read_file(path).decode())
+    return questions.question_of_config(output_folder.read_file(path).decode())
   except ValueError as error:
     raise job.JobError(f'{path}: {error}') from error
 
 
 def read_rows(
-  paths: Sequence[str], question: prompts.Question, genres: Sequence[str]
+  paths: Sequence[str], question: questions.Question, genres: Sequence[str]
 ) -> list[dict[str, Any]]:
   """The rows of all files.
 
@@ -133,7 +136,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are not as they should be.
   """
   config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
-  histories = folders.require_finished(
+  histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
   manifest = batch_predict.read_manifest(config.model_dir)
@@ -141,21 +144,21 @@ def run(argv: Sequence[str] | None = None) -> None:
   settings = {
     'histories': histories['fingerprint'],
     'model': manifest,
-    'answers': [folders.checksum(path) for path in paths],
+    'answers': [output_folder.file_checksum(path) for path in paths],
     'split': config.split,
     'format': config.format,
   }
-  folder = folders.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
   question = question_of(config.model_dir)
   rows = read_rows(paths, question, load_genres(config.histories_dir).names)
   constants = batch_predict.columns_of_run(manifest, config.run_id, folder)
-  part = parts.Part(0, 1, '', 0, len(rows))
+  part = answer_shards.AnswerShard(0, 1, '', 0, len(rows))
   rows.sort(key=lambda row: row['user_id'])
   data = to_bytes([row | constants for row in rows], config.format)
-  folders.write_file(folder.file(part.file(config.format)), data)
-  batch_predict.finish(folder, [part], config.format)
+  output_folder.write_file(folder.file(part.file(config.format)), data)
+  batch_predict.finish_predictions(folder, [part], config.format)
   _LOGGER.info('%s: %d users', folder.path, len(rows))
 
 

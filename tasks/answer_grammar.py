@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import seqio
 
-from persoma_tf import grammar
-from tasks.prompts import Question
+from persoma_tf.inference import grammar
+from tasks.questions import Question
 
 
 class _Side(NamedTuple):

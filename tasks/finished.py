@@ -9,7 +9,7 @@ _JOBS = {
 }
 
 
-def check(folder: str, kind: str) -> pathlib.Path:
+def check_finished(folder: str, kind: str) -> pathlib.Path:
   """Returns the folder of a kind, 'histories' or 'embeddings'.
 
   Raises:

@@ -21,7 +21,7 @@ import seqio
 import tensorflow as tf
 
 from persoma_tf.soft_prompt import AnswerTemplate
-from tasks import item_vectors, prompts
+from tasks import item_vectors, questions
 from tasks.histories import (
   SPLITS,
   data_folders,
@@ -30,7 +30,7 @@ from tasks.histories import (
   read_histories,
 )
 from tasks.metrics import genre_scores
-from tasks.targets import Shown, target
+from tasks.targets import ExampleSource, make_target
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
@@ -42,7 +42,10 @@ def answer_template() -> AnswerTemplate:
   A genre stands among the words twice, because liking it and disliking it are two
   things to tell the decoder.
   """
-  names, question = load_genres(data_folders().histories_dir).names, prompts.asked()
+  names, question = (
+    load_genres(data_folders().histories_dir).names,
+    questions.asked_question(),
+  )
   words = [f' {name}' for name in (*names, *names, question.none)]
   return AnswerTemplate(question.parts, words)
 
@@ -57,7 +60,7 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
   Raises:
     ValueError: the question has no room for the labels of these histories.
   """
-  limits, question = history_limits(), prompts.asked()
+  limits, question = history_limits(), questions.asked_question()
   folder = data_folders().histories_dir
   vectors = 0 if limits.text_tokens else limits.items
   genres = load_genres(folder).names
@@ -76,15 +79,15 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
   }
 
 
-def _as_rows(shown: Shown, *history):
+def _with_vector_rows(shown: ExampleSource, *history):
   """An example whose history is given by rows of the vector tables."""
-  made = target(shown, *history)
+  made = make_target(shown, *history)
   return *made[2:], shown.vectors.rows(made.items, made.ratings)
 
 
-def _as_text(shown: Shown, *history):
+def _with_text_tokens(shown: ExampleSource, *history):
   """An example whose history stands in the prompt."""
-  made = target(shown, *history)
+  made = make_target(shown, *history)
   return *made[2:], shown.text.prompt(made.items, made.ratings, shown.limits)
 
 
@@ -107,14 +110,14 @@ def _features(example, history, seed):
   return features, shown
 
 
-def _shown(**how) -> Shown:
+def _shown(**how) -> ExampleSource:
   """What examples are made from; `how` shows the history."""
   folder = data_folders().histories_dir
   known = load_genres(folder), load_rule(folder), history_limits()
-  return Shown(prompts.asked(), *known, **how)
+  return ExampleSource(questions.asked_question(), *known, **how)
 
 
-def about_vectors(example=_as_rows, prompt=''):
+def vector_examples(example=_with_vector_rows, prompt=''):
   """A function that asks about a history behind its vectors.
 
   Args:
@@ -122,7 +125,7 @@ def about_vectors(example=_as_rows, prompt=''):
       statistics and rows of the vector tables.
     prompt: the task prompt; '' for the question's.
   """
-  vectors = item_vectors.load(data_folders().embeddings_dir)
+  vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
   shown = _shown(vectors=vectors)
   prompt = prompt or shown.question.prompt
   example = functools.partial(example, shown)
@@ -142,12 +145,12 @@ def about_vectors(example=_as_rows, prompt=''):
   return ask
 
 
-def _about_text():
+def _text_examples():
   """A function that asks about a history that stands in the prompt."""
-  folders, question = data_folders(), prompts.asked()
+  folders, question = data_folders(), questions.asked_question()
   nouns = item_vectors.load_nouns(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)
-  example = functools.partial(_as_text, _shown(text=text))
+  example = functools.partial(_with_text_tokens, _shown(text=text))
 
   def ask(history, *seed):
     features, tokens = _features(example, history, seed)
@@ -160,7 +163,9 @@ def _about_text():
   return ask
 
 
-def ask(dataset: tf.data.Dataset, about=about_vectors, of=None) -> tf.data.Dataset:
+def make_examples(
+  dataset: tf.data.Dataset, about=vector_examples, of=None
+) -> tf.data.Dataset:
   """The task's question about every stored history.
 
   Args:
@@ -171,32 +176,34 @@ def ask(dataset: tf.data.Dataset, about=about_vectors, of=None) -> tf.data.Datas
   Raises:
     ValueError: the recipe asks another one.
   """
-  _check_asked(of)
+  _check_question(of)
   return seqio.map_over_dataset(about())(dataset)
 
 
-def ask_about_a_part(
-  dataset: tf.data.Dataset, about=about_vectors, of=None
+def make_examples_of_parts(
+  dataset: tf.data.Dataset, about=vector_examples, of=None
 ) -> tf.data.Dataset:
   """The task's question about a random part of every stored history; as `ask`."""
-  _check_asked(of)
+  _check_question(of)
   asked = about()
   with_seed = lambda history, seed: asked(history, seed)
   return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
 
-def _check_asked(of):
+def _check_question(of):
   """The targets must have the words of the recipe's template and lengths."""
-  if of and of != prompts.asked():
+  if of and of != questions.asked_question():
     raise ValueError(
-      f'the task is one of {of.name}, the recipe asks {prompts.asked().name}: '
+      f'the task is one of {of.name}, the recipe asks {questions.asked_question().name}: '
       f"expected question.name = '{of.name}' in the recipe, or another train.task"
     )
 
 
-def parse(output: str, **_) -> prompts.Answer:
+def parse_answer(output: str, **_) -> questions.Answer:
   """SeqIO postprocessor; unreadable answers are counted by the metric."""
-  return prompts.asked().parse(output, load_genres(data_folders().histories_dir).names)
+  return questions.asked_question().parse(
+    output, load_genres(data_folders().histories_dir).names
+  )
 
 
 _SHUFFLED = seqio.dataset_providers.SHUFFLE_BUFFER_SIZE
@@ -213,7 +220,7 @@ FEATURES = {
 }
 
 
-def register(question: prompts.Question) -> None:
+def register(question: questions.Question) -> None:
   """Makes a question known to recipes, and adds its SeqIO tasks.
 
   Those of 'x_v1' are x_v1, x_subhistories_v1, x_text_v1 and x_text_subhistories_v1.
@@ -221,15 +228,17 @@ def register(question: prompts.Question) -> None:
   Raises:
     ValueError: there is a question of this name already.
   """
-  prompts.add(question)
-  _add(question.name, question, ask)
-  _add(question.task('subhistories'), question, ask_about_a_part)
+  questions.add_question(question)
+  _add(question.name, question, make_examples)
+  _add(question.task('subhistories'), question, make_examples_of_parts)
   # The baseline: the history as text.
-  _add(question.task('text'), question, ask, _about_text)
-  _add(question.task('text_subhistories'), question, ask_about_a_part, _about_text)
+  _add(question.task('text'), question, make_examples, _text_examples)
+  _add(
+    question.task('text_subhistories'), question, make_examples_of_parts, _text_examples
+  )
 
 
-def _add(name, question, ask_one, about=about_vectors):
+def _add(name, question, ask_one, about=vector_examples):
   """Adds one SeqIO task."""
   seqio.TaskRegistry.add(
     name,
@@ -239,11 +248,11 @@ def _add(name, question, ask_one, about=about_vectors):
       seqio.preprocessors.append_eos,
     ],
     output_features=FEATURES,
-    postprocess_fn=parse,
+    postprocess_fn=parse_answer,
     metric_fns=[genre_scores],
     # `read_histories` has shuffled, but where the order stays.
-    shuffle_buffer_size=1 if ask_one is ask_about_a_part else _SHUFFLED,
+    shuffle_buffer_size=1 if ask_one is make_examples_of_parts else _SHUFFLED,
   )
 
 
-register(prompts.MOVIELENS)
+register(questions.MOVIELENS)

@@ -60,7 +60,7 @@ def load_genres(histories_dir: str) -> Genres:
   Raises:
     FileNotFoundError: the folder is not finished, or of another job.
   """
-  folder = finished.check(histories_dir, 'histories')
+  folder = finished.check_finished(histories_dir, 'histories')
   names = json.loads((folder / 'dataset_info.json').read_text())['genres']
   listed = pq.read_table(folder / 'items.parquet', columns=['genres'])['genres']
   of_items = np.zeros((len(listed), len(names)), bool)

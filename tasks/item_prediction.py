@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
-from tasks import genre_prediction, prompts, targets, texts
+from tasks import genre_prediction, interaction_texts, questions, targets
 from tasks.histories import SPLITS, data_folders, read_histories
 from tasks.vocabularies import VOCABULARY
 
@@ -23,9 +23,9 @@ _MOST_ITEMS = 2
 def item_texts(histories_dir: str) -> list[str]:
   """'Heat (1995): Action, Crime' of each item of the table."""
   items = pq.read_table(f'{histories_dir}/items.parquet')
-  none = prompts.asked().none
+  none = questions.asked_question().none
   return [
-    f'{texts.title(row)}: {", ".join(row["genres"] or [none])}'
+    f'{interaction_texts.title_with_year(row)}: {", ".join(row["genres"] or [none])}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()
   ]
 
@@ -49,14 +49,14 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
 def _about_items():
   names = item_texts(data_folders().histories_dir)
   example = functools.partial(_items, names)
-  return genre_prediction.about_vectors(example, TASK_PROMPT)
+  return genre_prediction.vector_examples(example, TASK_PROMPT)
 
 
 seqio.TaskRegistry.add(
   TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(genre_prediction.ask_about_a_part, about=_about_items),
+    functools.partial(genre_prediction.make_examples_of_parts, about=_about_items),
     seqio.preprocessors.append_eos_after_trim,  # a title may be longer than the room
   ],
   output_features=genre_prediction.FEATURES,

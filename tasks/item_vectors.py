@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks import finished
-from tasks.texts import Nouns
+from tasks.interaction_texts import Nouns
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -42,7 +42,7 @@ class ItemVectors:
     Raises:
       FileNotFoundError: the folder is not finished, or of another job.
     """
-    folder = finished.check(embeddings_dir, 'embeddings')
+    folder = finished.check_finished(embeddings_dir, 'embeddings')
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names
@@ -102,6 +102,6 @@ def load_nouns(embeddings_dir: str) -> Nouns:
 
 
 @functools.cache
-def load(embeddings_dir: str) -> ItemVectors:
+def load_item_vectors(embeddings_dir: str) -> ItemVectors:
   """One `ItemVectors` a folder and process."""
   return ItemVectors(embeddings_dir)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.prompts import Answer
+from tasks.questions import Answer
 
 
 def indicator(answers: Sequence[Answer], genres: Sequence[str]) -> np.ndarray:

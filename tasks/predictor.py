@@ -9,13 +9,15 @@ import gin
 import jax
 import numpy as np
 
-from persoma_tf import checkpoints, freezing, generate, lora, quantization, recipes
 from persoma_tf import model as persoma
+from persoma_tf import recipes
 from persoma_tf.decoders import stack
+from persoma_tf.inference import generate
+from persoma_tf.inference.decoding import Decoding
+from persoma_tf.parameters import checkpoints, freezing, lora, quantization
 from persoma_tf.train import CONFIG
-from tasks import genre_prediction, item_vectors, prompts, text_history, vocabularies
+from tasks import genre_prediction, item_vectors, questions, text_history, vocabularies
 from tasks.answer_grammar import answer_grammar
-from tasks.decoding import Decoding
 from tasks.histories import load_genres
 
 
@@ -76,17 +78,17 @@ class Predictor:
     gin.clear_config()
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
     folders += [f'EMBEDDINGS_DIR = {embeddings_dir!r}']
-    recipes.parse([f'{model_dir}/{CONFIG}'], folders)
+    recipes.parse_recipes([f'{model_dir}/{CONFIG}'], folders)
     self._genres = load_genres(histories_dir)
-    self._vectors = item_vectors.load(embeddings_dir)
+    self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()
     self._batch_size, self._batch_tokens = batch_size, batch_tokens
-    self._question = prompts.asked()
+    self._question = questions.asked_question()
     nouns = item_vectors.load_nouns(embeddings_dir)
     self._interactions = text_history.load_interactions(
       histories_dir, nouns, self._question.prompt
     )
-    self._vocabulary = vocabularies.load(vocabularies.task_vocabulary())
+    self._vocabulary = vocabularies.load_vocabulary(vocabularies.task_vocabulary())
     self._prompt = np.array(self._vocabulary.encode(self._question.prompt), np.int32)
     self._decoding = decoding
     self.model, self.params = _load(model_dir, decoding.weights)
@@ -217,7 +219,7 @@ def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
     f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
   )
   params = freezing.overlay({'decoder': decoder.params}, trained)
-  tuned = quantization.converted(lora.merge(params['decoder']), weights)
+  tuned = quantization.converted(lora.merge_lora(params['decoder']), weights)
   module, tuned = stack.unrolled(model.decoder, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
 

@@ -7,12 +7,12 @@ import numpy as np
 from tasks import item_vectors
 from tasks.histories import Genres, sub_history
 from tasks.labels import LabelRule, label
-from tasks.prompts import Question
+from tasks.questions import Question
 from tasks.text_history import HistoryLimits, Interactions
 from tasks.vocabularies import VOCABULARY
 
 
-class Shown(NamedTuple):
+class ExampleSource(NamedTuple):
   """What an example is made from, asked of gin once and not for every example."""
 
   question: Question
@@ -70,7 +70,7 @@ def history_statistics(member: np.ndarray, ratings: np.ndarray) -> np.ndarray:
   return np.concatenate([mean, np.log1p(count)]).astype(np.float32)
 
 
-def target(shown: Shown, items, ratings, liked, disliked, *seed) -> Target:
+def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) -> Target:
   """One history as the arrays of an example; with a seed, one part of it.
 
   Args:

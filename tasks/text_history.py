@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
-from tasks import prompts, texts, vocabularies
+from tasks import interaction_texts, questions, vocabularies
 
 
 class HistoryLimits(NamedTuple):
@@ -38,18 +38,21 @@ class Interactions:
     self,
     histories_dir: str,
     vocabulary: seqio.Vocabulary,
-    nouns: texts.Nouns,
+    nouns: interaction_texts.Nouns,
     task_prompt: str,
   ):
     """Reads the item table of a histories folder."""
     self._vocabulary, self._nouns = vocabulary, nouns
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
-    self._names = texts.title_genres(items, nouns)
+    self._names = interaction_texts.title_genres(items, nouns)
     self._task_prompt = vocabulary.encode(task_prompt)
     self._tokens = functools.cache(self._encode)
 
   def _encode(self, item, rating):
-    text = texts.sentence(self._names[item], rating, self._nouns) + '\n'
+    text = (
+      interaction_texts.interaction_sentence(self._names[item], rating, self._nouns)
+      + '\n'
+    )
     return self._vocabulary.encode(text)
 
   def prompt(
@@ -78,8 +81,8 @@ class Interactions:
 
 def load_interactions(
   histories_dir: str,
-  nouns: texts.Nouns = texts.MOVIELENS,
-  task_prompt: str = prompts.TASK_PROMPT,
+  nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
+  task_prompt: str = questions.TASK_PROMPT,
 ) -> Interactions:
   """One `Interactions` a folder, wording, vocabulary and process."""
   vocabulary = vocabularies.task_vocabulary()
@@ -88,4 +91,4 @@ def load_interactions(
 
 @functools.cache
 def _load_interactions(histories_dir, vocabulary, *words):
-  return Interactions(histories_dir, vocabularies.load(vocabulary), *words)
+  return Interactions(histories_dir, vocabularies.load_vocabulary(vocabulary), *words)

@@ -175,7 +175,7 @@ def task_vocabulary(decoder: str = 'smollm2-135m-instruct') -> str:
 
 
 @functools.cache
-def load(decoder: str) -> seqio.Vocabulary:
+def load_vocabulary(decoder: str) -> seqio.Vocabulary:
   """The vocabulary that `task_vocabulary` names, one a process.
 
   Raises:
@@ -201,28 +201,28 @@ class TaskVocabulary(seqio.Vocabulary):
   @property
   def eos_id(self) -> int:
     """Ends a target."""
-    return load(task_vocabulary()).eos_id
+    return load_vocabulary(task_vocabulary()).eos_id
 
   @property
   def unk_id(self) -> int:
     """Stands for what has no token."""
-    return load(task_vocabulary()).unk_id
+    return load_vocabulary(task_vocabulary()).unk_id
 
   @property
   def _base_vocab_size(self) -> int:
-    return load(task_vocabulary()).vocab_size
+    return load_vocabulary(task_vocabulary()).vocab_size
 
   def _encode(self, s: str) -> list[int]:
-    return load(task_vocabulary()).encode(s)
+    return load_vocabulary(task_vocabulary()).encode(s)
 
   def _decode(self, ids: list[int]) -> str:
-    return load(task_vocabulary()).decode(ids)
+    return load_vocabulary(task_vocabulary()).decode(ids)
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    return load(task_vocabulary()).encode_tf(s)
+    return load_vocabulary(task_vocabulary()).encode_tf(s)
 
   def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-    return load(task_vocabulary()).decode_tf(ids)
+    return load_vocabulary(task_vocabulary()).decode_tf(ids)
 
   def __eq__(self, other) -> bool:
     return isinstance(other, TaskVocabulary)

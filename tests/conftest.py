@@ -106,7 +106,7 @@ def recipe(assets, folders, tiny_decoder):
 
   def parse(*bindings: str, files: Sequence[str] = ('runs/quickstart.gin',)) -> None:
     gin.clear_config()
-    recipes.parse(
+    recipes.parse_recipes(
       files,
       [
         f'HISTORIES_DIR = {str(histories)!r}',

@@ -6,8 +6,9 @@ import pathlib
 
 import pandas as pd
 
-from pipelines import build_histories, schema
-from pipelines.transforms import tfrecord
+from pipelines import build_histories
+from pipelines.common import tfrecord
+from tasks import schema
 
 
 def build(data: pathlib.Path, output: pathlib.Path, *flags: str) -> dict:
@@ -28,7 +29,7 @@ def histories(folder: pathlib.Path) -> dict[str, dict]:
   return {
     history['user_id']: {**history, 'split': path.name.split('-')[0]}
     for path in sorted(folder.glob('*.tfrecord*'))
-    for history in map(schema.decode_example, tfrecord.read(str(path)))
+    for history in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
   }
 
 

@@ -4,8 +4,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import folders, schema
-from pipelines.transforms.prediction_files import FORMATS
+from pipelines.common import output_folder
+from pipelines.predictions.prediction_files import FORMATS
+from tasks import schema
 
 TIME = datetime.datetime(2026, 3, 1, 23, 59, 59, 123456, datetime.UTC)
 
@@ -40,11 +41,11 @@ def write(
 ) -> str:
   """Writes a folder of the shards; returns its address."""
   suffix, encode = FORMATS[kind]
-  folder = folders.OutputFolder(str(path), {'format': kind})
+  folder = output_folder.OutputFolder(str(path), {'format': kind})
   folder.begin(overwrite=True)
   for at, shard in enumerate(shards):
     name = f'predictions-{at:05}-of-{len(shards):05}.{suffix}'
-    folders.write_file(folder.file(name), encode(shard))
+    output_folder.write_file(folder.file(name), encode(shard))
   folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
   folder.write_json('run_info.json', {'users': sum(map(len, shards))})
   folder.complete()

@@ -25,7 +25,7 @@ import gin
 import pytest
 
 from persoma_tf import recipes
-from pipelines import job
+from pipelines.common import job
 from tests.commands import Command, commands_in, shown
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -35,8 +35,8 @@ RUN_BY = {
   'make quickstart': 'e2e/test_quickstart.py',
   'persoma_tf.assets': 'persoma_tf/test_assets.py',
   'persoma_tf.convert_checkpoint': 'persoma_tf/test_convert_checkpoint.py',
-  'persoma_tf.experiments': 'e2e/test_study.py',
-  'persoma_tf.inspect': 'e2e/test_chain.py',
+  'pipelines.study': 'e2e/test_study.py',
+  'pipelines.inspect': 'e2e/test_chain.py',
   'persoma_tf.train': 'e2e/test_chain.py',
   'pipelines.batch_predict': 'e2e/test_chain.py',
   'pipelines.build_histories': 'e2e/test_chain.py',
@@ -114,14 +114,14 @@ def check_module(module: str, arguments: Sequence[str], whole: bool, monkeypatch
     needed = [x for x in dataclasses.fields(config) if x.default is dataclasses.MISSING]
     missing = [] if whole else [x.name for x in needed if f'--{x.name}' not in given]
     # What all of them can be, tables too.
-    job.parse(config, [*arguments, *(f'--{name}=p:d.t' for name in missing)])
+    job.parse_with_beam(config, [*arguments, *(f'--{name}=p:d.t' for name in missing)])
     return
   bindings, _ = recipes.bindings_of(arguments)
   found = read_flags(module, arguments, whole, monkeypatch)
   if files := getattr(found, 'gin_file', None):
     folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
     gin.clear_config()
-    recipes.parse(files, [*bindings, *folders])
+    recipes.parse_recipes(files, [*bindings, *folders])
     gin.clear_config()
 
 

@@ -10,8 +10,9 @@ import gin
 import pytest
 
 from benchmarks.quality import METHODS
-from persoma_tf import freezing, recipes, train
+from persoma_tf import recipes, train
 from persoma_tf.model import ORDERS
+from persoma_tf.parameters import freezing
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'docs' / 'recipes.md').read_text()
@@ -62,7 +63,7 @@ def test_every_recipe_is_named_and_every_name_is_a_recipe():
 @pytest.mark.parametrize('flags', SETTINGS)
 def test_settings_parse(flags):
   files, bindings = setting(flags)
-  recipes.parse(files, [*bindings, *FOLDERS])
+  recipes.parse_recipes(files, [*bindings, *FOLDERS])
 
 
 @pytest.mark.parametrize('flags', OF_THE_QUICKSTARTS_DECODER)
@@ -72,7 +73,7 @@ def test_settings_make_a_recipe(flags, assets, folders):
   assets('smollm2-135m-instruct')
   histories, embeddings = map(str, folders)
   places = [f'HISTORIES_DIR = {histories!r}', f'EMBEDDINGS_DIR = {embeddings!r}']
-  recipes.parse(files, [*bindings, *places])
+  recipes.parse_recipes(files, [*bindings, *places])
   recipe = train.Recipe()
   assert freezing.tuned(recipe.tuning) is not None
   assert recipe.dtype in ('float32', 'bfloat16')
@@ -84,7 +85,7 @@ def test_settings_make_a_recipe(flags, assets, folders):
 def test_a_file_of_ones_own(tmp_path):
   (block,) = re.findall(r'```gin\n(.*?)```', TEXT, re.DOTALL)
   (tmp_path / 'own.gin').write_text(block)
-  recipes.parse([str(tmp_path / 'own.gin')], FOLDERS)
+  recipes.parse_recipes([str(tmp_path / 'own.gin')], FOLDERS)
   assert gin.query_parameter('train.tuning') == 'lora'
 
 

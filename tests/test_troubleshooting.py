@@ -23,7 +23,7 @@ SAID += ('_LOGGER.warning', '_LOGGER.error')
 # Raised without words of their own.
 WORDLESS = {
   'pipelines/embed_items.py': ['job.JobError(str(error))'],  # another error's words
-  'pipelines/transforms/threads.py': ['NotImplementedError'],  # an abstract method
+  'pipelines/common/threads.py': ['NotImplementedError'],  # an abstract method
 }
 VARYING = '\0'
 

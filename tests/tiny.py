@@ -16,7 +16,7 @@ from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 from persoma_tf import decoders
 from persoma_tf.decoders.gemma import Gemma, GemmaConfig, every_sixth_global
 from pipelines import build_histories
-from pipelines.transforms import item_facts
+from pipelines.items import item_facts
 from tests import movielens
 
 RECIPE = (  # makes the quickstart small
@@ -125,7 +125,7 @@ def write_gemma(
   return path
 
 
-def random_gemma(vocab_size: int) -> decoders.Decoder:
+def random_gemma(vocab_size: int) -> decoders.LoadedDecoder:
   """Five local layers and a global one, of random weights."""
   config = GemmaConfig(
     vocab_size=vocab_size,
@@ -141,7 +141,7 @@ def random_gemma(vocab_size: int) -> decoders.Decoder:
   module = Gemma(config)
   params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
   params = jax.tree.map(np.asarray, params)
-  return decoders.Decoder('random', module, params, config.d_model, vocab_size)
+  return decoders.LoadedDecoder('random', module, params, config.d_model, vocab_size)
 
 
 def write_t5(folder: pathlib.Path, vocab_size: int) -> pathlib.Path:
@@ -227,7 +227,7 @@ def write_embeddings(histories: pathlib.Path, folder: pathlib.Path) -> pathlib.P
   table = pa.table({'rating': keys, 'rating_text': column(len(ratings), 4)})
   pq.write_table(table, folder / 'ratings.parquet')
   ids = pq.read_table(histories / 'items.parquet')['item_id']
-  info = {'template': 'fields', 'items_sha256': item_facts.checksum(ids)}
+  info = {'template': 'fields', 'items_sha256': item_facts.items_checksum(ids)}
   (folder / 'encoder_info.json').write_text(json.dumps(info))
   made_from = json.loads((histories / 'COMPLETED').read_text())['fingerprint']
   completed = {'fingerprint': 'x', 'settings': {'histories': made_from}}

@@ -1,7 +1,7 @@
 """What is asked about readers of books: the words of docs/own_data.md's example."""
 
 from tasks import genre_prediction
-from tasks.prompts import Question
+from tasks.questions import Question
 
 BOOKS = Question(
   name='book_subjects_v1',

@@ -4,7 +4,7 @@ import flax.linen as nn
 import gin
 from jax import Array
 
-from persoma_tf.adapters.layers import FeedForward, Items
+from persoma_tf.adapters.adapter_layers import FeedForward, Items
 from persoma_tf.adapters.resampling import Resample
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from persoma_tf.adapters.layers import Attention, FeedForward
+from persoma_tf.adapters.adapter_layers import Attention, FeedForward
 
 KINDS = ('none', 'pool', 'queries', 'latents')
 

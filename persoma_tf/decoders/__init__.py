@@ -27,7 +27,7 @@ import numpy as np
 from persoma_tf import assets
 
 
-class Decoder(NamedTuple):
+class LoadedDecoder(NamedTuple):
   """A language model that is ready to run.
 
   Attributes:
@@ -76,7 +76,7 @@ def gguf_file(name: str) -> str:
   return str(assets.path(name) / _GGUF[name])
 
 
-def load(name: str, remat: bool = False) -> Decoder:
+def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   """Loads a decoder.
 
   Args:
@@ -96,20 +96,20 @@ def load(name: str, remat: bool = False) -> Decoder:
     t5x_checkpoint,
   )
   from persoma_tf.decoders.gemma import Gemma, GemmaConfig
-  from persoma_tf.decoders.hugging_face_folder import Folder
+  from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
   from persoma_tf.decoders.llama import Llama, LlamaConfig
   from persoma_tf.decoders.t5 import T5, T5Config
 
   if not os.path.isdir(name):
-    config, params = gguf_files.load(gguf_file(name))
-  elif t5x_checkpoint.is_checkpoint(name):
-    config, params = t5x_checkpoint.load(name)
+    config, params = gguf_files.read_gguf(gguf_file(name))
+  elif t5x_checkpoint.is_t5x_checkpoint(name):
+    config, params = t5x_checkpoint.read_t5x_checkpoint(name)
   else:
-    folder = Folder(name)
+    folder = HuggingFaceFolder(name)
     readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face)
     readers['t5'] = hugging_face_t5
     folder.expect({'model_type': tuple(readers)})
     config, params = readers[folder.config['model_type']].load(name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
   module = modules[type(config)](config, remat)
-  return Decoder(name, module, params, config.d_model, config.vocab_size)
+  return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)

@@ -181,7 +181,7 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   return read.reshape(batch, length, heads * width)
 
 
-def write(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
+def write_cache(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
   """One layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
   update = jax.lax.dynamic_update_slice_in_dim
   return KeysValues(

@@ -24,10 +24,10 @@ from persoma_tf.decoders.decoder_only import (
   attend,
   newest,
   some_logits,
-  write,
+  write_cache,
 )
 from persoma_tf.decoders.layers import RMSNorm, rope
-from persoma_tf.lora import Dense
+from persoma_tf.parameters.lora import Dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Attention(nn.Module):
     key = RMSNorm(cfg.norm_epsilon, name='key_norm')(key)
     seen = KeysValues(rope(key, positions, base), project(cfg.num_kv_heads, 'value'))
     if cache is not None:
-      seen = write(cache, seen, index)
+      seen = write_cache(cache, seen, index)
     read = attend(rope(query, positions, base), seen, mask, cfg.head_dim**-0.5)
     return Dense(cfg.d_model, name='out')(read), seen
 
@@ -135,7 +135,7 @@ class Gemma(DecoderOnly):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
-    self.layers = stack.make(
+    self.layers = stack.make_layers(
       Block,
       cfg,
       len(cfg.local_layers),
@@ -163,7 +163,7 @@ class Gemma(DecoderOnly):
     cfg = self.config
     masks = mask, newest(mask, cfg.window)
     each = (np.array(cfg.local_layers),)
-    x, layers = stack.run(
+    x, layers = stack.run_layers(
       self.layers, embeddings, layers, each, positions, masks, index
     )
     return self.final_norm(x), layers

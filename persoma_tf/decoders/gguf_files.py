@@ -88,7 +88,7 @@ _ARCHITECTURES = {
 }
 
 
-def load(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
+def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   """Reads a model.
 
   Args:

@@ -7,7 +7,7 @@ import numpy as np
 from flax import traverse_util
 
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
-from persoma_tf.decoders.hugging_face_folder import Folder
+from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 from persoma_tf.decoders.llama import LlamaConfig
 
 # Our name -> Hugging Face's, of a matrix in each layer. Stored as [out, in].
@@ -115,7 +115,7 @@ FAMILIES = {
 }
 
 
-def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
+def read_hugging_face(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   """Reads a model.
 
   Args:
@@ -128,7 +128,7 @@ def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   Raises:
     ValueError: a file is missing, or the model is of another kind.
   """
-  opened = Folder(folder)
+  opened = HuggingFaceFolder(folder)
   found = opened.config
   family = FAMILIES[found['model_type']]
   opened.expect(family.expected)
@@ -143,7 +143,7 @@ def load(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   return config, _params(opened, family, config)
 
 
-def _check_rope(folder: Folder) -> None:
+def _check_rope(folder: HuggingFaceFolder) -> None:
   rope = folder.config.get('rope_parameters') or {}
   for each in (rope, *(value for value in rope.values() if isinstance(value, dict))):
     if each.get('rope_type', 'default') != 'default':
@@ -153,7 +153,7 @@ def _check_rope(folder: Folder) -> None:
       )
 
 
-def _params(folder: Folder, family: _Family, config) -> dict:
+def _params(folder: HuggingFaceFolder, family: _Family, config) -> dict:
   read = folder.read
 
   def stacked(name):

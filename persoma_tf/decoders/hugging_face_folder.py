@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import safe_open
 
 
-class Folder:
+class HuggingFaceFolder:
   """A model's settings, checked, and its tensors.
 
   Attributes:

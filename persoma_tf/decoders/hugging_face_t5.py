@@ -3,9 +3,9 @@
 import numpy as np
 from flax import traverse_util
 
-from persoma_tf import checkpoints
-from persoma_tf.decoders.hugging_face_folder import Folder
+from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 from persoma_tf.decoders.t5 import T5Config, layout
+from persoma_tf.parameters import checkpoints
 
 # Settings that change the computation, and the values that `T5` computes.
 _EXPECTED = {
@@ -48,7 +48,7 @@ _COPIES = ('encoder.embed_tokens.weight', 'decoder.embed_tokens.weight')
 _UNUSED = 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
 
 
-def load(folder: str) -> tuple[T5Config, dict]:
+def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   """Reads a model.
 
   Args:
@@ -61,7 +61,7 @@ def load(folder: str) -> tuple[T5Config, dict]:
     ValueError: the model is of another kind, or a tensor is missing, unknown or of
       another shape.
   """
-  opened = Folder(folder)
+  opened = HuggingFaceFolder(folder)
   opened.expect(_EXPECTED)
   config = _config(opened.config)
   expected = layout(config)

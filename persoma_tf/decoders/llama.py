@@ -18,10 +18,10 @@ from persoma_tf.decoders.decoder_only import (
   KeysValues,
   attend,
   some_logits,
-  write,
+  write_cache,
 )
 from persoma_tf.decoders.layers import RMSNorm, rope
-from persoma_tf.lora import Dense
+from persoma_tf.parameters.lora import Dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Attention(nn.Module):
     query = rope(query, positions, cfg.rope_base)
     seen = KeysValues(rope(key, positions, cfg.rope_base), value)
     if cache is not None:
-      seen = write(cache, seen, index)
+      seen = write_cache(cache, seen, index)
     read = attend(query, seen, mask, cfg.head_dim**-0.5)
     return Dense(cfg.d_model, name='out')(read), seen
 
@@ -108,7 +108,7 @@ class Llama(DecoderOnly):
     """Makes the submodules."""
     cfg = self.config
     self.embedder = nn.Embed(cfg.vocab_size, cfg.d_model)
-    self.layers = stack.make(
+    self.layers = stack.make_layers(
       Block,
       cfg,
       cfg.num_layers,
@@ -137,7 +137,9 @@ class Llama(DecoderOnly):
 
   def read(self, embeddings, positions, mask, layers, index):
     """Runs the stack; see `DecoderOnly`."""
-    x, layers = stack.run(self.layers, embeddings, layers, (), positions, mask, index)
+    x, layers = stack.run_layers(
+      self.layers, embeddings, layers, (), positions, mask, index
+    )
     return self.final_norm(x), layers
 
   def empty(self, batch: int, size: int):

@@ -18,7 +18,7 @@ from persoma_tf.decoders.layers import recomputed
 LAYERS = 'layers'  # where a module has its stack
 
 
-def make(
+def make_layers(
   block: type[nn.Module],
   config: Any,
   length: int,
@@ -50,7 +50,7 @@ def make(
   )(config)
 
 
-def run(layers, x: Array, cache, each: Sequence[Array], *shared):
+def run_layers(layers, x: Array, cache, each: Sequence[Array], *shared):
   """Runs a stack.
 
   Args:

@@ -26,7 +26,7 @@ from persoma_tf.decoders.t5_layers import (
   RelativeBias,
   T5Config,
 )
-from persoma_tf.lora import Dense
+from persoma_tf.parameters.lora import Dense
 
 
 def layout(config: T5Config) -> dict:
@@ -35,7 +35,7 @@ def layout(config: T5Config) -> dict:
   return jax.eval_shape(T5(config).init, jax.random.key(0), token, token)['params']
 
 
-class Cache(NamedTuple):
+class T5Cache(NamedTuple):
   """What has been read so far.
 
   Attributes:
@@ -97,7 +97,7 @@ class Decoder(nn.Module):
     """Keys and values of all layers, [layers, B, P, heads, head_dim]."""
     return _stack([layer.read_prefix(encoded) for layer in self.layers])
 
-  def __call__(self, x: Array, cache: Cache) -> tuple[Array, Cache]:
+  def __call__(self, x: Array, cache: T5Cache) -> tuple[Array, T5Cache]:
     """Runs the stack.
 
     Args:
@@ -166,7 +166,7 @@ class T5(nn.Module):
     """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
     return self.decoder(self.embed(inputs), self._read_prefix(prefix, mask))[0]
 
-  def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, Cache]:
+  def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, T5Cache]:
     """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
     cache = self._read_prefix(prefix, mask)
     layers, batch, _, *head = cache.prefix.keys.shape
@@ -175,7 +175,7 @@ class T5(nn.Module):
     start = jnp.zeros(batch, jnp.int32)
     return self.step(start, cache._replace(written=KeysValues(empty, empty)))
 
-  def step(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+  def step(self, tokens: Array, cache: T5Cache) -> tuple[Array, T5Cache]:
     """Reads one more token a row; see `persoma_tf.decoders`."""
     hidden, cache = self.decoder(self.embed(tokens[:, None]), cache)
     return hidden[:, 0], cache
@@ -185,10 +185,10 @@ class T5(nn.Module):
     prefix, mask = self.embed(tokens), tokens > 0
     return self.logits(self.target_hidden(prefix, mask, inputs))
 
-  def _read_prefix(self, prefix: Array, mask: Array) -> Cache:
+  def _read_prefix(self, prefix: Array, mask: Array) -> T5Cache:
     """A cache that holds a prefix and has no room for an answer."""
     read = self.decoder.read_prefix(self.encoder(prefix, mask))
-    return Cache(None, read, mask, jnp.int32(0))
+    return T5Cache(None, read, mask, jnp.int32(0))
 
 
 def _stack(layers: list[KeysValues]) -> KeysValues:

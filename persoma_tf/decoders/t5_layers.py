@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from persoma_tf.decoders.decoder_only import KeysValues, write
+from persoma_tf.decoders.decoder_only import KeysValues, write_cache
 from persoma_tf.decoders.layers import RMSNorm
-from persoma_tf.lora import Dense
+from persoma_tf.parameters.lora import Dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +218,7 @@ class DecoderLayer(nn.Module):
     inner = self.pre_self_attention_layer_norm(x)
     seen = self.self_attention.seen(inner)
     if written is not None:
-      seen = write(written, seen, index)
+      seen = write_cache(written, seen, index)
     x = x + self.self_attention(inner, seen, mask, bias)
     inner = self.pre_cross_attention_layer_norm(x)
     x = x + self.encoder_decoder_attention(inner, prefix, prefix_mask[:, None])

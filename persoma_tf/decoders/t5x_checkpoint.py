@@ -19,17 +19,17 @@ import numpy as np
 import tensorstore
 from flax import serialization, traverse_util
 
-from persoma_tf import checkpoints
 from persoma_tf.decoders.t5 import T5Config, layout
+from persoma_tf.parameters import checkpoints
 
 
-def is_checkpoint(folder: str) -> bool:
+def is_t5x_checkpoint(folder: str) -> bool:
   """Whether a folder looks like a T5X checkpoint."""
   path = pathlib.Path(folder)
   return (path / 'state').is_dir() or (path / 'checkpoint').is_file()
 
 
-def load(folder: str) -> tuple[T5Config, dict]:
+def read_t5x_checkpoint(folder: str) -> tuple[T5Config, dict]:
   """Reads a model.
 
   Args:

@@ -33,7 +33,7 @@ SENTENCE_T5 = 'https://tfhub.dev/google/sentence-t5/st5-base/1'
 def _minilm() -> Encoder:
   from persoma_tf.encoders import minilm
 
-  return minilm.load()
+  return minilm.load_minilm()
 
 
 def _use() -> Encoder:
@@ -56,7 +56,7 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {
 }
 
 
-def check(name: str) -> str:
+def check_encoder(name: str) -> str:
   """Returns `name` if it is that of an encoder, or of a place: it has a slash.
 
   Raises:
@@ -71,7 +71,7 @@ def check(name: str) -> str:
   return name
 
 
-def load(name: str) -> Encoder:
+def load_encoder(name: str) -> Encoder:
   """Loads an encoder.
 
   Args:
@@ -80,5 +80,5 @@ def load(name: str) -> Encoder:
   Raises:
     ValueError: there is no such encoder, or it is of another kind.
   """
-  check(name)
+  check_encoder(name)
   return ENCODERS[name]() if name in ENCODERS else _saved_model(name)

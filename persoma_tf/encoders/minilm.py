@@ -22,7 +22,7 @@ _BUCKET = 8  # lengths are padded to multiples of this,
 _ROWS = 32  # and batches to this many rows: few shapes to compile
 
 
-def load() -> 'MiniLM':
+def load_minilm() -> 'MiniLM':
   """The encoder with its weights; downloads them if they are not there."""
   folder = assets.path(_NAME)
   tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))

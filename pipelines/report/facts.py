@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines import folders
-from pipelines.job import JobError
-from tasks import texts
+from pipelines.common import output_folder
+from pipelines.common.job import JobError
+from tasks import interaction_texts
 
 _OF_TRAINING = ('metrics.jsonl', 'config.gin')
 
@@ -63,7 +63,7 @@ class Facts(NamedTuple):
 def read_titles(histories_dir: str) -> list[str]:
   """'Heat (1995)' of each item of the table."""
   items = pq.read_table(f'{histories_dir}/items.parquet', columns=['title', 'year'])
-  return [texts.title(row) for row in items.to_pylist()]
+  return [interaction_texts.title_with_year(row) for row in items.to_pylist()]
 
 
 def read_training(model_dir: str, model: Mapping[str, Any]) -> dict[str, str]:
@@ -81,9 +81,9 @@ def read_training(model_dir: str, model: Mapping[str, Any]) -> dict[str, str]:
   """
   if not model_dir:
     return {}
-  folders.require_finished(model_dir, 'persoma_tf.train')
+  output_folder.require_finished(model_dir, 'persoma_tf.train')
   folder = pathlib.Path(model_dir)
-  own = folders.read_json(str(folder / 'adapter' / 'manifest.json'))['model_id']
+  own = output_folder.read_json(str(folder / 'adapter' / 'manifest.json'))['model_id']
   if own != model['model_id']:
     raise JobError(
       f'--model_dir={model_dir} holds {own}, the predictions are of '

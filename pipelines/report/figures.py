@@ -157,7 +157,7 @@ def draw(among: np.ndarray, count: int, seed: int) -> list[int]:
 
 
 def curves(lines: Iterable[str]) -> list[Point]:
-  """The losses in a trainer's `metrics.jsonl` (`persoma_tf.metric_log`).
+  """The losses in a trainer's `metrics.jsonl` (`persoma_tf.training.metric_log`).
 
   A loss that is the whole of a stage's objective is not repeated as a part of it.
   """

@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import batch_predict, build_histories, evaluate, schema
-from pipelines.job import JobError
+from pipelines import batch_predict, build_histories, evaluate
+from pipelines.common.job import JobError
+from tasks import schema
 from tests import commands, movielens, tiny
 
 pytestmark = pytest.mark.assets
@@ -21,7 +22,7 @@ README = [x for x in commands.shown(ROOT / 'README.md') if x.whole]
 STEPS = (
   *('pipelines.build_histories', 'pipelines.embed_items', 'persoma_tf.train'),
   *('pipelines.batch_predict', 'pipelines.evaluate'),
-  *('persoma_tf.inspect', 'persoma_tf.inspect'),
+  *('pipelines.inspect', 'pipelines.inspect'),
 )
 
 
@@ -90,7 +91,7 @@ def test_inspect(readme):
 
 def test_a_study_is_listed(assets, tmp_path):
   assets('ml-100k')
-  command, *_ = of_readme(['persoma_tf.experiments'])
+  command, *_ = of_readme(['pipelines.study'])
   assert command.words[-1] == '--dry_run'
   with in_readme_folder(tmp_path):
     assert '0 of 5 cells finished' in commands.run(command)
@@ -184,9 +185,12 @@ def weighted_f1(truth, answers):
 @pytest.mark.parametrize('kind', ['avro', 'json'])
 def test_formats_hold_the_same_answers(run, tmp_path, kind):
   predict(run, tmp_path / 'out', f'--format={kind}', '--batch_size=64')
-  from pipelines.transforms.prediction_files import read
+  from pipelines.predictions.prediction_files import read_predictions
 
-  parquet, other = read(f'{run}/predictions', 'parquet'), read(f'{tmp_path}/out', kind)
+  parquet, other = (
+    read_predictions(f'{run}/predictions', 'parquet'),
+    read_predictions(f'{tmp_path}/out', kind),
+  )
   assert [row['user_id'] for row in parquet] == [row['user_id'] for row in other]
   assert [row['text'] for row in parquet] == [row['text'] for row in other]
 

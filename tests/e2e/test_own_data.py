@@ -7,7 +7,7 @@ import re
 import pytest
 
 from examples.books.books_task import BOOKS
-from pipelines.transforms import prediction_files
+from pipelines.predictions import prediction_files
 from tests import tiny
 from tests.commands import run, shown
 
@@ -74,7 +74,7 @@ def test_labels_are_those_of_the_page(books):
 
 
 def test_answers_in_the_new_words(books):
-  rows = prediction_files.read(str(books / 'predictions'), 'avro')
+  rows = prediction_files.read_predictions(str(books / 'predictions'), 'avro')
   about = json.loads((books / 'predictions' / 'run_info.json').read_text())
   users = info(books)['counts']['users']['test']
   assert len(rows) + about['rejects'] == users > 0

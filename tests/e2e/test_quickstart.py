@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pipelines.transforms import prediction_files
+from pipelines.predictions import prediction_files
 from tests import movielens, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def results(folder) -> dict:
   made = {
     name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
   }
-  made['answers'] = prediction_files.read(f'{folder}/predictions', 'avro')
+  made['answers'] = prediction_files.read_predictions(f'{folder}/predictions', 'avro')
   for row in made['answers']:
     del row['predicted_at'], row['run_id']
   return made

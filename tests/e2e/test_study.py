@@ -35,7 +35,7 @@ def command(tmp_path_factory, assets, tiny_decoder):
     'grids': [{'adapter': list(ADAPTERS)}],
   }
   (folder / 'adapters.yaml').write_text(yaml.safe_dump(content))
-  run = [sys.executable, '-m', 'persoma_tf.experiments', 'run']
+  run = [sys.executable, '-m', 'pipelines.study', 'run']
   return [*run, f'{folder}/adapters.yaml', f'--output_dir={folder}/out']
 
 

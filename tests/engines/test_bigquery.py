@@ -8,9 +8,11 @@ import threading
 import pytest
 from google.cloud import bigquery
 
-from pipelines import folders, load_predictions, schema, t5x_answers
-from pipelines.job import JobError
-from pipelines.transforms.prediction_files import FORMATS
+from pipelines import load_predictions, t5x_answers
+from pipelines.common import output_folder
+from pipelines.common.job import JobError
+from pipelines.predictions.prediction_files import FORMATS
+from tasks import schema
 from tests import predictions
 from tests.engines import processes
 from tests.engines.conftest import query
@@ -41,7 +43,7 @@ def read(table: str, run_id: str = 'run-1') -> list[dict]:
 @pytest.mark.parametrize('shards', [SHARDS, [ROWS]])
 def test_rows_come_back(table, place, kind, shards):
   predictions.write(place, shards, kind)
-  assert load_predictions.load(place, table) == len(ROWS)
+  assert load_predictions.load_folder(place, table) == len(ROWS)
   assert read(table) == ROWS  # texts, numbers, nulls, lists, times
   (found,) = query(
     'SELECT SUM(ARRAY_LENGTH(predicted_liked)) AS liked, COUNTIF(text IS NULL) AS '
@@ -50,13 +52,13 @@ def test_rows_come_back(table, place, kind, shards):
   )
   liked = sum(len(row['predicted_liked']) for row in ROWS)
   assert found == {'liked': liked, 'nulls': 1, 'micros': 1772409599123456}
-  assert load_predictions.load(place, table) == 0
+  assert load_predictions.load_folder(place, table) == 0
   assert read(table) == ROWS
 
 
 def test_the_table(table, tmp_path):
   predictions.write(tmp_path, SHARDS)
-  load_predictions.load(str(tmp_path), table)
+  load_predictions.load_folder(str(tmp_path), table)
   found = bigquery.Client().get_table(table.replace(':', '.'))
   partition = found.time_partitioning
   assert (partition.type_, partition.field) == ('DAY', 'predicted_at')
@@ -68,7 +70,7 @@ def test_the_table(table, tmp_path):
 @pytest.mark.parametrize('kind', FORMATS)
 def test_no_rows(table, place, kind):
   predictions.write(place, [[]], kind)
-  assert load_predictions.load(place, table) == 0
+  assert load_predictions.load_folder(place, table) == 0
   assert query('SELECT * FROM TABLE', table) == []
 
 
@@ -76,9 +78,9 @@ def test_several_runs(table, tmp_path, bucket):
   runs = {name: predictions.rows(7, name) for name in ('a', 'b')}
   for name, rows in runs.items():
     predictions.write(tmp_path / name, [rows], 'avro')
-    assert load_predictions.load(str(tmp_path / name), table) == 7
+    assert load_predictions.load_folder(str(tmp_path / name), table) == 7
   copy = bucket.upload(tmp_path / 'a')
-  assert load_predictions.load(copy, table) == 0
+  assert load_predictions.load_folder(copy, table) == 0
   assert {name: read(table, name) for name in runs} == runs
 
 
@@ -92,25 +94,25 @@ def test_several_runs(table, tmp_path, bucket):
 )
 def test_another_content_of_a_run(table, place, tmp_path, other):
   predictions.write(tmp_path / 'first', SHARDS)
-  load_predictions.load(str(tmp_path / 'first'), table)
+  load_predictions.load_folder(str(tmp_path / 'first'), table)
   predictions.write(place, other)
   with pytest.raises(JobError, match='other rows of run_id run-1: 25, predicted at'):
-    load_predictions.load(place, table)
+    load_predictions.load_folder(place, table)
   assert read(table) == ROWS
   # As the message says.
   query("DELETE FROM TABLE WHERE run_id = 'run-1'", table)
   expected = [row for rows in other for row in rows]
-  assert load_predictions.load(place, table) == len(expected)
+  assert load_predictions.load_folder(place, table) == len(expected)
   assert read(table) == expected
-  assert load_predictions.load(place, table) == 0
+  assert load_predictions.load_folder(place, table) == 0
   with pytest.raises(JobError, match='other rows of run_id'):
-    load_predictions.load(str(tmp_path / 'first'), table)
+    load_predictions.load_folder(str(tmp_path / 'first'), table)
 
 
 def test_a_table_that_was_made_anew(table, place):
   predictions.write(place, SHARDS)
   for _ in range(2):
-    assert load_predictions.load(place, table) == 25
+    assert load_predictions.load_folder(place, table) == 25
     assert read(table) == ROWS
     bigquery.Client().delete_table(table.replace(':', '.'))
 
@@ -122,16 +124,16 @@ def test_a_load_that_failed(table, bucket):
   with load_predictions.FileSystems.open(shard) as file:
     whole = file.read()
   at = whole.index(ROWS[-1]['text'].encode()) - 40
-  folders.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
+  output_folder.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
   for _ in range(2):
     with pytest.raises(
       JobError, match=r'load job persoma-\w+-\d, nothing was loaded: '
     ):
-      load_predictions.load(path, table)
+      load_predictions.load_folder(path, table)
     assert query('SELECT * FROM TABLE', table) == []
-  folders.write_file(shard, whole)
-  assert load_predictions.load(path, table) == 25
-  assert load_predictions.load(path, table) == 0
+  output_folder.write_file(shard, whole)
+  assert load_predictions.load_folder(path, table) == 25
+  assert load_predictions.load_folder(path, table) == 0
   assert read(table) == ROWS
   jobs = [found for found in bigquery.Client().list_jobs() if table_of(found) == table]
   assert sorted(found.job_id[-2:] for found in jobs) == ['-1', '-2', '-3']
@@ -156,7 +158,7 @@ def test_two_at_once(table, place, monkeypatch):
 
   monkeypatch.setattr(load_predictions, '_rows_of_run', count_together)
   loaded = []
-  load = lambda: loaded.append(load_predictions.load(place, table))
+  load = lambda: loaded.append(load_predictions.load_folder(place, table))
   threads = [threading.Thread(target=load) for _ in range(2)]
   for thread in threads:
     thread.start()
@@ -190,7 +192,7 @@ def test_a_table_that_is_there(table, place):
   made = bigquery.TimePartitioning(field='predicted_at', expiration_ms=10**12)
   make(table, schema=old, time_partitioning=made)
   predictions.write(place, SHARDS)
-  assert load_predictions.load(place, table) == 25
+  assert load_predictions.load_folder(place, table) == 25
   assert read(table) == ROWS
 
 
@@ -219,21 +221,21 @@ def test_another_table_is_refused(table, place, changes, reason):
   make(table, **changes)
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match=f'{reason}.*; name one that is not there'):
-    load_predictions.load(place, table)
+    load_predictions.load_folder(place, table)
   assert query('SELECT * FROM TABLE', table) == []
 
 
 def test_no_dataset(dataset, place):
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match='bq mk --location=EU --dataset test:none'):
-    load_predictions.load(place, 'test:none.t', 'EU')
+    load_predictions.load_folder(place, 'test:none.t', 'EU')
 
 
 def test_another_location(table, place):
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match=r'--bigquery_location=EU: test\.\w+ is in US'):
-    load_predictions.load(place, table, 'EU')
-  assert load_predictions.load(place, table, 'us') == 25
+    load_predictions.load_folder(place, table, 'EU')
+  assert load_predictions.load_folder(place, table, 'us') == 25
 
 
 def test_bad_shards_load_nothing(table, place):
@@ -241,18 +243,18 @@ def test_bad_shards_load_nothing(table, place):
   predictions.write(place, SHARDS, 'json')
   bad = {**ROWS[0], 'predicted_at': predictions.TIME.isoformat(), 'mood': 'good'}
   path = f'{place}/predictions-00001-of-00003.jsonl'
-  folders.write_file(path, json.dumps(bad).encode())
+  output_folder.write_file(path, json.dumps(bad).encode())
   with pytest.raises(JobError, match=f'{path}:1: unknown field mood'):
-    load_predictions.load(place, table)
+    load_predictions.load_folder(place, table)
   with pytest.raises(Exception, match='404'):
     query('SELECT * FROM TABLE', table)
 
 
 def test_files_and_count_differ(table, place):
   predictions.write(place, SHARDS)
-  folders.write_file(f'{place}/run_info.json', b'{"users": 26}')
+  output_folder.write_file(f'{place}/run_info.json', b'{"users": 26}')
   with pytest.raises(JobError, match=r'put 25 rows into .* says 26 users'):
-    load_predictions.load(place, table)
+    load_predictions.load_folder(place, table)
 
 
 def test_answers_of_t5x(table, tmp_path, folders):
@@ -273,7 +275,7 @@ def test_answers_of_t5x(table, tmp_path, folders):
     [f'--{flag}={tmp_path / name}' for flag, name in inputs.items()]
     + [f'--histories_dir={folders[0]}', '--run_id=t5x']
   )
-  assert load_predictions.load(str(tmp_path / 'predictions'), table) == 1
+  assert load_predictions.load_folder(str(tmp_path / 'predictions'), table) == 1
   (row,) = read(table, 't5x')
   assert row['predicted_liked'] == ['Drama']
   assert (row['user_id'], row['model_id'], row['history_length']) == ('7', 'm', 2)

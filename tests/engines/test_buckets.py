@@ -6,8 +6,9 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import storage
 
-from pipelines import build_histories, folders
-from pipelines.job import JobError
+from pipelines import build_histories
+from pipelines.common import output_folder
+from pipelines.common.job import JobError
 from tests.engines.conftest import BUCKET, contents, flags
 
 
@@ -61,7 +62,7 @@ def test_finished_is_not_made_again(source, output):
 
 
 def test_foreign_files_are_safe(source, output):
-  folders.write_file(f'{output}/thesis.tex', b'years of work')
+  output_folder.write_file(f'{output}/thesis.tex', b'years of work')
   with pytest.raises(JobError, match=r'thesis\.tex'):
     build_histories.run([*flags(source, output), '--overwrite'])
   assert contents(output) == {'thesis.tex': b'years of work'}
@@ -79,7 +80,7 @@ def test_a_write_that_fails_in_the_middle(bucket, source, output, name):
   assert 'COMPLETED' not in left
   assert 'UNFINISHED' in left
   with pytest.raises(JobError, match='not a finished folder'):
-    folders.require_finished(output, 'pipelines.build_histories')
+    output_folder.require_finished(output, 'pipelines.build_histories')
   build_histories.run(flags(source, output))
   assert contents(output) == contents(whole)
 

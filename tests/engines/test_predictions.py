@@ -15,8 +15,8 @@ import pytest
 
 from persoma_tf import train
 from pipelines import batch_predict
-from pipelines import folders as output_folders
-from pipelines.transforms import prediction_files
+from pipelines.common import output_folder as output_folders
+from pipelines.predictions import prediction_files
 from tests.engines import processes
 from tests.engines.conftest import dataflow_flags, query
 
@@ -69,7 +69,7 @@ def test_into_bigquery(command, tmp_path, dataset):
       [*command[3:], f'--output_dir={tmp_path}/out', f'--bigquery_table={table}']
     )
   found = query('SELECT * FROM TABLE ORDER BY user_id', table)
-  written = prediction_files.read(f'{tmp_path}/out', 'avro')
+  written = prediction_files.read_predictions(f'{tmp_path}/out', 'avro')
   assert found == sorted(written, key=lambda row: row['user_id'])
 
 
@@ -97,7 +97,7 @@ def test_dataflow(command, tmp_path, bucket, dataflow, checkout):
 
 def rows(folder) -> list[dict]:
   """The table without when it was made."""
-  found = prediction_files.read(str(folder), 'avro')
+  found = prediction_files.read_predictions(str(folder), 'avro')
   for row in found:
     del row['predicted_at']
   return found

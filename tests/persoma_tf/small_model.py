@@ -40,14 +40,14 @@ def make_batch(batch_size: int) -> dict[str, np.ndarray]:
 
 
 def make(
-  batch_size: int = 3, decoder: decoders.Decoder | None = None
+  batch_size: int = 3, decoder: decoders.LoadedDecoder | None = None
 ) -> tuple[Persoma, dict, dict[str, np.ndarray]]:
   """(model, params, batch); with a Llama of random weights, or another decoder."""
   batch = make_batch(batch_size)
   if decoder is None:
     module = Llama(CONFIG)
     params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
-    decoder = decoders.Decoder('tiny', module, params, CONFIG.d_model, V)
+    decoder = decoders.LoadedDecoder('tiny', module, params, CONFIG.d_model, V)
   adapter = SoftPrompt(
     Perceiver(num_tokens=2, width=8, num_heads=2),
     TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),

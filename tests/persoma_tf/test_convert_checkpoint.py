@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from persoma_tf import checkpoints, convert_checkpoint
+from persoma_tf import convert_checkpoint
+from persoma_tf.parameters import checkpoints
 from tests import tiny
 
 pytestmark = pytest.mark.assets

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf import generate
 from persoma_tf.decoders.llama import Llama
+from persoma_tf.inference import generate
 from persoma_tf.model import Persoma, mean_losses
 from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 

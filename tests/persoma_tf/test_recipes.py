@@ -17,10 +17,10 @@ def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
   for name in ('runs', 'models', 'adapters'):
     (tmp_path / name).mkdir()
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
-  recipes.parse(['runs/quickstart.gin'], ['train.seed = 9', *folders])
+  recipes.parse_recipes(['runs/quickstart.gin'], ['train.seed = 9', *folders])
   assert gin.query_parameter('train.seed') == 9
   assert gin.query_parameter('Perceiver.width') == 128
-  recipes.bind('Perceiver.width', 64)
+  recipes.bind_parameter('Perceiver.width', 64)
   assert gin.query_parameter('Perceiver.width') == 64
 
 
@@ -29,7 +29,7 @@ def test_t5_replaces_the_decoder_of_a_run():
   no_adapter = ['build.resampler = None', 'build.readout = None']
   files = ['runs/quickstart.gin', 'models/t5.gin']
   t5 = ["T5_DIR = '/models/t5'", "T5_VOCABULARY = '/models/spiece.model'"]
-  recipes.parse(files, [*t5, *data, *no_adapter])
+  recipes.parse_recipes(files, [*t5, *data, *no_adapter])
   assert gin.get_bindings('build')['decoder'] == '/models/t5'
   assert gin.get_bindings('task_vocabulary')['decoder'] == '/models/spiece.model'
 
@@ -38,7 +38,7 @@ def test_own_file(tmp_path):
   (tmp_path / 'own.gin').write_text(
     "include 'persoma_tf/configs/adapters/perceiver.gin'\nPerceiver.width = 32\n"
   )
-  recipes.parse([str(tmp_path / 'own.gin')])
+  recipes.parse_recipes([str(tmp_path / 'own.gin')])
   assert gin.query_parameter('Perceiver.width') == 32
 
 
@@ -79,24 +79,24 @@ def test_a_scope_that_nothing_runs_in(tmp_path):
   own = tmp_path / 'own.gin'
   own.write_text("include 'persoma_tf/configs/runs/quickstart.gin'\n")
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
-  recipes.parse([str(own)], ['train.stages = [@histories/Stage()]', *folders])
+  recipes.parse_recipes([str(own)], ['train.stages = [@histories/Stage()]', *folders])
   gin.clear_config()
   mine = ['train.stages = [@mine/Stage()]', 'mine/Stage.steps = 1']
-  recipes.parse([str(own)], [*mine, *folders])
+  recipes.parse_recipes([str(own)], [*mine, *folders])
   gin.clear_config()
   own.write_text(own.read_text() + 'history/Stage.steps = 5\n')
   with pytest.raises(ValueError, match=r"scope 'history'; did you mean histories"):
-    recipes.parse([str(own)], folders)
+    recipes.parse_recipes([str(own)], folders)
 
 
 def test_words_that_lack_something():
   with pytest.raises(ValueError, match=r'--gin.a.b: expected --gin.NAME=VALUE'):
     recipes.bindings_of(['--gin.a.b', '3'])
   with pytest.raises(ValueError, match='a text needs quotes'):
-    recipes.parse(['runs/quickstart.gin'], ['train.tuning = lora'])
+    recipes.parse_recipes(['runs/quickstart.gin'], ['train.tuning = lora'])
 
 
 @pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])
 def test_errors_name_the_recipe(binding):
   with pytest.raises(ValueError, match=r'quickstart\.gin'):
-    recipes.parse(['runs/quickstart.gin'], [binding])
+    recipes.parse_recipes(['runs/quickstart.gin'], [binding])

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from persoma_tf import checkpoints, decoders, freezing, generate, lora
+from persoma_tf import decoders
 from persoma_tf.decoders.t5 import T5
-from persoma_tf.loop import Loop
+from persoma_tf.inference import generate
 from persoma_tf.model import Persoma, mean_losses
-from persoma_tf.stages import Stage, segments
+from persoma_tf.parameters import checkpoints, freezing, lora
+from persoma_tf.training.loop import Loop
+from persoma_tf.training.stages import Stage, segments
 from tests.persoma_tf import small_model
 
 TINY = pathlib.Path(__file__).parent / 'decoders' / 'tiny_t5' / 'v1_1'
@@ -24,7 +26,7 @@ B, SIZE, EOS = 3, 6, 7
 @pytest.fixture(scope='module')
 def case():
   """(model, params, batch)."""
-  return small_model.make(B, decoders.load(str(TINY)))
+  return small_model.make(B, decoders.load_decoder(str(TINY)))
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +92,7 @@ def test_greedy_equals_decoding_without_a_cache(case, log_probs):
 def test_training_moves_the_adapter_and_lora_and_nothing_else(tmp_path, case):
   """By the loss of the answer alone, so that all gradients pass through T5."""
   model, params, batch = case
-  params = params | {'decoder': lora.add(params['decoder'], seed=0)}
+  params = params | {'decoder': lora.add_lora(params['decoder'], seed=0)}
   patterns = ('adapter/.*', *freezing.tuned('lora'))
   stage = Stage('a', 2, B, 1e-2, warmup_steps=0, weight_decay=0.0, trainable=patterns)
   loop = Loop(

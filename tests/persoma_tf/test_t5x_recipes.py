@@ -84,8 +84,8 @@ def test_the_check_sees_what_is_wrong():
   text = 'from persoma_tf import stages\nstages.Stage:\n  no_such = 1\n'
   (found,) = used(text)
   assert found == ('stages.Stage', 'no_such')
-  assert 'no_such' not in parameters('persoma_tf.stages')['Stage']
-  assert 'learning_rate' in parameters('persoma_tf.stages')['Stage']
+  assert 'no_such' not in parameters('persoma_tf.training.stages')['Stage']
+  assert 'learning_rate' in parameters('persoma_tf.training.stages')['Stage']
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)

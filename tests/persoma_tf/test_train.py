@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from persoma_tf import checkpoints, decoders, model_card, train
+from persoma_tf import decoders, train
+from persoma_tf.parameters import checkpoints
+from persoma_tf.training import model_card
 
 pytestmark = pytest.mark.assets
 
@@ -44,7 +46,7 @@ def test_a_run(recipe, whole, folders, tiny_decoder):
   assert 'decoder/lm_loss' in rows[-1]
   stored = checkpoints.load_params(str(whole / 'checkpoint_11'))
   assert checkpoints.fingerprint(stored['decoder']) == checkpoints.fingerprint(
-    decoders.load(str(tiny_decoder)).params
+    decoders.load_decoder(str(tiny_decoder)).params
   ), 'the frozen decoder has moved'
   manifest = json.loads((whole / 'adapter' / 'manifest.json').read_text())
   assert manifest['step'] == 11
@@ -55,7 +57,7 @@ def test_a_run(recipe, whole, folders, tiny_decoder):
   data = json.loads((folders[0] / 'dataset_info.json').read_text())
   assert manifest['genres'] == data['genres']
   card = (whole / 'adapter' / 'README.md').read_text()
-  assert card == model_card.of_folder(str(whole))
+  assert card == model_card.card_of_folder(str(whole))
   assert '\n# persoma-11-' in card
   for path, x in adapter(whole).items():
     np.testing.assert_array_equal(x, _at(stored, path))

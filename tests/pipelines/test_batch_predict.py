@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from persoma_tf import train
-from pipelines import batch_predict, folders, schema
-from pipelines.job import JobError
-from pipelines.transforms import parts, prediction_files, tfrecord
-from tasks import genre_prediction, prompts, vocabularies
+from pipelines import batch_predict
+from pipelines.common import output_folder, tfrecord
+from pipelines.common.job import JobError
+from pipelines.predictions import answer_shards, prediction_files
+from tasks import genre_prediction, questions, schema, vocabularies
 from tests import numpy_llama
 
 pytestmark = pytest.mark.assets
@@ -51,7 +52,7 @@ def predict(recipe, folders, model, tmp_path):
 
 
 def rows(folder) -> list[dict]:
-  found = prediction_files.read(str(folder), 'json')
+  found = prediction_files.read_predictions(str(folder), 'json')
   for row in found:
     del row['predicted_at']
   return found
@@ -61,7 +62,7 @@ def users(histories, split='test') -> list[dict]:
   return [
     schema.decode_example(record)
     for path in sorted(histories.glob(f'{split}-*'))
-    for record in tfrecord.read(str(path))
+    for record in tfrecord.read_tfrecord(str(path))
   ]
 
 
@@ -125,7 +126,7 @@ class Cut:
   """Lets so many files be written, then leaves half of one and raises."""
 
   def __init__(self, left: int):
-    self.left, self.write = left, folders.write_file
+    self.left, self.write = left, output_folder.write_file
 
   def __call__(self, path, data):
     if not self.left:
@@ -139,21 +140,21 @@ def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
   """Cut at each of its writes; what is there stays, and the table is the same."""
   every = Cut(left=1000)
   with monkeypatch.context() as patch:
-    patch.setattr(folders, 'write_file', every)
+    patch.setattr(output_folder, 'write_file', every)
     whole = predict('whole')
   assert every.left < 995
   shards = len(list((tmp_path / 'whole').glob('predictions-*')))
   for left in range(1, 1000 - every.left):
     name = f'cut_{left}'
     with monkeypatch.context() as patch:
-      patch.setattr(folders, 'write_file', Cut(left))
+      patch.setattr(output_folder, 'write_file', Cut(left))
       with pytest.raises(OSError, match='cut'):
         predict(name)
     assert not (tmp_path / name / 'COMPLETED').exists()
     before = {x: x.read_bytes() for x in (tmp_path / name).glob('predictions-*.jsonl')}
-    answer = mock.Mock(wraps=parts.answer)
+    answer = mock.Mock(wraps=answer_shards.answer_shard)
     with monkeypatch.context() as patch:
-      patch.setattr(parts, 'answer', answer)
+      patch.setattr(answer_shards, 'answer_shard', answer)
       assert predict(name) == whole
     assert answer.call_count == shards - len(before)
     assert all(path.read_bytes() == data for path, data in before.items())
@@ -198,12 +199,12 @@ def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
   shutil.copytree(folders[0], histories)
   whole = users(histories)
   path = next(histories.glob('test-*'))
-  records = list(tfrecord.read(str(path)))
+  records = list(tfrecord.read_tfrecord(str(path)))
   wrong = schema.decode_example(records[1])
   wrong['history_items'] = np.array([10**6, *wrong['history_items'][1:]])
   records[1] = schema.encode_example(wrong)
   records[2] = b'\x0a\x01'
-  path.write_bytes(tfrecord.frame(pa.array(records, pa.binary())))
+  path.write_bytes(tfrecord.frame_records(pa.array(records, pa.binary())))
   made = predict('out', histories=histories)
   rejects = [
     json.loads(line)
@@ -234,9 +235,9 @@ def test_no_users(predict, folders, tmp_path):
 def test_soft_prompts_in_another_implementation(predict, tmp_path, tiny_decoder):
   """Numpy's decoder writes our answers behind the exported soft prompts."""
   made = predict('out', '--soft_prompts', '--noconstrained')
-  vocabulary = vocabularies.load('smollm2-135m-instruct')
+  vocabulary = vocabularies.load_vocabulary('smollm2-135m-instruct')
   other = numpy_llama.Llama(tiny_decoder)
-  prompt = vocabulary.encode(prompts.TASK_PROMPT)
+  prompt = vocabulary.encode(questions.TASK_PROMPT)
   most = genre_prediction.feature_lengths()['targets']
   files = sorted((tmp_path / 'out').glob('soft_prompts-*'))
   tables = [pq.read_table(path) for path in files]

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipelines import build_histories, schema
-from pipelines.job import JobError
+from pipelines import build_histories
+from pipelines.common.job import JobError
+from tasks import schema
 from tests import movielens
 from tests.histories import build, contents, histories, pandas_labels, rejects
 

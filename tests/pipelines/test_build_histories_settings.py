@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.job import JobError
-from pipelines.transforms.sample import SAMPLERS
+from pipelines.common.job import JobError
+from pipelines.histories.samplers import SAMPLERS
 from tests import tiny as tiny_parts
 from tests.histories import build, contents, histories, pandas_labels, rejects
 

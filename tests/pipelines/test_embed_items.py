@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from persoma_tf import encoders
-from pipelines import embed_items, folders, schema
-from pipelines.job import JobError
-from pipelines.transforms import tfrecord
+from pipelines import embed_items
+from pipelines.common import output_folder, tfrecord
+from pipelines.common.job import JobError
+from tasks import schema
 from tasks.item_vectors import ItemVectors
 from tests import sentence_encoder
 
@@ -38,7 +39,7 @@ PAIRS = [(0, 0.5), (0, 3.0), (0, 4.5), (1, 4.5), (2, 4.5)]
 
 def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathlib.Path:
   """A finished folder as build_histories writes it."""
-  folder = folders.OutputFolder(str(path), {'descriptions': descriptions})
+  folder = output_folder.OutputFolder(str(path), {'descriptions': descriptions})
   folder.begin()
   items = [
     {
@@ -59,7 +60,7 @@ def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathli
       encode(f'{shard}{number}', *history)
       for number, history in enumerate(histories if users else [])
     ]
-    data = tfrecord.frame(pa.array(records, pa.binary()))
+    data = tfrecord.frame_records(pa.array(records, pa.binary()))
     (path / f'{shard}.tfrecord').write_bytes(data)
   info = {'rating_values': RATINGS if users else [], 'genres': ['Action']}
   folder.write_json('dataset_info.json', info)
@@ -99,7 +100,7 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 def encoder(assets):
   """The real encoder."""
   assets(ENCODER)
-  return encoders.load(ENCODER)
+  return encoders.load_encoder(ENCODER)
 
 
 @pytest.mark.assets
@@ -135,7 +136,7 @@ def test_saved_model(tmp_path):
   handle = sentence_encoder.save(tmp_path / 'encoder', pieces, normalize=False)
   histories = write_histories(tmp_path / 'histories')
   info = embed(histories, tmp_path / 'out', f'--encoder={handle}')
-  encoder = encoders.load(handle)
+  encoder = encoders.load_encoder(handle)
   assert info['encoder'] == handle
   assert info['encoder_sha256'] == encoder.sha256
   assert info['normalization'] == 'none'

@@ -18,8 +18,8 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import build_histories
-from pipelines.job import JobError
-from pipelines.transforms import inputs, read
+from pipelines.common.job import JobError
+from pipelines.events import check, input_files
 
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'robustness.md'
 RATINGS = 'userId,movieId,rating,timestamp\n'
@@ -248,10 +248,10 @@ def test_dropped(tmp_path, kind, lines, rule):
 def test_read(tmp_path, kind, data, mapping, expected):
   flags = write(tmp_path, data)
   known = build_histories.formats_of(mapping)['ratings']
-  files = inputs.find(str(flags['ratings']), known, 'ratings')
-  (block,) = inputs.blocks(files, 1 << 20)
+  files = input_files.find_files(str(flags['ratings']), known, 'ratings')
+  (block,) = input_files.cut_blocks(files, 1 << 20)
   ids = pa.array(['1', '2'])
-  (made,) = read.read_ratings(block, ids, read.RatingScale())
+  (made,) = check.read_ratings(block, ids, check.RatingScale())
   assert list(zip(*made.batch.to_pydict().values(), strict=True)) == expected
   assert made.num_bad == 0
 

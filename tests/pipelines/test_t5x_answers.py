@@ -6,7 +6,9 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import evaluate, job, schema, t5x_answers
+from pipelines import evaluate, t5x_answers
+from pipelines.common import job
+from tasks import schema
 
 SHARD = 'movielens_genre_prediction_v1-predict_with_aux.jsonl-{:05}-of-{:05}'
 
@@ -88,10 +90,12 @@ def test_nobody(answers, table):
 
 
 def test_it_is_evaluated_like_any_other(answers, table, folders, tmp_path):
-  from pipelines.transforms import tfrecord
+  from pipelines.common import tfrecord
 
   (path,) = folders[0].glob('test-*')
-  users = [schema.decode_example(x)['user_id'] for x in tfrecord.read(str(path))]
+  users = [
+    schema.decode_example(x)['user_id'] for x in tfrecord.read_tfrecord(str(path))
+  ]
   table(answers([line(user, GOOD) for user in users]))
   evaluate.run(
     [

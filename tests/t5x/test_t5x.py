@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from persoma_tf import checkpoints
+from persoma_tf.parameters import checkpoints
 from tests import tiny
 from tests.t5x import installed
 

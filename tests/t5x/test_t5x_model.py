@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from persoma_tf import decoders, freezing, generate
+from persoma_tf import decoders
 from persoma_tf import model as persoma
-from persoma_tf.stages import Stage
+from persoma_tf.inference import generate
+from persoma_tf.parameters import freezing
+from persoma_tf.training.stages import Stage
 from tests import tiny
 from tests.persoma_tf import small_model
 from tests.t5x import installed
@@ -25,7 +27,7 @@ TASK = 'movielens_genre_prediction_v1'
 DECODERS = {
   'llama': lambda: None,
   'gemma': lambda: tiny.random_gemma(small_model.V),
-  't5': lambda: decoders.load(str(TINY_T5)),
+  't5': lambda: decoders.load_decoder(str(TINY_T5)),
 }
 
 
@@ -90,7 +92,7 @@ def test_frozen_parameters_get_no_gradient_and_no_update(case):
   assert any(np.any(x) for x in jax.tree.leaves(gradient['adapter']))
   chain = model.optimizer_def.optax_optimizer
   state = chain.init(params)
-  trained, _ = freezing.split(params, ('adapter/.*',))
+  trained, _ = freezing.split_params(params, ('adapter/.*',))
   moments = sum(np.size(x) for x in jax.tree.leaves(state)) / 2
   assert moments < 1.1 * sum(np.size(x) for x in trained.values())
   updates, _ = chain.update(gradient, state, params)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import seqio
 
-from tasks import prompts, vocabularies
+from tasks import questions, vocabularies
 from tasks.answer_grammar import answer_grammar
 
 # MovieLens has one whose end is a token with the comma behind it.
 GENRES = ('Action', 'Children', "Children's", 'Drama', 'Film-Noir', 'Sci-Fi', 'War')
 GENRES += ('(no genres listed)',)
-QUESTION = prompts.MOVIELENS
+QUESTION = questions.MOVIELENS
 
 
 @pytest.fixture(params=['smollm2', 't5'])
@@ -18,7 +18,7 @@ def vocabulary(request):
   if request.param == 't5':
     return seqio.SentencePieceVocabulary(str(request.getfixturevalue('t5_pieces')))
   request.getfixturevalue('assets')('smollm2-135m-instruct')
-  return vocabularies.load('smollm2-135m-instruct')
+  return vocabularies.load_vocabulary('smollm2-135m-instruct')
 
 
 def walk(grammar, tokens) -> bool:

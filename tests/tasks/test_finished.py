@@ -16,11 +16,11 @@ def test_only_a_whole_folder_of_the_right_job(tmp_path, kind, own, other, job):
   folder = str(tmp_path / 'x')
   refused = rf'x: not a finished {kind} folder \(no {{}} in it\); .*pipelines\.{job}$'
   with pytest.raises(FileNotFoundError, match=refused.format('COMPLETED')):
-    finished.check(folder, kind)
+    finished.check_finished(folder, kind)
   (tmp_path / 'x').mkdir()
   for name in ('COMPLETED', other):
     (tmp_path / 'x' / name).touch()
     with pytest.raises(FileNotFoundError, match=refused.format(own)):
-      finished.check(folder, kind)
+      finished.check_finished(folder, kind)
   (tmp_path / 'x' / own).touch()
-  assert finished.check(folder, kind) == tmp_path / 'x'
+  assert finished.check_finished(folder, kind) == tmp_path / 'x'

@@ -6,15 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 import seqio
 
-from persoma_tf import batching
-from pipelines import schema
-from pipelines.transforms import tfrecord
-from tasks import genre_prediction, item_vectors, prompts, targets
+from persoma_tf.training import batching
+from pipelines.common import tfrecord
+from tasks import genre_prediction, item_vectors, questions, schema, targets
 from tasks import histories as read
 from tasks.vocabularies import VOCABULARY
 
 pytestmark = pytest.mark.assets
-QUESTION = prompts.MOVIELENS
+QUESTION = questions.MOVIELENS
 PARTS = 'movielens_genre_prediction_subhistories_v1'
 
 
@@ -22,7 +21,7 @@ def stored(folder, split: str) -> dict[str, dict]:
   return {
     history['user_id']: history
     for path in sorted(folder.glob(f'{split}-*'))
-    for history in map(schema.decode_example, tfrecord.read(str(path)))
+    for history in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
   }
 
 
@@ -31,7 +30,7 @@ def test_stored_histories(recipe, folders):
   lengths = genre_prediction.feature_lengths()
   task = seqio.get_mixture_or_task(QUESTION.name)
   histories = stored(folders[0], 'test')
-  vectors = item_vectors.load(str(folders[1]))
+  vectors = item_vectors.load_item_vectors(str(folders[1]))
   seen = set()
   for row in task.get_dataset(lengths, 'test', shuffle=False).as_numpy_iterator():
     history = histories[row['user_id'].decode()]
@@ -45,14 +44,14 @@ def test_stored_histories(recipe, folders):
     text = vocabulary.decode(row['targets'].tolist()[:-1])
     assert text == QUESTION.answer(history['liked'], history['disliked'])
     assert row['targets'][-1] == vocabulary.eos_id
-    assert vocabulary.decode(row['inputs'].tolist()) == prompts.TASK_PROMPT
+    assert vocabulary.decode(row['inputs'].tolist()) == questions.TASK_PROMPT
   assert seen == histories.keys()
 
 
 def test_features_for_the_model(recipe, folders):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  batch = next(batching.batches(PARTS, 'train', lengths, 4, seed=0))
+  batch = next(batching.training_batches(PARTS, 'train', lengths, 4, seed=0))
   targets, weights = batch['decoder_target_tokens'], batch['decoder_loss_weights']
   assert targets.shape == (4, lengths['targets'])
   assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
@@ -71,7 +70,9 @@ def test_features_for_the_model(recipe, folders):
 def test_the_same_seed_is_the_same_stream(recipe):
   recipe()
   lengths = genre_prediction.feature_lengths()
-  streams = [batching.batches(PARTS, 'train', lengths, 4, seed) for seed in (3, 3, 4)]
+  streams = [
+    batching.training_batches(PARTS, 'train', lengths, 4, seed) for seed in (3, 3, 4)
+  ]
   first, again, other = (
     [next(stream)['history_embeddings'] for _ in range(30)] for stream in streams
   )
@@ -84,9 +85,9 @@ def test_labels_of_parts_are_those_of_the_part(recipe, folders):
   recipe('history_limits.items = 30')
   lengths = genre_prediction.feature_lengths()
   genres = read.load_genres(str(folders[0]))
-  vectors = item_vectors.load(str(folders[1]))
+  vectors = item_vectors.load_item_vectors(str(folders[1]))
   items, stars = vectors.tables
-  batch = next(batching.batches(PARTS, 'train', lengths, 32, seed=0))
+  batch = next(batching.training_batches(PARTS, 'train', lengths, 32, seed=0))
   for row in range(32):
     shown = batch['history_embeddings'][row][batch['history_mask'][row] > 0]
     item = [int(np.argmin(((items - x[:8]) ** 2).sum(1))) for x in shown]
@@ -177,7 +178,7 @@ def test_history_as_text(recipe, folders):
         break
       expected += line
     text = VOCABULARY.decode(row['inputs'].tolist())
-    assert text == expected + prompts.TASK_PROMPT
+    assert text == expected + questions.TASK_PROMPT
     assert row['history_embeddings'].shape == (0, 1)
     assert len(row['targets']) <= lengths['targets']
   assert cut, 'some history is longer than what fits'
@@ -187,7 +188,7 @@ def test_text_batches(recipe):
   recipe('history_limits.text_tokens = 150')
   lengths = genre_prediction.feature_lengths()
   name = 'movielens_genre_prediction_text_subhistories_v1'
-  batch = next(batching.batches(name, 'train', lengths, 4, seed=0))
+  batch = next(batching.training_batches(name, 'train', lengths, 4, seed=0))
   assert batch['encoder_input_tokens'].shape == (4, lengths['inputs'])
   assert batch['history_embeddings'].shape == (4, 0, 1)
   assert batch['history_mask'].shape == (4, 0)

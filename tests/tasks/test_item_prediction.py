@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import seqio
 
-from persoma_tf import batching
-from tasks import genre_prediction, item_prediction, item_vectors, prompts
+from persoma_tf.training import batching
+from tasks import genre_prediction, item_prediction, item_vectors, questions
 from tasks.vocabularies import VOCABULARY
 
 pytestmark = pytest.mark.assets
@@ -27,7 +27,7 @@ def test_answers_say_what_the_vectors_stand_for(recipe, folders):
   recipe('feature_lengths.min_targets = 64')
   lengths = genre_prediction.feature_lengths()
   items = pq.read_table(folders[0] / 'items.parquet').to_pylist()
-  table = item_vectors.load(str(folders[1])).tables[0]
+  table = item_vectors.load_item_vectors(str(folders[1])).tables[0]
   sizes = set()
   for row in rows(item_prediction.TASK, lengths, 30):
     vectors = row['history_embeddings'][:, : table.shape[1]]
@@ -53,10 +53,10 @@ def test_an_answer_that_is_too_long_is_cut_and_ended(recipe):
 def test_mixture_asks_both(recipe):
   recipe('feature_lengths.min_targets = 64')
   name, lengths = 'movielens_items_and_genres_v1', genre_prediction.feature_lengths()
-  batches = itertools.islice(batching.batches(name, 'train', lengths, 8, 0), 5)
+  batches = itertools.islice(batching.training_batches(name, 'train', lengths, 8, 0), 5)
   asked = [decoded(row) for x in batches for row in x['encoder_input_tokens']]
   count = asked.count(item_prediction.TASK_PROMPT)
-  assert count + asked.count(prompts.TASK_PROMPT) == 40
+  assert count + asked.count(questions.TASK_PROMPT) == 40
   assert 10 <= count <= 30
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks import metrics
-from tasks.prompts import Answer
+from tasks.questions import Answer
 
 
 def by_hand(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -4,8 +4,8 @@ import gin
 import pytest
 
 from persoma_tf import decoders, recipes, train
-from pipelines import schema
-from pipelines.transforms import tfrecord
+from pipelines.common import tfrecord
+from tasks import schema
 from tasks.predictor import Predictor
 from tests import tiny as tiny_parts
 
@@ -28,7 +28,7 @@ def parse(folders):
     gin.clear_config()
     macros = zip(('HISTORIES_DIR', 'EMBEDDINGS_DIR'), map(str, folders), strict=True)
     settings = [f'{name} = {value!r}' for name, value in macros]
-    recipes.parse(files, [*settings, *tiny_parts.RECIPE, *bindings])
+    recipes.parse_recipes(files, [*settings, *tiny_parts.RECIPE, *bindings])
 
   return parse
 
@@ -45,10 +45,14 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
   gin.clear_config()
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))
-  users = [schema.decode_example(x) for file in files for x in tfrecord.read(str(file))]
+  users = [
+    schema.decode_example(x)
+    for file in files
+    for x in tfrecord.read_tfrecord(str(file))
+  ]
   rows = [made.row for made in predictor.predict(users[:3])]
   assert [row['user_id'] for row in rows] == [user['user_id'] for user in users[:3]]
-  assert predictor._vocabulary.vocab_size == decoders.load(str(own)).vocab_size
+  assert predictor._vocabulary.vocab_size == decoders.load_decoder(str(own)).vocab_size
   assert all(row['log_prob'] < 0 for row in rows)
 
 

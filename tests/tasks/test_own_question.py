@@ -7,7 +7,7 @@ import pytest
 import seqio
 
 from examples.books.books_task import BOOKS
-from persoma_tf import batching
+from persoma_tf.training import batching
 from tasks import genre_prediction, histories, labels, text_history
 from tasks.vocabularies import VOCABULARY
 from tests.histories import build
@@ -40,7 +40,7 @@ def test_parts_have_its_words_and_the_rule_of_the_histories(recipe, books):
   recipe(*books)
   genres = histories.load_genres(histories.data_folders().histories_dir)
   parts, limits = BOOKS.task('subhistories'), genre_prediction.feature_lengths()
-  batch = next(batching.batches(parts, 'train', limits, 32, seed=0))
+  batch = next(batching.training_batches(parts, 'train', limits, 32, seed=0))
   assert batch['answer_slots'].shape == (32, 4)
   assert VOCABULARY.decode(batch['encoder_input_tokens'][0].tolist()) == BOOKS.prompt
   none = 2 * len(genres.names)
@@ -93,7 +93,7 @@ def test_the_recipe_must_ask_what_the_task_is_of(recipe, books):
     recipe(*bindings, 'TemplateReadout.hidden = 16')
     lengths = dict.fromkeys(genre_prediction.FEATURES, 64)
     with pytest.raises(ValueError, match=r'expected question\.name = .* in the recipe'):
-      next(batching.batches(task, 'train', lengths, 4, seed=0))
+      next(batching.training_batches(task, 'train', lengths, 4, seed=0))
 
 
 def test_histories_of_another_rule_are_refused(recipe, folders):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from persoma_tf import checkpoints, freezing, train
-from pipelines import schema
-from pipelines.transforms import tfrecord
+from persoma_tf import train
+from persoma_tf.parameters import checkpoints, freezing
+from pipelines.common import tfrecord
+from tasks import schema
 from tasks.predictor import Predictor
 
 pytestmark = pytest.mark.assets
@@ -32,7 +33,7 @@ def histories(folder):
   return [
     schema.decode_example(record)
     for path in sorted(folder.glob('test-*'))
-    for record in tfrecord.read(str(path))
+    for record in tfrecord.read_tfrecord(str(path))
   ]
 
 
@@ -57,6 +58,6 @@ def test_recipe(recipe, folders, tmp_path, name):
   assert found.keys() == {user['user_id'] for user in users}
   assert answers(predictor, users[::-1]) == found
   stored = checkpoints.load_params(checkpoints.latest(str(tmp_path)))
-  _, kept = freezing.split(stored, ['adapter/.*'])
+  _, kept = freezing.split_params(stored, ['adapter/.*'])
   tuned = [path for path in kept if 'lora_b' in path and kept[path].any()]
   assert bool(tuned) is (name == 'lora')

@@ -6,7 +6,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from tasks import prompts, texts
+from tasks import interaction_texts, questions
 
 # All of MovieLens.
 GENRES = (
@@ -28,20 +28,22 @@ def test_answers_are_read_back(vocabulary):
   answers += [(GENRES[i : i + 3], GENRES[-i - 3 : -i]) for i in range(1, 8)]
   answers += [((), ()), ((), GENRES[:2]), (GENRES[:3], ())]
   for liked, disliked in answers:
-    text = prompts.MOVIELENS.answer(liked, disliked)
+    text = questions.MOVIELENS.answer(liked, disliked)
     ids = vocabulary.encode(text)
     assert vocabulary.unk_id not in ids
     assert vocabulary.pad_id not in ids, 'padding can be told by its id'
     assert vocabulary.encode_tf(tf.constant(text)).numpy().tolist() == ids
     ended = vocabulary.decode([*ids, vocabulary.eos_id, *ids])
-    assert prompts.MOVIELENS.parse(ended, GENRES) == (liked, disliked, True)
+    assert questions.MOVIELENS.parse(ended, GENRES) == (liked, disliked, True)
 
 
 def test_prompt_and_interactions(vocabulary):
   """T5 has no piece for the end of a line; everything else it can say."""
-  assert vocabulary.decode(vocabulary.encode(prompts.TASK_PROMPT)) == 'Genres:'
+  assert vocabulary.decode(vocabulary.encode(questions.TASK_PROMPT)) == 'Genres:'
   for rating in (0.5, 4.0):
-    text = texts.sentence('The movie Amélie (2001) has genres Comedy, Romance', rating)
+    text = interaction_texts.interaction_sentence(
+      'The movie Amélie (2001) has genres Comedy, Romance', rating
+    )
     assert vocabulary.decode(vocabulary.encode(text)) == text
   # T5's id 0 pads and starts an answer, as the decoder protocol has it.
   assert (vocabulary.pad_id, vocabulary.eos_id) == (0, 1)

@@ -151,7 +151,7 @@ def test_other_tokenizers_are_refused(tmp_path, change, message):
 @pytest.fixture
 def choose():
   """Names the vocabulary of the tasks."""
-  return lambda name: recipes.bind('task_vocabulary.decoder', str(name))
+  return lambda name: recipes.bind_parameter('task_vocabulary.decoder', str(name))
 
 
 def test_tasks_follow_the_vocabulary_that_is_named(choose, tmp_path, folders):

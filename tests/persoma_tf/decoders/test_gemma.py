@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf import decoders, lora
+from persoma_tf import decoders
 from persoma_tf.decoders.gemma import Gemma
+from persoma_tf.parameters import lora
 from tests import tiny as tiny_parts
 
 FOLDER = pathlib.Path(__file__).parent
@@ -30,7 +31,7 @@ quick = functools.partial(
 
 @pytest.fixture(scope='module')
 def tiny():
-  return decoders.load(str(MODEL))
+  return decoders.load_decoder(str(MODEL))
 
 
 @pytest.fixture(scope='module')
@@ -104,14 +105,14 @@ def test_lora_starts_as_nothing_and_then_acts(tiny):
   tokens = jnp.arange(3, 23)[None]
   forward = quick(lambda params: tiny.module.apply({'params': params}, tokens))
   expected = forward(tiny.params)
-  adapted = lora.add(tiny.params, seed=0, rank=2)
+  adapted = lora.add_lora(tiny.params, seed=0, rank=2)
   np.testing.assert_array_equal(forward(adapted), expected)
   for name in ('query', 'value'):
     update = adapted['layers']['attention'][name]['lora_b']
     update += np.random.default_rng(0).normal(0, 0.1, update.shape)
   moved = forward(adapted)
   assert np.abs(moved - expected).max() > 0.1
-  np.testing.assert_allclose(forward(lora.merge(adapted)), moved, atol=1e-4)
+  np.testing.assert_allclose(forward(lora.merge_lora(adapted)), moved, atol=1e-4)
 
 
 def test_remat_changes_no_gradient(tiny):
@@ -130,7 +131,7 @@ def test_remat_changes_no_gradient(tiny):
 
 
 def test_gguf_equals_hugging_face(tiny, tmp_path):
-  read = decoders.load(str(tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny)))
+  read = decoders.load_decoder(str(tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny)))
   epsilon = float(np.float32(1e-6))  # as GGUF stores it
   expected = dataclasses.replace(tiny.module.config, norm_epsilon=epsilon)
   assert read.module == Gemma(expected)
@@ -165,7 +166,7 @@ def test_gguf_equals_hugging_face(tiny, tmp_path):
 def test_other_gguf_files_are_refused(tiny, tmp_path, change, message):
   path = tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny, change)
   with pytest.raises(ValueError, match=message):
-    decoders.load(str(path))
+    decoders.load_decoder(str(path))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_other_models_are_refused(tmp_path, changes, message):
   config = json.loads((folder / 'config.json').read_text())
   (folder / 'config.json').write_text(json.dumps(config | changes))
   with pytest.raises(ValueError, match=message):
-    decoders.load(str(folder))
+    decoders.load_decoder(str(folder))
 
 
 def test_older_configurations_name_their_rotations_otherwise(tiny, tmp_path):
@@ -195,7 +196,7 @@ def test_older_configurations_name_their_rotations_otherwise(tiny, tmp_path):
   del config['rope_parameters'], config['layer_types']
   config |= {'rope_theta': 1e6, 'rope_local_base_freq': 1e4}
   (folder / 'config.json').write_text(json.dumps(config))
-  assert decoders.load(str(folder)).module == tiny.module
+  assert decoders.load_decoder(str(folder)).module == tiny.module
 
 
 @pytest.mark.assets
@@ -203,7 +204,7 @@ def test_older_configurations_name_their_rotations_otherwise(tiny, tmp_path):
 def test_real_weights_equal_transformers(assets):
   """Downloads 238 MB; takes half a minute and 3.4 GB."""
   assets('gemma3-270m')
-  decoder = decoders.load('gemma3-270m')
+  decoder = decoders.load_decoder('gemma3-270m')
   reference = np.load(FOLDER / 'gemma3_reference.npz')
   params = jax.device_put(decoder.params)
   forward = jax.jit(decoder.module.apply)

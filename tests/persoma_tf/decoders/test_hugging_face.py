@@ -19,7 +19,7 @@ MODELS = pathlib.Path(__file__).parent / 'tiny_llama'
 @pytest.mark.parametrize('name', ['tied', 'untied'])
 def test_equals_transformers(name):
   """The tied one is stored in bfloat16, the untied one in two files."""
-  decoder = decoders.load(str(MODELS / name))
+  decoder = decoders.load_decoder(str(MODELS / name))
   reference = np.load(MODELS / name / 'logits.npz')
   made = jax.jit(decoder.module.apply)({'params': decoder.params}, reference['tokens'])
   np.testing.assert_allclose(made, reference['logits'], atol=1e-4)
@@ -46,12 +46,12 @@ def test_other_models_are_refused(tmp_path, changes, message):
   config = json.loads((folder / 'config.json').read_text())
   (folder / 'config.json').write_text(json.dumps(config | changes))
   with pytest.raises(ValueError, match=message):
-    decoders.load(str(folder))
+    decoders.load_decoder(str(folder))
 
 
 def test_missing_files(tmp_path):
   with pytest.raises(ValueError, match=r'no config\.json in it'):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))
   shutil.copy(MODELS / 'tied' / 'config.json', tmp_path)
   with pytest.raises(ValueError, match=r'no model\.safetensors in it'):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))

@@ -37,7 +37,7 @@ def _prefill(module, prefix, mask):
 def test_equals_transformers(assets):
   """Logits of real prompts (benchmarks/record_smollm2_reference.py)."""
   assets('smollm2-135m-instruct')
-  decoder = decoders.load('smollm2-135m-instruct')
+  decoder = decoders.load_decoder('smollm2-135m-instruct')
   reference = np.load(REFERENCE)
   forward = jax.jit(decoder.module.apply)
   params = {'params': jax.device_put(decoder.params)}
@@ -92,6 +92,6 @@ def test_padding_in_the_prefix_is_never_read(tiny):
 
 def test_unknown_decoder():
   with pytest.raises(ValueError, match="did you mean 'smollm2-135m-instruct'"):
-    decoders.load('smollm')
+    decoders.load_decoder('smollm')
   with pytest.raises(ValueError, match="'/no/t5-base': no such folder"):
-    decoders.load('/no/t5-base')
+    decoders.load_decoder('/no/t5-base')

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf import decoders, lora
+from persoma_tf import decoders
 from persoma_tf.decoders.t5 import T5
 from persoma_tf.decoders.t5_layers import distance_buckets
+from persoma_tf.parameters import lora
 from tests.persoma_tf.decoders import t5_weights
 
 RECORDED = pathlib.Path(__file__).parent / 'tiny_t5'
@@ -52,14 +53,14 @@ def _greedy(module, params, prefix, mask, size):
 def tiny(request):
   """(decoder, recording): 1.0 stored in bfloat16, 1.1 in float32 and three files."""
   folder = RECORDED / request.param
-  return decoders.load(str(folder)), np.load(folder / 'recorded.npz')
+  return decoders.load_decoder(str(folder)), np.load(folder / 'recorded.npz')
 
 
 @pytest.fixture(scope='module')
 def flan():
   """The latter alone, where the kind of model matters little."""
   folder = RECORDED / 'v1_1'
-  return decoders.load(str(folder)), np.load(folder / 'recorded.npz')
+  return decoders.load_decoder(str(folder)), np.load(folder / 'recorded.npz')
 
 
 def test_buckets_are_those_of_the_formula():
@@ -146,7 +147,7 @@ def test_answers_equal_those_of_transformers(tiny):
 
 def _equals_recording(folder, name, config):
   """Loads a model of real size, generated, and compares logits and answers."""
-  decoder = decoders.load(str(t5_weights.write(folder, config)))
+  decoder = decoders.load_decoder(str(t5_weights.write(folder, config)))
   recorded = np.load(RECORDED / f'{name}.npz')
   tokens, inputs = recorded['tokens'], recorded['inputs']
   params = jax.device_put(decoder.params)
@@ -174,7 +175,7 @@ def test_shape_of_flan_t5_base_equals_transformers(tmp_path):
 def test_lora_starts_as_the_base_model(flan):
   decoder, recorded = flan
   prefix, mask, inputs = recorded['prefix'], recorded['tokens'] > 0, recorded['inputs']
-  added = lora.add(decoder.params, seed=0)
+  added = lora.add_lora(decoder.params, seed=0)
   for stack, layer, name in _ATTENTIONS:
     assert 'lora_a' in added[stack][layer][name]['query']
   made = [
@@ -189,7 +190,7 @@ def test_gradients_reach_lora_and_the_soft_prompt(flan, remat):
   decoder, recorded = flan
   mask, inputs = recorded['tokens'] > 0, recorded['inputs']
   module = T5(decoder.module.config, remat)
-  added = lora.add(decoder.params, seed=0)
+  added = lora.add_lora(decoder.params, seed=0)
 
   @jax.jit
   def gradients(prefix, params):

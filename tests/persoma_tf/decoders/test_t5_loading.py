@@ -12,7 +12,8 @@ import tensorstore
 from flax import serialization, traverse_util
 from safetensors import numpy as safetensors
 
-from persoma_tf import checkpoints, decoders
+from persoma_tf import decoders
+from persoma_tf.parameters import checkpoints
 from tests.persoma_tf.decoders import t5_weights
 
 MODELS = pathlib.Path(__file__).parent / 'tiny_t5'
@@ -34,7 +35,7 @@ def assert_same(found, expected):
 @pytest.fixture(scope='module', params=['v1_0', 'v1_1'])
 def params(request):
   """Parameters of a small model; its kind is told by them."""
-  return decoders.load(str(MODELS / request.param)).params
+  return decoders.load_decoder(str(MODELS / request.param)).params
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def folder(tmp_path):
   def write():
     (tmp_path / 'config.json').write_text(json.dumps(config))
     safetensors.save_file(tensors, tmp_path / 'model.safetensors')
-    return decoders.load(str(tmp_path))
+    return decoders.load_decoder(str(tmp_path))
 
   return config, tensors, write
 
@@ -86,8 +87,8 @@ def write_legacy(folder, params, dtype='float32', driver='file', small=()):
 
 def test_transformers_4_and_5_say_untied_in_two_ways(tmp_path):
   """The weights of the folder that transformers 5 stored, in the form of 4."""
-  decoder = decoders.load(str(t5_weights.write(tmp_path, t5_weights.TINY_V1_1)))
-  stored = decoders.load(str(MODELS / 'v1_1'))
+  decoder = decoders.load_decoder(str(t5_weights.write(tmp_path, t5_weights.TINY_V1_1)))
+  stored = decoders.load_decoder(str(MODELS / 'v1_1'))
   new = json.loads((MODELS / 'v1_1' / 'config.json').read_text())
   assert new['tie_word_embeddings'] is True
   assert t5_weights.TINY_V1_1['tie_word_embeddings'] is False
@@ -135,7 +136,7 @@ def test_other_models_are_refused(folder, changes, message):
 def test_orbax_checkpoint(tmp_path, params):
   """As our trainer and T5X write it."""
   checkpoints.save(checkpoints.manager(str(tmp_path)), 7, params, ())
-  decoder = decoders.load(str(tmp_path / 'checkpoint_7'))
+  decoder = decoders.load_decoder(str(tmp_path / 'checkpoint_7'))
   assert_same(decoder.params, params)
   assert decoder.width == 20
   assert decoder.vocab_size == 60
@@ -144,7 +145,7 @@ def test_orbax_checkpoint(tmp_path, params):
 @pytest.mark.parametrize('driver', ['file', 'gfile', 'gcs'])
 def test_legacy_checkpoint(tmp_path, params, driver):
   write_legacy(tmp_path, params, driver=driver, small=(_NORM,))
-  decoder = decoders.load(str(tmp_path))
+  decoder = decoders.load_decoder(str(tmp_path))
   assert_same(decoder.params, params)
   assert (tmp_path / f'target.{_QUERY.replace("/", ".")}' / '.zarray').exists()
   assert not (tmp_path / f'target.{_NORM.replace("/", ".")}').exists()
@@ -152,7 +153,7 @@ def test_legacy_checkpoint(tmp_path, params, driver):
 
 def test_legacy_checkpoint_in_bfloat16(tmp_path, params):
   write_legacy(tmp_path, params, dtype='bfloat16')
-  decoder = decoders.load(str(tmp_path))
+  decoder = decoders.load_decoder(str(tmp_path))
   rounded = {
     path: x.astype(ml_dtypes.bfloat16).astype(np.float32)
     for path, x in flat(params).items()
@@ -162,9 +163,9 @@ def test_legacy_checkpoint_in_bfloat16(tmp_path, params):
 
 @pytest.mark.parametrize('name', ['v1_0', 'v1_1'])
 def test_a_checkpoint_tells_the_shape_of_its_model(tmp_path, name):
-  expected = decoders.load(str(MODELS / name))
+  expected = decoders.load_decoder(str(MODELS / name))
   write_legacy(tmp_path, expected.params)
-  config = decoders.load(str(tmp_path)).module.config
+  config = decoders.load_decoder(str(tmp_path)).module.config
   assert config == dataclasses.replace(expected.module.config, max_distance=128)
   assert (config.tied, config.gated) == (name == 'v1_0', name == 'v1_1')
 
@@ -193,7 +194,7 @@ def test_checkpoints_of_other_models_are_refused(
     (tmp_path / 'checkpoint_7').mkdir()
     write_legacy(tmp_path / 'checkpoint_7', changed)
   with pytest.raises(ValueError, match=message):
-    decoders.load(str(tmp_path / 'checkpoint_7'))
+    decoders.load_decoder(str(tmp_path / 'checkpoint_7'))
 
 
 def test_broken_legacy_checkpoints(tmp_path, params):
@@ -203,17 +204,17 @@ def test_broken_legacy_checkpoints(tmp_path, params):
   (array / '0.1').unlink()
   message = f'cannot read parameter {_QUERY}: 1 chunks in its folder; expected 2'
   with pytest.raises(ValueError, match=message):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))
   shutil.rmtree(array)
   with pytest.raises(ValueError, match=f'cannot read parameter {_QUERY}'):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))
   contents['version'] = 1
   (tmp_path / 'checkpoint').write_bytes(serialization.msgpack_serialize(contents))
   with pytest.raises(ValueError, match='version=1; expected 2 or 3'):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))
 
 
 def test_bfloat16_of_long_ago_is_refused(tmp_path, params):
   write_legacy(tmp_path, params, dtype='uint16')
   with pytest.raises(ValueError, match='uint16, which is how T5X stored bfloat16'):
-    decoders.load(str(tmp_path))
+    decoders.load_decoder(str(tmp_path))

@@ -7,4 +7,4 @@ from persoma_tf import encoders
 
 def test_unknown_name():
   with pytest.raises(ValueError, match="did you mean 'all-MiniLM-L6-v2'"):
-    encoders.load('minilm')
+    encoders.load_encoder('minilm')

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.assets
 @pytest.fixture(scope='module')
 def encoder(assets):
   assets('all-MiniLM-L6-v2')
-  return encoders.load('all-MiniLM-L6-v2')
+  return encoders.load_encoder('all-MiniLM-L6-v2')
 
 
 def test_equals_transformers(encoder):

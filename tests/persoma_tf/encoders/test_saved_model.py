@@ -21,7 +21,7 @@ def handle(tmp_path_factory, pieces):
 
 
 def test_equals_numpy(handle, pieces):
-  encoder = encoders.load(handle)
+  encoder = encoders.load_encoder(handle)
   vectors = encoder.encode(TEXTS)
   assert (encoder.name, encoder.width) == (handle, WIDTH)
   assert vectors.dtype == np.float32
@@ -33,25 +33,25 @@ def test_equals_numpy(handle, pieces):
 
 
 def test_checksum_is_of_the_content(handle, pieces, tmp_path):
-  sha256 = encoders.load(handle).sha256
+  sha256 = encoders.load_encoder(handle).sha256
   copy = tmp_path / 'copy'
   tf.io.gfile.makedirs(str(copy / 'variables'))
   for name in ('saved_model.pb', 'variables/variables.index'):
     tf.io.gfile.copy(f'{handle}/{name}', str(copy / name))
   data = 'variables/variables.data-00000-of-00001'
   tf.io.gfile.copy(f'{handle}/{data}', str(copy / data))
-  assert encoders.load(str(copy)).sha256 == sha256
+  assert encoders.load_encoder(str(copy)).sha256 == sha256
   (copy / 'assets').mkdir()
   (copy / 'assets' / 'vocabulary.txt').write_text('a')
-  assert encoders.load(str(copy)).sha256 != sha256
+  assert encoders.load_encoder(str(copy)).sha256 != sha256
 
 
 @pytest.mark.parametrize(
   'output', [lambda x: x, lambda x: {'outputs': x}, lambda x: (x, x[:, :1])]
 )
 def test_vectors_alone_or_first_of_several(pieces, tmp_path, handle, output):
-  encoder = encoders.load(save(tmp_path / 'm', pieces, output=output))
-  expected = encoders.load(handle).encode(TEXTS)
+  encoder = encoders.load_encoder(save(tmp_path / 'm', pieces, output=output))
+  expected = encoders.load_encoder(handle).encode(TEXTS)
   np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-6)
 
 
@@ -65,16 +65,16 @@ def test_vectors_alone_or_first_of_several(pieces, tmp_path, handle, output):
 )
 def test_other_outputs_are_refused(pieces, tmp_path, output, message):
   with pytest.raises(ValueError, match=message):
-    encoders.load(save(tmp_path / 'm', pieces, output=output))
+    encoders.load_encoder(save(tmp_path / 'm', pieces, output=output))
 
 
 def test_no_such_model(tmp_path):
   with pytest.raises(ValueError, match=r'cannot be loaded: .*with saved_model.pb'):
-    encoders.load(str(tmp_path))
+    encoders.load_encoder(str(tmp_path))
   with pytest.raises(ValueError, match=r'tfhub\.invalid/model/1.*cannot be loaded'):
-    encoders.load('https://tfhub.invalid/model/1')
+    encoders.load_encoder('https://tfhub.invalid/model/1')
 
 
 def test_unknown_name():
   with pytest.raises(ValueError, match=r"did you mean 'sentence-t5-base'\?"):
-    encoders.load('sentence-t5')
+    encoders.load_encoder('sentence-t5')

@@ -8,7 +8,7 @@ from persoma_tf import encoders
 
 @pytest.fixture(scope='module')
 def encoder():
-  return encoders.load('use-multilingual-v3')
+  return encoders.load_encoder('use-multilingual-v3')
 
 
 def test_meaning_across_languages(encoder):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persoma_tf.metric_log import MetricLog
+from persoma_tf.training.metric_log import MetricLog
 from pipelines.report import figures
 from tasks import metrics
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pipelines import study_report
-from pipelines.job import JobError
+from pipelines.common.job import JobError
 from pipelines.report import study, study_numbers
 
 RNG = np.random.default_rng(0)
 
 
 def cell(number: int, adapter: str, size: int, seed: int) -> dict:
-  """A result in the form of `persoma_tf.experiments.runner.result`."""
+  """A result in the form of `pipelines.study.cells.result`."""
   score = lambda f1: {'f1': f1, 'f1_low': f1 - 0.1, 'f1_high': f1 + 0.1, 'users': 20}
   took = lambda seconds: {'seconds': seconds, 'processor_seconds': 1.0, 'peak_bytes': 1}
   return {

@@ -1,0 +1,38 @@
+"""How answers are written: settings that can be read without loading a model."""
+
+import dataclasses
+
+from persoma_tf.parameters.quantization import WEIGHTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+  """How answers are written.
+
+  Attributes:
+    constrained: only answers that can be read back.
+    beams: more than one searches for the most probable answer.
+    temperature: more than 0 draws tokens instead of taking the best.
+    seed: of what is drawn; a user's answer depends on no other's.
+    weights: type of the decoder's weights (`persoma_tf.parameters.quantization`).
+
+  Raises:
+    ValueError: numbers that cannot be.
+  """
+
+  constrained: bool = True
+  beams: int = 1
+  temperature: float = 0.0
+  seed: int = 0
+  weights: str = 'float32'
+
+  def __post_init__(self):
+    if self.beams < 1:
+      raise ValueError(f'beams={self.beams}: expected at least 1')
+    if self.temperature < 0 or (self.temperature and self.beams > 1):
+      raise ValueError(
+        f'temperature={self.temperature} with beams={self.beams}: expected 0 or, with '
+        'one beam, more'
+      )
+    if self.weights not in WEIGHTS:
+      raise ValueError(f'weights={self.weights!r}: expected one of {WEIGHTS}')

@@ -1,0 +1,101 @@
+"""LoRA: low-rank updates of frozen matrices (Hu et al. 2021, arXiv 2106.09685).
+
+A matrix `kernel` [in, out] with the parameters `lora_a` [in, r], `lora_b` [r, out]
+and `lora_scale` beside it acts as kernel + lora_scale * lora_a @ lora_b. The
+parameter tree alone decides: `add` puts the three there, `merge` takes them away
+again, and `Dense` uses what it finds.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import flax.linen as nn
+import gin
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jax import Array
+
+ATTENTION = (r'.*/(query|value)/kernel',)  # the targets of the paper
+
+
+class Dense(nn.Module):
+  """Matrix product without bias, of floats or integers, with LoRA where it is there.
+
+  The update is applied to x, never multiplied out, so that its gradient costs
+  O(in r + r out) a position and that of the kernel is never made.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps [..., in] to [..., features]."""
+    shape = (x.shape[-1], self.features)
+    kernel = self.param('kernel', nn.initializers.normal(0.02), shape)
+    if self.has_variable(
+      'params', 'kernel_scale'
+    ):  # persoma_tf.parameters.quantization
+      scale = self.get_variable('params', 'kernel_scale')
+      y = (x @ kernel.astype(x.dtype)) * scale.astype(x.dtype)
+    else:
+      y = x @ kernel
+    if self.has_variable('params', 'lora_a'):
+      read = lambda name: self.get_variable('params', name)
+      low = (x @ read('lora_a').astype(x.dtype)) @ read('lora_b').astype(x.dtype)
+      y = y + low * read('lora_scale').astype(x.dtype)
+    return y
+
+
+@gin.configurable('lora', denylist=['params', 'seed'])
+def add_lora(
+  params: Mapping,
+  seed: int,
+  rank: int = 8,
+  alpha: float = 16.0,
+  targets: Iterable[str] = ATTENTION,
+) -> dict:
+  """Puts fresh updates, which change nothing yet, beside the matching kernels.
+
+  Args:
+    params: of a decoder; a kernel may be stacked, [layers, in, out].
+    seed: of `lora_a`, uniform as in the authors' code; `lora_b` is zero.
+    rank: r.
+    alpha: `lora_scale` is alpha / r.
+    targets: regular expressions, each matched against whole paths such as
+      'layers/attention/query/kernel'.
+
+  Raises:
+    ValueError: a pattern matches no kernel, or something that is no matrix.
+  """
+  flat = traverse_util.flatten_dict(params, sep='/')
+  rng, added = np.random.default_rng(seed), {}
+  for pattern in targets:
+    paths = [path for path in flat if re.fullmatch(pattern, path)]
+    if not paths:
+      kernels = sorted(path for path in flat if path.endswith('/kernel'))
+      raise ValueError(f'lora.targets: {pattern!r} matches none of {kernels[:8]}')
+    for path in paths:
+      parent, _, name = path.rpartition('/')
+      if name != 'kernel' or np.ndim(flat[path]) not in (2, 3):
+        raise ValueError(f'lora.targets: {pattern!r} matches {path}, not a matrix')
+      *stack, size, features = np.shape(flat[path])
+      bound = 1 / np.sqrt(size)
+      a = rng.uniform(-bound, bound, (*stack, size, rank))
+      added[f'{parent}/lora_a'] = a.astype(np.float32)
+      added[f'{parent}/lora_b'] = np.zeros((*stack, rank, features), np.float32)
+      added[f'{parent}/lora_scale'] = np.full(stack, alpha / rank, np.float32)
+  return traverse_util.unflatten_dict({**flat, **added}, sep='/')
+
+
+def merge_lora(params: Mapping) -> dict:
+  """The same model without LoRA: every update multiplied out into its kernel."""
+  flat = traverse_util.flatten_dict(params, sep='/')
+  merged = {path: x for path, x in flat.items() if '/lora_' not in path}
+  for path in flat:
+    if path.endswith('/lora_a'):
+      parent = path.removesuffix('/lora_a')
+      scale = jnp.asarray(flat[f'{parent}/lora_scale'])[..., None, None]
+      update = scale * jnp.matmul(flat[path], flat[f'{parent}/lora_b'])
+      merged[f'{parent}/kernel'] = np.asarray(flat[f'{parent}/kernel'] + update)
+  return traverse_util.unflatten_dict(merged, sep='/')

@@ -1,0 +1,52 @@
+"""What a finished run leaves for others: the adapter alone, and its model card."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+
+import jax
+
+from persoma_tf.decoders import LoadedDecoder
+from persoma_tf.parameters import checkpoints
+from persoma_tf.recipe_text import settings
+from persoma_tf.training import model_card
+
+logger = logging.getLogger(__name__)
+
+
+def export_adapter(
+  model_dir: str,
+  trained: Mapping,
+  decoder: LoadedDecoder,
+  step: int,
+  prompt: str | None,
+) -> None:
+  """Writes the trained parameters, `adapter/README.md`, and marks the folder finished.
+
+  Args:
+    model_dir: with `config.gin`.
+    trained: flat dict from parameter path to array.
+    decoder: as it was loaded.
+    step: number of finished steps.
+    prompt: the task prompt; None where each user has one of their own.
+  """
+  trained = jax.device_get(trained)
+  sha256 = checkpoints.fingerprint(trained)
+  config = settings((pathlib.Path(model_dir) / 'config.gin').read_text())
+  manifest = {
+    'model_id': f'persoma-{step}-{sha256[:12]}',
+    'sha256': sha256,
+    'decoder': decoder.name,
+    'decoder_sha256': checkpoints.fingerprint(decoder.params),
+    'step': step,
+    'task_prompt': prompt,
+    'histories': model_card.histories_fingerprint(config),
+    **model_card.trained_on(config),
+  }
+  folder = checkpoints.save_adapter(model_dir, trained, manifest)
+  (folder / model_card.FILE).write_text(model_card.card_of_folder(model_dir))
+  size = sum(path.stat().st_size for path in folder.iterdir())
+  completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
+  (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
+  logger.info('adapter of %.1f MB in %s', size / 1e6, folder)

@@ -1,0 +1,141 @@
+"""The training loop: steps, validation, checkpoints, over all devices."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from persoma_tf import model as persoma
+from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.training.metric_log import MetricLog
+from persoma_tf.training.stages import Stage, Steps, Stretch, cast_decoder, make_steps
+
+logger = logging.getLogger(__name__)
+Batches = Iterable[Mapping[str, np.ndarray]]
+
+
+class Loop:
+  """Takes a run from its newest checkpoint to its end.
+
+  The batch is cut along its first axis among all devices, the parameters are on every
+  one of them; the compiler adds up the gradients.
+
+  With validation, the run evaluates at every checkpoint, keeps the newest and the best
+  of the stage, ends a stage that no longer improves (`Stage.patience`), and closes
+  every stage with its best parameters. A stage that ends early is closed under the
+  number of its last planned step.
+  """
+
+  def __init__(
+    self,
+    model: persoma.Persoma,
+    model_dir: str,
+    *,
+    data: Callable[[Stage, int], Iterator[Mapping]],
+    validation: Callable[[Stage], Batches] | None,
+    log_period: int,
+    dtype: str,
+  ):
+    """Takes the parts of a run.
+
+    Args:
+      model: the model.
+      model_dir: folder of the run.
+      data: (stage, step) -> the stream of batches from this step on.
+      validation: stage -> its validation batches; None for no validation.
+      log_period: steps between reports.
+      dtype: in which the decoder computes.
+    """
+    self._model, self._model_dir = model, model_dir
+    self._data, self._validation = data, validation
+    self._log_period, self._dtype = log_period, dtype
+    self._manager = checkpoints.manager(model_dir, keep=None)
+    mesh = Mesh(np.array(jax.devices()), ('data',))
+    self._everywhere = NamedSharding(mesh, PartitionSpec())
+    self._cut = NamedSharding(mesh, PartitionSpec('data'))
+
+  def run(self, params: Mapping, stretches: Sequence[Stretch], done: int) -> dict:
+    """Trains.
+
+    Args:
+      params: {'adapter': ..., 'decoder': ...} after `done` steps.
+      stretches: all of the run.
+      done: finished steps.
+
+    Returns:
+      The parameters at the end.
+
+    Raises:
+      FloatingPointError: the loss is no longer a number.
+      ValueError: a batch cannot be cut among the devices.
+    """
+    self._log = MetricLog(self._model_dir, done, stretches[-1].end)
+    for _, part in itertools.groupby(stretches, lambda stretch: stretch.start):
+      left = [stretch for stretch in part if stretch.end > done]
+      if left:
+        params = self._run_stage(params, left)
+    self._log.close()
+    return params
+
+  def _run_stage(self, params, stretches):
+    stage, start, stop = stretches[0].stage, stretches[0].start, stretches[0].stop
+    self._check_batch(stage)
+    steps = make_steps(self._model, stage, self._dtype)
+    trained, frozen = freezing.split_params(params, stage.trainable)
+    logger.info('%s: %s', stage.name, freezing.describe_trainable(trained, frozen))
+    state = steps.optimizer.init(trained)
+    if stretches[0].begin > start:
+      folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)
+      state = checkpoints.load_optimizer(folder, state)
+    constant = jax.device_put(cast_decoder(frozen, self._dtype), self._everywhere)
+    trained, state = jax.device_put((trained, state), self._everywhere)
+    fixed = list(self._validation(stage)) if self._validation else []
+    for stretch in stretches:
+      trained, state = self._train(steps, stretch, trained, state, constant)
+      closes, best = stretch.end == stop, stretch.end
+      if fixed:
+        values = self._evaluate(steps, stretch, trained, constant, fixed)
+        best = min(values, key=values.get)
+        waited = sum(step > best for step in values)
+        closes |= 0 < stage.patience <= waited
+      params = freezing.join_params(jax.device_get(trained), frozen)
+      if closes and best != stretch.end:
+        folder = checkpoints.checkpoint_folder(self._model_dir, best)
+        params = checkpoints.load_params(folder)
+        logger.info('%s ends with its best checkpoint, of step %d', stage.name, best)
+      step = stop if closes else stretch.end
+      checkpoints.save(self._manager, step, params, state)
+      checkpoints.prune(self._manager, {step} if closes else {step, best})
+      self._log.saved(step)
+      if closes:
+        return params
+    raise AssertionError('a stage ends with its last stretch')
+
+  def _check_batch(self, stage):
+    part, devices = stage.batch_size // stage.accumulate, jax.device_count()
+    if part % devices:
+      raise ValueError(
+        f'{stage.name}/Stage: {part} examples at a time (batch_size / accumulate) '
+        f'cannot be cut among {devices} devices; take a multiple of {devices}'
+      )
+
+  def _train(self, steps: Steps, stretch: Stretch, trained, state, constant):
+    stage, data = stretch.stage, self._data(stretch.stage, stretch.begin)
+    for step in range(stretch.begin + 1, stretch.end + 1):
+      batch = jax.device_put(next(data), self._cut)
+      trained, state, metrics = steps.update(trained, state, constant, batch)
+      self._log.add(metrics)
+      if step % self._log_period == 0 or step == stretch.end:
+        self._log.flush(step, stage.name, stage.batch_size)
+    return trained, state
+
+  def _evaluate(self, steps: Steps, stretch: Stretch, trained, constant, fixed):
+    """Validates; returns every validation loss of the stage so far, {step: loss}."""
+    rows = [
+      steps.evaluate(trained, constant, jax.device_put(batch, self._cut))
+      for batch in fixed
+    ]
+    return self._log.validation(stretch.end, stretch.stage.name, stretch.start, rows)

@@ -1,0 +1,313 @@
+"""The model card of a trained adapter, in the form of Hugging Face's.
+
+Everything comes from files: the model folder, the info files of the histories and
+embeddings that its recipe names, and a report's scores where there are any. The same
+files give the same card; it holds no dates and no paths.
+"""
+
+import json
+import math
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from persoma_tf.assets import ASSETS
+from persoma_tf.recipe_text import settings
+from persoma_tf.training.markdown import markdown_code, markdown_table
+
+FILE = 'README.md'  # beside the adapter
+_DATA = 'dataset_info.json'
+_VECTORS = ('encoder_sha256', 'template', 'nouns')  # of encoder_info.json
+_NOT_STATED = 'not stated'
+_HUB = 'https://huggingface.co/'
+_OF_A_STAGE = ('steps', 'batch_size', 'learning_rate', 'schedule', 'trainable')
+_LABELS = {
+  'profile': (
+    'Labels are a function of the whole history. The model can only approach that '
+    'rule; its score says nothing of how it would predict the future.'
+  ),
+  'future': 'Labels come from what follows a cut in time, histories from before it.',
+}
+
+
+class Facts(NamedTuple):
+  """What a card tells of.
+
+  Attributes:
+    manifest: of the adapter.
+    config: settings of `config.gin`, name -> value.
+    metrics: lines of `metrics.jsonl`.
+    data: `dataset_info.json` of the histories; {} where it is not there.
+    encoder: `encoder_info.json` of the embeddings; {} where it is not there.
+    report: `metrics.json` of `pipelines.evaluate`; None before it has run.
+  """
+
+  manifest: Mapping[str, Any]
+  config: Mapping[str, Any]
+  metrics: Sequence[Mapping[str, Any]]
+  data: Mapping[str, Any]
+  encoder: Mapping[str, Any]
+  report: Mapping[str, Any] | None = None
+
+
+def card_of_folder(
+  model_dir: str, histories_dir: str = '', report: Mapping[str, Any] | None = None
+) -> str:
+  """The card of a model folder, as Markdown.
+
+  Args:
+    model_dir: with `config.gin` and `adapter/manifest.json`.
+    histories_dir: told of if the model was trained on these and they are no longer
+      where its recipe has them.
+    report: `metrics.json` of `pipelines.evaluate`, whose scores to add.
+  """
+  folder = pathlib.Path(model_dir)
+  recipe, metrics = folder / 'config.gin', folder / 'metrics.jsonl'
+  config = settings(recipe.read_text() if recipe.exists() else '')
+  manifest = _read(folder / 'adapter' / 'manifest.json')
+  data = _read(pathlib.Path(config.get('HISTORIES_DIR', ''), _DATA))
+  wanted = manifest.get('histories')
+  if wanted and histories_fingerprint(config) != wanted:
+    other = histories_dir and histories_fingerprint({'HISTORIES_DIR': histories_dir})
+    data = _read(pathlib.Path(histories_dir, _DATA)) if other == wanted else {}
+  encoder = _read(pathlib.Path(config.get('EMBEDDINGS_DIR', ''), 'encoder_info.json'))
+  lines = metrics.read_text().splitlines() if metrics.exists() else []
+  return render_card(
+    Facts(manifest, config, [*map(json.loads, lines)], data, encoder, report)
+  )
+
+
+def histories_fingerprint(config: Mapping[str, Any]) -> str | None:
+  """Of the histories that a recipe names; None if they are not there.
+
+  Args:
+    config: as `settings` gives it.
+  """
+  folder = pathlib.Path(config.get('HISTORIES_DIR', ''))
+  return _read(folder / 'COMPLETED').get('fingerprint')
+
+
+def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
+  """What data must share with that of a recipe to be answered by its model.
+
+  Args:
+    config: as `settings` gives it.
+
+  Returns:
+    `vectors`: how those of the interactions are made; `genres`: names. Without what
+    the recipe's folders no longer have.
+  """
+  encoder = _read(pathlib.Path(config.get('EMBEDDINGS_DIR', ''), 'encoder_info.json'))
+  data = _read(pathlib.Path(config.get('HISTORIES_DIR', ''), _DATA))
+  found = {}
+  if encoder:
+    found['vectors'] = {name: encoder.get(name) for name in _VECTORS}
+  if data:
+    found['genres'] = data['genres']
+  return found
+
+
+def _read(path):
+  return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def render_card(facts: Facts) -> str:
+  """The card."""
+  parts = [
+    _front_matter(facts),
+    f'# {facts.manifest["model_id"]}\n\nA soft-prompt adapter of PERSOMA: it turns '
+    "the vectors of a user's interactions into a few soft tokens, which stand before "
+    'the task prompt in a language model.',
+    _task(facts),
+    _data(facts),
+    _models(facts),
+    _training(facts),
+    _validation(facts),
+    _test(facts.report),
+    _limits(facts),
+  ]
+  return '\n\n'.join(parts) + '\n'
+
+
+def _front_matter(facts):
+  """Only what is known: the card claims no licence for the trained parameters."""
+  tags = ['personalization', 'soft-prompt', 'prompt-tuning']
+  tags += ['lora'] if facts.config.get('train.tuning') == 'lora' else []
+  asset = ASSETS.get(facts.manifest.get('decoder'))
+  lines = ['---', 'license: unknown', 'library_name: persoma']
+  if asset and asset.elsewhere.startswith(_HUB):
+    lines += [f'base_model: {asset.elsewhere.removeprefix(_HUB)}']
+    lines += ['base_model_relation: adapter']
+  return '\n'.join([*lines, 'tags:', *(f'- {tag}' for tag in tags), '---'])
+
+
+def _task(facts):
+  prompt = facts.manifest.get('task_prompt')
+  shown = "Each user's history stands in the prompt as text."
+  if prompt is not None:
+    shown = f'Task prompt, behind the soft tokens: {markdown_code(json.dumps(prompt))}'
+    if facts.config.get('build.prompt_order') == 'prompt_first':
+      shown = shown.replace('behind', 'before')
+  elif 'task_prompt' not in facts.manifest:
+    shown = f'Task prompt: {_NOT_STATED}.'
+  task = facts.config.get('train.task', _NOT_STATED)
+  return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
+
+
+def _data(facts):
+  data = facts.data
+  if not data:
+    return '## Data\n\nThe info file of the histories was not at hand: not stated.'
+  users = data.get('counts', {}).get('users', {})
+  facts_of_data = {
+    'licence': _license_of(data),
+    'users': ', '.join(f'{split} {number:,}' for split, number in users.items()),
+    **{
+      name.replace('_', ' '): data[name]
+      for name in ('sampler', 'max_history', 'min_history', 'label_mode', 'seed')
+      if name in data
+    },
+    'label rule': ', '.join(f'{k} {v}' for k, v in data.get('label_rule', {}).items()),
+  }
+  files = [
+    (kind, file['name'], f'{file["bytes"]:,}', markdown_code(file['checksum']))
+    for kind, found in data.get('inputs', {}).items()
+    if isinstance(found, list)
+    for file in found
+  ]
+  return '\n\n'.join(
+    [
+      '## Data',
+      markdown_table(('', ''), facts_of_data.items()),
+      markdown_table(('input', 'file', 'bytes', 'checksum'), files),
+    ]
+  )
+
+
+def _license_of(data):
+  """As the histories job was told; else that of the pinned data set of its bytes."""
+  if data.get('data_license'):
+    return data['data_license']
+  known = {
+    f'sha256:{sha256}': asset.license
+    for asset in ASSETS.values()
+    for _, sha256 in asset.files.values()
+  }
+  inputs = data.get('inputs', {}).values()
+  files = [file for found in inputs if isinstance(found, list) for file in found]
+  found = {known.get(file['checksum'], _NOT_STATED) for file in files}
+  return '; '.join(sorted(found)) or _NOT_STATED
+
+
+def _models(facts):
+  decoder = facts.manifest.get('decoder', _NOT_STATED)
+  encoder = facts.encoder.get('encoder', _NOT_STATED)
+  sums = (facts.manifest.get('decoder_sha256'), facts.encoder.get('encoder_sha256'))
+  rows = [
+    (
+      what,
+      pathlib.PurePath(name).name,  # a model of one's own is a path
+      ASSETS[name].license if name in ASSETS else _NOT_STATED,
+      markdown_code(f'sha256:{sha256}') if sha256 else _NOT_STATED,
+    )
+    for what, name, sha256 in zip(
+      ('decoder', 'history encoder'), (decoder, encoder), sums, strict=True
+    )
+  ]
+  note = "The decoder's checksum is over its parameters: another one is refused."
+  return '\n\n'.join(
+    ['## Models', markdown_table(('', 'name', 'licence', 'checksum'), rows), note]
+  )
+
+
+def _training(facts):
+  shapes = facts.manifest.get('parameters', {})
+  count = sum(math.prod(shape) for shape in shapes.values())
+  parts = sorted({path.split('/')[0] for path in shapes})
+  config = facts.config
+  plain = lambda x: ', '.join(map(markdown_code, x)) if isinstance(x, tuple) else x
+  scopes = re.findall(r'@([\w/]+)/Stage\(\)', str(config.get('train.stages', '')))
+  rows = [
+    (scope, *(plain(config.get(f'{scope}/Stage.{x}', '')) for x in _OF_A_STAGE))
+    for scope in scopes
+  ]
+  run = {
+    name: config[f'train.{name}']
+    for name in ('tuning', 'dtype', 'seed')
+    if f'train.{name}' in config
+  }
+  of_adapter = {
+    name: config[f'build.{name}']
+    for name in ('resampler', 'readout', 'num_task_tokens')
+    if f'build.{name}' in config
+  }
+  where = f', under {" and ".join(map(markdown_code, parts))}' if parts else ''
+  text = [
+    f'## Training\n\n{count:,} trained parameters in {len(shapes)} arrays{where}; '
+    f'{facts.manifest.get("step", "?")} steps.',
+    markdown_table(('', ''), {**run, **of_adapter}.items()),
+    markdown_table(('stage', *(x.replace('_', ' ') for x in _OF_A_STAGE)), rows),
+    'The whole recipe is `config.gin` in the model folder.',
+  ]
+  return '\n\n'.join(part for part in text if part)
+
+
+def _validation(facts):
+  best = {}
+  for line in facts.metrics:
+    for key, loss in line.items():
+      stage = re.fullmatch(r'validation/(.*)/loss', key)
+      if stage and loss <= best.get(stage[1], (math.inf,))[0]:
+        best[stage[1]] = (loss, line)
+  rows = [
+    (stage, line['step'], key.rsplit('/', 1)[1], f'{line[key]:.4f}')
+    for stage, (_, line) in best.items()
+    for key in sorted(line)
+    if key.startswith(f'validation/{stage}/')
+  ]
+  if not rows:
+    return '## Validation\n\nNot measured: `train.validation_examples` was 0.'
+  examples = facts.config.get('train.validation_examples', '?')
+  return (
+    f"## Validation\n\nEach stage's best checkpoint, on {examples} examples of the "
+    f'validation split.\n\n{markdown_table(("stage", "step", "metric", "value"), rows)}'
+  )
+
+
+def _test(report):
+  title = '## Test scores\n\n'
+  if report is None:
+    return (
+      f'{title}Not in this file: `pipelines.evaluate --model_dir` writes this card '
+      'with them, as `model_card.md`, into its report.'
+    )
+  rows = [
+    (
+      name,
+      f'{row["f1"]:.3f}',
+      f'{row["f1_low"]:.3f} to {row["f1_high"]:.3f}',
+      f'{row["precision"]:.3f}',
+      f'{row["recall"]:.3f}',
+      f'{row["parse_failures"]} of {row["users"]}',
+    )
+    for name, row in sorted(report['methods'].items(), key=lambda x: -x[1]['f1'])
+  ]
+  headers = ('method', 'F1', '95 % interval', 'precision', 'recall', 'parse failures')
+  return (
+    f'{title}On the split {markdown_code(report["data"]["split"])}; `persoma` is this model. '
+    'F1 is weighted over liked and disliked classes, intervals are bootstrapped over '
+    f'users.\n\n{markdown_table(headers, rows)}'
+  )
+
+
+def _limits(facts):
+  lines = [
+    'The adapter fits this decoder and these item vectors alone.',
+    'It was trained for one task; other prompts were not tried.',
+    _LABELS.get(facts.data.get('label_mode'), ''),
+    'No licence is stated for the trained parameters: whoever publishes them decides, '
+    'within the terms of the data and the decoder.',
+    'Differences between groups of people were not measured.',
+  ]
+  return '## Limits\n\n' + '\n'.join(f'- {line}' for line in lines if line)

@@ -1,0 +1,82 @@
+"""TFRecord files: length, masked CRC32C of it, data, masked CRC32C of that.
+
+Format: tensorflow/core/lib/io/record_writer.h. Written here and not with Beam's
+WriteToTFRecord since a shard is one element that already stands in order.
+"""
+
+import gzip
+import io
+import struct
+from collections.abc import Iterator
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import arrow_bytes
+
+COMPRESSIONS = ('', 'GZIP')  # TensorFlow's names
+_MASK_DELTA = 0xA282EAD8
+
+
+def frame_records(records: pa.Array, compression: str = '') -> bytes:
+  """The bytes of a file with these records, [n] binary.
+
+  The gzip header holds neither name nor time, so that equal records give equal bytes.
+  """
+  lengths = pc.binary_length(records).dictionary_encode()
+  heads = [_head(length) for length in lengths.dictionary.to_pylist()]
+  heads = pa.array(heads, pa.binary()).take(lengths.indices)
+  sums = [google_crc32c.value(record) for record in records.to_pylist()]
+  masked = _mask(np.array(sums, np.uint64)).astype('<u4').view(np.uint8)
+  tails = arrow_bytes.binary(masked, 4 * np.arange(len(records) + 1))
+  data = arrow_bytes.content(arrow_bytes.concat(heads, records, tails)).to_pybytes()
+  return gzip.compress(data, compresslevel=6, mtime=0) if compression else data
+
+
+def read_tfrecord(path: str) -> Iterator[bytes]:
+  """The records of a file, plain or gzip.
+
+  Raises:
+    ValueError: the file is cut off or damaged; says at which record.
+  """
+  with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    data = file.read()
+  # The length of a first record may look like gzip's magic number, its sum does not.
+  zipped = data[:2] == b'\x1f\x8b' and data[8:12] != _masked_crc(data[:8])
+  stream = io.BytesIO(gzip.decompress(data) if zipped else data)
+  number = 0
+  while header := stream.read(12):
+    length = struct.unpack('<Q', header[:8])[0] if len(header) == 12 else 0
+    body = stream.read(length + 4)
+    whole = len(header) == 12 and len(body) == length + 4
+    record = body[:length]
+    if (
+      not whole
+      or header[8:] != _masked_crc(header[:8])
+      or body[length:] != _masked_crc(record)
+    ):
+      raise ValueError(f'{path}: record {number} is cut off or damaged')
+    yield record
+    number += 1
+
+
+def count_records(path: str) -> int:
+  """How many records a file has; raises as `read`."""
+  return sum(1 for _ in read_tfrecord(path))
+
+
+def _head(length):
+  packed = struct.pack('<Q', length)
+  return packed + _masked_crc(packed)
+
+
+def _mask(crc):
+  return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def _masked_crc(data):
+  return struct.pack('<I', _mask(google_crc32c.value(data)))

@@ -1,0 +1,55 @@
+"""Interactions as the texts that the history encoder reads.
+
+`fields` are UEM's strings (arXiv 2401.04858), each encoded on its own: title with
+genres, description, rating. `joined` is one sentence an interaction.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.interaction_texts import (
+  MOVIELENS,
+  Nouns,
+  interaction_sentence,
+  title_genres,
+)
+
+TEMPLATES = ('fields', 'joined')
+
+
+def joined_texts(
+  items: pa.Table, pairs: np.ndarray, nouns: Nouns = MOVIELENS
+) -> list[str]:
+  """One sentence an interaction, followed by the item's description if it has one.
+
+  Args:
+    items: the item table.
+    pairs: [n] structured array of (item_index, rating).
+    nouns: what items and ratings are called.
+  """
+  names, descriptions = title_genres(items, nouns), items['description'].to_pylist()
+  texts = []
+  for item, rating in pairs.tolist():
+    text = interaction_sentence(names[item], rating, nouns)
+    texts.append(f'{text}. {descriptions[item]}' if descriptions[item] else text)
+  return texts
+
+
+def search_texts(items: pa.Table) -> list[str]:
+  """All that is known of each item of the table, for search by words."""
+  return [
+    ' '.join([row['title'], *row['genres'], *row['tags'], row['description']])
+    for row in items.select(['title', 'genres', 'tags', 'description']).to_pylist()
+  ]
+
+
+def distinct_texts(texts: Iterable[str]) -> list[str]:
+  """The different texts, shortest first, so that batches hold like lengths."""
+  return sorted(set(texts) - {''}, key=lambda text: (len(text), text))
+
+
+def text_batches(texts: Sequence[str], size: int) -> list[list[str]]:
+  """Cuts texts into lists of at most `size`."""
+  return [list(texts[at : at + size]) for at in range(0, len(texts), size)]

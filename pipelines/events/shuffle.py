@@ -1,0 +1,90 @@
+"""Ratings on their way through the shuffle: a few large elements of packed columns.
+
+One element holds the rows of one block for one shard, compressed: engines copy elements
+many times on their way.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.histories.split import Split
+from tasks import schema
+
+_PACKED = pa.schema(
+  [('names', pa.list_(pa.string()))]
+  + [(name, pa.binary()) for name in schema.RATINGS.names]
+)
+_DTYPES = (
+  np.int32,
+  np.int32,
+  np.float32,
+  np.int64,
+)  # of schema.RATINGS; codes of users
+_ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
+
+
+def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]]:
+  """Divides rows by the shard of their user.
+
+  Args:
+    batch: schema.RATINGS, [n] rows.
+    split: how users are divided.
+
+  Yields:
+    (position in split.shard_names, packed rows) for every shard that has any.
+  """
+  if not batch.num_rows:
+    return
+  users = batch['user']
+  shard = split.assign(users.dictionary)[users.indices.to_numpy()]
+  # Shards are few: in one byte or two the stable sort is a radix sort, in O(n).
+  small = shard.astype(np.min_scalar_type(len(split.shard_names())))
+  order = np.argsort(small, kind='stable')
+  names, starts = np.unique(shard[order], return_index=True)
+  for name, rows in zip(names, np.split(order, starts[1:]), strict=True):
+    yield int(name), pack(batch.take(pa.array(rows)))
+
+
+def pack(batch: pa.RecordBatch) -> bytes:
+  """Rows of schema.RATINGS as bytes, with only the users they have."""
+  user = batch['user']
+  codes = user.indices.to_numpy()
+  present = np.zeros(len(user.dictionary), bool)
+  present[codes] = True
+  names = user.dictionary.filter(pa.array(present))
+  columns = [(np.cumsum(present, dtype=np.int32) - 1)[codes], *batch.columns[1:]]
+  planes = [pa.array([_planes(np.asarray(column))]) for column in columns]
+  names = pa.ListArray.from_arrays([0, len(names)], names)
+  sink = pa.BufferOutputStream()
+  with pa.ipc.new_stream(sink, _PACKED, options=_ZSTD) as stream:
+    stream.write_batch(pa.record_batch([names, *planes], schema=_PACKED))
+  return sink.getvalue().to_pybytes()
+
+
+def unpack(elements: Iterable[bytes]) -> pa.Table:
+  """The rows of all elements, one chunk a column and one dictionary of users."""
+  batches = []
+  for data in elements:
+    (packed,) = pa.ipc.open_stream(data)
+    user, *others = (
+      _column(column[0].as_buffer(), dtype)
+      for column, dtype in zip(packed.columns[1:], _DTYPES, strict=True)
+    )
+    users = pa.DictionaryArray.from_arrays(user, packed['names'].flatten())
+    batches.append(pa.record_batch([users, *others], schema=schema.RATINGS))
+  table = pa.Table.from_batches(batches, schema.RATINGS)
+  return table.unify_dictionaries().combine_chunks()
+
+
+def _planes(column: np.ndarray) -> bytes:
+  """First bytes of all numbers, then second ones: high bytes are alike and compress."""
+  return column.view(np.uint8).reshape(len(column), -1).T.tobytes()
+
+
+def _column(planes: pa.Buffer, dtype: type) -> np.ndarray:
+  """The inverse of `_planes`."""
+  width = np.dtype(dtype).itemsize
+  rows = np.frombuffer(planes, np.uint8).reshape(width, -1).T
+  return np.ascontiguousarray(rows).reshape(-1).view(dtype)

@@ -1,0 +1,86 @@
+"""Users to train, validation and test, and to shards, by a hash of the user id.
+
+Nothing but the id, the seed and the fractions decides where a user goes: not the
+other users, not the order of rows, not the number of workers.
+"""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.histories.hashing import hash_ids, mix
+
+SPLITS = ('train', 'validation', 'test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """How users are divided.
+
+  Attributes:
+    train: share of users, 0 to 1.
+    validation: share of users; the rest is test.
+    num_shards: shards of the training split; the others get as many as makes their
+      shards about as large.
+    seed: another seed divides otherwise.
+
+  Raises:
+    ValueError: the shares do not fit in 1, or there is no shard.
+  """
+
+  train: float
+  validation: float
+  num_shards: int
+  seed: int
+
+  def __post_init__(self):
+    if not (0 < self.train <= 1 and 0 <= self.validation <= 1 + 1e-9 - self.train):
+      raise ValueError(
+        f'train_fraction={self.train} and validation_fraction={self.validation}: '
+        'expected 0 < train <= 1, 0 <= validation and a sum of at most 1'
+      )
+    if self.num_shards < 1:
+      raise ValueError(f'num_shards={self.num_shards}: expected at least 1')
+
+  @property
+  def fractions(self) -> dict[str, float]:
+    """The share of each split."""
+    test = round(max(0.0, 1 - self.train - self.validation), 9)
+    return {'train': self.train, 'validation': self.validation, 'test': test}
+
+  @property
+  def shards(self) -> dict[str, int]:
+    """The number of shards of each split."""
+    return {
+      split: max(1, round(self.num_shards * share / self.train))
+      for split, share in self.fractions.items()
+    }
+
+  def shard_names(self) -> tuple[str, ...]:
+    """Names of all shards, such as 'train-00000-of-00002'."""
+    return tuple(
+      f'{split}-{shard:05d}-of-{count:05d}'
+      for split, count in self.shards.items()
+      for shard in range(count)
+    )
+
+  def assign(self, user_ids: pa.Array) -> np.ndarray:
+    """The shard of each user.
+
+    Args:
+      user_ids: [n] strings.
+
+    Returns:
+      [n] int64 positions in `shard_names`.
+    """
+    hashes = hash_ids(user_ids, self.seed)
+    unit = (hashes >> np.uint64(11)) * 2.0**-53
+    split = np.searchsorted([self.train, self.train + self.validation], unit, 'right')
+    if not self.fractions['test']:
+      split = np.minimum(split, SPLITS.index('validation') if self.validation else 0)
+    counts = np.array(list(self.shards.values()))
+    first = np.cumsum(counts) - counts
+    # Mixed again: the first hash already says which split it is.
+    within = mix(hashes) % counts[split].astype(np.uint64)
+    return first[split] + within.astype(np.int64)

@@ -1,0 +1,139 @@
+"""Memory and time of a recipe on this machine, by running a few of its steps."""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from persoma_tf import model as persoma
+from persoma_tf.parameters import freezing
+from persoma_tf.train import Run
+from persoma_tf.training.stages import Stage, cast_decoder, make_steps, segments
+
+# Batches after which a stage is judged by what there is: shapes differ where batches
+# are grouped, and the first of each shape is compiled.
+_MOST_BATCHES = 60
+
+
+def estimate_costs(run: Run, steps: int = 8) -> dict[str, Any]:
+  """Runs a few batches of every stage and multiplies; writes nothing.
+
+  Args:
+    run: the recipe, with its data and decoder.
+    steps: of each stage that are timed, besides those that are compiled.
+
+  Returns:
+    JSON types. 'stages', one mapping each; 'parameter_bytes'; 'checkpoint_bytes', of
+    the largest checkpoint; 'seconds', of all stages without the start of the process;
+    'peak_memory_bytes' of this process, which has held all that a run holds.
+
+  Raises:
+    ValueError: `steps` is below 1.
+  """
+  if steps < 1:
+    raise ValueError(f'steps={steps}: expected at least 1')
+  params = run.fresh_params()
+  stages = [_stage(run, params, stage, steps) for stage in run.stages]
+  parameters = _bytes(params)
+  return {
+    'stages': stages,
+    'parameter_bytes': parameters,
+    'checkpoint_bytes': parameters + max(stage['optimizer_bytes'] for stage in stages),
+    'seconds': sum(stage['seconds'] for stage in stages),
+    'peak_memory_bytes': _peak_memory(),
+  }
+
+
+def _stage(run: Run, params: Mapping, stage: Stage, wanted: int) -> dict[str, Any]:
+  dtype = run.recipe.dtype
+  steps = make_steps(run.model, stage, dtype)
+  trained, frozen = freezing.split_params(params, stage.trainable)
+  about = freezing.describe_trainable(trained, frozen)
+  state = steps.optimizer.init(trained)
+  optimizer_bytes = _bytes(state)
+  constant = jax.device_put(cast_decoder(frozen, dtype))
+  trained = jax.tree.map(lambda x: jax.numpy.array(x), trained)  # updates donate it
+
+  def update(batch):
+    nonlocal trained, state
+    trained, state, metrics = steps.update(trained, state, constant, batch)
+    return metrics
+
+  compiled, step = _timed(run.data(stage, 0), update, wanted)
+  shapes = _shapes(run.model, params, next(run.data(stage, 0)))
+  validation = 0.0
+  if run.recipe.validation_examples:
+    batches = list(run.validation(stage))
+    evaluate = lambda batch: steps.evaluate(trained, constant, batch)
+    first, each = _timed(iter([*batches, *batches]), evaluate, len(batches))
+    times = len(segments([stage], run.recipe.checkpoint_period))
+    compiled, validation = compiled + first, times * len(batches) * each
+  return {
+    'stage': stage.name,
+    'parameters': about,
+    'optimizer_bytes': optimizer_bytes,
+    **shapes,
+    'batch_size': stage.batch_size,
+    'steps': stage.steps,
+    'seconds_a_step': step,
+    'examples_a_second': stage.batch_size / step,
+    'compile_seconds': compiled,
+    'validation_seconds': validation,
+    'seconds': compiled + stage.steps * step + validation,
+  }
+
+
+def _timed(data, call, wanted: int) -> tuple[float, float]:
+  """(seconds of the first call of every shape, mean seconds of the others).
+
+  A call's time has the reading of its batch in it. Where no shape came twice, the
+  last call is made once more.
+  """
+  first, others, begin, batch = {}, [], time.perf_counter(), None
+  for batch, _ in zip(data, range(_MOST_BATCHES), strict=False):
+    jax.block_until_ready(call(batch))
+    seconds, begin = time.perf_counter() - begin, time.perf_counter()
+    shape = tuple((name, np.shape(x)) for name, x in sorted(batch.items()))
+    if shape in first:
+      others.append(seconds)
+    first.setdefault(shape, seconds)
+    if len(others) == wanted:
+      break
+  if not others:
+    begin = time.perf_counter()
+    jax.block_until_ready(call(batch))
+    others = [time.perf_counter() - begin]
+  return sum(first.values()), float(np.mean(others))
+
+
+def _shapes(model, params: Mapping, batch: Mapping) -> dict[str, int]:
+  """{'soft_tokens': K, 'prompt_tokens': T, 'target_tokens': L} of a batch, padded."""
+  soft = jax.eval_shape(
+    lambda params, batch: model.apply(
+      {'params': params},
+      batch['history_embeddings'],
+      batch['history_mask'],
+      method=persoma.Persoma.soft_prompt,
+    ),
+    params,
+    batch,
+  )
+  return {
+    'soft_tokens': soft.tokens.shape[1],
+    'prompt_tokens': batch['encoder_input_tokens'].shape[1],
+    'target_tokens': batch['decoder_target_tokens'].shape[1],
+  }
+
+
+def _bytes(tree) -> int:
+  return sum(np.asarray(x).nbytes for x in jax.tree.leaves(tree))
+
+
+def _peak_memory() -> int:
+  """Of this process; Linux counts in kB, macOS in bytes."""
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak if sys.platform == 'darwin' else peak * 1024

@@ -1,0 +1,183 @@
+"""Files of records: how many, which fields, and a few of them.
+
+A reader takes the files of one kind and says {'records', 'fields': {name: text},
+'examples': [...]}. Nothing of a file is kept but these.
+"""
+
+import collections
+import gzip
+import json
+import pathlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+_GZIP = b'\x1f\x8b'
+_LONG = 8  # values of a list that are shown
+
+
+class Damaged(ValueError):
+  """A file that cannot be read; names it."""
+
+
+def read_records(
+  kind: str, paths: Sequence[pathlib.Path], examples: int
+) -> dict[str, Any]:
+  """Reads the files of a kind.
+
+  Args:
+    kind: a name in KINDS.
+    paths: of the files.
+    examples: how many records to show.
+
+  Raises:
+    Damaged: one of them cannot be read.
+  """
+  return KINDS[kind](paths, examples)
+
+
+def shorten(value: Any) -> Any:
+  """A value as JSON, long lists cut."""
+  if isinstance(value, bytes):
+    return value.decode(errors='replace')
+  if isinstance(value, Mapping):
+    return {str(name): shorten(x) for name, x in value.items()}
+  if isinstance(value, str | bool | int | float | None):
+    return value
+  if isinstance(value, Iterable):
+    listed = [shorten(x) for x in value]
+    rest = len(listed) - _LONG
+    return listed if rest <= 0 else [*listed[:_LONG], f'... {rest} more']
+  return str(value)
+
+
+def _tfrecord(paths, examples):
+  """tf.Examples; of every feature its type and how many values it has."""
+  kinds, lengths = {}, collections.defaultdict(lambda: [1 << 62, 0])
+  found, total = [], 0
+  for path in paths:
+    for record in _records(path):
+      total += 1
+      values = _values(path, record, kinds)
+      for name, x in values.items():
+        low, high = lengths[name]
+        lengths[name] = [min(low, len(x)), max(high, len(x))]
+      if len(found) < examples:
+        found.append(shorten(values))
+  fields = {name: f'{kinds[name]} {_range(*lengths[name])}' for name in sorted(kinds)}
+  return {'records': total, 'fields': fields, 'examples': found}
+
+
+def _records(path: pathlib.Path) -> Iterator[bytes]:
+  """Serialized records; gzip is known by its first bytes."""
+  number = 0
+  try:
+    for record in tf.data.TFRecordDataset(str(path), _compression(path)):
+      yield record.numpy()
+      number += 1
+  except tf.errors.OpError as error:
+    reason = error.message.split(';')[0]
+    raise Damaged(f'{path}: damaged behind record {number}: {reason}') from error
+
+
+def _compression(path):
+  """A first record whose length begins with gzip's bytes has a right checksum."""
+  with path.open('rb') as file:
+    head = file.read(3)
+  return 'GZIP' if head == _GZIP + b'\x08' else ''
+
+
+def _values(path, record, kinds):
+  """{feature: values} of a tf.Example; its types go into `kinds`."""
+  try:
+    features = tf.train.Example.FromString(record).features.feature
+  except Exception as error:  # of protobuf, which has several
+    raise Damaged(f'{path}: a record is no tf.Example') from error
+  values = {}
+  for name in sorted(features):
+    kind = features[name].WhichOneof('kind')
+    kinds.setdefault(name, kind.removesuffix('_list') if kind else 'empty')
+    values[name] = getattr(features[name], kind).value if kind else []
+  return values
+
+
+def _range(low, high):
+  return f'[{low}]' if low == high else f'[{low}..{high}]'
+
+
+def _parquet(paths, examples):
+  rows, found, schema = 0, [], None
+  for path in paths:
+    try:
+      with pq.ParquetFile(path) as file:
+        rows, schema = rows + file.metadata.num_rows, file.schema_arrow
+        few = next(file.iter_batches(max(examples, 1)), None)
+        wanted = examples - len(found)
+        found += [shorten(x) for x in few.to_pylist()[:wanted]] if few else []
+    except (pa.ArrowException, OSError) as error:
+      raise Damaged(f'{path}: no Parquet file, or damaged: {error}') from error
+  fields = {field.name: str(field.type) for field in schema}
+  return {'records': rows, 'fields': fields, 'examples': found}
+
+
+def _avro(paths, examples):
+  rows, found, fields = 0, [], {}
+  for path in paths:
+    try:
+      with path.open('rb') as file:
+        reader = fastavro.reader(file)
+        fields = {
+          x['name']: _avro_type(x['type']) for x in reader.writer_schema['fields']
+        }
+        for row in reader:
+          rows += 1
+          found += [shorten(row)] if len(found) < examples else []
+    except (ValueError, OSError, EOFError, KeyError, IndexError, zlib.error) as error:
+      raise Damaged(f'{path}: no Avro file, or damaged: {error}') from error
+  return {'records': rows, 'fields': fields, 'examples': found}
+
+
+def _avro_type(kind):
+  if isinstance(kind, list):
+    return ' or '.join(map(_avro_type, kind))
+  if isinstance(kind, dict):
+    if kind['type'] == 'array':
+      return f'list of {_avro_type(kind["items"])}'
+    return kind.get('logicalType', kind['type'])
+  return kind
+
+
+def _json_lines(paths, examples):
+  rows, found, fields = 0, [], collections.Counter()
+  for path in paths:
+    with path.open('rb') as file:
+      zipped = file.read(2) == _GZIP
+    number = 0
+    try:
+      with (gzip.open if zipped else open)(path, 'rb') as file:
+        for line in file:
+          row = json.loads(line)
+          number += 1
+          fields.update(list(row) if isinstance(row, dict) else [])
+          found += [shorten(row)] if len(found) < examples else []
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+      raise Damaged(f'{path}: damaged at line {number + 1}: {error}') from error
+    rows += number
+  of = lambda count: 'in every record' if count == rows else f'in {count:,} records'
+  fields = {name: of(count) for name, count in fields.items()}
+  return {'records': rows, 'fields': fields, 'examples': found}
+
+
+_Reader = Callable[[Sequence[pathlib.Path], int], dict[str, Any]]
+# suffix -> reader; each file may end with '.gz' besides
+KINDS: dict[str, _Reader] = {
+  'tfrecord': _tfrecord,
+  'parquet': _parquet,
+  'avro': _avro,
+  'jsonl': _json_lines,
+}

@@ -1,0 +1,201 @@
+"""The prediction table in parts: users that are answered, and written, together.
+
+What is in a part and what its files are called depends on the histories and on
+`shard_users` alone. A part whose table shard is there is done: its rejects and soft
+prompts are written before it. So a run that was cut goes on with the missing parts, and
+machines that share a folder can each take some of them.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler
+
+from pipelines.common import job, output_folder, tfrecord
+from pipelines.predictions import prediction_files
+from tasks import schema
+
+_TABLES = ('items.parquet', 'dataset_info.json')
+# What the predictor reads of its folders, all of it when it is made.
+_READ = {
+  'model_dir': lambda name: name == 'config.gin' or name.startswith('adapter/'),
+  'histories_dir': lambda name: name in (*_TABLES, output_folder.COMPLETED),
+  'embeddings_dir': lambda name: True,
+}
+
+
+class AnswerShard(NamedTuple):
+  """Users of one file of histories.
+
+  Attributes:
+    number: counted from 0.
+    total: number of parts.
+    path: file of histories; empty for a part without users.
+    first: place of the first user in it.
+    users: how many.
+  """
+
+  number: int
+  total: int
+  path: str
+  first: int
+  users: int
+
+  def file(self, kind: str) -> str:
+    """Name of its shard of the table; `kind` is a format."""
+    return prediction_files.shard_name(kind, self.number, self.total)
+
+  def records(self) -> list[bytes]:
+    """Its histories, serialized."""
+    if not self.path:
+      return []
+    records = enumerate(tfrecord.read_tfrecord(self.path))
+    return [x for place, x in records if 0 <= place - self.first < self.users]
+
+
+class AnsweredShard(NamedTuple):
+  """A part's answers.
+
+  Attributes:
+    part: which.
+    rows: of the table, without the columns of the run.
+    rejects: of `job.reject`; users in = rows + rejects.
+    soft_prompts: [rows, K, D] float32 where they are asked for.
+    tokens: how many were written.
+    seconds: what it took.
+  """
+
+  part: AnswerShard
+  rows: list[dict[str, Any]]
+  rejects: list[dict]
+  soft_prompts: np.ndarray | None
+  tokens: int
+  seconds: float
+
+
+def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
+  """All parts of files of histories; at least one, so that there always is a table."""
+  cuts = []
+  for path in paths:
+    users = tfrecord.count_records(path)
+    for first in range(0, users, shard_users):
+      cuts.append((path, first, min(shard_users, users - first)))
+  cuts = cuts or [('', 0, 0)]
+  return [AnswerShard(number, len(cuts), *cut) for number, cut in enumerate(cuts)]
+
+
+class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
+  """Loads the model once a worker; an element is a part."""
+
+  def __init__(self, config, share: bool):
+    """Takes the job's flags; `share`: one model for all worker processes."""
+    super().__init__(max_batch_size=1)  # the predictor makes batches
+    self._config, self._share = config, share
+
+  def load_model(self):
+    """The predictor."""
+    from tasks.predictor import Predictor  # JAX and TensorFlow, on workers only
+
+    config = self._config
+    with tempfile.TemporaryDirectory() as space:  # for what lies in a bucket
+      read = lambda name: output_folder.fetched(
+        getattr(config, name), _READ[name], f'{space}/{name}'
+      )
+      return Predictor(
+        *map(read, _READ), config.batch_size, config.decoding, config.batch_tokens
+      )
+
+  def share_model_across_processes(self) -> bool:
+    """Worker processes of a machine send their parts to one model."""
+    return self._share
+
+  def run_inference(self, batch, model, inference_args=None) -> Iterator[AnsweredShard]:
+    """Answers every part."""
+    for part in batch:
+      yield answer_shard(part, model, self._config.soft_prompts)
+
+
+def answer_shard(part: AnswerShard, predictor, soft_prompts: bool) -> AnsweredShard:
+  """Answers a part with a `tasks.predictor.Predictor`."""
+  started, histories, rejects = time.monotonic(), [], []
+  for place, record in enumerate(part.records(), start=part.first):
+    where = {'file': part.path, 'line': place + 1}
+    try:
+      history = schema.decode_example(record)
+    except ValueError as error:
+      rejects.append(_reject('not_a_history', where, str(error)))
+      continue
+    if problem := predictor.problem(history):
+      where['user_id'] = history['user_id']
+      rejects.append(_reject('not_answerable', where, problem))
+    else:
+      histories.append(history)
+  made = predictor.predict(histories) if histories else []
+  soft = predictor.soft_prompts(histories) if histories and soft_prompts else None
+  rows, tokens = [x.row for x in made], sum(x.tokens for x in made)
+  return AnsweredShard(part, rows, rejects, soft, tokens, time.monotonic() - started)
+
+
+def _reject(reason, where, value):
+  expected = 'a history of pipelines.build_histories, of the same items as embeddings'
+  return job.reject('batch_predict', reason, **where, value=value, expected=expected)
+
+
+class WriteAnswers(beam.DoFn):
+  """Writes a part's files, the table's shard last, and counts."""
+
+  def __init__(self, folder: output_folder.OutputFolder, kind: str, constants: dict):
+    """Takes the folder, the table's format and the columns of the run."""
+    self._folder, self._kind, self._constants = folder, kind, constants
+
+  def process(self, element: AnsweredShard) -> Iterator[list[dict]]:
+    """Writes; gives the rows."""
+    part = element.part
+    self._write_aside(element)
+    rows = [{**row, **self._constants} for row in element.rows]
+    data = prediction_files.to_bytes(rows, self._kind)
+    output_folder.write_file(self._folder.file(part.file(self._kind)), data)
+    failures = sum(not row['parse_ok'] for row in rows)
+    counts = {
+      'users': len(rows),
+      'rejects': len(element.rejects),
+      'tokens': element.tokens,
+      'parse_failures': failures,
+    }
+    for name, count in counts.items():
+      Metrics.counter('batch_predict', name).inc(count)
+    milliseconds = round(1000 * element.seconds)
+    Metrics.distribution('batch_predict', 'part_milliseconds').update(milliseconds)
+    yield element.rows
+
+  def _write_aside(self, element):
+    part, kind = element.part, self._kind
+    name = part.file(kind).removesuffix(prediction_files.FORMATS[kind][0])
+    if element.rejects:
+      lines = [json.dumps(x, ensure_ascii=False) + '\n' for x in element.rejects]
+      path = self._folder.file(name.replace('predictions', 'rejects') + 'jsonl')
+      output_folder.write_file(path, ''.join(lines).encode())
+    if element.soft_prompts is not None:
+      path = self._folder.file(name.replace('predictions', 'soft_prompts') + 'parquet')
+      users = [row['user_id'] for row in element.rows]
+      output_folder.write_file(path, soft_prompts_file(users, element.soft_prompts))
+
+
+def soft_prompts_file(user_ids: Sequence[str], soft_prompts: np.ndarray) -> bytes:
+  """A Parquet file of soft prompts [U, K, D]; K and D stand in its metadata."""
+  _, tokens, width = soft_prompts.shape
+  flat = pa.array(np.ascontiguousarray(soft_prompts, np.float32).ravel())
+  column = pa.FixedSizeListArray.from_arrays(flat, tokens * width)
+  table = pa.table({'user_id': pa.array(user_ids, pa.string()), 'soft_prompt': column})
+  about = {'num_tokens': str(tokens), 'width': str(width)}
+  sink = pa.BufferOutputStream()
+  pq.write_table(table.replace_schema_metadata(about), sink)
+  return sink.getvalue().to_pybytes()

@@ -1,0 +1,106 @@
+"""The table of predictions in BigQuery: its name, its layout."""
+
+import re
+
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from pipelines.common.job import JobError
+from tasks import schema
+
+PARTITION, CLUSTER = 'predicted_at', ['user_id']
+# As BigQuery allows them. No decorator such as $20260101: a row's day decides.
+_TABLE = re.compile(
+  r'((?:[a-z0-9-]+\.[a-z0-9.-]+:)?[a-z][a-z0-9-]*)[:.]'
+  r'([A-Za-z0-9_]{1,1024})\.([\w -]{1,1024})'
+)
+# The API answers with the old names of types.
+_TYPES = {'INTEGER': 'INT64', 'FLOAT': 'FLOAT64', 'BOOLEAN': 'BOOL'}
+
+
+def parse_table(text: str) -> bigquery.TableReference:
+  """The table that `project:dataset.table` or `project.dataset.table` names.
+
+  Raises:
+    ValueError: it names none.
+  """
+  found = _TABLE.fullmatch(text)
+  if not found:
+    raise ValueError(
+      f'--bigquery_table={text!r}: expected project:dataset.table or '
+      'project.dataset.table'
+    )
+  project, dataset, table = found.groups()
+  return bigquery.DatasetReference(project, dataset).table(table)
+
+
+def require(
+  client: bigquery.Client, target: bigquery.TableReference, location: str | None
+) -> bigquery.Table:
+  """The table, made if it is not there.
+
+  Args:
+    client: of BigQuery.
+    target: which table; its dataset must be there.
+    location: where the dataset is; None or empty for wherever it is.
+
+  Raises:
+    JobError: there is no dataset, it is elsewhere, or the table that is there has
+      another schema, partition or clustering than the one that would be made.
+  """
+  wanted = bigquery.Table(
+    target,
+    schema=[
+      bigquery.SchemaField.from_api_repr(column)
+      for column in schema.predictions_bigquery()
+    ],
+  )
+  wanted.description = 'Predictions of PERSOMA: a row a user and run'
+  wanted.time_partitioning = bigquery.TimePartitioning(field=PARTITION)
+  wanted.clustering_fields = CLUSTER
+  try:
+    found = client.get_table(target)
+  except NotFound:
+    _check_dataset(client, target, location)
+    found = client.create_table(wanted, exists_ok=True)
+  _check_location(location, found.location, target)
+  has, expected = _layout(found), _layout(wanted)
+  if differ := [
+    f'{name} is {has.get(name)}, expected {expected.get(name)}'
+    for name in dict.fromkeys([*expected, *has])
+    if has.get(name) != expected.get(name)
+  ]:
+    raise JobError(
+      f'table {target} is another one: {"; ".join(differ)}; name one that is not there'
+    )
+  return found
+
+
+def _check_dataset(client, target, location):
+  name = f'{target.project}.{target.dataset_id}'
+  try:
+    dataset = client.get_dataset(name)
+  except NotFound as error:
+    place = f'--location={location} ' if location else ''
+    raise JobError(
+      f'no dataset {name}: bq mk {place}--dataset {target.project}:{target.dataset_id}'
+    ) from error
+  _check_location(location, dataset.location, name)
+
+
+def _check_location(wanted, found, name):
+  if wanted and found and wanted.lower() != found.lower():
+    raise JobError(f'--bigquery_location={wanted}: {name} is in {found}')
+
+
+def _layout(table: bigquery.Table) -> dict[str, str]:
+  """What two tables must have alike, by name."""
+  layout = {}
+  for field in table.schema:
+    kind = _TYPES.get(field.field_type, field.field_type)
+    layout[f'column {field.name}'] = f'{kind} {field.mode}'
+  if partition := table.time_partitioning or table.range_partitioning:
+    kind = getattr(partition, 'type_', 'RANGE')
+    layout['partition'] = f'{kind} of {partition.field}'
+  layout['clustering'] = ', '.join(table.clustering_fields or []) or None
+  return layout

@@ -1,0 +1,112 @@
+"""Prediction rows as the bytes of a file that BigQuery loads."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import output_folder
+from tasks import schema
+
+PredictionRows = Sequence[Mapping[str, Any]]
+
+
+def shard_name(kind: str, number: int, total: int) -> str:
+  """The name of one shard of a table; `kind` is a name in FORMATS."""
+  return f'predictions-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
+
+
+def to_bytes(rows: PredictionRows, kind: str) -> bytes:
+  """The contents of a file.
+
+  Args:
+    rows: a value for every column of schema.PREDICTIONS.
+    kind: a name in FORMATS.
+  """
+  return FORMATS[kind][1](rows)
+
+
+def _parquet(rows: PredictionRows) -> bytes:
+  table = pa.Table.from_pylist(list(rows), schema=schema.predictions_arrow())
+  sink = pa.BufferOutputStream()
+  pq.write_table(table, sink)
+  return sink.getvalue().to_pybytes()
+
+
+def _json(rows: PredictionRows) -> bytes:
+  lines = []
+  for row in rows:
+    ordered = {column.name: row[column.name] for column in schema.PREDICTIONS}
+    ordered['predicted_at'] = row['predicted_at'].isoformat()
+    lines.append(json.dumps(ordered, ensure_ascii=False) + '\n')
+  return ''.join(lines).encode()
+
+
+_AVRO_TYPES = {
+  'STRING': 'string',
+  'FLOAT64': 'double',
+  'BOOL': 'boolean',
+  'INT64': 'long',
+  'TIMESTAMP': {'type': 'long', 'logicalType': 'timestamp-micros'},
+}
+
+
+def avro_schema() -> dict[str, Any]:
+  """The prediction table as an Avro record."""
+  fields = []
+  for column in schema.PREDICTIONS:
+    kind = _AVRO_TYPES[column.kind]
+    modes = {
+      'REQUIRED': kind,
+      'NULLABLE': ['null', kind],
+      'REPEATED': {'type': 'array', 'items': kind},
+    }
+    fields.append({'name': column.name, 'type': modes[column.mode]})
+  return {'type': 'record', 'name': 'prediction', 'fields': fields}
+
+
+def _avro(rows: PredictionRows) -> bytes:
+  sink = io.BytesIO()
+  # The marker between blocks is random unless it is given.
+  marker = bytes(16)
+  fastavro.writer(sink, avro_schema(), rows, codec='deflate', sync_marker=marker)
+  return sink.getvalue()
+
+
+# name -> (suffix, writer)
+FORMATS: dict[str, tuple[str, Callable[[PredictionRows], bytes]]] = {
+  'avro': ('avro', _avro),
+  'parquet': ('parquet', _parquet),
+  'json': ('jsonl', _json),
+}
+
+
+def read_predictions(folder: str, kind: str) -> list[dict[str, Any]]:
+  """The rows of a predictions folder; arguments as for `shards`."""
+  return [row for rows in read_shards(folder, kind) for row in rows]
+
+
+def read_shards(folder: str, kind: str) -> Iterator[list[dict[str, Any]]]:
+  """The rows of a predictions folder, shard by shard.
+
+  Args:
+    folder: its address.
+    kind: a name in FORMATS.
+  """
+  suffix = FORMATS[kind][0]
+  for path in output_folder.list_files(folder):
+    if not path.endswith(f'.{suffix}') or 'predictions-' not in path:
+      continue
+    with FileSystems.open(path) as file:
+      data = file.read()
+    if kind == 'parquet':
+      yield pq.read_table(pa.BufferReader(data)).to_pylist()
+    elif kind == 'avro':
+      yield list(fastavro.reader(io.BytesIO(data)))
+    else:
+      yield [json.loads(line) for line in data.splitlines()]

@@ -1,0 +1,144 @@
+"""Runs a cell and writes its result."""
+
+import datetime
+import json
+import logging
+import os
+import pathlib
+import platform
+from importlib import metadata
+
+import jax
+
+from pipelines.study import claims, data_files, processes
+from pipelines.study.study_file import Cell, Study, digest_settings
+
+logger = logging.getLogger(__name__)
+_PACKAGES = ('jax', 'flax', 'tensorflow', 'seqio', 'apache-beam', 'numpy')
+
+
+class StudyFolder:
+  """The folder of a study.
+
+  `results/` has a JSON of every finished cell, `cells/` what the runs wrote, `inputs/`
+  histories and embeddings by sampler and length, `claims/` who works on what,
+  `compiled/` JAX's code.
+  """
+
+  def __init__(self, path: str):
+    """Names the parts; makes nothing."""
+    self.path = pathlib.Path(path)
+    self.compiled = self.path / 'compiled'
+
+  def result(self, cell: Cell) -> pathlib.Path:
+    """Of a finished cell."""
+    return self.path / 'results' / f'{cell.name}.json'
+
+  def claim(self, name: str) -> pathlib.Path:
+    """Of a cell, or of shared inputs."""
+    return self.path / 'claims' / name
+
+  def error(self, cell: Cell) -> pathlib.Path:
+    """Why a cell failed last time."""
+    return self.path / 'cells' / cell.name / 'error.txt'
+
+
+def finish_cell(folder: StudyFolder, study: Study, cell: Cell) -> str:
+  """Runs a cell that is not finished, unless another process is at it.
+
+  Returns:
+    'done', 'elsewhere' or 'failed'.
+  """
+  with claims.hold(folder.claim(cell.name)) as ours:
+    if not ours:
+      return 'elsewhere'
+    if folder.result(cell).exists():  # finished since we looked
+      return 'done'
+    try:
+      _run(folder, study, cell)
+    except processes.StageError as error:
+      logger.error('%s: %s', cell.name, error)
+      folder.error(cell).write_text(f'{error}\n')
+      return 'failed'
+  return 'done'
+
+
+def _run(folder, study, cell):
+  own = folder.path / 'cells' / cell.name
+  folder.error(cell).unlink(missing_ok=True)
+  inputs = folder.path / 'inputs' / _inputs(study, cell)
+  with claims.wait(folder.claim(inputs.name)):
+    for stage, arguments in processes.input_commands(cell, study, inputs).items():
+      if not (inputs / stage / 'COMPLETED').exists():
+        processes.run_process(
+          stage, arguments, inputs / f'{stage}.log', folder.compiled
+        )
+  took = own / 'took.json'
+  known = json.loads(took.read_text()) if took.exists() else {}
+  for stage, arguments in processes.cell_commands(cell, inputs, own).items():
+    if stage not in known:
+      logger.info('%s: %s', cell.name, stage)
+      cut = (own / f'{stage}.log').exists()
+      ran = processes.run_process(
+        stage, arguments, own / f'{stage}.log', folder.compiled
+      )
+      known[stage] = {**ran._asdict(), 'continued': cut}
+      _write(took, known)
+  _write(folder.result(cell), cell_result(study, cell, own, known))
+
+
+def _inputs(study, cell):
+  """Name of the folder that cells of the same histories share."""
+  first = next(iter(data_files.checksums(study.data).values()))
+  name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
+  return f'{name}-{digest_settings(study.flags)}' if any(study.flags.values()) else name
+
+
+def cell_result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
+  """What the JSON of a finished cell says.
+
+  Args:
+    study: that it is of.
+    cell: which one.
+    folder: with its `report`.
+    took: of each stage, `stages.Took`, and whether an earlier process began it, whose
+      time is then missing.
+  """
+  report = json.loads((folder / 'report' / 'metrics.json').read_text())
+  versions = {name: metadata.version(name) for name in _PACKAGES}
+  name = pathlib.Path(study.data).name  # the checksums tell which; no machine's path
+  device = jax.devices()[0]
+  return {
+    'study': study.name,
+    'cell': cell.name,
+    'axes': dict(cell.axes),
+    'data': {'name': name, 'sha256': data_files.checksums(study.data)},
+    'flags': study.flags,
+    'methods': report['methods'],
+    'model': report['run']['model'],
+    'took': took,
+    'wall_seconds': sum(x['seconds'] for x in took.values()),
+    'peak_bytes': max(x['peak_bytes'] for x in took.values()),
+    'finished_at': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    'machine': {
+      'processors': _processors(),
+      'processor': platform.machine(),
+      'device': device.device_kind,
+    },
+    'versions': {'python': platform.python_version(), **versions},
+    'config': cell.config,
+  }
+
+
+def _processors():
+  """How many this process may use: several cells can share a machine."""
+  known = hasattr(os, 'sched_getaffinity')  # Linux
+  return len(os.sched_getaffinity(0)) if known else os.cpu_count()
+
+
+def _write(path, value):
+  """A whole file or none."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  half = path.with_name(f'{path.name}.tmp-{os.getpid()}')
+  half.write_text(json.dumps(value, indent=2) + '\n')
+  half.rename(path)

@@ -1,0 +1,78 @@
+"""What of a study is finished, and how long the rest may take."""
+
+import json
+import statistics
+
+from pipelines.study import claims
+from pipelines.study.cells import StudyFolder
+from pipelines.study.study_file import Cell, Study
+
+# Cells that are alike in these cost about the same: from near to far.
+_ALIKE = (
+  ('recipe', 'adapter', 'tuning', 'backbone', 'max_history'),
+  ('recipe', 'adapter', 'tuning', 'backbone'),
+  ('recipe', 'backbone'),
+)
+
+
+def finished_results(folder: StudyFolder, study: Study) -> list[dict]:
+  """Results of the study's finished cells."""
+  paths = map(folder.result, study.cells)
+  return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def estimate_minutes(folder: StudyFolder, study: Study, cell: Cell) -> float:
+  """Minutes that a cell may take: the mean of the finished ones most like it.
+
+  Without any, what the study file says; 0 if it says nothing.
+  """
+  results = finished_results(folder, study)
+  for names in _ALIKE:
+    alike = [
+      row['wall_seconds'] / 60
+      for row in results
+      if all(row['axes'][name] == cell.axes[name] for name in names)
+    ]
+    if alike:
+      return statistics.mean(alike)
+  return study.minutes
+
+
+def cell_state(folder: StudyFolder, cell: Cell) -> str:
+  """'finished', 'failed', 'at work on <host>' or 'missing'."""
+  if folder.result(cell).exists():
+    return 'finished'
+  if who := claims.holder(folder.claim(cell.name)):
+    return f'at work on {who}'
+  return 'failed' if folder.error(cell).exists() else 'missing'
+
+
+def study_table(folder: StudyFolder, study: Study) -> str:
+  """Every cell with its state and score or estimate, and what is left to do."""
+  lines, left = [], []
+  for cell in study.cells:
+    now = cell_state(folder, cell)
+    if now == 'finished':
+      row = json.loads(folder.result(cell).read_text())
+      found = row['methods']['persoma']
+      number = f'F1 {found["f1"]:.3f}  {row["wall_seconds"] / 60:5.1f} min'
+    else:
+      minutes = estimate_minutes(folder, study, cell)
+      left.append(minutes)
+      number = f'{"":8}  {minutes:5.1f} min' if minutes else f'{"":8}        ?'
+    lines.append(f'{number}  {now:<10}  {cell.name}')
+    if now == 'failed':
+      lines.append(f'    {folder.error(cell).read_text().strip()}')
+  done = len(study.cells) - len(left)
+  lines.append(f'{done} of {len(study.cells)} cells finished{_remainder(left)}')
+  return '\n'.join(lines)
+
+
+def _remainder(left):
+  if not left:
+    return ''
+  unknown = left.count(0)
+  if unknown == len(left):
+    return f'; how long the other {unknown} take is not known (key "minutes")'
+  also = f', and {unknown} cells of unknown length' if unknown else ''
+  return f'; about {sum(left):.0f} minutes left{also}'

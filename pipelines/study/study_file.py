@@ -1,0 +1,186 @@
+"""A study file to the cells of its grids.
+
+    recipe: runs/quickstart.gin         # an axis may be left at one value ...
+    base: {sampler: recency, max_history: 50, adapter: perceiver, seed: [0, 1]}
+    grids:                              # ... or run over a list, here or in `base`
+      - {sampler: [recency, random]}
+      - {adapter: [mlp, transformer], max_history: [10, 50]}
+    bindings: {histories/Stage.steps: 500}   # gin, for every cell
+    histories: {rating_scale: '1:10:1'}      # flags of build_histories
+    embeddings: {item_noun: book}            # flags of embed_items
+    minutes: 6                               # of a cell, before any has run
+
+A grid is the product of its lists; what it does not name is as in `base`. A cell that
+two grids have is one cell. The first seed of all cells runs before the second of any: a
+study that is cut has every axis.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import itertools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin
+import yaml
+
+from persoma_tf import recipes
+from persoma_tf.parameters import freezing
+from pipelines import build_histories, embed_items
+from pipelines.histories.samplers import SAMPLERS
+from pipelines.study import data_files
+
+# Axis -> its value where neither the grid nor `base` names it.
+AXES: dict[str, Any] = {
+  'recipe': 'runs/quickstart.gin',
+  'adapter': 'perceiver',
+  'sampler': 'recency',
+  'max_history': 50,
+  'tuning': 'frozen',
+  'backbone': 'smollm2-135m-instruct',
+  'seed': 0,
+}
+_VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
+_NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # folders decide nothing
+# Jobs that take flags of a study, and what it sets itself.
+_JOBS = {'histories': build_histories.Config, 'embeddings': embed_items.Config}
+_SET = ('ratings', 'movies', 'output_dir', 'histories_dir', 'sampler', 'max_history')
+_KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data', *_JOBS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One run.
+
+  Attributes:
+    axes: a value for each of `AXES`.
+    bindings: of the study, then those that the axes stand for.
+    name: of its files: the axes, for a person, and a digest of all that decides the
+      result: axes, the recipe's whole text and the data's checksums.
+    config: the recipe as gin reads it, includes and bindings resolved.
+  """
+
+  axes: Mapping[str, Any]
+  bindings: tuple[str, ...]
+  name: str
+  config: str
+
+  @property
+  def recipes(self) -> tuple[str, str]:
+    """The gin files, under `persoma_tf/configs` or as they are."""
+    return _recipes(self.axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """A study file.
+
+  Attributes:
+    name: of the file.
+    about: what it asks.
+    minutes: that a cell takes, as its author found.
+    data: asset, or MovieLens CSV folder.
+    flags: of the jobs that make `histories` and `embeddings`, for own data.
+    cells: in the order in which they run.
+  """
+
+  name: str
+  about: str
+  minutes: float
+  data: str
+  flags: Mapping[str, Sequence[str]]
+  cells: tuple[Cell, ...]
+
+
+def read_study(path: str, data: str = '') -> Study:
+  """Reads a study and resolves every cell's recipe.
+
+  Args:
+    path: YAML file.
+    data: in place of the file's.
+
+  Raises:
+    ValueError: a key or axis is not known, a list is empty, or a recipe does not parse.
+  """
+  file = pathlib.Path(path)
+  try:
+    content = yaml.safe_load(file.read_text())
+  except yaml.YAMLError as error:
+    raise ValueError(f'{path}: not YAML: {error}') from error
+  if not isinstance(content, dict) or not isinstance(content.get('grids'), list):
+    raise ValueError(f'{path}: expected keys {_KEYS}, "grids" among them with a list')
+  _check_known(path, content, _KEYS)
+  data = data or content.get('data', 'ml-100k')
+  bindings = [
+    f'{key} = {value!r}' for key, value in content.get('bindings', {}).items()
+  ]
+  flags = {job: _flags(path, job, content.get(job) or {}) for job in _JOBS}
+  base = content.get('base', {})
+  found: dict[str, Cell] = {}
+  for grid in content['grids']:
+    for axes in _product(path, {**AXES, **base, **grid}):
+      cell = _cell(axes, bindings, data, flags)
+      found.setdefault(cell.name, cell)
+  about, minutes = content.get('about', ''), float(content.get('minutes', 0))
+  cells = sorted(found.values(), key=lambda cell: cell.axes['seed'])
+  return Study(file.stem, about.strip(), minutes, data, flags, tuple(cells))
+
+
+def digest_settings(decides: Any) -> str:
+  """Tells what decides a result, as JSON, from anything else that does."""
+  text = json.dumps(decides, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _check_known(path, names, known):
+  for name in names:
+    if name not in known:
+      near = difflib.get_close_matches(str(name), known, n=1)
+      hint = f'; did you mean {near[0]!r}?' if near else ''
+      raise ValueError(f'{path}: {name!r} is none of {", ".join(known)}{hint}')
+
+
+def _flags(path, job, own):
+  """Flags of a job; those that decide what an axis says are no choice."""
+  known = [field.name for field in dataclasses.fields(_JOBS[job])]
+  _check_known(path, own, [name for name in known if name not in _SET])
+  return [f'--{name}={value}' for name, value in own.items()]
+
+
+def _product(path, grid):
+  """Every combination of a grid's values, the last axis fastest."""
+  _check_known(path, grid, AXES)
+  lists = {name: x if isinstance(x, list) else [x] for name, x in grid.items()}
+  for name, values in lists.items():
+    if not values:
+      raise ValueError(f'{path}: the list of {name!r} is empty')
+    _check_known(path, values, _VALUES.get(name, values))
+  for values in itertools.product(*(lists[name] for name in AXES)):
+    yield dict(zip(AXES, values, strict=True))
+
+
+def _recipes(axes):
+  return axes['recipe'], f'adapters/{axes["adapter"]}.gin'
+
+
+def _cell(axes, bindings, data, flags):
+  bindings = (
+    *bindings,
+    f'history_limits.items = {axes["max_history"]}',
+    f'train.tuning = {axes["tuning"]!r}',
+    f'DECODER = {axes["backbone"]!r}',
+    f'train.seed = {axes["seed"]}',
+  )
+  gin.clear_config()
+  recipes.parse_recipes(_recipes(axes), [*bindings, *_NO_DATA])
+  config = gin.config_str()
+  gin.clear_config()
+  decides = [axes, config, data_files.checksums(data)]
+  if any(flags.values()):
+    decides.append(flags)
+  # Recipes and backbones may be paths.
+  short = [str(x).removesuffix('.gin').rpartition('/')[2] for x in axes.values()]
+  return Cell(axes, bindings, '-'.join([*short, digest_settings(decides)]), config)

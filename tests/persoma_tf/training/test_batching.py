@@ -1,0 +1,73 @@
+"""Streams of batches of like length, over the real tasks and generated histories."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from persoma_tf.training import batching
+from tasks import genre_prediction
+
+pytestmark = pytest.mark.assets
+PARTS = 'movielens_genre_prediction_subhistories_v1'
+LENGTHS = {
+  'history': lambda batch: batch['history_mask'].sum(1),
+  'targets': lambda batch: batch['decoder_loss_weights'].sum(1),
+}
+
+
+def stream(group_by='', seed=0, batch_size=4):
+  lengths = genre_prediction.feature_lengths()
+  return batching.training_batches(PARTS, 'train', lengths, batch_size, seed, group_by)
+
+
+def examples(batches):
+  """Every row as text that does not tell how it was padded."""
+  for batch in batches:
+    for row in range(len(batch['history_mask'])):
+      kept = {key: np.trim_zeros(x[row].ravel(), 'b') for key, x in batch.items()}
+      yield ' '.join(f'{key}{x.tolist()}' for key, x in sorted(kept.items()))
+
+
+@pytest.mark.parametrize('group_by', ['history', 'targets'])
+def test_a_batch_is_padded_to_the_quarter_that_its_rows_need(recipe, group_by):
+  recipe()
+  limits = genre_prediction.feature_lengths()
+  limit = limits['history_mask' if group_by == 'history' else 'targets']
+  quarters = {-(-part * limit // 4): part for part in (1, 2, 3, 4)}
+  seen = set()
+  for batch in itertools.islice(stream(group_by), 20):
+    names = batching.GROUPS[group_by]
+    (size,) = {batch[name].shape[1] for name in names}
+    needed = (-(-LENGTHS[group_by](batch) * 4 // limit)).clip(1)
+    assert set(needed) == {quarters[size]}, 'all rows need what they get'
+    others = {name for group in batching.GROUPS.values() for name in group} - {*names}
+    full = next(stream())
+    assert all(batch[name].shape[1] == full[name].shape[1] for name in others)
+    seen.add(size)
+  assert len(seen) > 1
+
+
+@pytest.mark.parametrize('group_by', ['history', 'targets'])
+def test_grouping_only_changes_the_order(recipe, group_by):
+  recipe()
+  plain = set(examples(itertools.islice(stream(), 30)))
+  grouped = list(examples(itertools.islice(stream(group_by), 10)))
+  assert len(set(grouped)) == len(grouped) == 40
+  assert plain >= set(grouped)
+
+
+def test_the_same_seed_is_the_same_stream(recipe):
+  recipe()
+  take = lambda seed: list(examples(itertools.islice(stream('history', seed), 6)))
+  assert take(3) == take(3) != take(4)
+
+
+def test_nothing_to_group_by(recipe):
+  recipe('history_limits.text_tokens = 100')
+  task = 'movielens_genre_prediction_text_subhistories_v1'
+  lengths = genre_prediction.feature_lengths()
+  with pytest.raises(
+    ValueError, match=r"'history': the task leaves history_embeddings"
+  ):
+    batching.training_batches(task, 'train', lengths, 2, 0, 'history')

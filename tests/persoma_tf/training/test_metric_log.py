@@ -1,0 +1,41 @@
+"""What a run reports."""
+
+import json
+
+import numpy as np
+import pytest
+
+from persoma_tf.training.metric_log import MetricLog
+
+
+def rows(folder) -> list[dict]:
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').open()]
+
+
+def test_means_and_going_on(tmp_path):
+  log = MetricLog(str(tmp_path), 0, 8)
+  for step in range(1, 5):
+    log.add({'loss': np.float32(step)})
+    if step % 2 == 0:
+      log.flush(step, 'a', 16)
+  log.flush(4, 'a', 16)  # nothing new
+  log.close()
+  assert [(row['step'], row['a/loss']) for row in rows(tmp_path)] == [
+    (2, 1.5),
+    (4, 3.5),
+  ]
+  assert rows(tmp_path)[0]['timing/examples_per_second'] > 0
+  again = MetricLog(str(tmp_path), 2, 8)  # from the checkpoint of step 2
+  again.add({'loss': np.float32(9)})
+  again.flush(3, 'b', 16)
+  again.close()
+  assert [row['step'] for row in rows(tmp_path)] == [2, 3]
+  assert list(tmp_path.glob('events.out.tfevents*'))
+
+
+def test_a_loss_that_is_no_number(tmp_path):
+  log = MetricLog(str(tmp_path), 0, 8)
+  log.add({'loss': np.float32(np.nan)})
+  with pytest.raises(FloatingPointError, match='stage a'):
+    log.flush(1, 'a', 16)
+  log.close()

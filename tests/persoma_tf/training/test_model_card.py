@@ -1,0 +1,107 @@
+"""The model card, of files written here."""
+
+import json
+
+import pytest
+import yaml
+
+from persoma_tf.assets import ASSETS
+from persoma_tf.training import model_card
+
+DECODER = 'smollm2-135m-instruct'
+CONFIG = """train.task = 'movielens_genre_prediction_v1'
+train.tuning = 'lora'
+train.seed = 3
+train.stages = [@histories/Stage(), @decoder/Stage()]
+train.validation_examples = 16
+histories/Stage.steps = 1500
+histories/Stage.batch_size = 64
+decoder/Stage.steps = 120
+"""
+METRICS = [
+  {'step': 5, 'validation/decoder/loss': 0.5, 'validation/decoder/lm_loss': 0.4},
+  {'step': 9, 'validation/decoder/loss': 0.7, 'validation/decoder/lm_loss': 0.6},
+]
+DATA = {
+  'counts': {'users': {'train': 600, 'test': 205}},
+  'label_mode': 'future',
+  'inputs': {'ratings': [{'name': 'r|x.csv', 'bytes': 12, 'checksum': 'sha256:ab'}]},
+}
+SCORES = {
+  'f1': 0.5,
+  'f1_low': 0.4,
+  'f1_high': 0.6,
+  'precision': 0.55,
+  'recall': 0.45,
+  'parse_failures': 2,
+  'users': 205,
+}
+
+
+@pytest.fixture
+def model(tmp_path):
+  """A model folder and the histories that it was trained on."""
+  histories, folder = tmp_path / 'histories', tmp_path / 'model'
+  (folder / 'adapter').mkdir(parents=True)
+  histories.mkdir()
+  (histories / 'COMPLETED').write_text('{"fingerprint": "f00"}')
+  (histories / 'dataset_info.json').write_text(json.dumps(DATA))
+  (folder / 'config.gin').write_text(f'HISTORIES_DIR = {str(histories)!r}\n{CONFIG}')
+  (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, METRICS)))
+  manifest = {
+    'model_id': 'persoma-1620-abc',
+    'decoder': DECODER,
+    'decoder_sha256': 'dd',
+    'step': 1620,
+    'task_prompt': '\nGenres:\n',
+    'histories': 'f00',
+    'parameters': {'adapter/w': [3, 4], 'decoder/layers/lora_a': [5]},
+  }
+  (folder / 'adapter' / 'manifest.json').write_text(json.dumps(manifest))
+  return folder
+
+
+def test_what_it_says(model):
+  card = model_card.card_of_folder(str(model))
+  front = yaml.safe_load(card.split('---\n')[1])
+  assert front['library_name'] == 'persoma'
+  assert 'lora' in front['tags']
+  assert front['base_model'] in ASSETS[DECODER].elsewhere
+  assert '17 trained parameters in 2 arrays' in card
+  assert ASSETS[DECODER].license in card
+  assert '`"\\nGenres:\\n"`' in card
+  assert 'train 600, test 205' in card
+  assert '| ratings | r\\|x.csv | 12 | `sha256:ab` |' in card
+  assert '| licence | not stated |' in card
+  assert '| histories | 1500 | 64 |' in card
+  assert '| decoder | 5 | loss | 0.5000 |' in card, 'the best, not the newest'
+  assert 'Labels come from what follows a cut in time' in card
+  assert str(model.parent) not in card, 'a card goes with the adapter: no paths'
+  assert model_card.card_of_folder(str(model)) == card
+
+
+def test_the_scores_of_a_report(model):
+  report = {'data': {'split': 'test'}, 'methods': {'persoma': SCORES}}
+  assert 'Test scores\n\nNot in this file' in model_card.card_of_folder(str(model))
+  card = model_card.card_of_folder(str(model), report=report)
+  assert '| persoma | 0.500 | 0.400 to 0.600 | 0.550 | 0.450 | 2 of 205 |' in card
+
+
+def test_the_licence(model):
+  info = model.parent / 'histories' / 'dataset_info.json'
+  info.write_text(json.dumps(DATA | {'data_license': 'CC0'}))
+  assert '| licence | CC0 |' in model_card.card_of_folder(str(model))
+  name, (_, sha256) = next(iter(ASSETS['ml-100k'].files.items()))
+  file = {'name': name, 'bytes': 1, 'checksum': f'sha256:{sha256}'}
+  info.write_text(json.dumps(DATA | {'inputs': {'ratings': [file]}}))
+  assert ASSETS['ml-100k'].license in model_card.card_of_folder(str(model))
+
+
+def test_histories_that_are_no_longer_those(model, tmp_path):
+  """Made again with other data, they are not told of; moved, they are."""
+  folder = tmp_path / 'histories'
+  moved = folder.rename(tmp_path / 'moved')
+  assert 'was not at hand: not stated' in model_card.card_of_folder(str(model))
+  assert 'train 600' in model_card.card_of_folder(str(model), str(moved))
+  (moved / 'COMPLETED').write_text('{"fingerprint": "0ther"}')
+  assert 'was not at hand' in model_card.card_of_folder(str(model), str(moved))

@@ -1,0 +1,84 @@
+"""Blocks of ratings to good rows and rejects."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.events import formats, input_files
+from pipelines.events.check import RatingScale, read_ratings
+from tasks import schema
+
+ITEMS = pa.array(['10', '20', '30'])
+HEADER = 'userId,movieId,rating,timestamp\n'
+
+
+def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
+  (folder / 'ratings.csv').write_text(HEADER + text)
+  files = input_files.find_files(
+    str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings'
+  )
+  (block,) = input_files.cut_blocks(files, 1 << 20)
+  (ratings,) = read_ratings(block, ITEMS, scale)
+  return ratings
+
+
+def test_good_rows(tmp_path):
+  made = read(tmp_path, 'b,30,4.5,100\na,10,0.5,0\nb,20,5,1.25e9\n')
+  assert made.batch.schema.equals(schema.RATINGS)
+  assert made.batch['user'].to_pylist() == ['b', 'a', 'b']
+  assert made.batch['item'].to_pylist() == [2, 0, 1]
+  assert made.batch['rating'].to_pylist() == [4.5, 0.5, 5]
+  assert made.batch['timestamp'].to_pylist() == [100, 0, 1_250_000_000]
+  assert (made.num_lines, made.num_bad, list(made.bad)) == (3, 0, [])
+
+
+def test_a_reject_says_where_what_and_what_would_be_right(tmp_path):
+  made = read(tmp_path, 'a,10,4.0,1\na,10,7,1\na,40,seven,1\n')
+  first, second = sorted(made.bad)
+  assert first._asdict() == {
+    'line': 1,
+    'reason': 'rating_outside_scale',
+    'field': 'rating',
+    'value': '7',
+    'raw': 'a,10,7,1',
+    'expected': 'from 0.5 to 5 in steps of 0.5, by --rating_scale',
+  }
+  # The first check that fails gives the reason.
+  assert (second.reason, second.value) == ('not_a_number', 'seven')
+  assert (made.num_lines, made.num_bad, made.batch.num_rows) == (3, 2, 1)
+
+
+def test_a_value_is_shown_as_it_stands_whatever_its_neighbours_are(tmp_path):
+  (alone,) = read(tmp_path, 'a,10,7,1\n').bad
+  beside_text = min(read(tmp_path, 'a,10,7,1\na,10,x,1\n').bad)
+  assert alone == beside_text
+  assert alone.value == '7'
+
+
+def test_milliseconds_are_told(tmp_path):
+  (bad,) = read(tmp_path, 'a,10,4,1445714994000\n').bad
+  assert bad.reason == 'time_too_large'
+  assert 'time_unit=ms' in bad.expected
+
+
+def test_long_lines_are_shortened(tmp_path):
+  (bad,) = read(tmp_path, f'a,10,{"9" * 5000},1\n').bad
+  assert len(bad.raw) == len(bad.value) == 300
+
+
+def test_scale():
+  scale = RatingScale.parse('0.5:5:0.5')
+  assert scale == RatingScale()
+  good = scale.holds(np.array([0.5, 1, 4.5, 5, 0, 5.5, 3.3, np.nan, -1, np.inf]))
+  assert good.tolist() == [True] * 4 + [False] * 6
+  tenths = RatingScale.parse('0:1:0.1')
+  assert tenths.holds(np.arange(11) / 10).all()
+  free = RatingScale.parse('1:5')
+  assert free.holds(np.array([1, 3.3, 5, 5.01])).tolist() == [True, True, True, False]
+  assert str(free) == '1 to 5'
+
+
+@pytest.mark.parametrize('text', ['5', '1:2:3:4', 'a:b:c', '5:1:1', '1:5:-1', ''])
+def test_wrong_scale(text):
+  with pytest.raises(ValueError, match='expected'):
+    RatingScale.parse(text)

@@ -1,0 +1,64 @@
+"""Own data: fields to columns."""
+
+import json
+
+import pytest
+
+from pipelines.common.job import JobError
+from pipelines.events import formats
+from pipelines.events.mapping import formats_of
+
+
+def test_pairs():
+  made = formats_of('user=who,item=sku,movies.item=id,genre_separator=;,delimiter=tab')
+  (ratings,), (movies,) = made['ratings'], made['movies']
+  assert ratings.columns == {
+    'user': 'who',
+    'item': 'sku',
+    'rating': 'rating',
+    'timestamp': 'timestamp',
+  }
+  assert (movies.columns['item'], movies.genre_separator) == ('id', ';')
+  assert ratings.delimiter == '\t'
+
+
+def test_files_with_a_long_delimiter_have_no_quotes():
+  (ratings,) = formats_of('user=who,delimiter=::')['ratings']
+  assert (ratings.delimiter, ratings.quoted) == ('::', False)
+
+
+def test_a_file_says_the_same(tmp_path):
+  path = tmp_path / 'shop.json'
+  path.write_text(json.dumps({'user': 'who', 'time_unit': 'ms'}))
+  assert formats_of(str(path)) == formats_of('user=who,time_unit=ms')
+
+
+def test_options_alone_change_known_formats():
+  made = formats_of('time_unit=ms')
+  assert [kind.name for kind in made['ratings']] == [
+    kind.name for kind in formats.KNOWN['ratings']
+  ]
+  assert {kind.time_unit for kind in made['ratings']} == {'ms'}
+
+
+def test_nothing():
+  assert formats_of('') == formats.KNOWN
+
+
+@pytest.mark.parametrize(
+  ('mapping', 'message'),
+  [
+    ('usr=who', 'no field usr: did you mean user'),
+    ('user', 'expected field=column pairs'),
+    ('user=a,user=b', 'each field once'),
+    ('time_unit=weeks', 'expected one of s, ms, us, ns'),
+    ('delimiter=,user=a', "delimiter='': expected such as"),
+    ('genre_separator=,user=a', "genre_separator='': expected such as"),
+    ('encoding=latin-99', 'encoding=latin-99: expected one that extends ASCII'),
+    ('encoding=utf-16', 'encoding=utf-16: expected one that extends ASCII'),
+    ('nowhere.json', 'cannot read nowhere.json'),
+  ],
+)
+def test_wrong(mapping, message):
+  with pytest.raises(JobError, match=message):
+    formats_of(mapping)

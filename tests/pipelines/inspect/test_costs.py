@@ -1,0 +1,35 @@
+"""The estimate of a recipe, against the folder that a run of it writes."""
+
+import pytest
+
+from persoma_tf import train
+from pipelines.inspect import costs, folder_contents, printed
+
+pytestmark = pytest.mark.assets
+
+
+def test_the_sizes_are_those_of_a_run(recipe, tmp_path):
+  recipe('train.validation_examples = 4')
+  found = costs.estimate_costs(train.Run(train.Recipe()), steps=1)
+  train.train(str(tmp_path))
+  histories, decoder = found['stages']
+  assert (histories['stage'], histories['steps']) == ('histories', 6)
+  assert (decoder['batch_size'], decoder['steps']) == (2, 5)
+  point = folder_contents.describe_folder(str(tmp_path))['checkpoints']['checkpoint_11']
+  assert found['parameter_bytes'] == 4 * point['parameters']
+  assert found['checkpoint_bytes'] > found['parameter_bytes']
+  assert found['peak_memory_bytes'] > found['checkpoint_bytes']
+  for stage in found['stages']:
+    parts = stage['steps'] * stage['seconds_a_step']
+    parts += stage['compile_seconds'] + stage['validation_seconds']
+    assert stage['seconds'] == pytest.approx(parts)
+    assert min(stage['seconds_a_step'], stage['validation_seconds']) > 0
+    assert stage['soft_tokens'] > 6  # six slots, and the words of the answer's form
+  shown = printed.format_costs(found)
+  assert 'histories: ' in shown
+  assert '5 steps of 2 examples' in shown
+
+
+def test_too_few_steps():
+  with pytest.raises(ValueError, match='steps=0: expected at least 1'):
+    costs.estimate_costs(None, steps=0)

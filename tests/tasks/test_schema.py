@@ -1,0 +1,88 @@
+"""Field names and types, against TensorFlow and Arrow."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from tasks import histories, schema
+
+HISTORY = {
+  'user_id': 'ü1',
+  'history_items': [5, 0, 2**40, 127, 128],
+  'history_ratings': [0.5, 5.0, 3.5, 1.0, 2.0],
+  'history_timestamps': [-1, 1_500_000_000, 2**62, 0, 1],
+  'liked': ['Sci-Fi', 'War'],
+  'disliked': [],
+  'history_total': 300,
+}
+
+
+def test_tensorflow_reads_what_we_write():
+  features = tf.train.Example.FromString(schema.encode_example(HISTORY)).features
+  found = features.feature
+  assert found['user_id'].bytes_list.value[0].decode() == 'ü1'
+  for name in ('history_items', 'history_timestamps'):
+    assert list(found[name].int64_list.value) == HISTORY[name]
+  assert list(found['history_ratings'].float_list.value) == HISTORY['history_ratings']
+  assert [x.decode() for x in found['liked'].bytes_list.value] == HISTORY['liked']
+  assert not found['disliked'].bytes_list.value
+  assert found['history_total'].int64_list.value == [300]
+
+
+def test_we_read_what_tensorflow_writes():
+  example = tf.train.Example()
+  for name, kind in schema.HISTORY.items():
+    values = HISTORY[name] if isinstance(HISTORY[name], list) else [HISTORY[name]]
+    target = getattr(example.features.feature[name], f'{kind}_list').value
+    target.extend(x.encode() if kind == 'bytes' else x for x in values)
+  read = schema.decode_example(example.SerializeToString())
+  for name, value in HISTORY.items():
+    np.testing.assert_array_equal(read[name], value)
+
+
+def test_round_trip_of_empty_history():
+  empty = {**HISTORY, 'history_items': [], 'history_ratings': [], 'liked': []}
+  read = schema.decode_example(schema.encode_example(empty))
+  assert read['history_items'].dtype == np.int64
+  assert read['history_ratings'].shape == (0,)
+
+
+@pytest.mark.parametrize('change', ['missing', 'extra'])
+def test_wrong_fields(change):
+  history = dict(HISTORY)
+  if change == 'extra':
+    history['mood'] = 1
+  else:
+    del history['liked']
+  with pytest.raises(ValueError, match=r'liked|mood'):
+    schema.encode_example(history)
+
+
+def test_cut_off_example():
+  data = schema.encode_example(HISTORY)
+  with pytest.raises(ValueError, match='cut off'):
+    schema.decode_example(data[:-3])
+
+
+def test_the_task_reads_these_fields():
+  kinds = {'int64': tf.int64, 'float': tf.float32, 'bytes': tf.string}
+  for name, feature in histories.HISTORY_FIELDS.items():
+    assert feature.dtype == kinds[schema.HISTORY[name]], name
+
+
+def test_predictions_in_arrow_and_bigquery_agree():
+  arrow = schema.predictions_arrow()
+  names = {'STRING': 'string', 'FLOAT64': 'double', 'BOOL': 'bool', 'INT64': 'int64'}
+  names['TIMESTAMP'] = 'timestamp[us, tz=UTC]'
+  for column in schema.predictions_bigquery():
+    kind = arrow.field(column['name']).type
+    if column['mode'] == 'REPEATED':
+      kind = kind.value_type
+    assert str(kind) == names[column['type']]
+  assert len(arrow) == len(schema.predictions_bigquery()) == 11
+
+
+def test_vector_table():
+  made = schema.vectors_arrow({'item_index': pa.int64()}, {'title': 4})
+  assert str(made.field('title').type) == 'fixed_size_list<item: float>[4]'
