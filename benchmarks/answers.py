@@ -18,7 +18,8 @@ import numpy as np
 from persoma_tf.inference.decoding import Decoding
 from pipelines import evaluate
 from pipelines.common import tfrecord
-from tasks import baselines, metrics, schema
+from pipelines.histories import history_records
+from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
 from tasks.questions import Answer
@@ -43,7 +44,7 @@ def test_histories(folder: str) -> list[dict]:
   """Histories of the test users, in the order of their shards."""
   shards = sorted(pathlib.Path(folder, 'histories').glob('test-*.tfrecord*'))
   return [
-    schema.decode_example(x)
+    history_records.decode_example(x)
     for path in shards
     for x in tfrecord.read_tfrecord(str(path))
   ]

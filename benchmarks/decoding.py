@@ -161,7 +161,7 @@ def measure(flags, name: str, size: int) -> dict:
 
 def prefill_share(predictor: Predictor, size: int) -> dict:
   """The prefill's share of the fastest matrix product."""
-  model, params = predictor.model, predictor.params
+  model, params = predictor.engine.model, predictor.engine.params
   width = params['decoder']['embedder']['embedding'].shape[1]
   prefix = jnp.ones((size, 22, width)) * 0.1
   mask = jnp.ones(prefix.shape[:2], bool)

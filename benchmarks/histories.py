@@ -33,8 +33,7 @@ import pyarrow as pa
 
 from benchmarks import make_ratings
 from pipelines.common import arrow_bytes, tfrecord
-from pipelines.histories import tf_example
-from tasks import schema
+from pipelines.histories import history_records, tf_example
 
 MAX_HISTORY = 50
 JOBS = {
@@ -151,7 +150,7 @@ def _histories(folder):
       # The user id stands last, as names of features are in order.
       if zlib.crc32(record[record.rindex(b'user_id') :]) % 10:
         continue
-      fields = schema.decode_example(record)
+      fields = history_records.decode_example(record)
       total += hash(
         (
           fields['user_id'],

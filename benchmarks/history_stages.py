@@ -21,11 +21,12 @@ import time
 from benchmarks import make_ratings
 from benchmarks.histories import JOBS
 from pipelines.build_histories import Config
-from pipelines.common import job, output_folder, tfrecord
+from pipelines.common import job, storage, tfrecord
 from pipelines.events import check, input_files, shuffle
 from pipelines.events.formats import KNOWN
 from pipelines.histories import clean, make_histories
-from pipelines.items.catalogue import load_items, read_items, write_items
+from pipelines.items.catalogue import read_items
+from pipelines.items.item_table import load_items, write_items
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
       made = make_histories.make_histories(rows, items.facts, config.histories)
     with timed('frame and write'):
       data = tfrecord.frame_records(made.records, '')
-      output_folder.write_file(str(folder / f'{shard}.tfrecord'), data)
+      storage.write_file(str(folder / f'{shard}.tfrecord'), data)
   return dict(seconds)
 
 

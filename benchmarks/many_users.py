@@ -23,8 +23,8 @@ import psutil
 from benchmarks import make_ratings
 from benchmarks.processes import HUGE_PAGES
 from pipelines.common import job, tfrecord
+from pipelines.histories import history_records
 from pipelines.predictions import prediction_files
-from tasks import schema
 from tests import tiny
 
 _RATINGS_A_USER, _ITEMS = 30, 3000
@@ -119,7 +119,7 @@ def run(module: str, *arguments: str) -> tuple[list[float], float]:
 def check(work: pathlib.Path) -> int:
   """Every user of the histories stands in the table once; returns how many."""
   wanted = [
-    schema.decode_example(record)['user_id']
+    history_records.decode_example(record)['user_id']
     for path in (work / 'histories').glob('*.tfrecord*')
     for record in tfrecord.read_tfrecord(str(path))
   ]

@@ -21,10 +21,10 @@ import numpy as np
 
 from persoma_tf import assets
 from pipelines import build_histories, embed_items
-from pipelines.common import job, output_folder, tfrecord
+from pipelines.common import job, storage, tfrecord
+from pipelines.histories import history_records
 from pipelines.histories.samplers import SAMPLERS, History
 from pipelines.items.item_facts import ItemFactsSource
-from tasks import schema
 
 SIZES = (10, 20, 50, 100, 200)
 DRAWING = ('random', 'long_tail')
@@ -87,7 +87,7 @@ def _build(files, output, *flags):
   ratings, movies = files
   inputs = [f'--ratings={ratings}', f'--movies={movies}', f'--output_dir={output}']
   build_histories.run([*inputs, *_EVERYBODY, *flags])
-  return output_folder.read_json(str(output / 'dataset_info.json'))
+  return storage.read_json(str(output / 'dataset_info.json'))
 
 
 def _time(name, whole, vectors, size=50):
@@ -99,7 +99,7 @@ def _time(name, whole, vectors, size=50):
   users = [
     History(*(one[f'history_{field}'] for field in ('items', 'ratings', 'timestamps')))
     for path in whole.glob('*.tfrecord')
-    for one in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
+    for one in map(history_records.decode_example, tfrecord.read_tfrecord(str(path)))
     if len(one['history_items']) > size
   ]
   counts = np.bincount(np.concatenate([user.items for user in users]))

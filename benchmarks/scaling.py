@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.processes import HUGE_PAGES
-from pipelines.common import job, output_folder
+from pipelines.common import job, storage
 
 # Name -> the cores of each worker.
 RUNS = {
@@ -79,7 +79,7 @@ def measure(inputs: Sequence[str], work: pathlib.Path, workers) -> dict:
   if any(codes):
     raise SystemExit(f'{output}: a worker failed')
   seconds = time.perf_counter() - begun
-  users = output_folder.read_json(str(output / 'run_info.json'))['users']
+  users = storage.read_json(str(output / 'run_info.json'))['users']
   return {'users': users, 'seconds': seconds, 'users_a_second': users / seconds}
 
 

@@ -1,5 +1,6 @@
 """Gin recipes: parsing with errors that say what to do."""
 
+import argparse
 import difflib
 import pathlib
 import re
@@ -116,3 +117,19 @@ def _is_read(binding, read):
     if parameter == selector and below and (scope == within or now == value):
       return True
   return False
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags that say where the data of a recipe lies."""
+  for name, job in (('histories', 'build_histories'), ('embeddings', 'embed_items')):
+    parser.add_argument(
+      f'--{name}_dir',
+      help=f'finished folder of pipelines.{job}; sets the macro {name.upper()}_DIR',
+    )
+
+
+def data_macros(flags: argparse.Namespace) -> list[str]:
+  """Returns the bindings that `add_data_flags` stands for."""
+  names = ('histories_dir', 'embeddings_dir')
+  given = {name.upper(): getattr(flags, name) for name in names}
+  return [f'{name} = {value!r}' for name, value in given.items() if value]

@@ -9,81 +9,79 @@ workers. What is in the folder: docs/implementation.md.
 """
 
 import dataclasses
-import logging
-import math
-import time
 from collections.abc import Sequence
 from typing import Literal
 
-import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
-
-from pipelines.common import job, output_folder
-from pipelines.common.job import JobError
-from pipelines.events import input_files
-from pipelines.events.check import RatingScale
-from pipelines.events.formats import REQUIRED
-from pipelines.events.mapping import formats_of
-from pipelines.histories import dataset_info
+from pipelines.common import flags
+from pipelines.common.flags import flag
+from pipelines.events.rating_scale import RatingScale
 from pipelines.histories.cutoff import Cutoff
-from pipelines.histories.make_histories import HistorySettings
+from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.histories.split import Split
-from pipelines.histories.steps import (
-  CountItems,
-  ReadBlock,
-  WriteHistories,
-  WriteRejects,
-)
-from pipelines.items import item_facts
-from pipelines.items.catalogue import ItemTable, read_items, write_items
-from pipelines.items.item_facts import ItemFactsSource
-from pipelines.items.item_texts import add_descriptions, add_tags
 from tasks.labels import LabelRule
 
-_LOGGER = logging.getLogger(__name__)
 _RULE = LabelRule()
-_ITEMS = 'items.parquet'
-_SHARD_BYTES = 1 << 26  # of ratings; a worker holds a few shards in memory
-
-
-def _flag(default, text):
-  return dataclasses.field(default=default, metadata={'help': text})
+# Flags that tell where something is, or change nothing that is written.
+_NO_SETTINGS = ('ratings', 'movies', 'tags', 'descriptions', 'embeddings_dir')
+_NO_SETTINGS += ('output_dir', 'overwrite', 'block_bytes', 'max_reject_fraction')
+_NO_SETTINGS += ('data_license',)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The flags."""
+  """Holds the flags."""
 
-  ratings: str = dataclasses.field(metadata={'help': 'ratings file or glob'})
-  movies: str = dataclasses.field(metadata={'help': 'movies file or glob'})
-  output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
-  mapping: str = _flag('', 'own data: field=column,... or a .json file')
-  tags: str = _flag('', 'tags file or glob: users, items, tags')
-  descriptions: str = _flag('', 'file or glob of item ids and texts')
-  overwrite: bool = _flag(False, 'make a finished folder again')
-  sampler: Literal[tuple(SAMPLERS)] = _flag('recency', 'which interactions are kept')
-  embeddings_dir: str = _flag('', 'of the same items, for --sampler=diverse')
-  query: str = _flag('', "for --sampler=sparse_retrieval; '': the genre names")
-  max_history: int = _flag(50, 'most interactions a user')
-  min_history: int = _flag(1, 'users with fewer ratings are dropped')
-  seed: int = _flag(0, 'of the split and of samplers that draw')
-  train_fraction: float = _flag(0.8, 'share of users')
-  validation_fraction: float = _flag(0.1, 'share of users; the rest is test')
-  num_shards: int = _flag(0, 'files of the training split; 0: by size')
-  compression: Literal['', 'GZIP'] = _flag('', 'of the TFRecord files')
-  rating_scale: str = _flag('0.5:5:0.5', 'low:high:step; others are rejected')
-  max_reject_fraction: float = _flag(1.0, 'more bad rows than this stop the job')
-  label_mode: Literal['profile', 'future'] = _flag(
-    'profile', 'labels of the whole history, or of what follows --label_cutoff'
+  ratings: str = flag('ratings file or glob')
+  movies: str = flag('movies file or glob')
+  output_dir: str = flag('folder to write')
+  mapping: str = flag('columns of your own data: field=column,... or a .json file', '')
+  tags: str = flag('file or glob of tags that users gave to items', '')
+  descriptions: str = flag('file or glob of item ids with a text each', '')
+  overwrite: bool = flag('write a finished folder again', False)
+  sampler: Literal[tuple(SAMPLERS)] = flag(
+    'rule that chooses the interactions of a long history', 'recency'
   )
-  label_cutoff: str = _flag('', 'a share of each history, seconds since 1970 or a date')
-  label_min_count: int = _flag(_RULE.min_count, 'ratings that a genre needs')
-  label_liked_above: float = _flag(_RULE.liked_above, 'mean rating, stars')
-  label_disliked_below: float = _flag(_RULE.disliked_below, 'mean rating, stars')
-  label_top: int = _flag(_RULE.top, 'most genres on each side')
-  block_bytes: int = _flag(1 << 23, 'bytes of a file that are read at a time')
-  data_license: str = _flag('', "of the ratings, for the info file; '': not stated")
+  embeddings_dir: str = flag(
+    'finished folder of embed_items on the same items, for --sampler=diverse', ''
+  )
+  query: str = flag(
+    "words to search for, for --sampler=sparse_retrieval; '': the genre names", ''
+  )
+  max_history: int = flag('largest number of interactions in a history', 50)
+  min_history: int = flag('users with fewer ratings are dropped', 1)
+  seed: int = flag('seed of the split and of samplers that draw', 0)
+  train_fraction: float = flag('share of users for training', 0.8)
+  validation_fraction: float = flag(
+    'share of users for validation; the rest is for the test', 0.1
+  )
+  num_shards: int = flag('files of the training split; 0: by size', 0)
+  compression: Literal['', 'GZIP'] = flag('compression of the TFRecord files', '')
+  rating_scale: str = flag(
+    'low:high:step of the ratings; others are rejected', '0.5:5:0.5'
+  )
+  max_reject_fraction: float = flag(
+    'largest share of rejected rows; more of them stop the job', 1.0
+  )
+  label_mode: Literal['profile', 'future'] = flag(
+    'make labels from the whole history, or from the ratings after --label_cutoff',
+    'profile',
+  )
+  label_cutoff: str = flag(
+    'time of the cut: a share of each history, seconds since 1970 or a date', ''
+  )
+  label_min_count: int = flag('ratings that a genre needs', _RULE.min_count)
+  label_liked_above: float = flag(
+    'mean rating, in stars, above which a genre is liked', _RULE.liked_above
+  )
+  label_disliked_below: float = flag(
+    'mean rating, in stars, below which a genre is disliked', _RULE.disliked_below
+  )
+  label_top: int = flag('largest number of genres on each side', _RULE.top)
+  block_bytes: int = flag('bytes of a file that are read at a time', 1 << 23)
+  data_license: str = flag(
+    "licence of the ratings, for the info file; '': not stated", ''
+  )
 
   def __post_init__(self):
     for name in ('max_history', 'min_history', 'block_bytes'):
@@ -92,9 +90,9 @@ class Config:
     if not 0 <= self.max_reject_fraction <= 1:
       raise ValueError(f'max_reject_fraction={self.max_reject_fraction}: not in 0..1')
     needs = SAMPLERS[self.sampler].needs
-    for flag, needed in (('embeddings_dir', 'vectors'), ('query', 'relevance')):
-      if getattr(self, flag) and needs != needed:
-        raise ValueError(f'{flag} is of no use to sampler={self.sampler}')
+    for name, needed in (('embeddings_dir', 'vectors'), ('query', 'relevance')):
+      if getattr(self, name) and needs != needed:
+        raise ValueError(f'{name} is of no use to sampler={self.sampler}')
     if needs == 'vectors' and not self.embeddings_dir:
       raise ValueError(f'sampler={self.sampler} needs embeddings_dir')
     if (self.label_mode == 'future') != bool(self.label_cutoff):
@@ -103,19 +101,19 @@ class Config:
 
   @property
   def scale(self) -> RatingScale:
-    """The ratings there can be."""
+    """Returns the scale that good ratings are on."""
     return RatingScale.parse(self.rating_scale)
 
   @property
   def split(self) -> Split:
-    """How users are divided."""
+    """Returns how users are divided."""
     return Split(
       self.train_fraction, self.validation_fraction, self.num_shards or 1, self.seed
     )
 
   @property
   def histories(self) -> HistorySettings:
-    """What a history looks like."""
+    """Returns the settings of a history."""
     rule = LabelRule(
       self.label_min_count,
       self.label_liked_above,
@@ -127,68 +125,10 @@ class Config:
       self.sampler, self.max_history, self.min_history, self.seed, rule, cutoff
     )
 
-  def facts(self, items_path: str) -> ItemFactsSource:
-    """Where the sampler's facts of the items come from."""
-    needs = SAMPLERS[self.sampler].needs
-    return ItemFactsSource(items_path, needs, self.embeddings_dir, self.query)
-
   def settings(self) -> dict:
-    """All flags that decide what is written, as JSON."""
-    elsewhere = (*REQUIRED, 'embeddings_dir', 'output_dir', 'overwrite')
-    elsewhere += ('block_bytes', 'max_reject_fraction', 'data_license')
+    """Returns all flags that decide what is written, as JSON."""
     flags = dataclasses.asdict(self)
-    return {name: value for name, value in flags.items() if name not in elsewhere}
-
-
-def build(
-  pipeline: beam.Pipeline,
-  config: Config,
-  blocks: Sequence[input_files.FileBlock],
-  items: ItemTable,
-  output_dir: str,
-) -> tuple[beam.PCollection, beam.PCollection]:
-  """The graph.
-
-  Args:
-    pipeline: gets the transforms.
-    config: the flags.
-    blocks: what to read.
-    items: the item table, which is also in the output folder.
-    output_dir: where the item table is, and shards and rejects go.
-
-  Returns:
-    (one `steps.ShardSummary` a shard, one `steps.RejectSummary`).
-  """
-  split, items_path = config.split, FileSystems.join(output_dir, _ITEMS)
-  read = (
-    pipeline
-    | 'Blocks' >> beam.Create(blocks)
-    | 'Spread' >> beam.Reshuffle()
-    | 'Read'
-    >> beam.ParDo(ReadBlock(items_path, config.scale, split)).with_outputs(
-      ReadBlock.REJECTS, main='rows'
-    )
-  )
-  rejects = (
-    pipeline
-    | 'Once' >> beam.Create([items.rejects])
-    | 'WriteRejects'
-    >> beam.ParDo(
-      WriteRejects(output_dir, config.max_reject_fraction),
-      beam.pvalue.AsList(read[ReadBlock.REJECTS]),
-    )
-  )
-  shards = read.rows | beam.GroupByKey()
-  facts = config.facts(items_path)
-  known = [beam.pvalue.AsSingleton(rejects)]
-  if facts.needs == 'counts':
-    counter = CountItems(items.table.num_rows, split.shards['train'], config.histories)
-    counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
-    known.append(beam.pvalue.AsSingleton(counts))
-  writer = WriteHistories(
-    output_dir, facts, split.shard_names(), config.compression, config.histories
-  )
-  return shards | 'Write' >> beam.ParDo(writer, *known), rejects
+    return {name: value for name, value in flags.items() if name not in _NO_SETTINGS}
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -197,85 +137,15 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config, options = job.parse_with_beam(Config, argv, __doc__.split('\n')[0])
-  started = time.monotonic()
-  files = _find(config)
-  items = _read_items(config, files)
-  if not config.num_shards:
-    size = sum(file.size for file in files['ratings'])
-    shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
-    config = dataclasses.replace(config, num_shards=shards)
-  settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
-  folder = output_folder.OutputFolder(config.output_dir, settings)
-  if not folder.begin(config.overwrite):
-    dataset_info.state_license(folder, config.data_license)
-    return
-  about = dataset_info.HistoriesRun(
-    folder,
-    folder.file(_ITEMS),
-    items.num_lines,
-    items.texts,
-    config.split,
-    config.compression,
-    config.histories.rule,
-    job.is_detached(options),
-    config.data_license,
-  )
-  write_items(about.items_path, items.table)
-  blocks = input_files.cut_blocks(files['ratings'], config.block_bytes)
-  with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items, folder.path)
-    last = pipeline | 'Last' >> beam.Create([None])
-    written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
-    _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, about)
-  if about.detached:
-    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
-  else:
-    _complete(folder, started)
+  config, beams = flags.parse_with_beam(Config, argv, __doc__)
+  options = flags.beam_options(config, beams)
+  from pipelines.histories import histories_job  # imports Beam
 
-
-def _find(config):
-  """{kind: files} of the inputs that are given."""
-  return {
-    kind: input_files.find_files(pattern, formats, kind)
-    for kind, formats in formats_of(config.mapping).items()
-    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
-  }
-
-
-def _read_items(config, files):
-  """The item table, with tags and descriptions where there are any."""
-  items = read_items(files['movies'])
-  if not items.table.num_rows:
-    raise JobError(f'--movies: no row of {config.movies} is an item')
-  items = add_tags(items, files.get('tags', ()))
-  return add_descriptions(items, files.get('descriptions', ()))
-
-
-def _read_from(config, files, items):
-  """What tells these inputs from others, as JSON."""
-  found = {kind: input_files.describe_files(chosen) for kind, chosen in files.items()}
-  if config.embeddings_dir:
-    ids = items.table['item_id']
-    found['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
-  return found
-
-
-def _complete(folder, started):
-  """Here and not in a worker: a failed check is one sentence, without engine traces."""
-  info = output_folder.read_json(folder.file(dataset_info.FILE))
-  dataset_info.check_counts(info['counts'])
-  folder.complete()
-  _LOGGER.info(
-    '%s: %s; %.1f s\n%s',
-    folder.path,
-    dataset_info.describe_counts(info['counts']),
-    time.monotonic() - started,
-    dataset_info.describe_statistics(info['statistics']),
-  )
+  histories_job.run_job(config, options)
 
 
 if __name__ == '__main__':
   from pipelines import build_histories
+  from pipelines.common import job
 
   job.main(build_histories.run)

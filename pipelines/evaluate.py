@@ -20,12 +20,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from persoma_tf.training import model_card
-from pipelines.common import job, output_folder, tfrecord
+from pipelines.common import flags, job, output_folder, storage, tfrecord
 from pipelines.common.job import JobError
+from pipelines.histories import history_records
 from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import page
 from pipelines.report.facts import Facts, Labelled, read_titles, read_training
-from tasks import baselines, metrics, schema
+from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.questions import Answer
 
@@ -71,11 +72,11 @@ def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelle
   of_items = np.array([[name in row for name in genres] for row in listed], bool)
   users, answers, samples, items, totals = [], [], [], [], []
   wanted = ('train', 'validation', 'test') if split == 'all' else (split,)
-  for path in output_folder.list_files(histories_dir):
+  for path in storage.list_files(histories_dir):
     name = pathlib.PurePath(path).name
     if '.tfrecord' not in name or name.split('-')[0] not in wanted:
       continue
-    for history in map(schema.decode_example, tfrecord.read_tfrecord(path)):
+    for history in map(history_records.decode_example, tfrecord.read_tfrecord(path)):
       users.append(history['user_id'])
       answers.append(Answer(history['liked'], history['disliked']))
       samples.append((of_items[history['history_items']], history['history_ratings']))
@@ -175,7 +176,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
+  config = flags.parse(Config, argv, __doc__.split('\n')[0])
   predicted = require_inputs(config)
   model = predicted['settings']['model']
   training = read_training(config.model_dir, model)
@@ -227,7 +228,7 @@ def collect(
     info=info,
     split=split,
     run=run_facts,
-    predictions=output_folder.read_json(f'{config.predictions_dir}/run_info.json'),
+    predictions=storage.read_json(f'{config.predictions_dir}/run_info.json'),
     training=training,
   )
 
@@ -239,11 +240,11 @@ def write(folder: output_folder.OutputFolder, facts: Facts, config: Config) -> N
   report = {'methods': facts.methods, 'data': data, 'run': facts.run}
   folder.write_json('metrics.json', report)
   table = as_table(facts.methods)
-  output_folder.write_file(folder.file('scores.txt'), table.encode())
-  output_folder.write_file(folder.file('report.html'), page.render(facts).encode())
+  storage.write_file(folder.file('scores.txt'), table.encode())
+  storage.write_file(folder.file('report.html'), page.render(facts).encode())
   if config.model_dir:
     card = model_card.card_of_folder(config.model_dir, config.histories_dir, report)
-    output_folder.write_file(folder.file('model_card.md'), card.encode())
+    storage.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
   print(table, end='')
 

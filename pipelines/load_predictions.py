@@ -8,235 +8,42 @@ made if it is not there: a partition a day of `predicted_at`, clustered by `user
 Loading the same folder again changes nothing.
 """
 
-import contextlib
 import dataclasses
-import hashlib
-import itertools
-import json
-import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from apache_beam.io.filesystems import FileSystems
-from google.api_core.exceptions import Conflict, NotFound
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery
-
-from pipelines.common import job, output_folder
-from pipelines.common.job import JobError
-from pipelines.predictions import bigquery_table, finished_shards
-from pipelines.predictions.bigquery_table import PARTITION, parse_table
-from pipelines.predictions.finished_shards import RunColumns
-
-_LOGGER = logging.getLogger(__name__)
-_LABEL, _LABEL_LENGTH = 'persoma_content', 63
-_FORMATS = {
-  'parquet': bigquery.SourceFormat.PARQUET,
-  'avro': bigquery.SourceFormat.AVRO,
-  'json': bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
-}
-
-
-def _flag(text, **settings):
-  return dataclasses.field(metadata={'help': text}, **settings)
+from pipelines.common import flags
+from pipelines.common.flags import flag
+from pipelines.predictions.table_name import TableName
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The flags."""
+  """Holds the flags."""
 
-  predictions_dir: str = _flag('finished folder of batch_predict or t5x_answers')
-  bigquery_table: str = _flag('project:dataset.table')
-  bigquery_location: str = _flag(
-    'where the dataset is, such as EU; an error if it is elsewhere', default=''
+  predictions_dir: str = flag('finished folder of batch_predict or t5x_answers')
+  bigquery_table: str = flag('table to load into, as project:dataset.table')
+  bigquery_location: str = flag(
+    'location of the dataset, such as EU; an error if it is elsewhere', ''
   )
 
   def __post_init__(self):
-    parse_table(self.bigquery_table)
-
-
-class _Content(NamedTuple):
-  """What a folder brings into the table: files, their format, rows, run, digest."""
-
-  paths: list[str]
-  format: str
-  rows: int
-  run: RunColumns | None
-  digest: str
-
-
-class _Present(NamedTuple):
-  """What the table has of a run: rows, first and last predicted_at."""
-
-  rows: int
-  first: object
-  last: object
-
-
-def load_folder(folder: str, table: str, location: str | None = None) -> int:
-  """Loads a finished predictions folder, unless its rows are in the table already.
-
-  Args:
-    folder: local path or gs:// address.
-    table: as `parse_table` takes it; its dataset must be there.
-    location: where the dataset is; None for wherever it is.
-
-  Returns:
-    The number of rows loaded: 0 if they were there already.
-
-  Raises:
-    JobError: the folder is not finished or its columns are others, the table has
-      another schema, partition or clustering, it has other rows of the same run id, or
-      BigQuery refuses something.
-    ValueError: `table` names none.
-  """
-  target = parse_table(table)
-  with output_folder.explained(folder):
-    content = _read_content(folder)
-  with _explained(table):
-    client = bigquery.Client(project=target.project)
-    made = bigquery_table.require(client, target, location)
-    loaded = _load_once(client, made, content) if content.run else 0
-  _LOGGER.info('%s: %d of %d rows loaded into %s', folder, loaded, content.rows, table)
-  return loaded
-
-
-def _read_content(folder: str) -> _Content:
-  completed = output_folder.require_finished(folder, 'pipelines.batch_predict')
-  kind = completed['settings'].get('format')
-  if kind not in _FORMATS:
-    raise JobError(f'{folder} has no predictions: its format is {kind!r}')
-  paths = finished_shards.find_shards(folder, kind)
-  run = finished_shards.check_shards(paths, kind)
-  rows = output_folder.read_json(FileSystems.join(folder, 'run_info.json'))['users']
-  if bool(rows) != bool(run):
-    raise JobError(f'{folder}: run_info.json says {rows} users, the files differ')
-  return _Content(paths, kind, rows, run, finished_shards.digest_shards(paths))
-
-
-@contextlib.contextmanager
-def _explained(table: str) -> Iterator[None]:
-  """What Google refuses as a JobError that names the table."""
-  try:
-    with output_folder.explained(f'--bigquery_table={table}'):
-      yield
-  except GoogleAuthError as error:
-    raise JobError(
-      f'--bigquery_table={table}: no credentials ({error}): '
-      'run gcloud auth application-default login'
-    ) from error
-
-
-def _load_once(client, table: bigquery.Table, content: _Content) -> int:
-  """Loads the run's rows if the table has none of them.
-
-  Nothing but the table and the run decides a job's id, so that BigQuery refuses a
-  second job beside the first, of this process or another. The next id is tried where a
-  job has failed, or where its rows were deleted since.
-  """
-  key = [f'{table.reference}', f'{table.created}', content.run.run_id]
-  key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-  loaded_by = None
-  for attempt in itertools.count(1):
-    job_id = f'persoma-{key}-{attempt}'
-    if not (found := _find_job(client, job_id, table)):
-      present = _rows_of_run(client, table, content.run.run_id)
-      if present.rows:
-        _require_same(table, content, present, loaded_by)
-        return 0
-      with contextlib.suppress(Conflict):
-        _submit(client, table, content, job_id)
-        return content.rows
-      found = _find_job(client, job_id, table)
-    if found and found.exception(timeout=None) is None:  # waits
-      loaded_by = found
-
-
-def _find_job(client, job_id, table):
-  try:
-    return client.get_job(job_id, location=table.location)
-  except NotFound:
-    return None
-
-
-def _rows_of_run(client, table, run_id: str) -> _Present:
-  # The bound lets it pass where the table requires a filter of the partition.
-  query = (
-    f'SELECT COUNT(*), MIN({PARTITION}), MAX({PARTITION}) FROM `{table.reference}` '
-    f"WHERE run_id = @run_id AND {PARTITION} >= TIMESTAMP '1970-01-01'"
-  )
-  parameter = bigquery.ScalarQueryParameter('run_id', 'STRING', run_id)
-  config = bigquery.QueryJobConfig(query_parameters=[parameter], use_query_cache=False)
-  (row,) = client.query(query, job_config=config, location=table.location).result()
-  return _Present(*row.values())
-
-
-def _require_same(table, content: _Content, present: _Present, loaded_by):
-  """Raises a JobError if the rows in the table are not those of the folder."""
-  run_id, time = content.run
-  same = present == _Present(content.rows, time, time)
-  if loaded_by:  # BigQuery knows a job for half a year
-    same = same and loaded_by.labels.get(_LABEL) == content.digest[:_LABEL_LENGTH]
-  if not same:
-    raise JobError(
-      f'table {table.reference} has other rows of run_id {run_id}: {present.rows}, '
-      f'predicted at {present.first}; the folder has {content.rows}, predicted at '
-      f'{time}. Make it with another --run_id, or delete those first: DELETE FROM '
-      f"`{table.reference}` WHERE run_id = '{run_id}'"
-    )
-  _LOGGER.info('run_id %s is in %s already', run_id, table.reference)
-
-
-def _submit(client, table, content: _Content, job_id: str) -> None:
-  """Runs one load job: all rows or none.
-
-  Raises:
-    Conflict: the job's id is taken.
-    JobError: BigQuery could not load the files.
-  """
-  config = bigquery.LoadJobConfig(
-    source_format=_FORMATS[content.format],
-    create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
-    write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
-    labels={_LABEL: content.digest[:_LABEL_LENGTH]},
-  )
-  if content.format == 'parquet':
-    options = bigquery.ParquetOptions()
-    options.enable_list_inference = True  # else a list is a record of records
-    config.parquet_options = options
-  if content.format == 'avro':
-    config.use_avro_logical_types = True
-  settings = {'job_id': job_id, 'location': table.location, 'job_config': config}
-  if content.paths[0].startswith('gs://'):
-    load_job = client.load_table_from_uri(content.paths, table.reference, **settings)
-  else:
-    with tempfile.TemporaryFile() as file:
-      finished_shards.merge_shards(content.paths, content.format, file)
-      load_job = client.load_table_from_file(
-        file, table.reference, rewind=True, **settings
-      )
-  if error := load_job.exception(timeout=None):
-    reasons = '; '.join(problem['message'] for problem in load_job.errors)
-    raise JobError(f'load job {job_id}, nothing was loaded: {reasons}') from error
-  if load_job.output_rows != content.rows:
-    raise JobError(
-      f'load job {job_id} put {load_job.output_rows} rows into {table.reference}; '
-      f'run_info.json of the folder says {content.rows} users'
-    )
+    TableName.parse(self.bigquery_table)
 
 
 def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and loads.
 
   Raises:
-    JobError: as `load`.
+    JobError: the folder or the table is not as it should be.
   """
-  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
+  config = flags.parse(Config, argv, __doc__)
+  from pipelines.predictions.bigquery_load import load_folder  # Google's clients
+
   load_folder(config.predictions_dir, config.bigquery_table, config.bigquery_location)
 
 
 if __name__ == '__main__':
   from pipelines import load_predictions
+  from pipelines.common import job
 
   job.main(load_predictions.run)

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.common import job, output_folder
+from pipelines.common import flags, job, output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.report import study, study_numbers
 
@@ -74,7 +74,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the results or the output folder are not as they should be.
   """
-  config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
+  config = flags.parse(Config, argv, __doc__.split('\n')[0])
   cells = read(config.results_dir)
   folder = output_folder.OutputFolder(
     config.output_dir, {'cells': [cell['cell'] for cell in cells]}
@@ -82,8 +82,8 @@ def run(argv: Sequence[str] | None = None) -> None:
   if not folder.begin(config.overwrite):
     return
   table = as_markdown(cells)
-  output_folder.write_file(folder.file('scores.md'), table.encode())
-  output_folder.write_file(folder.file('study.html'), study.render(cells).encode())
+  storage.write_file(folder.file('scores.md'), table.encode())
+  storage.write_file(folder.file('study.html'), study.render(cells).encode())
   folder.complete()
   print(table, end='')
 

@@ -1,25 +1,41 @@
-"""Whether a local folder that the tasks read is whole, and of the job they expect."""
+"""Tells whether a folder is whole, and of the job that the reader expects."""
 
 import pathlib
 
-# Kind -> the job that writes such a folder, and a file that no other job writes.
-_JOBS = {
-  'histories': ('pipelines.build_histories', 'dataset_info.json'),
-  'embeddings': ('pipelines.embed_items', 'encoder_info.json'),
+COMPLETED = 'COMPLETED'
+# Job -> a file that no other job writes.
+OWN_FILE = {
+  'pipelines.build_histories': 'dataset_info.json',
+  'pipelines.embed_items': 'encoder_info.json',
+  'persoma_tf.train': 'adapter/manifest.json',
+  'pipelines.batch_predict': 'run_info.json',
 }
 
 
-def check_finished(folder: str, kind: str) -> pathlib.Path:
-  """Returns the folder of a kind, 'histories' or 'embeddings'.
+def needed_files(job: str) -> tuple[str, str]:
+  """Names the files that every finished folder of a job has."""
+  return COMPLETED, OWN_FILE[job]
+
+
+def not_finished(folder: str, job: str, missing: str) -> str:
+  """Says that a folder lacks a file that finished folders of a job have."""
+  return (
+    f'{folder} is not a finished folder of {job} (no {missing} in it): '
+    f'make it with python -m {job}'
+  )
+
+
+def check_finished(folder: str, job: str) -> pathlib.Path:
+  """Checks a local folder and returns it as a path.
+
+  Args:
+    folder: local path.
+    job: module of the job that makes such folders, a key of OWN_FILE.
 
   Raises:
     FileNotFoundError: it is not finished, or of another job.
   """
-  module, own = _JOBS[kind]
-  for name in ('COMPLETED', own):
+  for name in needed_files(job):
     if not pathlib.Path(folder, name).exists():
-      raise FileNotFoundError(
-        f'{folder}: not a finished {kind} folder (no {name} in it); '
-        f'make it with python -m {module}'
-      )
+      raise FileNotFoundError(not_finished(folder, job, name))
   return pathlib.Path(folder)

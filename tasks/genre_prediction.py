@@ -23,13 +23,13 @@ import tensorflow as tf
 from persoma_tf.soft_prompt import AnswerTemplate
 from tasks import item_vectors, questions
 from tasks.histories import (
-  SPLITS,
   data_folders,
   load_genres,
   load_rule,
   read_histories,
 )
 from tasks.metrics import genre_scores
+from tasks.schema import SPLITS
 from tasks.targets import ExampleSource, make_target
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY

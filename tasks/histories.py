@@ -13,17 +13,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from tasks import finished
+from tasks import finished, schema
 from tasks.labels import LabelRule
 
-SPLITS = ('train', 'validation', 'test')
-HISTORY_FIELDS = {
-  'user_id': tf.io.FixedLenFeature([], tf.string),
-  'history_items': tf.io.RaggedFeature(tf.int64),
-  'history_ratings': tf.io.RaggedFeature(tf.float32),
-  'liked': tf.io.RaggedFeature(tf.string),
-  'disliked': tf.io.RaggedFeature(tf.string),
-}
+_READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
+_TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
+
+
+def _feature(name: str):
+  """Returns TensorFlow's parser of a field of `schema.HISTORY`."""
+  kind = _TYPES[schema.HISTORY[name]]
+  if name in schema.SCALARS:
+    return tf.io.FixedLenFeature([], kind)
+  return tf.io.RaggedFeature(kind)
 
 
 class Folders(NamedTuple):
@@ -60,7 +62,7 @@ def load_genres(histories_dir: str) -> Genres:
   Raises:
     FileNotFoundError: the folder is not finished, or of another job.
   """
-  folder = finished.check_finished(histories_dir, 'histories')
+  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
   names = json.loads((folder / 'dataset_info.json').read_text())['genres']
   listed = pq.read_table(folder / 'items.parquet', columns=['genres'])['genres']
   of_items = np.zeros((len(listed), len(names)), bool)
@@ -91,7 +93,8 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   records = tf.data.TFRecordDataset(files, compression)
   if shuffle_files:  # as records, which are small; examples with vectors are not
     records = records.shuffle(10_000, seed=seed)
-  return records.map(lambda x: tf.io.parse_single_example(x, HISTORY_FIELDS))
+  features = {name: _feature(name) for name in _READ}
+  return records.map(lambda x: tf.io.parse_single_example(x, features))
 
 
 @gin.configurable

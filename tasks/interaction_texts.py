@@ -15,6 +15,9 @@ class Nouns(NamedTuple):
 
 
 MOVIELENS = Nouns()
+# Forms of the texts that a history encoder reads of an interaction: a text for each
+# field, each encoded on its own, or one sentence.
+TEMPLATES = ('fields', 'joined')
 
 
 def title_genres(items: pa.Table, nouns: Nouns = MOVIELENS) -> list[str]:

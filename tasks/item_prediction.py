@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import seqio
 
 from tasks import genre_prediction, interaction_texts, questions, targets
-from tasks.histories import SPLITS, data_folders, read_histories
+from tasks.histories import data_folders, read_histories
+from tasks.schema import SPLITS
 from tasks.vocabularies import VOCABULARY
 
 TASK = 'movielens_item_prediction_v1'

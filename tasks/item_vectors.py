@@ -42,7 +42,7 @@ class ItemVectors:
     Raises:
       FileNotFoundError: the folder is not finished, or of another job.
     """
-    folder = finished.check_finished(embeddings_dir, 'embeddings')
+    folder = finished.check_finished(embeddings_dir, 'pipelines.embed_items')
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names

@@ -1,15 +1,13 @@
-"""The only place where field names and types are spelled.
+"""Names and types of all stored records, for Beam and for TensorFlow.
 
-tf.Examples of the histories, Arrow tables of items and embeddings, the prediction
-table for Arrow and BigQuery.
+These are the tf.Examples of histories, the Arrow tables of items and embeddings, and
+the prediction table for Arrow and BigQuery.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-
-from pipelines.histories import tf_example
 
 # One tf.Example a user; lists are newest first. `history_items` are row numbers of
 # the item table, `history_total` is the length before sampling.
@@ -22,7 +20,10 @@ HISTORY = {
   'disliked': 'bytes',
   'history_total': 'int64',
 }
-_SCALARS = ('user_id', 'history_total')
+SCALARS = ('user_id', 'history_total')
+SPLITS = ('train', 'validation', 'test')
+# How the prediction table may be written.
+PREDICTION_FORMATS = ('avro', 'parquet', 'json')
 
 ITEMS = pa.schema(
   [
@@ -34,16 +35,6 @@ ITEMS = pa.schema(
     pa.field('description', pa.string(), nullable=False),
     pa.field('tags', pa.list_(pa.string()), nullable=False),
     pa.field('num_ratings', pa.int64(), nullable=False),
-  ]
-)
-
-# Ratings between reading and writing; `item` is a row number of the item table.
-RATINGS = pa.schema(
-  [
-    pa.field('user', pa.dictionary(pa.int32(), pa.string()), nullable=False),
-    pa.field('item', pa.int32(), nullable=False),
-    pa.field('rating', pa.float32(), nullable=False),
-    pa.field('timestamp', pa.int64(), nullable=False),
   ]
 )
 
@@ -127,70 +118,3 @@ def vectors_arrow(keys: Mapping[str, pa.DataType], widths: Mapping[str, int]):
       for name, width in widths.items()
     ]
   )
-
-
-def encode_example(history: Mapping[str, Any]) -> bytes:
-  """One history as a serialized tf.Example, without TensorFlow.
-
-  Args:
-    history: a value for every name in HISTORY; numbers as sequences or arrays, texts
-      as bytes or str, `user_id` and `history_total` as single values.
-
-  Raises:
-    ValueError: a field is missing or one too many.
-  """
-  _check_fields(history)
-  return tf_example.encode_example_features(
-    {
-      name: (kind, [history[name]] if name in _SCALARS else history[name])
-      for name, kind in HISTORY.items()
-    }
-  )
-
-
-def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
-  """Many histories as serialized tf.Examples, the same bytes as `encode_example`.
-
-  Args:
-    histories: a column [n] for every name in HISTORY, as `tf_example.encode_many`
-      takes it.
-
-  Returns:
-    [n] binary.
-
-  Raises:
-    ValueError: a field is missing or one too many.
-  """
-  _check_fields(histories)
-  return tf_example.encode_many_features(
-    {name: (kind, histories[name]) for name, kind in HISTORY.items()}
-  )
-
-
-def decode_example(data: bytes) -> dict[str, Any]:
-  """The inverse of `encode_example`.
-
-  Returns:
-    A value for every name in HISTORY: numbers as int64 or float32 arrays, texts as
-    str, lists of texts as lists, `user_id` and `history_total` as single values.
-
-  Raises:
-    ValueError: `data` is not such an example.
-  """
-  features = tf_example.decode_example_features(data)
-  history = {}
-  for name, kind in HISTORY.items():
-    if name not in features:
-      raise ValueError(f'example: no field {name}; it has {sorted(features)}')
-    values = features[name]
-    if kind == 'bytes':
-      values = [value.decode() for value in values]
-    history[name] = values[0] if name in _SCALARS else values
-  history['history_total'] = int(history['history_total'])
-  return history
-
-
-def _check_fields(history):
-  if history.keys() != HISTORY.keys():
-    wrong = sorted(history.keys() ^ HISTORY.keys())
-    raise ValueError(f'history: missing or unknown fields {wrong}')

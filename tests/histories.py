@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipelines import build_histories
 from pipelines.common import tfrecord
-from tasks import schema
+from pipelines.histories import history_records
 
 
 def build(data: pathlib.Path, output: pathlib.Path, *flags: str) -> dict:
@@ -29,7 +29,9 @@ def histories(folder: pathlib.Path) -> dict[str, dict]:
   return {
     history['user_id']: {**history, 'split': path.name.split('-')[0]}
     for path in sorted(folder.glob('*.tfrecord*'))
-    for history in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
+    for history in map(
+      history_records.decode_example, tfrecord.read_tfrecord(str(path))
+    )
   }
 
 

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.common import output_folder
+from pipelines.common import output_folder, storage
 from pipelines.predictions.prediction_files import FORMATS
 from tasks import schema
 
@@ -45,7 +45,7 @@ def write(
   folder.begin(overwrite=True)
   for at, shard in enumerate(shards):
     name = f'predictions-{at:05}-of-{len(shards):05}.{suffix}'
-    output_folder.write_file(folder.file(name), encode(shard))
+    storage.write_file(folder.file(name), encode(shard))
   folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
   folder.write_json('run_info.json', {'users': sum(map(len, shards))})
   folder.complete()

@@ -25,7 +25,7 @@ import gin
 import pytest
 
 from persoma_tf import recipes
-from pipelines.common import job
+from pipelines.common import flags
 from tests.commands import Command, commands_in, shown
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -114,7 +114,9 @@ def check_module(module: str, arguments: Sequence[str], whole: bool, monkeypatch
     needed = [x for x in dataclasses.fields(config) if x.default is dataclasses.MISSING]
     missing = [] if whole else [x.name for x in needed if f'--{x.name}' not in given]
     # What all of them can be, tables too.
-    job.parse_with_beam(config, [*arguments, *(f'--{name}=p:d.t' for name in missing)])
+    flags.parse_with_beam(
+      config, [*arguments, *(f'--{name}=p:d.t' for name in missing)]
+    )
     return
   bindings, _ = recipes.bindings_of(arguments)
   found = read_flags(module, arguments, whole, monkeypatch)

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Writes answers with a trained model."""

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from persoma_tf.parameters.quantization import WEIGHTS
+# Types that the decoder's weights may have (`persoma_tf.parameters.quantization`).
+WEIGHTS = ('float32', 'bfloat16', 'int8')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 `bfloat16` casts everything, so that the decoder computes in it. `int8` keeps the
 matrices of the layers as integers with a scale for each output, symmetric around zero;
-a product widens them again, so that only memory is saved. `persoma_tf.parameters.lora.Dense` uses
+a product widens them again, so that only memory is saved. `lora.Dense` uses
 what it finds.
 """
 
@@ -11,15 +11,13 @@ from collections.abc import Mapping
 import ml_dtypes
 import numpy as np
 
-WEIGHTS = ('float32', 'bfloat16', 'int8')
-
 
 def converted(params: Mapping, weights: str) -> dict:
   """A decoder's parameters in another type.
 
   Args:
     params: float32; a kernel may be stacked, [layers, in, out].
-    weights: one of WEIGHTS.
+    weights: one of `inference.decoding.WEIGHTS`.
   """
   if weights == 'float32':
     return dict(params)

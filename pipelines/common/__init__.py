@@ -1,1 +1,1 @@
-"""TODO"""
+"""Parts that several jobs use: flags, folders and files, progress, threads."""

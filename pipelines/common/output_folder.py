@@ -6,34 +6,22 @@ ours and may be cleaned; a folder with other people's files is never touched. Al
 access goes through Beam's FileSystems, so that a folder may be `gs://...`.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import logging
-import os
-import pathlib
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from google.api_core.exceptions import GoogleAPIError
-from google.cloud.storage.exceptions import InvalidResponse
 
+from pipelines.common import storage
 from pipelines.common.job import JobError
+from tasks import finished
+from tasks.finished import COMPLETED
 
-COMPLETED = 'COMPLETED'
 UNFINISHED = 'UNFINISHED'
-# What tells the folder of one job from that of another.
-_ONLY_IN = {
-  'pipelines.build_histories': 'dataset_info.json',
-  'pipelines.embed_items': 'encoder_info.json',
-  'persoma_tf.train': 'adapter/manifest.json',
-  'pipelines.batch_predict': 'run_info.json',
-}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -79,7 +67,7 @@ class OutputFolder:
       JobError: it is finished with other settings and `overwrite` is not set, or it
         holds files that no job made, or it cannot be read or written.
     """
-    with explained(f'--output_dir: {self.path}'):
+    with storage.explained(f'--output_dir: {self.path}'):
       return self._begin(overwrite, go_on)
 
   def _begin(self, overwrite, go_on):
@@ -109,7 +97,7 @@ class OutputFolder:
 
   def _begun(self):
     try:
-      return read_json(self.file(UNFINISHED))
+      return storage.read_json(self.file(UNFINISHED))
     except ValueError:  # of another kind of job, or of none
       return {}
 
@@ -118,20 +106,20 @@ class OutputFolder:
     self.write_json(UNFINISHED, {'fingerprint': self.fingerprint, 'begun_at': now})
     if FileSystems.exists(self.file(COMPLETED)):
       # First, so that the rest never looks finished.
-      _delete([self.file(COMPLETED)])
+      storage.delete([self.file(COMPLETED)])
     rest = self.names() - {UNFINISHED}
-    _delete([self.file(name) for name in sorted(rest)])
+    storage.delete([self.file(name) for name in sorted(rest)])
 
   def write_json(self, name: str, value: Any) -> None:
     """Writes a JSON file, keys in the order given."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
-    write_file(self.file(name), text.encode())
+    storage.write_file(self.file(name), text.encode())
 
   def complete(self) -> None:
     """Says that the folder is whole. Safe to call again."""
     names = self.names()
     halves = {name for name in names if '.tmp-' in name}  # of workers that died
-    _delete([self.file(name) for name in sorted(halves)])
+    storage.delete([self.file(name) for name in sorted(halves)])
     self.write_json(
       COMPLETED,
       {
@@ -141,7 +129,7 @@ class OutputFolder:
       },
     )
     if UNFINISHED in names:
-      _delete([self.file(UNFINISHED)])
+      storage.delete([self.file(UNFINISHED)])
 
   def is_finished(self) -> bool:
     """Whether COMPLETED is there."""
@@ -149,11 +137,13 @@ class OutputFolder:
 
   def names(self) -> set[str]:
     """The files in the folder."""
-    return {path[len(self.path) :].lstrip('/') for path in list_files(self.path)}
+    return {
+      path[len(self.path) :].lstrip('/') for path in storage.list_files(self.path)
+    }
 
   def _read_completed(self):
     try:
-      completed = read_json(self.file(COMPLETED))
+      completed = storage.read_json(self.file(COMPLETED))
     except ValueError:
       completed = None
     if not isinstance(completed, dict) or 'fingerprint' not in completed:
@@ -191,98 +181,10 @@ def require_finished(path: str, module: str) -> dict:
   Raises:
     JobError: it is not there, not finished, or of another job.
   """
-  for name in (COMPLETED, _ONLY_IN[module]):
+  for name in finished.needed_files(module):
     if not FileSystems.exists(FileSystems.join(path, name)):
-      raise JobError(
-        f'{path} is not a finished folder of {module} (no {name} in it): '
-        f'make it with python -m {module}'
-      )
-  return read_json(FileSystems.join(path, COMPLETED))
-
-
-@contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-  """Turns what a disk or a bucket refuses into a JobError that begins with `what`."""
-  try:
-    yield
-  except (OSError, GoogleAPIError, InvalidResponse) as error:
-    reason = error
-    while isinstance(reason, BeamIOError) and reason.exception_details:
-      reason = next(iter(reason.exception_details.values()))
-    raise JobError(f'{what}: {reason}') from error
-
-
-def file_checksum(path: str) -> str:
-  """What tells two contents of a file apart: 'sha256:...', or the bucket's own sum."""
-  if '://' in path:
-    return f'{FileSystems.checksum(path)}'
-  with open(path, 'rb') as file:
-    return f'sha256:{hashlib.file_digest(file, "sha256").hexdigest()}'
-
-
-def list_files(folder: str) -> list[str]:
-  """All files under a folder; none if it does not exist."""
-  if '://' not in folder:  # Beam would read brackets in a name as a pattern
-    found = os.walk(folder.rstrip('/'))
-    return sorted(
-      os.path.join(root, name) for root, _, names in found for name in names
-    )
-  pattern = FileSystems.join(folder.rstrip('/'), '**')
-  found = FileSystems.match([pattern])[0].metadata_list
-  return sorted(file.path for file in found)
-
-
-def read_json(path: str) -> Any:
-  """Reads a JSON file."""
-  return json.loads(read_file(path))
-
-
-def read_file(path: str) -> bytes:
-  """Reads a whole file."""
-  with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-    return file.read()
-
-
-def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
-  """A local folder with some files of a folder, copied if that is in a bucket.
-
-  Args:
-    folder: local path or address; a local one is returned as it is.
-    wanted: of a file's name within the folder.
-    into: local folder to copy to.
-
-  Returns:
-    A local path.
-  """
-  if '://' not in folder:
-    return folder
-  root = folder.rstrip('/') + '/'
-  for path in list_files(folder):
-    name = path.removeprefix(root)
-    if wanted(name):
-      local = pathlib.Path(into, name)
-      local.parent.mkdir(parents=True, exist_ok=True)
-      local.write_bytes(read_file(path))
-  return into
-
-
-def write_file(path: str, data: bytes) -> None:
-  """Writes a whole file under another name, then gives it its own."""
-  temporary = f'{path}.tmp-{uuid.uuid4().hex}'
-  with FileSystems.create(
-    temporary, compression_type=CompressionTypes.UNCOMPRESSED
-  ) as file:
-    file.write(data)
-  FileSystems.rename([temporary], [path])
-
-
-def _delete(paths):
-  for path in paths:
-    if '://' not in path:
-      os.remove(path)
-  far = [path for path in paths if '://' in path]
-  if far:
-    FileSystems.delete(far)
+      raise JobError(finished.not_finished(path, module, name))
+  return storage.read_json(FileSystems.join(path, COMPLETED))
 
 
 def _to_json(value):

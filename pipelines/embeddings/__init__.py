@@ -1,1 +1,1 @@
-"""TODO"""
+"""Makes vectors from the texts of interactions."""

@@ -13,10 +13,9 @@ from tasks.interaction_texts import (
   MOVIELENS,
   Nouns,
   interaction_sentence,
+  rating_texts,
   title_genres,
 )
-
-TEMPLATES = ('fields', 'joined')
 
 
 def joined_texts(
@@ -37,12 +36,27 @@ def joined_texts(
   return texts
 
 
-def search_texts(items: pa.Table) -> list[str]:
-  """All that is known of each item of the table, for search by words."""
-  return [
-    ' '.join([row['title'], *row['genres'], *row['tags'], row['description']])
-    for row in items.select(['title', 'genres', 'tags', 'description']).to_pylist()
-  ]
+def template_texts(
+  pairs: np.ndarray | None,
+  template: str,
+  items: pa.Table,
+  ratings: Iterable[float],
+  nouns: Nouns = MOVIELENS,
+) -> list[str]:
+  """Returns the distinct texts of a template.
+
+  Args:
+    pairs: [n] structured array of (item_index, rating), for `joined`.
+    template: 'fields' or 'joined'.
+    items: the item table.
+    ratings: the distinct ratings of the histories.
+    nouns: words for items, genres and ratings.
+  """
+  if template == 'joined':
+    return distinct_texts(joined_texts(items, pairs, nouns))
+  described = items['description'].to_pylist()
+  fields = [*title_genres(items, nouns), *described, *rating_texts(ratings, nouns)]
+  return distinct_texts(fields)
 
 
 def distinct_texts(texts: Iterable[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Reads the interactions that people have, and says why a row cannot be used."""

@@ -1,6 +1,5 @@
 """A block of a ratings file to columns of good rows and a reason for every other."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events import input_files, text_rows
+from pipelines.events import input_files, shuffle, text_rows
 from pipelines.events.formats import REQUIRED, Layout
-from tasks import schema
+from pipelines.events.rating_scale import RatingScale
 
 _MAX_TIME = 4_102_444_800  # the year 2100
 _TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
@@ -20,52 +19,6 @@ _NOT_A_TIME = (
 )
 _NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
-
-
-@dataclasses.dataclass(frozen=True)
-class RatingScale:
-  """The ratings there can be: low, low + step, ... high; any between if step is 0.
-
-  Raises:
-    ValueError: low is not below high or step is negative.
-  """
-
-  low: float = 0.5
-  high: float = 5.0
-  step: float = 0.5
-
-  def __post_init__(self):
-    if not self.low < self.high or self.step < 0:
-      raise ValueError(f'rating scale {self}: expected low < high and a step >= 0')
-
-  @classmethod
-  def parse(cls, text: str) -> 'RatingScale':
-    """Reads 'low:high:step' or 'low:high'.
-
-    Raises:
-      ValueError: the text reads otherwise.
-    """
-    try:
-      low, high, *step = map(float, text.split(':'))
-      (step,) = step or [0.0]
-    except ValueError:
-      raise ValueError(
-        f'rating_scale={text!r}: expected low:high:step, such as 0.5:5:0.5'
-      ) from None
-    return cls(low, high, step)
-
-  def holds(self, ratings: np.ndarray) -> np.ndarray:
-    """Whether each rating [n] float is on the scale, [n] bool."""
-    inside = (ratings >= self.low) & (ratings <= self.high)
-    if not self.step:
-      return inside
-    with np.errstate(invalid='ignore'):
-      steps = (ratings - self.low) / self.step
-      return inside & (np.abs(steps - np.rint(steps)) < 1e-6)
-
-  def __str__(self):
-    steps = f' in steps of {self.step:g}' if self.step else ''
-    return f'{self.low:g} to {self.high:g}{steps}'
 
 
 class BadRow(NamedTuple):
@@ -92,7 +45,7 @@ class Ratings(NamedTuple):
   """What a block holds.
 
   Attributes:
-    batch: the good rows, of schema.RATINGS.
+    batch: the good rows, of shuffle.RATINGS.
     num_lines: all lines of the block.
     num_bad: lines that are no rating.
     bad: these, made one by one as they are asked for.
@@ -164,7 +117,7 @@ def check_ratings(
       rating[keep].astype(np.float32),
       time[keep].astype(np.int64),
     ],
-    schema=schema.RATINGS,
+    schema=shuffle.RATINGS,
   )
   num_bad = found.num_lines - batch.num_rows
   return Ratings(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import output_folder
+from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.events import parquet_rows, text_rows
 from pipelines.events.formats import Format, Layout, detect
@@ -102,7 +102,7 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
     JobError: there is no such file, one cannot be read, is empty or in no known format,
       or none has any row.
   """
-  with output_folder.explained(f'--{flag}: {pattern}'):
+  with storage.explained(f'--{flag}: {pattern}'):
     if '://' not in pattern and FileSystems.exists(pattern):
       found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
     else:
@@ -196,7 +196,7 @@ def describe_files(files: Sequence[InputFile]) -> list[dict]:
     {
       'name': FileSystems.split(file.path)[1],
       'bytes': file.size,
-      'checksum': output_folder.file_checksum(file.path),
+      'checksum': storage.file_checksum(file.path),
     }
     for file in files
   ]

@@ -4,32 +4,48 @@ One element holds the rows of one block for one shard, compressed: engines copy 
 many times on their way.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.histories.split import Split
-from tasks import schema
-
+# Ratings between reading and writing; `item` is a row number of the item table.
+RATINGS = pa.schema(
+  [
+    pa.field('user', pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    pa.field('item', pa.int32(), nullable=False),
+    pa.field('rating', pa.float32(), nullable=False),
+    pa.field('timestamp', pa.int64(), nullable=False),
+  ]
+)
 _PACKED = pa.schema(
-  [('names', pa.list_(pa.string()))]
-  + [(name, pa.binary()) for name in schema.RATINGS.names]
+  [('names', pa.list_(pa.string()))] + [(name, pa.binary()) for name in RATINGS.names]
 )
 _DTYPES = (
   np.int32,
   np.int32,
   np.float32,
   np.int64,
-)  # of schema.RATINGS; codes of users
+)  # of RATINGS; codes of users
 _ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
 
 
-def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]]:
+class Shards(Protocol):
+  """Divides users into shards, as `pipelines.histories.split.Split` does."""
+
+  def shard_names(self) -> Sequence[str]:
+    """Returns the names of all shards."""
+
+  def assign(self, user_ids: pa.Array) -> np.ndarray:
+    """Returns the shard of each user [n], positions in `shard_names`."""
+
+
+def partition(batch: pa.RecordBatch, split: Shards) -> Iterator[tuple[int, bytes]]:
   """Divides rows by the shard of their user.
 
   Args:
-    batch: schema.RATINGS, [n] rows.
+    batch: RATINGS, [n] rows.
     split: how users are divided.
 
   Yields:
@@ -48,7 +64,7 @@ def partition(batch: pa.RecordBatch, split: Split) -> Iterator[tuple[int, bytes]
 
 
 def pack(batch: pa.RecordBatch) -> bytes:
-  """Rows of schema.RATINGS as bytes, with only the users they have."""
+  """Rows of RATINGS as bytes, with only the users they have."""
   user = batch['user']
   codes = user.indices.to_numpy()
   present = np.zeros(len(user.dictionary), bool)
@@ -73,8 +89,8 @@ def unpack(elements: Iterable[bytes]) -> pa.Table:
       for column, dtype in zip(packed.columns[1:], _DTYPES, strict=True)
     )
     users = pa.DictionaryArray.from_arrays(user, packed['names'].flatten())
-    batches.append(pa.record_batch([users, *others], schema=schema.RATINGS))
-  table = pa.Table.from_batches(batches, schema.RATINGS)
+    batches.append(pa.record_batch([users, *others], schema=RATINGS))
+  table = pa.Table.from_batches(batches, RATINGS)
   return table.unify_dictionaries().combine_chunks()
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Makes a user's history and label from ratings."""

@@ -34,7 +34,7 @@ def arrange(table: pa.Table) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
   newest counts (at the same second the highest), the others are 'superseded'.
 
   Args:
-    table: schema.RATINGS, one chunk, [n] rows.
+    table: shuffle.RATINGS, one chunk, [n] rows.
 
   Returns:
     user ids [U] in the order of their texts, the rows, rule -> rows that it dropped.

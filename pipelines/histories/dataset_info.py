@@ -8,17 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.common import job, output_folder
+from pipelines.common import job, output_folder, storage
 from pipelines.common.job import JobError
+from pipelines.common.storage import read_parquet
+from pipelines.events.rejects import RejectSummary
+from pipelines.histories.history_shards import ShardSummary, write_history_shard
 from pipelines.histories.history_statistics import summarize_statistics
 from pipelines.histories.split import Split
-from pipelines.histories.steps import RejectSummary, ShardSummary, write_history_shard
-from pipelines.items.catalogue import (
-  load_items,
-  read_item_table,
-  with_num_ratings,
-  write_items,
-)
+from pipelines.items.item_table import load_items, with_num_ratings, write_items
 from tasks import schema
 from tasks.labels import LabelRule
 
@@ -69,7 +66,7 @@ def finish_histories(
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
     write_history_shard(folder.path, name, run.compression)
   # From the file: what is handed to a step goes through the engine's pickle.
-  table, genres = read_item_table(items_path), load_items(items_path).facts.genre_names
+  table, genres = read_parquet(items_path), load_items(items_path).facts.genre_names
   found = [shard.statistics for shard in shards]
   by_split = {name: [] for name in split.fractions}
   for shard in sorted(shards, key=lambda shard: shard.name):
@@ -121,7 +118,7 @@ def state_license(folder: output_folder.OutputFolder, data_license: str) -> None
     folder: finished.
     data_license: '' leaves what is there.
   """
-  info = output_folder.read_json(folder.file(FILE))
+  info = storage.read_json(folder.file(FILE))
   before = info.get('data_license', '')
   if data_license in ('', before):
     return
@@ -141,7 +138,8 @@ def check_counts(counts: Mapping) -> None:
     raise JobError(f'rows were lost, which is a bug: {counts}')
   if not sum(counts['users'].values()):
     raise JobError(
-      f'no user is left ({describe_counts(counts)}); see rejects-*.jsonl and --min_history'
+      f'no user is left ({describe_counts(counts)}); see rejects-*.jsonl and '
+      '--min_history'
     )
 
 

@@ -1,43 +1,21 @@
 """The rows of one shard to the histories of its users."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.common import arrow_bytes
-from pipelines.histories import clean, tf_example
+from pipelines.histories import clean, history_records, tf_example
 from pipelines.histories.clean import RatingColumns
-from pipelines.histories.cutoff import Cutoff
 from pipelines.histories.hashing import hash_ids
+from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.history_statistics import ShardStatistics, shard_statistics
-from pipelines.histories.samplers import SAMPLERS, History, ItemFacts
-from tasks import schema
-from tasks.labels import LabelRule, label_users
+from pipelines.histories.samplers import SAMPLERS, History
+from pipelines.items.item_table import ItemFacts
+from tasks.labels import label_users
 
 _SAMPLING = 0x5A  # keeps a user's sampling seed apart from the hash that splits
-
-
-@dataclasses.dataclass(frozen=True)
-class HistorySettings:
-  """What a history looks like.
-
-  Attributes:
-    sampler: a name in `sample.SAMPLERS`.
-    max_history: the most interactions that are kept.
-    min_history: users with fewer are dropped.
-    seed: of samplers that draw.
-    rule: the label rule.
-    cutoff: where labels come from the future; None: from the whole history.
-  """
-
-  sampler: str
-  max_history: int
-  min_history: int
-  seed: int
-  rule: LabelRule
-  cutoff: Cutoff | None = None
 
 
 class ShardUsers(NamedTuple):
@@ -76,7 +54,7 @@ def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
   'user_below_min_history'.
 
   Args:
-    table: schema.RATINGS, one chunk.
+    table: shuffle.RATINGS, one chunk.
     settings: see there.
   """
   ids, rows, dropped = clean.arrange(table)
@@ -107,7 +85,7 @@ def make_histories(
   """Labels and samples; the order of the rows does not matter.
 
   Args:
-    table: schema.RATINGS, one chunk.
+    table: shuffle.RATINGS, one chunk.
     items: what is known of the items.
     settings: see there.
   """
@@ -159,7 +137,7 @@ def _encode(
   splits = clean.user_starts(rows.user, len(ids))
   ratings = rows.rating.astype('<f4').view(np.uint8)
   each = np.arange(len(ids) + 1)
-  return schema.encode_examples(
+  return history_records.encode_examples(
     {
       'user_id': tf_example.single_texts(ids),
       'history_items': tf_example.packed_varints(rows.item, splits),

@@ -7,13 +7,17 @@ Names and definitions are this project's. In the formulas n is the length of the
 history, k = `size`; every tie is won by the newer interaction.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from pipelines.histories.hashing import mix
+
+if TYPE_CHECKING:
+  from pipelines.items.item_table import ItemFacts
 
 
 class History(NamedTuple):
@@ -28,24 +32,6 @@ class History(NamedTuple):
   items: np.ndarray
   ratings: np.ndarray
   timestamps: np.ndarray
-
-
-class ItemFacts(NamedTuple):
-  """What is known of the I items; the last three only where a sampler needs them.
-
-  Attributes:
-    genre_names: the G genre names, sorted.
-    genres: [I, G] sparse, 1 where an item has a genre.
-    counts: [I] int64, interactions in the histories of training users.
-    vectors: [I, H] float32 of length 1, or 0 where an item has no text.
-    relevance: [I] float64, BM25 of the item's text against the query.
-  """
-
-  genre_names: tuple[str, ...]
-  genres: sparse.csr_array
-  counts: np.ndarray | None = None
-  vectors: np.ndarray | None = None
-  relevance: np.ndarray | None = None
 
 
 def recency(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.histories.hashing import hash_ids, mix
-
-SPLITS = ('train', 'validation', 'test')
+from tasks.schema import SPLITS
 
 
 @dataclasses.dataclass(frozen=True)

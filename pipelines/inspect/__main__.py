@@ -11,34 +11,36 @@ at their true sizes, and nothing is written. `--json` prints the same for progra
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 
-from persoma_tf import recipes
-from pipelines.inspect import folder_contents, printed
+from persoma_tf import process, recipes
+from pipelines.inspect import printed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses flags and prints.
+  """Parses the flags and prints.
 
   Raises:
     SystemExit: 1 if a path is not there or something is damaged or not finished.
   """
+  process.prepare()
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
     prog='python -m pipelines.inspect',
     description=__doc__.split('\n')[0],
     epilog=recipes.HELP,
   )
-  logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax misses files of its own
   parser.add_argument('paths', nargs='*', metavar='PATH', help='folders or files')
-  parser.add_argument('--records', type=int, default=3, help='shown of each table')
+  parser.add_argument(
+    '--records', type=int, default=3, help='number of records to show of each table'
+  )
   parser.add_argument('--json', action='store_true', help='print JSON')
-  parser.add_argument('--gin_file', action='append', help='estimate this recipe')
-  parser.add_argument('--histories_dir', help='sets the macro HISTORIES_DIR')
-  parser.add_argument('--embeddings_dir', help='sets the macro EMBEDDINGS_DIR')
-  parser.add_argument('--steps', type=int, default=8, help='timed of each stage')
+  parser.add_argument('--gin_file', action='append', help='recipe to estimate')
+  recipes.add_data_flags(parser)
+  parser.add_argument(
+    '--steps', type=int, default=8, help='number of steps to time of each stage'
+  )
   flags = parser.parse_args(arguments)
   if bool(flags.paths) == bool(flags.gin_file):
     parser.error('expected either paths or --gin_file')
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _describe(flags):
+  from pipelines.inspect import folder_contents  # imports TensorFlow and Orbax
+
   try:
     return [
       folder_contents.describe_folder(path, flags.records) for path in flags.paths
@@ -64,16 +68,10 @@ def _describe(flags):
 
 
 def _estimate(flags, bindings):
-  # What trains is imported only to be timed.
-  from persoma_tf import train
+  from persoma_tf import train  # imports JAX
   from pipelines.inspect import costs
 
-  logging.basicConfig(level=logging.WARNING)
-  macros = {
-    'HISTORIES_DIR': flags.histories_dir,
-    'EMBEDDINGS_DIR': flags.embeddings_dir,
-  }
-  bindings += [f'{name} = {value!r}' for name, value in macros.items() if value]
+  bindings = [*bindings, *recipes.data_macros(flags)]
   try:
     recipes.parse_recipes(flags.gin_file, bindings)
     run = train.Run(train.Recipe())

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Reads the items, and what samplers know of them."""

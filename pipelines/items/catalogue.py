@@ -4,18 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-from scipy import sparse
 
-from pipelines.common import output_folder
 from pipelines.common.job import reject
 from pipelines.events.input_files import InputFile, Piece, read_files
-from pipelines.histories.samplers import ItemFacts
 from tasks import schema
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
@@ -29,18 +21,6 @@ _EXPECTED = {
   'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
 }
-
-
-class ItemLookup(NamedTuple):
-  """What the ratings are read and labelled with.
-
-  Attributes:
-    ids: [I] strings.
-    facts: their genres.
-  """
-
-  ids: pa.Array
-  facts: ItemFacts
 
 
 class ItemTable(NamedTuple):
@@ -110,41 +90,6 @@ def item_rejects(
     right = _EXPECTED.get(reason, 'a row')
     found.append(reject(stage, reason, **record, raw=text, expected=right))
   return found
-
-
-def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
-  """The item table as it is written, with the number of kept ratings of each: [I]."""
-  position = table.schema.get_field_index('num_ratings')
-  field = schema.ITEMS.field('num_ratings')
-  return table.set_column(position, field, pa.array(num_ratings, field.type))
-
-
-def write_items(path: str, table: pa.Table) -> None:
-  """Writes an item table of schema.ITEMS as Parquet."""
-  sink = pa.BufferOutputStream()
-  pq.write_table(table, sink)
-  output_folder.write_file(path, sink.getvalue().to_pybytes())
-
-
-def read_item_table(path: str) -> pa.Table:
-  """Reads what `write_items` wrote."""
-  with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-    return pq.read_table(pa.BufferReader(file.read()))
-
-
-def load_items(path: str) -> ItemLookup:
-  """Ids and facts of a written table; workers get the items so and not pickled."""
-  table = read_item_table(path)
-  lists = table['genres'].combine_chunks()
-  values = lists.flatten()
-  names = values.unique().sort()
-  columns = pc.index_in(values, value_set=names).to_numpy()
-  splits = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())])
-  genres = sparse.csr_array(
-    (np.ones(len(columns)), columns, splits), (table.num_rows, len(names))
-  )
-  facts = ItemFacts(tuple(names.to_pylist()), genres)
-  return ItemLookup(table['item_id'].combine_chunks(), facts)
 
 
 def _item(row, kind):

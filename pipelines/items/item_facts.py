@@ -5,15 +5,12 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import output_folder
+from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
-from pipelines.embeddings import encoder_texts
-from pipelines.histories.samplers import ItemFacts
 from pipelines.items import bm25
-from pipelines.items.catalogue import load_items, read_item_table
+from pipelines.items.item_table import ItemFacts, load_items, search_texts
 from tasks import questions
 
 
@@ -41,7 +38,7 @@ class ItemFactsSource:
     if self.needs == 'relevance':
       query = self.query or questions.search_query(facts.genre_names)
       found = bm25.bm25_scores(
-        encoder_texts.search_texts(read_item_table(self.items_path)), query
+        search_texts(storage.read_parquet(self.items_path)), query
       )
       return facts._replace(relevance=found)
     return facts
@@ -54,8 +51,7 @@ def read_vectors(embeddings_dir: str) -> np.ndarray:
   no machine's order of additions can decide between two items.
   """
   path = FileSystems.join(embeddings_dir, 'embeddings.parquet')
-  with FileSystems.open(path) as file:
-    table = pq.read_table(pa.BufferReader(file.read()))
+  table = storage.read_parquet(path)
   fields = table.drop_columns('item_index').columns
   parts = [x.combine_chunks().flatten().to_numpy() for x in fields]
   vectors = np.concatenate([x.reshape(table.num_rows, -1) for x in parts], axis=1)
@@ -71,7 +67,7 @@ def check_embeddings(embeddings_dir: str, ids: pa.Array) -> str:
     JobError: it is not finished, of another template, or of other items.
   """
   completed = output_folder.require_finished(embeddings_dir, 'pipelines.embed_items')
-  info = output_folder.read_json(FileSystems.join(embeddings_dir, 'encoder_info.json'))
+  info = storage.read_json(FileSystems.join(embeddings_dir, 'encoder_info.json'))
   if info['template'] != 'fields':
     raise JobError(
       f'--embeddings_dir: {embeddings_dir} has the template {info["template"]}, whose '

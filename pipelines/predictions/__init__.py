@@ -1,1 +1,1 @@
-"""TODO"""
+"""Answers users, writes the prediction table and loads it into BigQuery."""

@@ -1,8 +1,8 @@
-"""The prediction table in parts: users that are answered, and written, together.
+"""Answers the shards of the prediction table: users that are written together.
 
-What is in a part and what its files are called depends on the histories and on
-`shard_users` alone. A part whose table shard is there is done: its rejects and soft
-prompts are written before it. So a run that was cut goes on with the missing parts, and
+The users and the file names of a shard depend on the histories and on `shard_users`
+alone. A shard whose file of the table is there is done: its rejects and soft prompts
+are written before it. So a run that was stopped continues with the missing shards, and
 machines that share a folder can each take some of them.
 """
 
@@ -15,32 +15,31 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines.common import job, output_folder, tfrecord
+from pipelines.common import job, output_folder, storage, tfrecord
+from pipelines.histories import history_records
 from pipelines.predictions import prediction_files
-from tasks import schema
 
-_TABLES = ('items.parquet', 'dataset_info.json')
-# What the predictor reads of its folders, all of it when it is made.
+_INFO = ('items.parquet', 'dataset_info.json')
+# The files that the predictor reads from its folders when it is made.
 _READ = {
   'model_dir': lambda name: name == 'config.gin' or name.startswith('adapter/'),
-  'histories_dir': lambda name: name in (*_TABLES, output_folder.COMPLETED),
+  'histories_dir': lambda name: name in (*_INFO, output_folder.COMPLETED),
   'embeddings_dir': lambda name: True,
 }
 
 
 class AnswerShard(NamedTuple):
-  """Users of one file of histories.
+  """Names some users of one file of histories.
 
   Attributes:
     number: counted from 0.
-    total: number of parts.
-    path: file of histories; empty for a part without users.
-    first: place of the first user in it.
-    users: how many.
+    total: number of shards.
+    path: file of histories; empty for a shard without users.
+    first: place of the first user in the file.
+    users: number of users.
   """
 
   number: int
@@ -50,11 +49,11 @@ class AnswerShard(NamedTuple):
   users: int
 
   def file(self, kind: str) -> str:
-    """Name of its shard of the table; `kind` is a format."""
+    """Returns the name of its file of the table; `kind` is a format."""
     return prediction_files.shard_name(kind, self.number, self.total)
 
   def records(self) -> list[bytes]:
-    """Its histories, serialized."""
+    """Reads its histories, serialized."""
     if not self.path:
       return []
     records = enumerate(tfrecord.read_tfrecord(self.path))
@@ -62,18 +61,18 @@ class AnswerShard(NamedTuple):
 
 
 class AnsweredShard(NamedTuple):
-  """A part's answers.
+  """Holds the answers of a shard.
 
   Attributes:
-    part: which.
-    rows: of the table, without the columns of the run.
-    rejects: of `job.reject`; users in = rows + rejects.
+    shard: the shard that was answered.
+    rows: rows of the table, without the columns of the run.
+    rejects: records of `job.reject`; users in = rows + rejects.
     soft_prompts: [rows, K, D] float32 where they are asked for.
-    tokens: how many were written.
-    seconds: what it took.
+    tokens: number of tokens that were written.
+    seconds: wall time of the answers.
   """
 
-  part: AnswerShard
+  shard: AnswerShard
   rows: list[dict[str, Any]]
   rejects: list[dict]
   soft_prompts: np.ndarray | None
@@ -82,7 +81,7 @@ class AnsweredShard(NamedTuple):
 
 
 def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
-  """All parts of files of histories; at least one, so that there always is a table."""
+  """Cuts files of histories into shards; at least one, so that there is a table."""
   cuts = []
   for path in paths:
     users = tfrecord.count_records(path)
@@ -93,7 +92,7 @@ def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
 
 
 class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
-  """Loads the model once a worker; an element is a part."""
+  """Loads the model once a worker; an element is a shard."""
 
   def __init__(self, config, share: bool):
     """Takes the job's flags; `share`: one model for all worker processes."""
@@ -101,12 +100,12 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
     self._config, self._share = config, share
 
   def load_model(self):
-    """The predictor."""
+    """Loads the predictor."""
     from tasks.predictor import Predictor  # JAX and TensorFlow, on workers only
 
     config = self._config
     with tempfile.TemporaryDirectory() as space:  # for what lies in a bucket
-      read = lambda name: output_folder.fetched(
+      read = lambda name: storage.fetched(
         getattr(config, name), _READ[name], f'{space}/{name}'
       )
       return Predictor(
@@ -114,22 +113,22 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
       )
 
   def share_model_across_processes(self) -> bool:
-    """Worker processes of a machine send their parts to one model."""
+    """Tells whether all worker processes of a machine use one model."""
     return self._share
 
   def run_inference(self, batch, model, inference_args=None) -> Iterator[AnsweredShard]:
-    """Answers every part."""
-    for part in batch:
-      yield answer_shard(part, model, self._config.soft_prompts)
+    """Answers every shard."""
+    for shard in batch:
+      yield answer_shard(shard, model, self._config.soft_prompts)
 
 
-def answer_shard(part: AnswerShard, predictor, soft_prompts: bool) -> AnsweredShard:
-  """Answers a part with a `tasks.predictor.Predictor`."""
+def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredShard:
+  """Answers a shard with a `tasks.predictor.Predictor`."""
   started, histories, rejects = time.monotonic(), [], []
-  for place, record in enumerate(part.records(), start=part.first):
-    where = {'file': part.path, 'line': place + 1}
+  for place, record in enumerate(shard.records(), start=shard.first):
+    where = {'file': shard.path, 'line': place + 1}
     try:
-      history = schema.decode_example(record)
+      history = history_records.decode_example(record)
     except ValueError as error:
       rejects.append(_reject('not_a_history', where, str(error)))
       continue
@@ -141,7 +140,7 @@ def answer_shard(part: AnswerShard, predictor, soft_prompts: bool) -> AnsweredSh
   made = predictor.predict(histories) if histories else []
   soft = predictor.soft_prompts(histories) if histories and soft_prompts else None
   rows, tokens = [x.row for x in made], sum(x.tokens for x in made)
-  return AnsweredShard(part, rows, rejects, soft, tokens, time.monotonic() - started)
+  return AnsweredShard(shard, rows, rejects, soft, tokens, time.monotonic() - started)
 
 
 def _reject(reason, where, value):
@@ -150,19 +149,19 @@ def _reject(reason, where, value):
 
 
 class WriteAnswers(beam.DoFn):
-  """Writes a part's files, the table's shard last, and counts."""
+  """Writes a shard's files, that of the table last, and counts."""
 
   def __init__(self, folder: output_folder.OutputFolder, kind: str, constants: dict):
     """Takes the folder, the table's format and the columns of the run."""
     self._folder, self._kind, self._constants = folder, kind, constants
 
   def process(self, element: AnsweredShard) -> Iterator[list[dict]]:
-    """Writes; gives the rows."""
-    part = element.part
+    """Writes the files and yields the rows."""
+    shard = element.shard
     self._write_aside(element)
     rows = [{**row, **self._constants} for row in element.rows]
     data = prediction_files.to_bytes(rows, self._kind)
-    output_folder.write_file(self._folder.file(part.file(self._kind)), data)
+    storage.write_file(self._folder.file(shard.file(self._kind)), data)
     failures = sum(not row['parse_ok'] for row in rows)
     counts = {
       'users': len(rows),
@@ -177,25 +176,23 @@ class WriteAnswers(beam.DoFn):
     yield element.rows
 
   def _write_aside(self, element):
-    part, kind = element.part, self._kind
-    name = part.file(kind).removesuffix(prediction_files.FORMATS[kind][0])
+    shard, kind = element.shard, self._kind
+    name = shard.file(kind).removesuffix(prediction_files.FORMATS[kind][0])
     if element.rejects:
       lines = [json.dumps(x, ensure_ascii=False) + '\n' for x in element.rejects]
       path = self._folder.file(name.replace('predictions', 'rejects') + 'jsonl')
-      output_folder.write_file(path, ''.join(lines).encode())
+      storage.write_file(path, ''.join(lines).encode())
     if element.soft_prompts is not None:
       path = self._folder.file(name.replace('predictions', 'soft_prompts') + 'parquet')
       users = [row['user_id'] for row in element.rows]
-      output_folder.write_file(path, soft_prompts_file(users, element.soft_prompts))
+      storage.write_file(path, soft_prompts_file(users, element.soft_prompts))
 
 
 def soft_prompts_file(user_ids: Sequence[str], soft_prompts: np.ndarray) -> bytes:
-  """A Parquet file of soft prompts [U, K, D]; K and D stand in its metadata."""
+  """Returns a Parquet file of soft prompts [U, K, D], with K and D in its metadata."""
   _, tokens, width = soft_prompts.shape
   flat = pa.array(np.ascontiguousarray(soft_prompts, np.float32).ravel())
   column = pa.FixedSizeListArray.from_arrays(flat, tokens * width)
   table = pa.table({'user_id': pa.array(user_ids, pa.string()), 'soft_prompt': column})
   about = {'num_tokens': str(tokens), 'width': str(width)}
-  sink = pa.BufferOutputStream()
-  pq.write_table(table.replace_schema_metadata(about), sink)
-  return sink.getvalue().to_pybytes()
+  return storage.to_parquet(table.replace_schema_metadata(about))

@@ -1,40 +1,28 @@
 """The table of predictions in BigQuery: its name, its layout."""
 
-import re
-
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from pipelines.common.job import JobError
+from pipelines.predictions.table_name import TableName
 from tasks import schema
 
 PARTITION, CLUSTER = 'predicted_at', ['user_id']
-# As BigQuery allows them. No decorator such as $20260101: a row's day decides.
-_TABLE = re.compile(
-  r'((?:[a-z0-9-]+\.[a-z0-9.-]+:)?[a-z][a-z0-9-]*)[:.]'
-  r'([A-Za-z0-9_]{1,1024})\.([\w -]{1,1024})'
-)
 # The API answers with the old names of types.
 _TYPES = {'INTEGER': 'INT64', 'FLOAT': 'FLOAT64', 'BOOLEAN': 'BOOL'}
 
 
-def parse_table(text: str) -> bigquery.TableReference:
-  """The table that `project:dataset.table` or `project.dataset.table` names.
+def table_reference(text: str) -> bigquery.TableReference:
+  """Returns the table that `project:dataset.table` or `project.dataset.table` names.
 
   Raises:
-    ValueError: it names none.
+    ValueError: the text names no table.
   """
-  found = _TABLE.fullmatch(text)
-  if not found:
-    raise ValueError(
-      f'--bigquery_table={text!r}: expected project:dataset.table or '
-      'project.dataset.table'
-    )
-  project, dataset, table = found.groups()
-  return bigquery.DatasetReference(project, dataset).table(table)
+  name = TableName.parse(text)
+  return bigquery.DatasetReference(name.project, name.dataset).table(name.table)
 
 
-def require(
+def require_table(
   client: bigquery.Client, target: bigquery.TableReference, location: str | None
 ) -> bigquery.Table:
   """The table, made if it is not there.

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import output_folder
+from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions import prediction_files
 from tasks import schema
@@ -56,7 +56,7 @@ def find_shards(folder: str, kind: str) -> list[str]:
     JobError: there are none, one is missing, or they are not of one table.
   """
   top = len(folder.rstrip('/')) + 1
-  paths = {path[top:]: path for path in output_folder.list_files(folder)}
+  paths = {path[top:]: path for path in storage.list_files(folder)}
   found = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
   suffix = prediction_files.FORMATS[kind][0]
   tables = {(match[2], match[3]) for match in found.values()}
@@ -140,7 +140,7 @@ def _open(path):
 @contextlib.contextmanager
 def _readable(path):
   """The open file; what a format's reader cannot read is a JobError."""
-  with output_folder.explained(path), _open(path) as file:
+  with storage.explained(path), _open(path) as file:
     try:
       yield file
     except JobError:

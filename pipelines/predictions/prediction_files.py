@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import output_folder
+from pipelines.common import storage
 from tasks import schema
 
 PredictionRows = Sequence[Mapping[str, Any]]
@@ -33,9 +33,7 @@ def to_bytes(rows: PredictionRows, kind: str) -> bytes:
 
 def _parquet(rows: PredictionRows) -> bytes:
   table = pa.Table.from_pylist(list(rows), schema=schema.predictions_arrow())
-  sink = pa.BufferOutputStream()
-  pq.write_table(table, sink)
-  return sink.getvalue().to_pybytes()
+  return storage.to_parquet(table)
 
 
 def _json(rows: PredictionRows) -> bytes:
@@ -99,7 +97,7 @@ def read_shards(folder: str, kind: str) -> Iterator[list[dict[str, Any]]]:
     kind: a name in FORMATS.
   """
   suffix = FORMATS[kind][0]
-  for path in output_folder.list_files(folder):
+  for path in storage.list_files(folder):
     if not path.endswith(f'.{suffix}') or 'predictions-' not in path:
       continue
     with FileSystems.open(path) as file:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.common import output_folder
+from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
 from tasks import interaction_texts
 
@@ -83,7 +83,7 @@ def read_training(model_dir: str, model: Mapping[str, Any]) -> dict[str, str]:
     return {}
   output_folder.require_finished(model_dir, 'persoma_tf.train')
   folder = pathlib.Path(model_dir)
-  own = output_folder.read_json(str(folder / 'adapter' / 'manifest.json'))['model_id']
+  own = storage.read_json(str(folder / 'adapter' / 'manifest.json'))['model_id']
   if own != model['model_id']:
     raise JobError(
       f'--model_dir={model_dir} holds {own}, the predictions are of '

@@ -27,7 +27,10 @@ from typing import Any
 import gin
 import yaml
 
-from persoma_tf import recipes
+from persoma_tf import (
+  recipes,
+  train,  # noqa: F401  recipes bind it
+)
 from persoma_tf.parameters import freezing
 from pipelines import build_histories, embed_items
 from pipelines.histories.samplers import SAMPLERS

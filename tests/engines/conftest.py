@@ -16,7 +16,7 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines import build_histories
-from pipelines.common import output_folder
+from pipelines.common import storage
 from tests import movielens
 from tests.engines import processes
 from tests.engines.dataflow_service import DataflowService
@@ -36,7 +36,7 @@ class Bucket:
   def upload(self, source: pathlib.Path) -> str:
     """Copies a folder's files; returns their address."""
     for path in source.iterdir():
-      output_folder.write_file(f'{self.path}/{path.name}', path.read_bytes())
+      storage.write_file(f'{self.path}/{path.name}', path.read_bytes())
     return self.path
 
   def fail(self, name: str = '', status: int = 0, times: int = 0) -> list[str]:
@@ -97,7 +97,7 @@ def query(text: str, table: str) -> list[dict]:
 def contents(folder) -> dict[str, bytes]:
   """File name -> bytes, of a local folder or one in a bucket."""
   found = {}
-  for path in output_folder.list_files(str(folder)):
+  for path in storage.list_files(str(folder)):
     with FileSystems.open(path, compression_type='uncompressed') as file:
       found[path[len(str(folder)) + 1 :]] = file.read()
   return found

@@ -9,7 +9,7 @@ import pytest
 from google.cloud import bigquery
 
 from pipelines import load_predictions, t5x_answers
-from pipelines.common import output_folder
+from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions.prediction_files import FORMATS
 from tasks import schema
@@ -124,14 +124,14 @@ def test_a_load_that_failed(table, bucket):
   with load_predictions.FileSystems.open(shard) as file:
     whole = file.read()
   at = whole.index(ROWS[-1]['text'].encode()) - 40
-  output_folder.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
+  storage.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
   for _ in range(2):
     with pytest.raises(
       JobError, match=r'load job persoma-\w+-\d, nothing was loaded: '
     ):
       load_predictions.load_folder(path, table)
     assert query('SELECT * FROM TABLE', table) == []
-  output_folder.write_file(shard, whole)
+  storage.write_file(shard, whole)
   assert load_predictions.load_folder(path, table) == 25
   assert load_predictions.load_folder(path, table) == 0
   assert read(table) == ROWS
@@ -243,7 +243,7 @@ def test_bad_shards_load_nothing(table, place):
   predictions.write(place, SHARDS, 'json')
   bad = {**ROWS[0], 'predicted_at': predictions.TIME.isoformat(), 'mood': 'good'}
   path = f'{place}/predictions-00001-of-00003.jsonl'
-  output_folder.write_file(path, json.dumps(bad).encode())
+  storage.write_file(path, json.dumps(bad).encode())
   with pytest.raises(JobError, match=f'{path}:1: unknown field mood'):
     load_predictions.load_folder(place, table)
   with pytest.raises(Exception, match='404'):
@@ -252,7 +252,7 @@ def test_bad_shards_load_nothing(table, place):
 
 def test_files_and_count_differ(table, place):
   predictions.write(place, SHARDS)
-  output_folder.write_file(f'{place}/run_info.json', b'{"users": 26}')
+  storage.write_file(f'{place}/run_info.json', b'{"users": 26}')
   with pytest.raises(JobError, match=r'put 25 rows into .* says 26 users'):
     load_predictions.load_folder(place, table)
 

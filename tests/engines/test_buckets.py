@@ -4,10 +4,9 @@ import json
 
 import pytest
 from apache_beam.io.filesystems import FileSystems
-from google.cloud import storage
 
 from pipelines import build_histories
-from pipelines.common import output_folder
+from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
 from tests.engines.conftest import BUCKET, contents, flags
 
@@ -62,7 +61,7 @@ def test_finished_is_not_made_again(source, output):
 
 
 def test_foreign_files_are_safe(source, output):
-  output_folder.write_file(f'{output}/thesis.tex', b'years of work')
+  storage.write_file(f'{output}/thesis.tex', b'years of work')
   with pytest.raises(JobError, match=r'thesis\.tex'):
     build_histories.run([*flags(source, output), '--overwrite'])
   assert contents(output) == {'thesis.tex': b'years of work'}

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from pipelines import build_histories
-from pipelines.common import output_folder
+from pipelines.common import storage
 from tests.engines import processes
 from tests.engines.conftest import contents, dataflow_flags, flags
 
@@ -89,8 +89,5 @@ def test_dataflow_template(data, tmp_path, bucket, dataflow, checkout):
     ]
   )
   assert 'COMPLETED' not in contents(there)
-  assert (
-    dataflow.wait(dataflow.submit(output_folder.read_json(template)))
-    == 'JOB_STATE_DONE'
-  )
+  assert dataflow.wait(dataflow.submit(storage.read_json(template))) == 'JOB_STATE_DONE'
   assert contents(there) == contents(f'{bucket.path}/here')

@@ -15,7 +15,7 @@ import pytest
 
 from persoma_tf import train
 from pipelines import batch_predict
-from pipelines.common import output_folder as output_folders
+from pipelines.common import storage
 from pipelines.predictions import prediction_files
 from tests.engines import processes
 from tests.engines.conftest import dataflow_flags, query
@@ -47,7 +47,7 @@ def in_bucket(flags, bucket) -> list[str]:
       folder, there = pathlib.Path(value), f'{bucket.path}/{name[2:]}'
       for path in filter(pathlib.Path.is_file, folder.rglob('*')):
         target = f'{there}/{path.relative_to(folder)}'
-        output_folders.write_file(target, path.read_bytes())
+        storage.write_file(target, path.read_bytes())
       flag = f'{name}={there}'
     moved.append(flag)
   return moved

@@ -11,10 +11,11 @@ import pytest
 
 from persoma_tf import train
 from pipelines import batch_predict
-from pipelines.common import output_folder, tfrecord
+from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
+from pipelines.histories import history_records
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import genre_prediction, questions, schema, vocabularies
+from tasks import genre_prediction, questions, vocabularies
 from tests import numpy_llama
 
 pytestmark = pytest.mark.assets
@@ -60,7 +61,7 @@ def rows(folder) -> list[dict]:
 
 def users(histories, split='test') -> list[dict]:
   return [
-    schema.decode_example(record)
+    history_records.decode_example(record)
     for path in sorted(histories.glob(f'{split}-*'))
     for record in tfrecord.read_tfrecord(str(path))
   ]
@@ -126,7 +127,7 @@ class Cut:
   """Lets so many files be written, then leaves half of one and raises."""
 
   def __init__(self, left: int):
-    self.left, self.write = left, output_folder.write_file
+    self.left, self.write = left, storage.write_file
 
   def __call__(self, path, data):
     if not self.left:
@@ -140,14 +141,14 @@ def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
   """Cut at each of its writes; what is there stays, and the table is the same."""
   every = Cut(left=1000)
   with monkeypatch.context() as patch:
-    patch.setattr(output_folder, 'write_file', every)
+    patch.setattr(storage, 'write_file', every)
     whole = predict('whole')
   assert every.left < 995
   shards = len(list((tmp_path / 'whole').glob('predictions-*')))
   for left in range(1, 1000 - every.left):
     name = f'cut_{left}'
     with monkeypatch.context() as patch:
-      patch.setattr(output_folder, 'write_file', Cut(left))
+      patch.setattr(storage, 'write_file', Cut(left))
       with pytest.raises(OSError, match='cut'):
         predict(name)
     assert not (tmp_path / name / 'COMPLETED').exists()
@@ -200,9 +201,9 @@ def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
   whole = users(histories)
   path = next(histories.glob('test-*'))
   records = list(tfrecord.read_tfrecord(str(path)))
-  wrong = schema.decode_example(records[1])
+  wrong = history_records.decode_example(records[1])
   wrong['history_items'] = np.array([10**6, *wrong['history_items'][1:]])
-  records[1] = schema.encode_example(wrong)
+  records[1] = history_records.encode_example(wrong)
   records[2] = b'\x0a\x01'
   path.write_bytes(tfrecord.frame_records(pa.array(records, pa.binary())))
   made = predict('out', histories=histories)

@@ -16,6 +16,7 @@ from persoma_tf import encoders
 from pipelines import embed_items
 from pipelines.common import output_folder, tfrecord
 from pipelines.common.job import JobError
+from pipelines.histories import history_records
 from tasks import schema
 from tasks.item_vectors import ItemVectors
 from tests import sentence_encoder
@@ -69,7 +70,7 @@ def write_histories(path: pathlib.Path, descriptions=True, users=True) -> pathli
 
 
 def encode(user, items, ratings) -> bytes:
-  return schema.encode_example(
+  return history_records.encode_example(
     {
       'user_id': user,
       'history_items': items,

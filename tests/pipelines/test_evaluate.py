@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import build_histories, evaluate, t5x_answers
-from pipelines.common import output_folder, tfrecord
+from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
-from tasks import schema
+from pipelines.histories import history_records
 from tests import movielens
 
 HOSTILE = '<script>alert("$1")</script>'
@@ -87,7 +87,7 @@ def parts(tmp_path_factory):
 
 def labels(folder, split='test') -> list[dict]:
   (path,) = (folder / 'histories').glob(f'{split}-*')
-  return [schema.decode_example(x) for x in tfrecord.read_tfrecord(str(path))]
+  return [history_records.decode_example(x) for x in tfrecord.read_tfrecord(str(path))]
 
 
 def predict(folder, output, skip=0) -> None:
@@ -250,7 +250,7 @@ def test_refused(parts, tmp_path):
 
 
 def test_all_splits_are_read(parts):
-  genres = output_folder.read_json(f'{parts}/histories/dataset_info.json')['genres']
+  genres = storage.read_json(f'{parts}/histories/dataset_info.json')['genres']
   users = evaluate.read_split(f'{parts}/histories', 'all', genres).user_ids
   expected = [x['user_id'] for split in ('test', 'train') for x in labels(parts, split)]
   assert users == expected

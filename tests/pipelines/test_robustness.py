@@ -19,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines import build_histories
 from pipelines.common.job import JobError
-from pipelines.events import check, input_files
+from pipelines.events import check, input_files, rating_scale
 
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'robustness.md'
 RATINGS = 'userId,movieId,rating,timestamp\n'
@@ -251,7 +251,7 @@ def test_read(tmp_path, kind, data, mapping, expected):
   files = input_files.find_files(str(flags['ratings']), known, 'ratings')
   (block,) = input_files.cut_blocks(files, 1 << 20)
   ids = pa.array(['1', '2'])
-  (made,) = check.read_ratings(block, ids, check.RatingScale())
+  (made,) = check.read_ratings(block, ids, rating_scale.RatingScale())
   assert list(zip(*made.batch.to_pydict().values(), strict=True)) == expected
   assert made.num_bad == 0
 

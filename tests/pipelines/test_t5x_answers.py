@@ -8,6 +8,7 @@ import pytest
 
 from pipelines import evaluate, t5x_answers
 from pipelines.common import job
+from pipelines.histories import history_records
 from tasks import schema
 
 SHARD = 'movielens_genre_prediction_v1-predict_with_aux.jsonl-{:05}-of-{:05}'
@@ -94,7 +95,8 @@ def test_it_is_evaluated_like_any_other(answers, table, folders, tmp_path):
 
   (path,) = folders[0].glob('test-*')
   users = [
-    schema.decode_example(x)['user_id'] for x in tfrecord.read_tfrecord(str(path))
+    history_records.decode_example(x)['user_id']
+    for x in tfrecord.read_tfrecord(str(path))
   ]
   table(answers([line(user, GOOD) for user in users]))
   evaluate.run(

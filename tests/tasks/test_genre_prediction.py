@@ -8,7 +8,8 @@ import seqio
 
 from persoma_tf.training import batching
 from pipelines.common import tfrecord
-from tasks import genre_prediction, item_vectors, questions, schema, targets
+from pipelines.histories import history_records
+from tasks import genre_prediction, item_vectors, questions, targets
 from tasks import histories as read
 from tasks.vocabularies import VOCABULARY
 
@@ -21,7 +22,9 @@ def stored(folder, split: str) -> dict[str, dict]:
   return {
     history['user_id']: history
     for path in sorted(folder.glob(f'{split}-*'))
-    for history in map(schema.decode_example, tfrecord.read_tfrecord(str(path)))
+    for history in map(
+      history_records.decode_example, tfrecord.read_tfrecord(str(path))
+    )
   }
 
 

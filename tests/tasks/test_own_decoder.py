@@ -5,7 +5,7 @@ import pytest
 
 from persoma_tf import decoders, recipes, train
 from pipelines.common import tfrecord
-from tasks import schema
+from pipelines.histories import history_records
 from tasks.predictor import Predictor
 from tests import tiny as tiny_parts
 
@@ -46,7 +46,7 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))
   users = [
-    schema.decode_example(x)
+    history_records.decode_example(x)
     for file in files
     for x in tfrecord.read_tfrecord(str(file))
   ]

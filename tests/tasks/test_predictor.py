@@ -5,7 +5,7 @@ import pytest
 from persoma_tf import train
 from persoma_tf.parameters import checkpoints, freezing
 from pipelines.common import tfrecord
-from tasks import schema
+from pipelines.histories import history_records
 from tasks.predictor import Predictor
 
 pytestmark = pytest.mark.assets
@@ -31,7 +31,7 @@ RECIPES = {
 def histories(folder):
   """Stored histories of the test split."""
   return [
-    schema.decode_example(record)
+    history_records.decode_example(record)
     for path in sorted(folder.glob('test-*'))
     for record in tfrecord.read_tfrecord(str(path))
   ]

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from pipelines.histories import history_records
 from tasks import histories, schema
 
 HISTORY = {
@@ -19,7 +20,9 @@ HISTORY = {
 
 
 def test_tensorflow_reads_what_we_write():
-  features = tf.train.Example.FromString(schema.encode_example(HISTORY)).features
+  features = tf.train.Example.FromString(
+    history_records.encode_example(HISTORY)
+  ).features
   found = features.feature
   assert found['user_id'].bytes_list.value[0].decode() == 'ü1'
   for name in ('history_items', 'history_timestamps'):
@@ -36,14 +39,14 @@ def test_we_read_what_tensorflow_writes():
     values = HISTORY[name] if isinstance(HISTORY[name], list) else [HISTORY[name]]
     target = getattr(example.features.feature[name], f'{kind}_list').value
     target.extend(x.encode() if kind == 'bytes' else x for x in values)
-  read = schema.decode_example(example.SerializeToString())
+  read = history_records.decode_example(example.SerializeToString())
   for name, value in HISTORY.items():
     np.testing.assert_array_equal(read[name], value)
 
 
 def test_round_trip_of_empty_history():
   empty = {**HISTORY, 'history_items': [], 'history_ratings': [], 'liked': []}
-  read = schema.decode_example(schema.encode_example(empty))
+  read = history_records.decode_example(history_records.encode_example(empty))
   assert read['history_items'].dtype == np.int64
   assert read['history_ratings'].shape == (0,)
 
@@ -56,13 +59,13 @@ def test_wrong_fields(change):
   else:
     del history['liked']
   with pytest.raises(ValueError, match=r'liked|mood'):
-    schema.encode_example(history)
+    history_records.encode_example(history)
 
 
 def test_cut_off_example():
-  data = schema.encode_example(HISTORY)
+  data = history_records.encode_example(HISTORY)
   with pytest.raises(ValueError, match='cut off'):
-    schema.decode_example(data[:-3])
+    history_records.decode_example(data[:-3])
 
 
 def test_the_task_reads_these_fields():

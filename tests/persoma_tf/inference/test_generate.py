@@ -11,6 +11,7 @@ import pytest
 from persoma_tf import decoders
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate, grammar
+from persoma_tf.inference.decoding import WEIGHTS
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import quantization
 from persoma_tf.soft_prompt import SoftPrompt
@@ -201,7 +202,7 @@ def test_rows_that_go_on_alone(monkeypatch):
   np.testing.assert_allclose(whole.log_prob, halved.log_prob, rtol=1e-5)
 
 
-@pytest.mark.parametrize('weights', quantization.WEIGHTS)
+@pytest.mark.parametrize('weights', WEIGHTS)
 def test_weights_of_other_types(weights):
   case = Case(None)
   params = quantization.converted(case.params['decoder'], weights)

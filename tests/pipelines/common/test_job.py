@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from pipelines import batch_predict, build_histories, embed_items
-from pipelines.common import job
+from pipelines.common import flags, job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
 
 
 def test_flags():
-  config, options = job.parse_with_beam(
+  config, options = flags.parse_with_beam(
     Config, ['--ratings=x', '--max_history=7', '--overwrite', '--job_name=test']
   )
   assert config == Config('x', 7, True)
@@ -42,11 +42,11 @@ def test_flags():
   [('--overwrite=true', True), ('--nooverwrite', False), ('--overwrite=0', False)],
 )
 def test_booleans(flag, value):
-  assert job.parse_with_beam(Config, ['--ratings=x', flag])[0].overwrite is value
+  assert flags.parse_with_beam(Config, ['--ratings=x', flag])[0].overwrite is value
 
 
 def test_runner_is_kept():
-  _, options = job.parse_with_beam(Config, ['--ratings=x', '--runner=PortableRunner'])
+  _, options = flags.parse_with_beam(Config, ['--ratings=x', '--runner=PortableRunner'])
   assert options.get_all_options()['runner'] == 'PortableRunner'
 
 
@@ -73,7 +73,7 @@ def test_what_dataflow_needs_is_asked_for_before_anything_runs(
 ):
   def parse(flags):
     flags = [f'{flag}={value}' for flag, value in flags.items() if value]
-    return job.parse_with_beam(
+    return flags.parse_with_beam(
       build_histories.Config, ['--ratings=gs://b/r', '--movies=gs://b/m', *flags]
     )
 
@@ -117,23 +117,21 @@ def test_flex_template_has_the_flags_of_the_job(module):
 )
 def test_bad_flags(flags, message, capsys):
   with pytest.raises(SystemExit) as raised:
-    job.parse_with_beam(Config, flags)
+    flags.parse_with_beam(Config, flags)
   assert raised.value.code == 2
   assert message in capsys.readouterr().err
 
 
 def test_a_job_without_a_pipeline_has_no_flags_of_beam(capsys):
-  assert (
-    job.parse_flags(Config, ['--ratings=x', '--max_history=7'], '').max_history == 7
-  )
+  assert flags.parse(Config, ['--ratings=x', '--max_history=7'], '').max_history == 7
   with pytest.raises(SystemExit):
-    job.parse_flags(Config, ['--ratings=x', '--runner=DataflowRunner'], '')
+    flags.parse(Config, ['--ratings=x', '--runner=DataflowRunner'], '')
   assert 'unknown flag --runner' in capsys.readouterr().err
 
 
 def test_help_names_every_flag(capsys):
   with pytest.raises(SystemExit) as raised:
-    job.parse_with_beam(Config, ['--help'])
+    flags.parse_with_beam(Config, ['--help'])
   assert raised.value.code == 0
   shown = capsys.readouterr().out
   assert all(f'--{field.name}' in shown for field in dataclasses.fields(Config))

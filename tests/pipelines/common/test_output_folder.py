@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from pipelines.common import output_folder
+from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
 
 
@@ -24,7 +24,7 @@ def test_life_of_a_folder(tmp_path):
   assert found['settings'] == {'seed': 0}
   with pytest.raises(JobError, match=r'no encoder_info.json in it\).*embed_items'):
     output_folder.require_finished(output.path, 'pipelines.embed_items')
-  assert output_folder.read_json(output.file('dataset_info.json')) == {'a': 'ü'}
+  assert storage.read_json(output.file('dataset_info.json')) == {'a': 'ü'}
   assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
     'COMPLETED',
     'dataset_info.json',
@@ -35,7 +35,7 @@ def test_life_of_a_folder(tmp_path):
 def test_unfinished_is_cleaned(tmp_path):
   output = folder(tmp_path / 'out')
   output.begin()
-  output_folder.write_file(output.file('part'), b'half')
+  storage.write_file(output.file('part'), b'half')
   (tmp_path / 'out' / 'part.tmp-123').write_bytes(b'half')
   assert output.begin()
   assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
@@ -44,7 +44,7 @@ def test_unfinished_is_cleaned(tmp_path):
 def test_overwrite_and_other_settings(tmp_path):
   output = folder(tmp_path / 'out', seed=0)
   output.begin()
-  output_folder.write_file(output.file('old'), b'x')
+  storage.write_file(output.file('old'), b'x')
   output.complete()
   other = folder(tmp_path / 'out', seed=1)
   with pytest.raises(JobError, match='seed was 0 and is 1'):
@@ -65,7 +65,7 @@ def finished(path, *files):
   output = folder(path)
   output.begin()
   for name in files:
-    output_folder.write_file(output.file(name), b'x')
+    storage.write_file(output.file(name), b'x')
   output.complete()
   return output
 
@@ -126,4 +126,4 @@ def test_names_of_folders(tmp_path, monkeypatch, name):
 def test_checksum(tmp_path):
   (tmp_path / 'file').write_bytes(b'abc')
   expected = hashlib.sha256(b'abc').hexdigest()
-  assert output_folder.file_checksum(str(tmp_path / 'file')) == f'sha256:{expected}'
+  assert storage.file_checksum(str(tmp_path / 'file')) == f'sha256:{expected}'

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.embeddings import encoder_texts
-from tasks import schema
+from tasks import interaction_texts, schema
 
 ITEMS = pa.Table.from_pylist(
   [

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.events import formats, input_files
-from pipelines.events.check import RatingScale, read_ratings
+from pipelines.events.check import read_ratings
+from pipelines.events.rating_scale import RatingScale
 from tasks import schema
 
 ITEMS = pa.array(['10', '20', '30'])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import check, formats, input_files, parquet_rows
+from pipelines.events import check, formats, input_files, parquet_rows, rating_scale
 from pipelines.items import catalogue
 
 ITEM_IDS = pa.array(['10', '20', '30'])
@@ -33,7 +33,7 @@ def write(folder, **columns):
 
 def ratings(path, block_bytes=1 << 20):
   """All read batches as one table, and all bad rows."""
-  scale, batches, bad, first = check.RatingScale(), [], [], 1
+  scale, batches, bad, first = rating_scale.RatingScale(), [], [], 1
   for block in input_files.cut_blocks(find(path), block_bytes):
     for made in check.read_ratings(block, ITEM_IDS, scale):
       batches.append(made.batch)
@@ -98,7 +98,7 @@ def test_a_time_has_its_own_unit_and_fractions_are_cut(tmp_path):
     (block,) = input_files.cut_blocks(
       input_files.find_files(str(path), [in_ms], 'ratings'), 1 << 20
     )
-    (made,) = check.read_ratings(block, ITEM_IDS, check.RatingScale())
+    (made,) = check.read_ratings(block, ITEM_IDS, rating_scale.RatingScale())
     assert made.batch['timestamp'].to_pylist() == expected
 
 

@@ -5,8 +5,10 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from pipelines.histories.make_histories import HistorySettings, make_histories
-from pipelines.histories.samplers import ItemFacts
+from pipelines.histories import history_records
+from pipelines.histories.history_settings import HistorySettings
+from pipelines.histories.make_histories import make_histories
+from pipelines.items.item_table import ItemFacts
 from tasks import schema
 from tasks.labels import LabelRule
 
@@ -27,7 +29,7 @@ def table(*rows: tuple[str, int, float, int]) -> pa.Table:
 
 
 def decoded(made) -> dict[str, dict]:
-  read = map(schema.decode_example, made.records.to_pylist())
+  read = map(history_records.decode_example, made.records.to_pylist())
   return {history['user_id']: history for history in read}
 
 

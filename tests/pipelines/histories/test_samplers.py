@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pipelines.histories.samplers import SAMPLERS, History, ItemFacts
+from pipelines.histories.samplers import SAMPLERS, History
+from pipelines.items.item_table import ItemFacts
 
 RNG = np.random.default_rng(0)
 MEMBER = RNG.random((3000, 6)) < 0.3

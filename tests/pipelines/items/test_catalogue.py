@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.common.job import JobError
 from pipelines.events import formats, input_files
-from pipelines.items import catalogue
+from pipelines.items import catalogue, item_table
 from tasks import schema
 
 
@@ -37,8 +37,8 @@ def test_movielens(tmp_path):
   ]
   assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
   assert rows[0]['genres'] == ['Children', 'Adventure']
-  catalogue.write_items(str(tmp_path / 'items.parquet'), made.table)
-  ids, facts = catalogue.load_items(str(tmp_path / 'items.parquet'))
+  item_table.write_items(str(tmp_path / 'items.parquet'), made.table)
+  ids, facts = item_table.load_items(str(tmp_path / 'items.parquet'))
   assert ids.to_pylist() == ['2', '3', '4', '10']
   names = facts.genre_names
   assert names[0] == '(no genres listed)'
@@ -136,7 +136,7 @@ def test_an_item_has_a_title(tmp_path):
 
 def test_num_ratings(tmp_path):
   made = read(tmp_path, 'movieId,title,genres\n1,A,War\n2,B,War\n')
-  table = catalogue.with_num_ratings(made.table, np.array([5, 0]))
+  table = item_table.with_num_ratings(made.table, np.array([5, 0]))
   assert table['num_ratings'].to_pylist() == [5, 0]
   assert table.schema.equals(schema.ITEMS)
 

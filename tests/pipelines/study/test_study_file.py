@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from pipelines import build_histories, embed_items
-from pipelines.common import job
 from pipelines.study import cells, processes, study_file
 from tests import movielens
 
@@ -88,11 +87,11 @@ def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
   flags = {'histories': {'rating_scale': '1:10:1', 'min_history': 9}}
   found = read(grids=grids, **flags, embeddings={'item_noun': 'book'})
   jobs = processes.input_commands(found.cells[0], found, tmp_path)
-  own = job.parse_with_beam(build_histories.Config, jobs['histories'][1:])[0]
+  own = flags.parse_with_beam(build_histories.Config, jobs['histories'][1:])[0]
   assert (own.rating_scale, own.min_history, own.max_history) == ('1:10:1', 9, 20)
   assert own.ratings == str(tmp_path / 'ratings.csv')
   assert (
-    job.parse_with_beam(embed_items.Config, jobs['embeddings'][1:])[0].nouns.item
+    flags.parse_with_beam(embed_items.Config, jobs['embeddings'][1:])[0].nouns.item
     == 'book'
   )
   plain = read(grids=grids)

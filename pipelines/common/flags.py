@@ -1,0 +1,217 @@
+"""Reads the command line of a job.
+
+A job's flags are the fields of a frozen dataclass `Config`. Nothing heavy is imported
+here: Beam comes in with `beam_options`, after the job's own flags have been checked, so
+that `--help` and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import importlib.util
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from apache_beam.options.pipeline_options import PipelineOptions
+
+
+def flag(text: str, default: Any = dataclasses.MISSING) -> Any:
+  """Returns a field of a `Config`: a flag with its help; required without a default."""
+  return dataclasses.field(default=default, metadata={'help': text})
+
+
+def parse(config_cls: type, argv: Sequence[str] | None, description: str) -> Any:
+  """Reads the command line of a job without a pipeline.
+
+  Every field of `config_cls` is a flag of the same name: `Literal` types are choices,
+  and booleans read `--name`, `--noname` or `--name=true`.
+
+  Args:
+    config_cls: a dataclass. A ValueError of its `__post_init__` is a bad flag.
+    argv: the arguments; those of the process when None.
+    description: shown by --help, its first line.
+
+  Returns:
+    The config.
+
+  Raises:
+    SystemExit: 2 for a bad, missing or unknown flag, 0 for --help.
+  """
+  parser = _flag_parser(config_cls, description)
+  values, unknown = parser.parse_known_args(argv)
+  if unknown:
+    parser.error(_unknown_flag(unknown, _names(parser)))
+  return _made(config_cls, values, parser)
+
+
+def parse_with_beam(
+  config_cls: type, argv: Sequence[str] | None, description: str
+) -> tuple[Any, list[str]]:
+  """Reads the command line of a job with a pipeline; arguments as for `parse`.
+
+  Returns:
+    (config, the arguments that are Beam's, for `beam_options`).
+
+  Raises:
+    SystemExit: as `parse`.
+  """
+  parser = _flag_parser(config_cls, description)
+  parser.epilog = 'Any flag of Apache Beam may follow, such as --runner=DataflowRunner.'
+  values, rest = parser.parse_known_args(argv)
+  beams = _beam_flag_names()
+  if unknown := _not_of_beam(rest, beams):
+    parser.error(_unknown_flag(unknown, {*_names(parser), *beams}))
+  return _made(config_cls, values, parser), rest
+
+
+def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
+  """Returns Beam's options, checked for what their runner needs.
+
+  Without `--runner` the pipeline runs in this process: Beam's own default first looks
+  for a binary on the network.
+
+  Args:
+    config: the job's flags.
+    arguments: those that `parse_with_beam` left.
+
+  Raises:
+    SystemExit: 2 if the runner lacks something.
+  """
+  from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+  options = PipelineOptions(list(arguments))
+  if not options.view_as(StandardOptions).runner:
+    options = PipelineOptions([*arguments, '--runner=FnApiRunner'])
+  if problem := _cannot_run(options, config):
+    _Parser(prog=_program(type(config))).error(problem)
+  return options
+
+
+def is_detached(options: PipelineOptions) -> bool:
+  """Tells whether this process ends before the pipeline, as with a flex template."""
+  from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+  template = options.view_as(GoogleCloudOptions).template_location
+  return bool(template or options.view_as(StandardOptions).no_wait_until_finish)
+
+
+def _cannot_run(options, config):
+  """Says in a sentence what Dataflow lacks; Beam says it only when it writes."""
+  from apache_beam.options import pipeline_options
+
+  runner = options.view_as(pipeline_options.StandardOptions).runner
+  folder = getattr(config, 'output_dir', None)  # a job without one writes elsewhere
+  if folder is None or 'dataflow' not in runner.lower():
+    return None
+  if '://' not in folder:
+    return f'--output_dir={folder}: no place where workers can write; expected gs://...'
+  setup = options.view_as(pipeline_options.SetupOptions)
+  image = options.view_as(pipeline_options.WorkerOptions).sdk_container_image
+  if not (setup.setup_file or image or setup.extra_packages):
+    return (
+      'workers of Dataflow lack this package: --setup_file=./setup.py, or '
+      '--sdk_container_image with an image that has it'
+    )
+  project = options.view_as(pipeline_options.GoogleCloudOptions).project
+  return None if project else '--runner=DataflowRunner needs --project'
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says what is wrong in one line; --help has the rest."""
+
+  def error(self, message):
+    self.exit(2, f'{self.prog}: error: {message} (--help lists the flags)\n')
+
+
+def _program(config_cls):
+  return f'python -m {config_cls.__module__}'
+
+
+def _flag_parser(config_cls, description):
+  parser = _Parser(
+    prog=_program(config_cls),
+    description=description.split('\n')[0],
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  hints = typing.get_type_hints(config_cls)
+  for field in dataclasses.fields(config_cls):
+    _add_flag(parser, field, hints[field.name])
+  return parser
+
+
+def _add_flag(parser, field, hint):
+  name = f'--{field.name}'
+  text = field.metadata.get('help', '').replace('%', '%%')
+  if field.default is dataclasses.MISSING:
+    settings = {'required': True, 'help': f'{text} (required)'}
+  else:
+    default = str(field.default).replace('%', '%%')
+    settings = {'default': field.default, 'help': f'{text} (default: {default})'}
+  if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+  if hint is bool:
+    parser.add_argument(name, nargs='?', const=True, type=_to_bool, **settings)
+    parser.add_argument(
+      f'--no{field.name}', dest=field.name, action='store_false', help=argparse.SUPPRESS
+    )
+  elif typing.get_origin(hint) is typing.Literal:
+    parser.add_argument(name, choices=typing.get_args(hint), **settings)
+  else:
+    parser.add_argument(name, type=hint, metavar=hint.__name__.upper(), **settings)
+
+
+def _to_bool(text):
+  values = {'true': True, '1': True, 'false': False, '0': False}
+  if text.lower() not in values:
+    raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
+  return values[text.lower()]
+
+
+def _made(config_cls, values, parser):
+  try:
+    return config_cls(**vars(values))
+  except ValueError as error:
+    parser.error(str(error))
+
+
+def _names(parser):
+  return {name for action in parser._actions for name in action.option_strings}
+
+
+def _beam_flag_names() -> set[str]:
+  """Returns the flags that Beam's source spells; to import it takes seconds."""
+  package = importlib.util.find_spec('apache_beam').submodule_search_locations[0]
+  source = pathlib.Path(package, 'options', 'pipeline_options.py').read_text()
+  return set(re.findall(r"""['"](--\w+)['"]""", source))
+
+
+def _not_of_beam(arguments: Sequence[str], known: Collection[str]) -> list[str]:
+  """Returns the arguments that are neither a flag of Beam nor the value of one."""
+  unknown, takes_value = [], False
+  for word in arguments:
+    name, equals, _ = word.partition('=')
+    if word.startswith('-'):
+      takes_value = not equals
+      unknown += [] if name in known else [word]
+    elif not takes_value:
+      unknown.append(word)
+  return unknown
+
+
+def _unknown_flag(unknown, known):
+  """Returns a sentence about the first argument that is no known flag."""
+  first = next((word for word in unknown if word.startswith('-')), None)
+  if first is None:
+    return f'{unknown[0]!r} is not a flag; flags read --name=value'
+  name = first.split('=')[0]
+  nearest = difflib.get_close_matches(name, sorted(known), n=1)
+  hint = f': did you mean {nearest[0]}?' if nearest else ''
+  return f'unknown flag {name}{hint}'

@@ -1,0 +1,162 @@
+"""The job of `pipelines.embed_items`: checks, builds the graph, runs it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from persoma_tf import assets, encoders
+from pipelines.common import job, output_folder, storage
+from pipelines.common.progress import ShowProgress
+from pipelines.embeddings import encoder_texts, rated_pairs
+from pipelines.embeddings.vector_tables import vector_tables
+from pipelines.histories.history_records import list_history_files
+from pipelines.items import item_facts
+from tasks import interaction_texts
+
+if TYPE_CHECKING:
+  from pipelines.embed_items import Config
+
+_LOGGER = logging.getLogger(__name__)
+_Vectors = dict[str, np.ndarray]
+
+
+class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
+  """Loads the encoder once a worker; an element is a batch of texts."""
+
+  def __init__(self, encoder: str):
+    super().__init__(max_batch_size=1)  # elements are batches already
+    self._encoder = encoder
+
+  def load_model(self) -> encoders.Encoder:
+    """Loads the encoder with its weights."""
+    return encoders.load_encoder(self._encoder)
+
+  def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
+    """Encodes batches of texts, each to {text: vector [H]}."""
+    for batch_of_texts in batch:
+      yield dict(zip(batch_of_texts, model.encode(batch_of_texts), strict=True))
+
+
+def run_job(config: Config, options: PipelineOptions) -> None:
+  """Checks the inputs, then builds and runs the pipeline.
+
+  Raises:
+    JobError: the inputs or the output folder are not as they should be.
+  """
+  started = time.monotonic()
+  made_from = output_folder.require_finished(
+    config.histories_dir, 'pipelines.build_histories'
+  )
+  settings: dict[str, Any] = {
+    'encoder': config.encoder,
+    'template': config.template,
+    'histories': made_from['fingerprint'],
+  }
+  # Folders from before there was a choice have no nouns in their settings.
+  if config.nouns != interaction_texts.MOVIELENS:
+    settings['nouns'] = config.nouns._asdict()
+  folder = output_folder.OutputFolder(config.output_dir, settings)
+  if not folder.begin(config.overwrite):
+    return
+  about = _describe_encoder(config.encoder)
+  of_histories = lambda name: FileSystems.join(config.histories_dir, name)
+  items = storage.read_parquet(of_histories('items.parquet'))
+  ratings = storage.read_json(of_histories('dataset_info.json'))['rating_values']
+  shards = list_history_files(config.histories_dir)
+  with beam.Pipeline(options=options) as pipeline:
+    vectors, pairs = build(pipeline, config, shards, items, ratings)
+    written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
+    last = pipeline | 'Last' >> beam.Create([folder])
+    _ = last | 'Write' >> beam.Map(_write, *written, config, about, items, ratings)
+  folder.complete()
+  _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+
+
+def build(
+  pipeline: beam.Pipeline,
+  config: Config,
+  shards: Sequence[str],
+  items: pa.Table,
+  ratings: Sequence[float],
+) -> tuple[beam.PCollection, beam.PCollection]:
+  """Builds the graph.
+
+  Args:
+    pipeline: gets the transforms.
+    config: the flags.
+    shards: files of the histories; only `joined` reads them.
+    items: the item table.
+    ratings: the distinct ratings of the histories.
+
+  Returns:
+    (one dict of vectors a batch, one array of pairs).
+  """
+  pairs = (
+    pipeline
+    | 'Shards' >> beam.Create(shards if config.template == 'joined' else [])
+    | 'ReadPairs' >> beam.Map(rated_pairs.read_pairs)
+    | 'MergePairs' >> beam.CombineGlobally(rated_pairs.merge_pairs)
+  )
+  known = (config.template, items, ratings, config.nouns)
+  vectors = (
+    pairs
+    | 'Texts' >> beam.Map(encoder_texts.template_texts, *known)
+    | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
+    | 'Spread' >> beam.Reshuffle()
+    | 'Encode' >> RunInference(EncoderHandler(config.encoder))
+    | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
+  )
+  return vectors, pairs
+
+
+def _describe_encoder(name: str) -> tuple[int, str]:
+  """Returns width and sha256 of an encoder; gets its weights here, not in a worker."""
+  try:
+    encoder = encoders.load_encoder(name)
+  except (assets.AssetError, ValueError) as error:
+    raise job.JobError(str(error)) from error
+  return encoder.width, encoder.sha256
+
+
+def _are_of_unit_length(vectors: _Vectors) -> bool:
+  norms = [float(np.linalg.norm(vector)) for vector in vectors.values()]
+  return np.allclose(norms, 1, atol=1e-3)
+
+
+def _write(folder, batches, pairs, config, about, items, ratings):
+  """Writes the tables and the info file."""
+  vectors = {text: vector for batch in batches for text, vector in batch.items()}
+  width, sha256 = about
+  known = (pairs, config.template, items, ratings, config.nouns)
+  widths, count = {}, 0
+  for name, table in vector_tables(vectors, width, *known).items():
+    storage.write_parquet(folder.file(name), table)
+    for field in table.schema:
+      if pa.types.is_fixed_size_list(field.type):
+        widths[field.name] = field.type.list_size
+        count += table.num_rows
+  folder.write_json(
+    'encoder_info.json',
+    {
+      **folder.settings,
+      'encoder_sha256': sha256,
+      'fields': widths,
+      'width': sum(widths.values()),
+      'normalization': 'l2' if _are_of_unit_length(vectors) else 'none',
+      'items': items.num_rows,
+      'items_sha256': item_facts.items_checksum(items['item_id']),
+      'texts': count,
+      'distinct_texts': len(vectors),
+      'versions': job.versions('jax', 'tokenizers'),
+    },
+  )

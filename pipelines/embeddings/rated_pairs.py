@@ -1,0 +1,26 @@
+"""Distinct (item, rating) pairs of stored histories."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipelines.common import tfrecord
+from pipelines.histories import history_records
+
+PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
+
+
+def read_pairs(path: str) -> np.ndarray:
+  """Reads the distinct (item, rating) pairs of a shard, [n] of PAIRS."""
+  pairs = [np.zeros(0, PAIRS)]
+  for record in tfrecord.read_tfrecord(path):
+    history = history_records.decode_example(record)
+    rows = np.empty(len(history['history_items']), PAIRS)
+    rows['item'], rows['rating'] = history['history_items'], history['history_ratings']
+    pairs.append(rows)
+  return np.unique(np.concatenate(pairs))
+
+
+def merge_pairs(shards: Iterable[np.ndarray]) -> np.ndarray:
+  """Merges lists of pairs into one of distinct pairs, sorted."""
+  return np.unique(np.concatenate([np.zeros(0, PAIRS), *shards]))

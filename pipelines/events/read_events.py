@@ -1,0 +1,42 @@
+"""The Beam step that reads blocks of the ratings files."""
+
+from collections.abc import Callable
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.common.threads import ThreadedDoFn
+from pipelines.events import shuffle
+from pipelines.events.check import read_ratings
+from pipelines.events.input_files import FileBlock
+from pipelines.events.rating_scale import RatingScale
+from pipelines.events.rejects import BlockRejects, pack_bad
+
+
+class ReadBlock(ThreadedDoFn):
+  """Turns a block into (shard, packed rows), and a BlockRejects a piece on the side."""
+
+  REJECTS = 'rejects'
+
+  def __init__(
+    self, load_ids: Callable[[], pa.Array], scale: RatingScale, split: shuffle.Shards
+  ):
+    """Takes a function that reads the item ids [I], the scale and the shards."""
+    self._load_ids, self._scale, self._split = load_ids, scale, split
+
+  def setup(self):
+    """Reads the item ids."""
+    super().setup()
+    self._item_ids = self._load_ids()
+
+  def work(self, block: FileBlock) -> list:
+    """Reads, checks and divides, one piece after the other."""
+    outputs, header_lines = [], block.layout.header_lines
+    pieces = read_ratings(block, self._item_ids, self._scale)
+    for number, ratings in enumerate(pieces, block.number):
+      bad = pack_bad(sorted(ratings.bad))
+      counts = ratings.num_lines, ratings.num_bad
+      rejects = BlockRejects(block.file, number, block.path, header_lines, *counts, bad)
+      outputs.append(beam.pvalue.TaggedOutput(self.REJECTS, rejects))
+      outputs += shuffle.partition(ratings.batch, self._split)
+    return outputs

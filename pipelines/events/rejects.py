@@ -1,0 +1,98 @@
+"""Rejects of the ratings files: on their way to one file, and the file.
+
+A block of a file knows its own lines only; `WriteRejects` gives them their numbers.
+"""
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import storage
+from pipelines.common.job import JobError, reject
+from pipelines.events.check import BadRow
+
+
+class BlockRejects(NamedTuple):
+  """What a piece of a block holds beside ratings.
+
+  Attributes:
+    file: number of the file among the inputs.
+    number: orders the pieces of the file.
+    path: the file.
+    header_lines: of the file.
+    num_lines: all lines of the piece.
+    num_bad: its lines that are no rating.
+    bad: these as `pack_bad` gives them; a file may hold millions.
+  """
+
+  file: int
+  number: int
+  path: str
+  header_lines: int
+  num_lines: int
+  num_bad: int
+  bad: bytes
+
+
+def pack_bad(rows: Sequence[BadRow]) -> bytes:
+  """Rows as compressed JSON."""
+  return zlib.compress(json.dumps(rows).encode(), level=1) if rows else b''
+
+
+def unpack_bad(data: bytes) -> list[BadRow]:
+  """The inverse of `pack_bad`."""
+  return [BadRow(*row) for row in json.loads(zlib.decompress(data))] if data else []
+
+
+class RejectSummary(NamedTuple):
+  """Rows of all ratings files, and how many of them are rejects for which reason."""
+
+  rows_in: int
+  reasons: Mapping[str, int]
+
+
+class WriteRejects(beam.DoFn):
+  """Rejects of items and of all blocks -> one file, in the order of the inputs.
+
+  A block knows its own lines only; here they get their numbers in the file.
+  """
+
+  def __init__(self, output_dir: str, max_fraction: float):
+    self._path = FileSystems.join(output_dir, 'rejects-00000-of-00001.jsonl')
+    self._max_fraction = max_fraction
+
+  def process(self, items: list[dict], blocks: Sequence[BlockRejects]) -> Iterator:
+    """Writes the file.
+
+    Raises:
+      JobError: too many rows are rejects.
+    """
+    lines, before, reasons = [_line(record) for record in items], {}, Counter()
+    for block in sorted(blocks, key=lambda block: block[:2]):
+      first = before.get(block.file, block.header_lines) + 1
+      before[block.file] = first - 1 + block.num_lines
+      for bad in unpack_bad(block.bad):
+        fields = bad._asdict()
+        line, reason = first + fields.pop('line'), fields.pop('reason')
+        reasons[reason] += 1
+        lines.append(
+          _line(reject('read_ratings', reason, file=block.path, line=line, **fields))
+        )
+    storage.write_file(self._path, b''.join(lines))
+    rows_in, rejected = sum(block.num_lines for block in blocks), reasons.total()
+    if rejected > self._max_fraction * rows_in:
+      counts = ', '.join(f'{reason} {n:,}' for reason, n in reasons.most_common())
+      raise JobError(
+        f'{rejected:,} of {rows_in:,} rows are rejects ({counts}), more than '
+        f'--max_reject_fraction={self._max_fraction:g}; they are in {self._path}'
+      )
+    yield RejectSummary(rows_in, dict(reasons.most_common()))
+
+
+def _line(record):
+  return json.dumps(record, ensure_ascii=False).encode() + b'\n'

@@ -1,0 +1,184 @@
+"""The job of `pipelines.build_histories`: checks, builds the graph, runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.common import flags, output_folder, storage
+from pipelines.common.job import JobError
+from pipelines.events import input_files
+from pipelines.events.mapping import formats_of
+from pipelines.events.read_events import ReadBlock
+from pipelines.events.rejects import WriteRejects
+from pipelines.histories import dataset_info
+from pipelines.histories.history_shards import CountItems, WriteHistories
+from pipelines.histories.samplers import SAMPLERS
+from pipelines.items import item_facts
+from pipelines.items.catalogue import ItemTable, read_items
+from pipelines.items.item_facts import ItemFactsSource
+from pipelines.items.item_table import LoadItemIds, write_items
+from pipelines.items.item_texts import add_descriptions, add_tags
+
+if TYPE_CHECKING:
+  from pipelines.build_histories import Config
+
+_LOGGER = logging.getLogger(__name__)
+_ITEMS = 'items.parquet'
+_SHARD_BYTES = 1 << 26  # of ratings; a worker holds a few shards in memory
+_Files = Mapping[str, Sequence[input_files.InputFile]]  # by kind
+
+
+def run_job(config: Config, options: PipelineOptions) -> None:
+  """Checks the inputs, then builds and runs the pipeline.
+
+  Raises:
+    JobError: the inputs or the output folder are not as they should be.
+  """
+  started = time.monotonic()
+  files = _find(config)
+  items = _read_items(config, files)
+  config = _with_num_shards(config, files)
+  settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
+  folder = output_folder.OutputFolder(config.output_dir, settings)
+  if not folder.begin(config.overwrite):
+    dataset_info.state_license(folder, config.data_license)
+    return
+  about = dataset_info.HistoriesRun(
+    folder,
+    folder.file(_ITEMS),
+    items.num_lines,
+    items.texts,
+    config.split,
+    config.compression,
+    config.histories.rule,
+    flags.is_detached(options),
+    config.data_license,
+  )
+  write_items(about.items_path, items.table)
+  blocks = input_files.cut_blocks(files['ratings'], config.block_bytes)
+  with beam.Pipeline(options=options) as pipeline:
+    shards, rejects = build(pipeline, config, blocks, items, folder.path)
+    last = pipeline | 'Last' >> beam.Create([None])
+    written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
+    _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, about)
+  if about.detached:
+    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+  else:
+    _complete(folder, started)
+
+
+def build(
+  pipeline: beam.Pipeline,
+  config: Config,
+  blocks: Sequence[input_files.FileBlock],
+  items: ItemTable,
+  output_dir: str,
+) -> tuple[beam.PCollection, beam.PCollection]:
+  """Builds the graph.
+
+  Args:
+    pipeline: gets the transforms.
+    config: the flags.
+    blocks: parts of the ratings files, which together are all of them.
+    items: the item table, which is also in the output folder.
+    output_dir: folder of the item table; shards and rejects are written there.
+
+  Returns:
+    (one `history_shards.ShardSummary` a shard, one `rejects.RejectSummary`).
+  """
+  split, items_path = config.split, FileSystems.join(output_dir, _ITEMS)
+  reader = ReadBlock(LoadItemIds(items_path), config.scale, split)
+  read = (
+    pipeline
+    | 'Blocks' >> beam.Create(blocks)
+    | 'Spread' >> beam.Reshuffle()
+    | 'Read' >> beam.ParDo(reader).with_outputs(ReadBlock.REJECTS, main='rows')
+  )
+  rejects = (
+    pipeline
+    | 'Once' >> beam.Create([items.rejects])
+    | 'WriteRejects'
+    >> beam.ParDo(
+      WriteRejects(output_dir, config.max_reject_fraction),
+      beam.pvalue.AsList(read[ReadBlock.REJECTS]),
+    )
+  )
+  shards = read.rows | beam.GroupByKey()
+  facts = _facts(config, items_path)
+  known = [beam.pvalue.AsSingleton(rejects)]
+  if facts.needs == 'counts':
+    counter = CountItems(items.table.num_rows, split.shards['train'], config.histories)
+    counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
+    known.append(beam.pvalue.AsSingleton(counts))
+  writer = WriteHistories(
+    output_dir, facts, split.shard_names(), config.compression, config.histories
+  )
+  return shards | 'Write' >> beam.ParDo(writer, *known), rejects
+
+
+def _find(config: Config) -> _Files:
+  """Finds the input files that the flags name."""
+  return {
+    kind: input_files.find_files(pattern, formats, kind)
+    for kind, formats in formats_of(config.mapping).items()
+    if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
+  }
+
+
+def _read_items(config: Config, files: _Files) -> ItemTable:
+  """Reads the item table, with tags and descriptions where there are any."""
+  items = read_items(files['movies'])
+  if not items.table.num_rows:
+    raise JobError(f'--movies: no row of {config.movies} is an item')
+  items = add_tags(items, files.get('tags', ()))
+  return add_descriptions(items, files.get('descriptions', ()))
+
+
+def _with_num_shards(config: Config, files: _Files) -> Config:
+  """Chooses the number of shards by size where the flags leave it open."""
+  if config.num_shards:
+    return config
+  size = sum(file.size for file in files['ratings'])
+  shards = math.ceil(config.train_fraction * size / _SHARD_BYTES)
+  return dataclasses.replace(config, num_shards=shards)
+
+
+def _facts(config: Config, items_path: str) -> ItemFactsSource:
+  """Returns the source of the facts that the sampler needs of the items."""
+  needs = SAMPLERS[config.sampler].needs
+  return ItemFactsSource(items_path, needs, config.embeddings_dir, config.query)
+
+
+def _read_from(config: Config, files: _Files, items: ItemTable) -> dict:
+  """Describes the inputs so that others differ, as JSON."""
+  found = {kind: input_files.describe_files(chosen) for kind, chosen in files.items()}
+  if config.embeddings_dir:
+    ids = items.table['item_id']
+    found['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
+  return found
+
+
+def _complete(folder: output_folder.OutputFolder, started: float) -> None:
+  """Checks the counts and completes the folder.
+
+  Here and not in a worker: a failed check is one sentence, without engine traces.
+  """
+  info = storage.read_json(folder.file(dataset_info.FILE))
+  dataset_info.check_counts(info['counts'])
+  folder.complete()
+  _LOGGER.info(
+    '%s: %s; %.1f s\n%s',
+    folder.path,
+    dataset_info.describe_counts(info['counts']),
+    time.monotonic() - started,
+    dataset_info.describe_statistics(info['statistics']),
+  )

@@ -1,0 +1,89 @@
+"""Writes and reads stored histories: a serialized tf.Example a user."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import storage
+from pipelines.histories import tf_example
+from tasks import schema
+
+
+def encode_example(history: Mapping[str, Any]) -> bytes:
+  """Encodes one history as a serialized tf.Example.
+
+  Args:
+    history: a value for every name in `schema.HISTORY`; numbers as sequences or arrays,
+      texts as bytes or str, the fields of `schema.SCALARS` as single values.
+
+  Raises:
+    ValueError: a field is missing or one too many.
+  """
+  _check_fields(history)
+  return tf_example.encode_example_features(
+    {
+      name: (kind, [history[name]] if name in schema.SCALARS else history[name])
+      for name, kind in schema.HISTORY.items()
+    }
+  )
+
+
+def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
+  """Encodes many histories, to the same bytes as `encode_example`.
+
+  Args:
+    histories: a column [n] for every name in `schema.HISTORY`, in the form that
+      `tf_example.encode_many_features` takes.
+
+  Returns:
+    [n] binary, serialized tf.Examples.
+
+  Raises:
+    ValueError: a field is missing or one too many.
+  """
+  _check_fields(histories)
+  return tf_example.encode_many_features(
+    {name: (kind, histories[name]) for name, kind in schema.HISTORY.items()}
+  )
+
+
+def decode_example(data: bytes) -> dict[str, Any]:
+  """Decodes one history; the inverse of `encode_example`.
+
+  Returns:
+    A value for every name in `schema.HISTORY`: numbers as int64 or float32 arrays,
+    texts as str, lists of texts as lists, the fields of `schema.SCALARS` as single
+    values.
+
+  Raises:
+    ValueError: `data` is not such an example.
+  """
+  features = tf_example.decode_example_features(data)
+  history = {}
+  for name, kind in schema.HISTORY.items():
+    if name not in features:
+      raise ValueError(f'example: no field {name}; it has {sorted(features)}')
+    values = features[name]
+    if kind == 'bytes':
+      values = [value.decode() for value in values]
+    history[name] = values[0] if name in schema.SCALARS else values
+  history['history_total'] = int(history['history_total'])
+  return history
+
+
+def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
+  """Lists the files of a split, or of all splits, in order."""
+  wanted = schema.SPLITS if split == 'all' else (split,)
+  return [
+    path
+    for path in storage.list_files(histories_dir)
+    if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
+  ]
+
+
+def _check_fields(history):
+  if history.keys() != schema.HISTORY.keys():
+    wrong = sorted(history.keys() ^ schema.HISTORY.keys())
+    raise ValueError(f'history: missing or unknown fields {wrong}')

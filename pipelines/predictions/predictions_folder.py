@@ -1,0 +1,134 @@
+"""The folder of a prediction table: what it is made from, and how it is completed."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import job, output_folder, storage
+from pipelines.predictions import answer_shards, prediction_files
+from tasks import schema
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def input_fingerprints(config) -> dict[str, str]:
+  """Returns the fingerprints of the histories and embeddings.
+
+  Raises:
+    JobError: one is not finished, or they do not belong together.
+  """
+  histories = output_folder.require_finished(
+    config.histories_dir, 'pipelines.build_histories'
+  )
+  embeddings = output_folder.require_finished(
+    config.embeddings_dir, 'pipelines.embed_items'
+  )
+  if embeddings['settings']['histories'] != histories['fingerprint']:
+    raise job.JobError(
+      f'{config.embeddings_dir} was made from other histories than '
+      f'{config.histories_dir}: run python -m pipelines.embed_items on these'
+    )
+  return {
+    'histories': histories['fingerprint'],
+    'embeddings': embeddings['fingerprint'],
+  }
+
+
+def check_trained_on(manifest: Mapping, config) -> None:
+  """Compares embeddings and histories with those that the model was trained on.
+
+  Genres that the model has not seen are warned of: it may still answer with others.
+
+  Raises:
+    JobError: the vectors of interactions are made in another way.
+  """
+  path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
+  info = storage.read_json(path)
+  as_text = manifest.get('task_prompt') is None  # then only the nouns are read
+  for name, wanted in manifest.get('vectors', {}).items():
+    if info.get(name) != wanted and (name == 'nouns' or not as_text):
+      raise job.JobError(
+        f'{path}: {name} is {info.get(name)}, and {wanted} where {config.model_dir} '
+        'was trained: run python -m pipelines.embed_items with the same --encoder, '
+        '--template and nouns as for the training'
+      )
+  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
+  genres = storage.read_json(path)['genres']
+  if new := sorted({*genres} - {*manifest.get('genres', genres)}):
+    _LOGGER.warning(
+      '%s: the model was not trained on the genres %s', path, ', '.join(new)
+    )
+
+
+def read_manifest(model_dir: str) -> dict:
+  """Reads the manifest of a finished training.
+
+  Raises:
+    JobError: the training is not finished.
+  """
+  output_folder.require_finished(model_dir, 'persoma_tf.train')
+  return storage.read_json(FileSystems.join(model_dir, 'adapter', 'manifest.json'))
+
+
+def columns_of_run(
+  manifest: dict, run_id: str, folder: output_folder.OutputFolder
+) -> dict:
+  """Returns the columns that are the same in all rows; '' as `run_id` is a hash."""
+  return {
+    'model_id': manifest['model_id'],
+    'run_id': run_id or folder.fingerprint[:16],
+    'predicted_at': folder.begun_at(),
+  }
+
+
+def missing_shards(
+  folder: output_folder.OutputFolder,
+  some: Sequence[answer_shards.AnswerShard],
+  kind: str,
+) -> list:
+  """Returns those of some shards whose file of the table is not there."""
+  names = folder.names()
+  return [shard for shard in some if shard.file(kind) not in names]
+
+
+def finish_predictions(
+  folder: output_folder.OutputFolder,
+  every: Sequence[answer_shards.AnswerShard],
+  kind: str,
+):
+  """Counts what was written, writes schema and info, and completes the folder.
+
+  Raises:
+    JobError: users in are not rows + rejects.
+  """
+  users = failures = 0
+  total = 0.0
+  for rows in prediction_files.read_shards(folder.path, kind):
+    users += len(rows)
+    failures += sum(not row['parse_ok'] for row in rows)
+    total += sum(row['log_prob'] for row in rows)
+  rejects = sum(
+    len(storage.read_file(folder.file(name)).splitlines())
+    for name in sorted(folder.names())
+    if name.startswith('rejects-') and '.tmp-' not in name
+  )
+  wanted = sum(shard.users for shard in every)
+  if users + rejects != wanted:
+    raise job.JobError(
+      f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: the '
+      'shards do not belong together; --overwrite makes them anew'
+    )
+  folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
+  folder.write_json(
+    'run_info.json',
+    {
+      **folder.settings,
+      'users': users,
+      'rejects': rejects,
+      'parse_failures': failures,
+      'mean_log_prob': total / max(users, 1),
+      'versions': job.versions('jax', 'flax'),
+    },
+  )
+  folder.complete()

@@ -1,0 +1,128 @@
+"""The job of `pipelines.batch_predict`: checks, builds the graph, runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.common import flags, output_folder
+from pipelines.common.progress import ShowProgress
+from pipelines.histories.history_records import list_history_files
+from pipelines.predictions.answer_shards import (
+  AnswerHandler,
+  AnswerShard,
+  WriteAnswers,
+  plan_shards,
+)
+from pipelines.predictions.predictions_folder import (
+  check_trained_on,
+  columns_of_run,
+  finish_predictions,
+  input_fingerprints,
+  missing_shards,
+  read_manifest,
+)
+
+if TYPE_CHECKING:
+  from pipelines.batch_predict import Config
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_job(config: Config, options: PipelineOptions) -> None:
+  """Checks the inputs, answers the missing shards, and loads the finished table.
+
+  Raises:
+    JobError: the inputs or the output folder are not as they should be.
+  """
+  manifest = read_manifest(config.model_dir)
+  fingerprints = input_fingerprints(config)
+  check_trained_on(manifest, config)
+  settings = {
+    **fingerprints,
+    'model': manifest,
+    'split': config.split,
+    'format': config.format,
+    'decoding': dataclasses.asdict(config.decoding),
+    'shard_users': config.shard_users,
+    'soft_prompts': config.soft_prompts,
+    'run_id': config.run_id,
+  }
+  folder = output_folder.OutputFolder(config.output_dir, settings)
+  if folder.begin(config.overwrite, go_on=True):
+    _answer_missing(folder, manifest, config, options)
+  if config.bigquery_table and folder.is_finished():
+    _load(folder, config)
+
+
+def _answer_missing(folder, manifest, config: Config, options) -> None:
+  """Answers the missing shards, and completes the folder if no shard is left."""
+  started = time.monotonic()
+  files = list_history_files(config.histories_dir, config.split)
+  every = plan_shards(files, config.shard_users)
+  number, total = config.share
+  mine = [shard for shard in every if shard.number % total == number]
+  todo = missing_shards(folder, mine, config.format)
+  if len(todo) < len(mine):
+    _LOGGER.info('%d of %d shards are there already', len(mine) - len(todo), len(mine))
+  constants = columns_of_run(manifest, config.run_id, folder)
+  writer = WriteAnswers(folder, config.format, constants)
+  detached = flags.is_detached(options)
+  with beam.Pipeline(options=options) as pipeline:
+    rows = build(pipeline, config, todo, writer)
+    if detached:
+      _ = (
+        pipeline
+        | 'Last' >> beam.Create([folder])
+        | 'Finish' >> beam.Map(_finish_behind, beam.pvalue.AsIter(rows), every, config)
+      )
+  if detached:
+    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+  elif left := missing_shards(folder, every, config.format):
+    _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
+  else:
+    finish_predictions(folder, every, config.format)
+    _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+
+
+def build(
+  pipeline: beam.Pipeline,
+  config: Config,
+  todo: Sequence[AnswerShard],
+  writer: WriteAnswers,
+) -> beam.PCollection:
+  """Builds the graph that answers shards and writes them.
+
+  Returns:
+    The rows of each shard.
+  """
+  return (
+    pipeline
+    | 'Shards' >> beam.Create(list(todo))
+    | 'Spread' >> beam.Reshuffle()
+    | 'Answer' >> RunInference(AnswerHandler(config, config.share_model))
+    | 'Write' >> beam.ParDo(writer)
+    | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))
+  )
+
+
+def _finish_behind(folder, rows, every, config: Config) -> None:
+  """Finishes the folder as the last step of a job that nobody waits for."""
+  for _ in rows:  # the shards are written once these are there
+    pass
+  finish_predictions(folder, every, config.format)
+  if config.bigquery_table:
+    _load(folder, config)
+
+
+def _load(folder: output_folder.OutputFolder, config: Config) -> None:
+  from pipelines.predictions.bigquery_load import load_folder  # Google's clients
+
+  load_folder(folder.path, config.bigquery_table)
