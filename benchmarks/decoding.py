@@ -30,7 +30,7 @@ from persoma_tf import decoders
 from persoma_tf.inference.decoding import Decoding
 from pipelines import evaluate
 from pipelines.common import job
-from tasks import genre_prediction, metrics, questions, text_history
+from tasks import genre_prediction, metrics, questions, text_history, vocabularies
 from tasks.predictor import Predictor
 from tasks.questions import Answer
 
@@ -100,7 +100,7 @@ def write_inputs(flags) -> str:
   path.parent.mkdir(parents=True, exist_ok=True)
   predictor = load(flags, Decoding(constrained=False), 64)
   histories = test_histories(str(pathlib.Path(flags.histories_dir).parent))
-  vocabulary = genre_prediction.VOCABULARY
+  vocabulary = vocabularies.VOCABULARY
   limits = text_history.HistoryLimits(text_history.history_limits().items, 1 << 20)
   shown = text_history.load_interactions(flags.histories_dir)
   texts = [
@@ -148,8 +148,7 @@ def measure(flags, name: str, size: int) -> dict:
     'parse_failures': sum(not row['parse_ok'] for row in rows),
     'f1': metrics.weighted_scores(truth, metrics.indicator(answers, genres))['f1'],
     'answers': [
-      ' '.join(map(str, genre_prediction.VOCABULARY.encode(row['text'])))
-      for row in rows
+      ' '.join(map(str, vocabularies.VOCABULARY.encode(row['text']))) for row in rows
     ],
   }
   if name == 'free':

@@ -3,8 +3,5 @@
 import sys
 
 if __name__ == '__main__':
-  print(
-    'persoma_tf.experiments is now called pipelines.study: python -m pipelines.study --help',
-    file=sys.stderr,
-  )
+  print('this command is now python -m pipelines.study', file=sys.stderr)
   sys.exit(2)

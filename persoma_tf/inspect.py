@@ -3,8 +3,5 @@
 import sys
 
 if __name__ == '__main__':
-  print(
-    'persoma_tf.inspect is now called pipelines.inspect: python -m pipelines.inspect --help',
-    file=sys.stderr,
-  )
+  print('this command is now python -m pipelines.inspect', file=sys.stderr)
   sys.exit(2)

@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
-from tasks import genre_prediction, interaction_texts, questions, targets
+from tasks import (
+  examples,
+  genre_prediction,  # noqa: F401  registers the other task of the mixture
+  interaction_texts,
+  questions,
+  targets,
+)
 from tasks.histories import data_folders, read_histories
 from tasks.schema import SPLITS
 from tasks.vocabularies import VOCABULARY
@@ -47,20 +53,21 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
   )
 
 
-def _about_items():
+def _from_items():
+  """Returns a function that asks about one or two interactions."""
   names = item_texts(data_folders().histories_dir)
   example = functools.partial(_items, names)
-  return genre_prediction.vector_examples(example, TASK_PROMPT)
+  return examples.from_vectors(example, TASK_PROMPT)
 
 
 seqio.TaskRegistry.add(
   TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(genre_prediction.make_examples_of_parts, about=_about_items),
+    functools.partial(examples.parts_of_histories, maker=_from_items),
     seqio.preprocessors.append_eos_after_trim,  # a title may be longer than the room
   ],
-  output_features=genre_prediction.FEATURES,
+  output_features=examples.FEATURES,
   shuffle_buffer_size=1,  # `read_histories` has shuffled
 )
 seqio.MixtureRegistry.add(

@@ -27,7 +27,7 @@ def flag(text: str, default: Any = dataclasses.MISSING) -> Any:
   return dataclasses.field(default=default, metadata={'help': text})
 
 
-def parse(config_cls: type, argv: Sequence[str] | None, description: str) -> Any:
+def parse(config_cls: type, argv: Sequence[str] | None, description: str = '') -> Any:
   """Reads the command line of a job without a pipeline.
 
   Every field of `config_cls` is a flag of the same name: `Literal` types are choices,
@@ -52,7 +52,7 @@ def parse(config_cls: type, argv: Sequence[str] | None, description: str) -> Any
 
 
 def parse_with_beam(
-  config_cls: type, argv: Sequence[str] | None, description: str
+  config_cls: type, argv: Sequence[str] | None, description: str = ''
 ) -> tuple[Any, list[str]]:
   """Reads the command line of a job with a pipeline; arguments as for `parse`.
 

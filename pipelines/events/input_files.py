@@ -87,7 +87,7 @@ class Piece(NamedTuple):
   path: str
   layout: Layout
   first: int
-  text_rows: text_rows.ParsedRows
+  rows: text_rows.ParsedRows
 
 
 def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFile]:

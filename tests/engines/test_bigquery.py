@@ -8,9 +8,10 @@ import threading
 import pytest
 from google.cloud import bigquery
 
-from pipelines import load_predictions, t5x_answers
+from pipelines import t5x_answers
 from pipelines.common import storage
 from pipelines.common.job import JobError
+from pipelines.predictions import bigquery_load
 from pipelines.predictions.prediction_files import FORMATS
 from tasks import schema
 from tests import predictions
@@ -43,7 +44,7 @@ def read(table: str, run_id: str = 'run-1') -> list[dict]:
 @pytest.mark.parametrize('shards', [SHARDS, [ROWS]])
 def test_rows_come_back(table, place, kind, shards):
   predictions.write(place, shards, kind)
-  assert load_predictions.load_folder(place, table) == len(ROWS)
+  assert bigquery_load.load_folder(place, table) == len(ROWS)
   assert read(table) == ROWS  # texts, numbers, nulls, lists, times
   (found,) = query(
     'SELECT SUM(ARRAY_LENGTH(predicted_liked)) AS liked, COUNTIF(text IS NULL) AS '
@@ -52,13 +53,13 @@ def test_rows_come_back(table, place, kind, shards):
   )
   liked = sum(len(row['predicted_liked']) for row in ROWS)
   assert found == {'liked': liked, 'nulls': 1, 'micros': 1772409599123456}
-  assert load_predictions.load_folder(place, table) == 0
+  assert bigquery_load.load_folder(place, table) == 0
   assert read(table) == ROWS
 
 
 def test_the_table(table, tmp_path):
   predictions.write(tmp_path, SHARDS)
-  load_predictions.load_folder(str(tmp_path), table)
+  bigquery_load.load_folder(str(tmp_path), table)
   found = bigquery.Client().get_table(table.replace(':', '.'))
   partition = found.time_partitioning
   assert (partition.type_, partition.field) == ('DAY', 'predicted_at')
@@ -70,7 +71,7 @@ def test_the_table(table, tmp_path):
 @pytest.mark.parametrize('kind', FORMATS)
 def test_no_rows(table, place, kind):
   predictions.write(place, [[]], kind)
-  assert load_predictions.load_folder(place, table) == 0
+  assert bigquery_load.load_folder(place, table) == 0
   assert query('SELECT * FROM TABLE', table) == []
 
 
@@ -78,9 +79,9 @@ def test_several_runs(table, tmp_path, bucket):
   runs = {name: predictions.rows(7, name) for name in ('a', 'b')}
   for name, rows in runs.items():
     predictions.write(tmp_path / name, [rows], 'avro')
-    assert load_predictions.load_folder(str(tmp_path / name), table) == 7
+    assert bigquery_load.load_folder(str(tmp_path / name), table) == 7
   copy = bucket.upload(tmp_path / 'a')
-  assert load_predictions.load_folder(copy, table) == 0
+  assert bigquery_load.load_folder(copy, table) == 0
   assert {name: read(table, name) for name in runs} == runs
 
 
@@ -94,25 +95,25 @@ def test_several_runs(table, tmp_path, bucket):
 )
 def test_another_content_of_a_run(table, place, tmp_path, other):
   predictions.write(tmp_path / 'first', SHARDS)
-  load_predictions.load_folder(str(tmp_path / 'first'), table)
+  bigquery_load.load_folder(str(tmp_path / 'first'), table)
   predictions.write(place, other)
   with pytest.raises(JobError, match='other rows of run_id run-1: 25, predicted at'):
-    load_predictions.load_folder(place, table)
+    bigquery_load.load_folder(place, table)
   assert read(table) == ROWS
   # As the message says.
   query("DELETE FROM TABLE WHERE run_id = 'run-1'", table)
   expected = [row for rows in other for row in rows]
-  assert load_predictions.load_folder(place, table) == len(expected)
+  assert bigquery_load.load_folder(place, table) == len(expected)
   assert read(table) == expected
-  assert load_predictions.load_folder(place, table) == 0
+  assert bigquery_load.load_folder(place, table) == 0
   with pytest.raises(JobError, match='other rows of run_id'):
-    load_predictions.load_folder(str(tmp_path / 'first'), table)
+    bigquery_load.load_folder(str(tmp_path / 'first'), table)
 
 
 def test_a_table_that_was_made_anew(table, place):
   predictions.write(place, SHARDS)
   for _ in range(2):
-    assert load_predictions.load_folder(place, table) == 25
+    assert bigquery_load.load_folder(place, table) == 25
     assert read(table) == ROWS
     bigquery.Client().delete_table(table.replace(':', '.'))
 
@@ -121,7 +122,7 @@ def test_a_load_that_failed(table, bucket):
   """A page of the last shard is damaged; its schema and first row are whole."""
   path = predictions.write(f'{bucket.path}/p', SHARDS)
   shard = f'{path}/predictions-00002-of-00003.parquet'
-  with load_predictions.FileSystems.open(shard) as file:
+  with bigquery_load.FileSystems.open(shard) as file:
     whole = file.read()
   at = whole.index(ROWS[-1]['text'].encode()) - 40
   storage.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
@@ -129,11 +130,11 @@ def test_a_load_that_failed(table, bucket):
     with pytest.raises(
       JobError, match=r'load job persoma-\w+-\d, nothing was loaded: '
     ):
-      load_predictions.load_folder(path, table)
+      bigquery_load.load_folder(path, table)
     assert query('SELECT * FROM TABLE', table) == []
   storage.write_file(shard, whole)
-  assert load_predictions.load_folder(path, table) == 25
-  assert load_predictions.load_folder(path, table) == 0
+  assert bigquery_load.load_folder(path, table) == 25
+  assert bigquery_load.load_folder(path, table) == 0
   assert read(table) == ROWS
   jobs = [found for found in bigquery.Client().list_jobs() if table_of(found) == table]
   assert sorted(found.job_id[-2:] for found in jobs) == ['-1', '-2', '-3']
@@ -148,7 +149,7 @@ def table_of(found) -> str | None:
 def test_two_at_once(table, place, monkeypatch):
   """Both have seen that the table lacks the run before one of them loads it."""
   predictions.write(place, SHARDS)
-  both, count = threading.Barrier(2), load_predictions._rows_of_run
+  both, count = threading.Barrier(2), bigquery_load._rows_of_run
 
   def count_together(*arguments):
     present = count(*arguments)
@@ -156,9 +157,9 @@ def test_two_at_once(table, place, monkeypatch):
       both.wait(60)
     return present
 
-  monkeypatch.setattr(load_predictions, '_rows_of_run', count_together)
+  monkeypatch.setattr(bigquery_load, '_rows_of_run', count_together)
   loaded = []
-  load = lambda: loaded.append(load_predictions.load_folder(place, table))
+  load = lambda: loaded.append(bigquery_load.load_folder(place, table))
   threads = [threading.Thread(target=load) for _ in range(2)]
   for thread in threads:
     thread.start()
@@ -192,7 +193,7 @@ def test_a_table_that_is_there(table, place):
   made = bigquery.TimePartitioning(field='predicted_at', expiration_ms=10**12)
   make(table, schema=old, time_partitioning=made)
   predictions.write(place, SHARDS)
-  assert load_predictions.load_folder(place, table) == 25
+  assert bigquery_load.load_folder(place, table) == 25
   assert read(table) == ROWS
 
 
@@ -221,21 +222,21 @@ def test_another_table_is_refused(table, place, changes, reason):
   make(table, **changes)
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match=f'{reason}.*; name one that is not there'):
-    load_predictions.load_folder(place, table)
+    bigquery_load.load_folder(place, table)
   assert query('SELECT * FROM TABLE', table) == []
 
 
 def test_no_dataset(dataset, place):
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match='bq mk --location=EU --dataset test:none'):
-    load_predictions.load_folder(place, 'test:none.t', 'EU')
+    bigquery_load.load_folder(place, 'test:none.t', 'EU')
 
 
 def test_another_location(table, place):
   predictions.write(place, SHARDS)
   with pytest.raises(JobError, match=r'--bigquery_location=EU: test\.\w+ is in US'):
-    load_predictions.load_folder(place, table, 'EU')
-  assert load_predictions.load_folder(place, table, 'us') == 25
+    bigquery_load.load_folder(place, table, 'EU')
+  assert bigquery_load.load_folder(place, table, 'us') == 25
 
 
 def test_bad_shards_load_nothing(table, place):
@@ -245,7 +246,7 @@ def test_bad_shards_load_nothing(table, place):
   path = f'{place}/predictions-00001-of-00003.jsonl'
   storage.write_file(path, json.dumps(bad).encode())
   with pytest.raises(JobError, match=f'{path}:1: unknown field mood'):
-    load_predictions.load_folder(place, table)
+    bigquery_load.load_folder(place, table)
   with pytest.raises(Exception, match='404'):
     query('SELECT * FROM TABLE', table)
 
@@ -254,7 +255,7 @@ def test_files_and_count_differ(table, place):
   predictions.write(place, SHARDS)
   storage.write_file(f'{place}/run_info.json', b'{"users": 26}')
   with pytest.raises(JobError, match=r'put 25 rows into .* says 26 users'):
-    load_predictions.load_folder(place, table)
+    bigquery_load.load_folder(place, table)
 
 
 def test_answers_of_t5x(table, tmp_path, folders):
@@ -275,7 +276,7 @@ def test_answers_of_t5x(table, tmp_path, folders):
     [f'--{flag}={tmp_path / name}' for flag, name in inputs.items()]
     + [f'--histories_dir={folders[0]}', '--run_id=t5x']
   )
-  assert load_predictions.load_folder(str(tmp_path / 'predictions'), table) == 1
+  assert bigquery_load.load_folder(str(tmp_path / 'predictions'), table) == 1
   (row,) = read(table, 't5x')
   assert row['predicted_liked'] == ['Drama']
   assert (row['user_id'], row['model_id'], row['history_length']) == ('7', 'm', 2)

@@ -16,6 +16,7 @@ from persoma_tf import encoders
 from pipelines import embed_items
 from pipelines.common import output_folder, tfrecord
 from pipelines.common.job import JobError
+from pipelines.embeddings import encoder_texts, rated_pairs
 from pipelines.histories import history_records
 from tasks import schema
 from tasks.item_vectors import ItemVectors
@@ -230,16 +231,18 @@ def test_only_distinct_texts():
       for title, year, genres, description in ITEMS
     ]
   )
-  found = embed_items.all_texts(None, 'fields', items, RATINGS)
+  found = encoder_texts.template_texts(None, 'fields', items, RATINGS)
   assert len(found) == len(set(found)) == 3 + 1 + 3
-  pairs = np.array(PAIRS, embed_items._PAIRS)
-  assert len(embed_items.all_texts(pairs, 'joined', items, RATINGS)) == len(PAIRS)
+  pairs = np.array(PAIRS, rated_pairs.PAIRS)
+  assert len(encoder_texts.template_texts(pairs, 'joined', items, RATINGS)) == len(
+    PAIRS
+  )
 
 
 def test_pairs_of_all_shards(tmp_path):
   folder = write_histories(tmp_path / 'h')
   shards = sorted(map(str, folder.glob('*.tfrecord')))
-  pairs = embed_items.merge_pairs(map(embed_items.read_pairs, shards))
+  pairs = rated_pairs.merge_pairs(map(rated_pairs.read_pairs, shards))
   assert pairs.tolist() == PAIRS
 
 

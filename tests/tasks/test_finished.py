@@ -6,21 +6,21 @@ from tasks import finished
 
 
 @pytest.mark.parametrize(
-  ('kind', 'own', 'other', 'job'),
+  ('own', 'other', 'job'),
   [
-    ('histories', 'dataset_info.json', 'encoder_info.json', 'build_histories'),
-    ('embeddings', 'encoder_info.json', 'dataset_info.json', 'embed_items'),
+    ('dataset_info.json', 'encoder_info.json', 'pipelines.build_histories'),
+    ('encoder_info.json', 'dataset_info.json', 'pipelines.embed_items'),
   ],
 )
-def test_only_a_whole_folder_of_the_right_job(tmp_path, kind, own, other, job):
+def test_only_a_whole_folder_of_the_right_job(tmp_path, own, other, job):
   folder = str(tmp_path / 'x')
-  refused = rf'x: not a finished {kind} folder \(no {{}} in it\); .*pipelines\.{job}$'
+  refused = rf'x is not a finished folder of {job} \(no {{}} in it\): .* {job}$'
   with pytest.raises(FileNotFoundError, match=refused.format('COMPLETED')):
-    finished.check_finished(folder, kind)
+    finished.check_finished(folder, job)
   (tmp_path / 'x').mkdir()
   for name in ('COMPLETED', other):
     (tmp_path / 'x' / name).touch()
     with pytest.raises(FileNotFoundError, match=refused.format(own)):
-      finished.check_finished(folder, kind)
+      finished.check_finished(folder, job)
   (tmp_path / 'x' / own).touch()
-  assert finished.check_finished(folder, kind) == tmp_path / 'x'
+  assert finished.check_finished(folder, job) == tmp_path / 'x'

@@ -45,5 +45,7 @@ def test_joined(tmp_path):
 
 
 def test_unfinished_folder(tmp_path):
-  with pytest.raises(FileNotFoundError, match='not a finished embeddings folder'):
+  with pytest.raises(
+    FileNotFoundError, match='not a finished folder of pipelines.embed_items'
+  ):
     ItemVectors(str(tmp_path))

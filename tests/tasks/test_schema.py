@@ -70,8 +70,11 @@ def test_cut_off_example():
 
 def test_the_task_reads_these_fields():
   kinds = {'int64': tf.int64, 'float': tf.float32, 'bytes': tf.string}
-  for name, feature in histories.HISTORY_FIELDS.items():
+  for name in schema.HISTORY:
+    feature = histories._feature(name)
     assert feature.dtype == kinds[schema.HISTORY[name]], name
+    single = isinstance(feature, tf.io.FixedLenFeature)
+    assert single == (name in schema.SCALARS), name
 
 
 def test_predictions_in_arrow_and_bigquery_agree():

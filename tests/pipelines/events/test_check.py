@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.events import formats, input_files
+from pipelines.events import formats, input_files, shuffle
 from pipelines.events.check import read_ratings
 from pipelines.events.rating_scale import RatingScale
-from tasks import schema
 
 ITEMS = pa.array(['10', '20', '30'])
 HEADER = 'userId,movieId,rating,timestamp\n'
@@ -25,7 +24,7 @@ def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
 
 def test_good_rows(tmp_path):
   made = read(tmp_path, 'b,30,4.5,100\na,10,0.5,0\nb,20,5,1.25e9\n')
-  assert made.batch.schema.equals(schema.RATINGS)
+  assert made.batch.schema.equals(shuffle.RATINGS)
   assert made.batch['user'].to_pylist() == ['b', 'a', 'b']
   assert made.batch['item'].to_pylist() == [2, 0, 1]
   assert made.batch['rating'].to_pylist() == [4.5, 0.5, 5]

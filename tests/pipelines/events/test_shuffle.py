@@ -6,7 +6,6 @@ import pytest
 
 from pipelines.events import shuffle
 from pipelines.histories.split import Split
-from tasks import schema
 
 SPLIT = Split(0.6, 0.2, 3, seed=0)
 
@@ -21,7 +20,7 @@ def batch(size: int, seed: int = 0) -> pa.RecordBatch:
       rng.integers(1, 11, size).astype(np.float32) / 2,
       rng.integers(0, 10**9, size),
     ],
-    schema=schema.RATINGS,
+    schema=shuffle.RATINGS,
   )
 
 

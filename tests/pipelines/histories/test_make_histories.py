@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
+from pipelines.events import shuffle
 from pipelines.histories import history_records
 from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.make_histories import make_histories
 from pipelines.items.item_table import ItemFacts
-from tasks import schema
 from tasks.labels import LabelRule
 
 ITEMS = ItemFacts(('A', 'B'), sparse.csr_array([[1.0, 0], [0, 1], [1, 1]]))
@@ -24,7 +24,7 @@ def table(*rows: tuple[str, int, float, int]) -> pa.Table:
     pa.array(rating, pa.float32()),
     pa.array(time, pa.int64()),
   ]
-  batch = pa.record_batch(columns, schema=schema.RATINGS)
+  batch = pa.record_batch(columns, schema=shuffle.RATINGS)
   return pa.Table.from_batches([batch])
 
 
@@ -126,7 +126,7 @@ def test_one_user_with_half_a_million_ratings_among_many_with_few():
   columns = [columns[0], columns[1], rating, time]
   columns = [pa.array(column[shuffled]) for column in columns]
   users = pa.DictionaryArray.from_arrays(columns[0], names)
-  batch = pa.record_batch([users, *columns[1:]], schema=schema.RATINGS)
+  batch = pa.record_batch([users, *columns[1:]], schema=shuffle.RATINGS)
   genre = np.arange(num_items) % 3
   facts = ItemFacts(tuple('ABC'), sparse.csr_array(np.eye(3)[genre]))
   settings = HistorySettings('genre_balanced', 50, 1, 0, LabelRule())

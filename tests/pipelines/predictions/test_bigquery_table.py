@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.predictions.bigquery_table import parse_table
+from pipelines.predictions.bigquery_table import table_reference
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from pipelines.predictions.bigquery_table import parse_table
   ],
 )
 def test_good_names(text, parts):
-  table = parse_table(text)
+  table = table_reference(text)
   assert (table.project, table.dataset_id, table.table_id) == parts
 
 
@@ -41,4 +41,4 @@ def test_good_names(text, parts):
 )
 def test_bad_names(text):
   with pytest.raises(ValueError, match='expected project:dataset'):
-    parse_table(text)
+    table_reference(text)

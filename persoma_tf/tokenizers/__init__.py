@@ -1,0 +1,1 @@
+"""Tokenizers that come inside the files of decoders."""

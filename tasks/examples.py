@@ -1,0 +1,157 @@
+"""Turns stored histories into examples of a SeqIO task.
+
+A history is shown either by the vectors of its interactions, or as text in the prompt.
+"""
+
+import functools
+from collections.abc import Callable
+
+import seqio
+import tensorflow as tf
+
+from tasks import item_vectors, questions
+from tasks.histories import data_folders, load_genres, load_rule
+from tasks.questions import Question
+from tasks.targets import ExampleSource, make_target
+from tasks.text_history import history_limits, load_interactions
+from tasks.vocabularies import VOCABULARY
+
+_INTEGERS = seqio.PassThroughVocabulary(1)
+FEATURES = {
+  'inputs': seqio.Feature(VOCABULARY, add_eos=False),
+  'targets': seqio.Feature(VOCABULARY, add_eos=True),
+  'history_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2),
+  'history_mask': seqio.Feature(_INTEGERS, add_eos=False),
+  'answer_slots': seqio.Feature(_INTEGERS, add_eos=False, required=False),
+  'history_statistics': seqio.ContinuousFeature(
+    dtype=tf.float32, rank=1, required=False
+  ),
+}
+# (history, *seed) -> features of one example.
+MakeExample = Callable[..., dict[str, tf.Tensor]]
+
+
+def whole_histories(
+  dataset: tf.data.Dataset,
+  maker: Callable[[], MakeExample],
+  registered: Question | None = None,
+) -> tf.data.Dataset:
+  """Makes an example of every stored history.
+
+  Args:
+    dataset: histories as `tasks.histories.read_histories` gives them.
+    maker: returns the function that makes one example; called once gin is read.
+    registered: the question that the task was registered for; None for any.
+
+  Raises:
+    ValueError: the recipe asks another question.
+  """
+  _check_question(registered)
+  return seqio.map_over_dataset(maker())(dataset)
+
+
+def parts_of_histories(
+  dataset: tf.data.Dataset,
+  maker: Callable[[], MakeExample],
+  registered: Question | None = None,
+) -> tf.data.Dataset:
+  """Makes an example of a random part of every history; else as `whole_histories`."""
+  _check_question(registered)
+  make_example = maker()
+  with_seed = lambda history, seed: make_example(history, seed)
+  return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
+
+
+def _check_question(registered: Question | None) -> None:
+  """Compares the recipe's question with that of the task: targets have its words."""
+  of_recipe = questions.asked_question()
+  if registered and registered != of_recipe:
+    raise ValueError(
+      f'the task is one of {registered.name}, the recipe asks {of_recipe.name}: '
+      f"expected question.name = '{registered.name}' in the recipe, or another "
+      'train.task'
+    )
+
+
+def _with_vector_rows(source: ExampleSource, *history):
+  """Makes the arrays of an example, and the rows of its interactions' vectors."""
+  made = make_target(source, *history)
+  return *made[2:], source.vectors.rows(made.items, made.ratings)
+
+
+def _with_text_tokens(source: ExampleSource, *history):
+  """Makes the arrays of an example, and the tokens of a prompt with its history."""
+  made = make_target(source, *history)
+  return *made[2:], source.text.prompt(made.items, made.ratings, source.limits)
+
+
+def _features(make_arrays, history, seed):
+  """Makes the features of both kinds of task, and the array that shows the history.
+
+  One call into Python makes all but the vectors, tokens too: a call costs more than
+  the work in it.
+  """
+  fields = ('history_items', 'history_ratings', 'liked', 'disliked')
+  arguments = [history[name] for name in fields] + list(seed)
+  types = (tf.int32, tf.int32, tf.float32, tf.int32)
+  targets, slots, statistics, shown = tf.numpy_function(make_arrays, arguments, types)
+  features = {
+    'targets': tf.ensure_shape(targets, [None]),
+    'answer_slots': tf.ensure_shape(slots, [None]),
+    'history_statistics': tf.ensure_shape(statistics, [None]),
+    'user_id': history['user_id'],
+  }
+  return features, shown
+
+
+def _source(**shown_by) -> ExampleSource:
+  """Reads what gin says of examples; `shown_by` shows the history."""
+  folder = data_folders().histories_dir
+  known = load_genres(folder), load_rule(folder), history_limits()
+  return ExampleSource(questions.asked_question(), *known, **shown_by)
+
+
+def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample:
+  """Returns a function that shows a history by its vectors.
+
+  Args:
+    make_arrays: (ExampleSource, items, ratings, liked, disliked, *seed) -> targets,
+      slots, statistics and rows of the vector tables.
+    prompt: the task prompt; '' for the question's.
+  """
+  vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
+  source = _source(vectors=vectors)
+  prompt = prompt or source.question.prompt
+  make_arrays = functools.partial(make_arrays, source)
+  tables = [tf.constant(table) for table in vectors.tables]
+
+  def make_example(history, *seed):
+    features, rows = _features(make_arrays, history, seed)
+    rows = tf.ensure_shape(rows, [None, len(tables)])
+    # The one large part of an example is made here, in one piece and without Python.
+    vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
+    return features | {
+      'inputs': tf.constant(VOCABULARY.encode(prompt), tf.int32),
+      'history_embeddings': tf.concat(vectors, axis=1),
+      'history_mask': tf.ones_like(rows[:, 0]),
+    }
+
+  return make_example
+
+
+def from_text() -> MakeExample:
+  """Returns a function that shows a history as text in the prompt."""
+  folders, question = data_folders(), questions.asked_question()
+  nouns = item_vectors.load_nouns(folders.embeddings_dir)
+  text = load_interactions(folders.histories_dir, nouns, question.prompt)
+  make_arrays = functools.partial(_with_text_tokens, _source(text=text))
+
+  def make_example(history, *seed):
+    features, tokens = _features(make_arrays, history, seed)
+    return features | {
+      'inputs': tf.ensure_shape(tokens, [None]),
+      'history_embeddings': tf.zeros([0, 1]),
+      'history_mask': tf.zeros([0], tf.int32),
+    }
+
+  return make_example
