@@ -1,4 +1,4 @@
-# The whole chain, and the only place that knows it. `make help` lists the targets.
+# The whole chain of jobs, written down only here. `make help` lists the targets.
 
 VENV ?= .venv
 PYTHON3 ?= python3
@@ -10,9 +10,9 @@ DATA_DIR ?=
 RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
 RECIPE := persoma_tf/configs/runs/quickstart.gin
 
-# TensorFlow's C++ side tells of missing GPUs at length.
+# Hides the warnings of TensorFlow's C++ code about missing GPUs.
 export TF_CPP_MIN_LOG_LEVEL := 3
-# Large arrays in huge pages: a fifth less time for a training step on CPU.
+# Large arrays in huge pages: a training step on CPU takes a fifth less time.
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
@@ -29,24 +29,24 @@ $(VENV)/COMPLETED: requirements.txt
 	$(VENV)/bin/uv pip install --python $(PYTHON) --requirement requirements.txt
 	@touch $@
 
-setup: $(VENV)/COMPLETED  ## make the virtual environment from the lock
+setup: $(VENV)/COMPLETED  ## create the virtual environment from the lock file
 
-setup-t5x: setup  ## add T5X, from its repository (needs git)
+setup-t5x: setup  ## install T5X from its repository (needs git)
 	$(VENV)/bin/uv pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
 
-setup-bigquery: setup  ## add the BigQuery emulator, for its tests
+setup-bigquery: setup  ## install the BigQuery emulator for its tests
 	$(VENV)/bin/uv pip install --python $(PYTHON) --constraint requirements.txt \
 	  --requirement requirements-bigquery.txt
 
-assets: setup  ## download the pinned data set and models (once; then offline)
+assets: setup  ## download the pinned data set and models, once
 	$(PYTHON) -m persoma_tf.assets
 
-quickstart: $(RUN)/report/COMPLETED  ## ratings to prediction table on MovieLens-100K, or DATA_DIR=...
+quickstart: $(RUN)/report/COMPLETED  ## run all jobs from ratings to report, on MovieLens-100K or DATA_DIR=...
 	@cat $(RUN)/report/scores.txt
 	@echo "prediction table: $(RUN)/predictions"
 	@echo "report: $(RUN)/report/report.html"
 
-# One rule a stage. A stage is finished when its COMPLETED is there.
+# One rule for each stage. A stage is finished when its COMPLETED marker exists.
 ifeq ($(DATA_DIR),)
 RATINGS = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.inter
 MOVIES = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.item
@@ -88,12 +88,12 @@ lint: setup  ## check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-format: setup  ## rewrite the files in the project's format
+format: setup  ## fix style and format in place
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-tables: setup  ## write the tables of README.md and docs/ from benchmarks/results
+tables: setup  ## regenerate the tables of README.md and docs/ from benchmarks/results
 	$(PYTHON) -m benchmarks.tables
 
-clean:  ## delete runs and the virtual environment (not the asset cache)
+clean:  ## delete runs/ and the virtual environment; keep the asset cache
 	rm -rf runs $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What is asked about readers of books: the words of docs/own_data.md's example."""
+"""The question about readers of books in the example of docs/own_data.md."""
 
 from tasks import genre_prediction
 from tasks.questions import Question

@@ -1,10 +1,10 @@
-"""Generated ratings of books, as a shop might export them.
+"""Generates ratings of books in the form of a shop's export.
 
     python -m examples.books.make_data --output_dir=runs/books/data [--readers=600]
 
 Writes `ratings.csv` (customer, isbn, stars, bought_at in milliseconds) and `books.csv`
 (isbn, title, author, published, subjects, blurb). The same seed gives the same bytes.
-A few rows are wrong, as in real exports.
+Four ratings are wrong on purpose, as in real exports.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _BAD_RATINGS = (
 
 
 def books(rng: np.random.Generator, count: int) -> list[dict[str, str]]:
-  """Rows of books.csv; subjects stand between semicolons."""
+  """Rows of books.csv; semicolons separate the subjects of a book."""
   rows = []
   for number in range(count):
     author, year = rng.choice(_AUTHORS), int(rng.integers(1950, 2024))
@@ -49,7 +49,7 @@ def books(rng: np.random.Generator, count: int) -> list[dict[str, str]]:
 
 
 def ratings(rng: np.random.Generator, found: list[dict], readers: int) -> Iterable:
-  """Rows of ratings.csv: every reader has likings, and a book is rated once."""
+  """Rows of ratings.csv; each reader has fixed tastes and rates a book at most once."""
   subjects = [book['subjects'].split(';') for book in found]
   for reader in range(readers):
     likings = dict(zip(SUBJECTS, rng.normal(0, 1.3, len(SUBJECTS)), strict=True))
@@ -78,7 +78,7 @@ def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and writes."""
+  """Parses the flags and writes both files."""
   parser = argparse.ArgumentParser(
     prog='python -m examples.books.make_data', description=__doc__.split('\n')[0]
   )
