@@ -56,6 +56,14 @@ def test_names_are_texts_and_no_formulas():
   assert set(NAMES) <= set(texts(DRAWN['genres']()))
 
 
+@pytest.mark.parametrize(
+  'name', ['#000001', 'currentColor', 'var(--first)', ' id="x"', 'url(#x)', '"#x']
+)
+def test_names_that_look_like_code_of_a_drawing_stay_as_they_are(name):
+  genres = (name, *NAMES[1:])
+  assert name in texts(plots.genres(figures.per_genre(TRUTH, ANSWER, genres)))
+
+
 def test_axes_say_what_they_show():
   assert 'weighted F1' in texts(DRAWN['scores']())
   assert {'weighted F1', 'ratings of the user (number of users)'} <= set(
@@ -71,7 +79,7 @@ def test_numbers_stand_where_the_axis_says():
   """Widths of the bars, measured in the drawing, are the shares."""
   table = np.array([[50, 25, 25, 0], [0, 100, 0, 0], [10, 20, 30, 40]])
   svg = plots.confusion(table)
-  bars = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) [^"]*" clip', svg)
+  bars = re.findall(r'<path d="M ([\d.]+) ([\d.]+) +L ([\d.]+) [^"]*" clip', svg)
   widths = np.array([float(right) - float(left) for left, _, right in bars])
   full = widths.reshape(3, 4).sum(axis=1)
   np.testing.assert_allclose(widths.reshape(3, 4), table / 100 * full[0], atol=0.01)
