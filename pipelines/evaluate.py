@@ -22,8 +22,13 @@ import pyarrow.parquet as pq
 from persoma_tf import model_card
 from pipelines import folders, job, schema
 from pipelines.job import JobError
-from pipelines.report import page
-from pipelines.report.facts import Facts, Labelled, read_titles, read_training
+from pipelines.report.run_page import render_run_page
+from pipelines.report.run_results import (
+  Labelled,
+  RunResults,
+  read_titles,
+  read_training,
+)
 from pipelines.transforms import tfrecord
 from pipelines.transforms.prediction_files import read
 from tasks import baselines, metrics
@@ -198,7 +203,7 @@ def collect(
   run_facts: Mapping[str, Any],
   training: Mapping[str, str],
   config: Config,
-) -> Facts:
+) -> RunResults:
   """Reads and scores.
 
   Args:
@@ -217,7 +222,7 @@ def collect(
   rows = in_order(read(config.predictions_dir, predicted['format']), test.user_ids)
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
   failures = sum(not row['parse_ok'] for row in rows)
-  return Facts(
+  return RunResults(
     users=test,
     rows=rows,
     answers=answers,
@@ -231,7 +236,7 @@ def collect(
   )
 
 
-def write(folder: folders.OutputFolder, facts: Facts, config: Config) -> None:
+def write(folder: folders.OutputFolder, facts: RunResults, config: Config) -> None:
   """Writes the files, completes the folder and prints the scores."""
   names = ('counts', 'sampler', 'max_history', 'seed')
   data = {'split': facts.split, **{name: facts.info[name] for name in names}}
@@ -239,7 +244,7 @@ def write(folder: folders.OutputFolder, facts: Facts, config: Config) -> None:
   folder.write_json('metrics.json', report)
   table = as_table(facts.methods)
   folders.write_file(folder.file('scores.txt'), table.encode())
-  folders.write_file(folder.file('report.html'), page.render(facts).encode())
+  folders.write_file(folder.file('report.html'), render_run_page(facts).encode())
   if config.model_dir:
     card = model_card.of_folder(config.model_dir, config.histories_dir, report)
     folders.write_file(folder.file('model_card.md'), card.encode())

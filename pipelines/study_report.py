@@ -15,7 +15,8 @@ from typing import Any
 
 from pipelines import folders, job
 from pipelines.job import JobError
-from pipelines.report import study, study_numbers
+from pipelines.report import study_numbers
+from pipelines.report.study_page import render_study_page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
     '| setting | seeds | F1 | 95 % interval | of the bound | training | a user |',
     '|---|---|---|---|---|---|---|',
   ]
-  for x in study_numbers.settings(cells):
+  for x in study_numbers.group_settings(cells):
     share = f'{x.f1 / x.bound:.2f}' if x.bound else '–'
     lines.append(
       f'| {x.label} | {len(x.cells)} | {x.f1:.3f} | {x.low:.3f} to {x.high:.3f} '
@@ -83,7 +84,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   table = as_markdown(cells)
   folders.write_file(folder.file('scores.md'), table.encode())
-  folders.write_file(folder.file('study.html'), study.render(cells).encode())
+  folders.write_file(folder.file('study.html'), render_study_page(cells).encode())
   folder.complete()
   print(table, end='')
 

@@ -41,18 +41,18 @@ class Setting(NamedTuple):
   peak_bytes: int
 
 
-def varied(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def varied_axes(cells: Sequence[Mapping[str, Any]]) -> list[str]:
   """The axes that have several values, but for the seed."""
   names = [name for name in cells[0]['axes'] if name != SEED]
   return [x for x in names if len({str(cell['axes'][x]) for cell in cells}) > 1]
 
 
-def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def common_values(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """The most frequent value of every axis, where the study varies one at a time.
 
   Empty for a whole grid, which has no middle: every value should be named.
   """
-  names = varied(cells)
+  names = varied_axes(cells)
   values = {x: [cell['axes'][x] for cell in cells] for x in cells[0]['axes']}
   settings = len({tuple(str(cell['axes'][x]) for x in names) for cell in cells})
   if settings == math.prod(len(set(map(str, values[x]))) for x in names):
@@ -60,7 +60,7 @@ def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   return {name: statistics.mode(found) for name, found in values.items()}
 
 
-def label(
+def setting_label(
   axes: Mapping[str, Any], names: Sequence[str], middle: Mapping[str, Any]
 ) -> str:
   """'mlp, N=50' of the axes that are named and have another value than the middle."""
@@ -71,19 +71,20 @@ def label(
   return ', '.join(dict.fromkeys(found)) or 'common'
 
 
-def settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
+def group_settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
   """The settings of a study, best first."""
-  names, middle, groups = varied(cells), common(cells), {}
+  names, middle, groups = varied_axes(cells), common_values(cells), {}
   for cell in sorted(cells, key=lambda cell: cell['axes'][SEED]):
     axes = {name: x for name, x in cell['axes'].items() if name != SEED}
     groups.setdefault(tuple(map(str, axes.values())), (axes, []))[1].append(cell)
   found = [
-    _setting(label(axes, names, middle), axes, own) for axes, own in groups.values()
+    _of_cells(setting_label(axes, names, middle), axes, own)
+    for axes, own in groups.values()
   ]
   return sorted(found, key=lambda setting: (-setting.f1, setting.label))
 
 
-def _setting(label, axes, cells):
+def _of_cells(label, axes, cells):
   ours = [cell['methods']['persoma'] for cell in cells]
   mean = lambda values: statistics.mean(map(float, values))
   values = [row['f1'] for row in ours]
@@ -116,13 +117,13 @@ class Line(NamedTuple):
   settings: Sequence[Setting]
 
 
-def by_length(found: Sequence[Setting]) -> list[Line]:
+def group_lines(found: Sequence[Setting]) -> list[Line]:
   """The settings that were run at several history lengths, as lines."""
   cells = [setting.cells[0] for setting in found]
-  names = [x for x in varied(cells) if x != LENGTH]
+  names = [x for x in varied_axes(cells) if x != LENGTH]
   groups: dict[str, list[Setting]] = {}
   for setting in found:
-    groups.setdefault(label(setting.axes, names, {}), []).append(setting)
+    groups.setdefault(setting_label(setting.axes, names, {}), []).append(setting)
   length = lambda setting: setting.axes[LENGTH]
   return [
     Line(name, sorted(own, key=length)) for name, own in groups.items() if len(own) > 1

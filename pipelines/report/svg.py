@@ -50,13 +50,13 @@ ElementTree.register_namespace('', 'http://www.w3.org/2000/svg')
 ElementTree.register_namespace('xlink', 'http://www.w3.org/1999/xlink')
 
 
-def figure(height, rows=1, columns=1, **settings):
+def new_figure(height, rows=1, columns=1, **settings):
   """(figure, axes) of so many inches."""
   drawn = Figure(figsize=(_WIDTH, height))
   return drawn, drawn.subplots(rows, columns, **settings)
 
 
-def render(drawn: Figure, name: str, label: str) -> str:
+def to_svg(drawn: Figure, name: str, label: str) -> str:
   """The figure as an element; ids begin with `name`, for there are others beside it."""
   file = io.StringIO()
   nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
@@ -83,7 +83,7 @@ def _page_attribute(key, value, name):
   return _PLACEHOLDER.sub(lambda found: _COLOURS[found[0]], value)
 
 
-def interval(axes, across, at, value, low, high, **settings):
+def draw_interval(axes, across, at, value, low, high, **settings):
   """Points with whiskers; `across` is the axis that the values lie on."""
   values = (at, value) if across == 'y' else (value, at)
   low, high = np.subtract(value, low), np.subtract(high, value)

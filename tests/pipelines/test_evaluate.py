@@ -262,5 +262,5 @@ def test_the_package_has_the_page(tmp_path):
   shutil.copytree(root / 'pipelines', tmp_path / 'pipelines')
   command = [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib=built']
   subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-  for name in ('page.html', 'page.css'):
+  for name in ('run_page.html', 'page.css'):
     assert (tmp_path / 'built' / 'pipelines' / 'report' / name).exists()

@@ -3,46 +3,50 @@
 import numpy as np
 from markupsafe import Markup
 
-from pipelines.report import figures
-from pipelines.report.facts import Facts
+from pipelines.report import run_numbers
 from pipelines.report.markup import join, table
+from pipelines.report.run_results import RunResults
 
 _SHOWN_EXAMPLES = 4  # of right and of wrong answers
 _SHOWN_ITEMS = 10
 
 
-def section(facts: Facts) -> Markup:
+def section(results: RunResults) -> Markup:
   """Cards of users whose answer is right, then of others, drawn by seed."""
-  parsed = np.array([row['parse_ok'] for row in facts.rows], bool)
-  right = parsed & (facts.users.truth == facts.answers['persoma']).all(axis=1)
+  parsed = np.array([row['parse_ok'] for row in results.rows], bool)
+  right = parsed & (results.users.truth == results.answers['persoma']).all(axis=1)
   pieces = []
   for title, among in (('Right', right), ('Wrong', ~right)):
-    chosen = figures.draw(among, _SHOWN_EXAMPLES, facts.run['seed'])
+    chosen = run_numbers.sample_positions(among, _SHOWN_EXAMPLES, results.run['seed'])
     heading = f'{title}: {len(chosen)} of {int(among.sum())}'
     pieces.append(Markup('<h3>{}</h3>').format(heading))
-    pieces += (_example(facts, at) for at in chosen)
+    pieces += (_example(results, at) for at in chosen)
   return join(pieces, '\n')
 
 
-def _example(facts, at):
-  row, items, stars = facts.rows[at], facts.users.items[at], facts.users.samples[at][1]
+def _example(results, at):
+  row, items, stars = (
+    results.rows[at],
+    results.users.items[at],
+    results.users.samples[at][1],
+  )
   shown = slice(_SHOWN_ITEMS)
   newest = zip(items[shown].tolist(), stars[shown].tolist(), strict=True)
-  half = len(facts.info['genres'])
-  truth, said = facts.users.truth[at], facts.answers['persoma'][at]
+  half = len(results.info['genres'])
+  truth, said = results.users.truth[at], results.answers['persoma'][at]
   lines = []
   for name, own, other in (('label', truth, said), ('answer', said, truth)):
     for side, part in (('liked', slice(0, half)), ('disliked', slice(half, None))):
-      listed = _names(facts.info['genres'], own[part], other[part], name == 'answer')
+      listed = _names(results.info['genres'], own[part], other[part], name == 'answer')
       lines.append((f'{name}, {side}', listed))
   lines += [('text', Markup('<code>{}</code>').format(row['text']))]
   lines += [('log probability', f'{row["log_prob"]:.3f} nats')]
   terms = join(Markup('<dt>{}</dt><dd>{}</dd>\n').format(*line) for line in lines)
   heading = (
-    f'{facts.users.totals[at]} ratings, {row["history_length"]} shown to the model'
+    f'{results.users.totals[at]} ratings, {row["history_length"]} shown to the model'
     f'{"" if row["parse_ok"] else "; the text could not be parsed"}'
   )
-  titled = [(facts.titles[item], f'{rating:g}') for item, rating in newest]
+  titled = [(results.titles[item], f'{rating:g}') for item, rating in newest]
   history = table(('newest titles', 'stars'), titled)
   return Markup(
     '<article><h4>User {}</h4><p class="soft">{}</p>\n<dl>{}</dl>\n{}</article>'

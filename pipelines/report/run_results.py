@@ -32,7 +32,7 @@ class Labelled(NamedTuple):
   totals: np.ndarray
 
 
-class Facts(NamedTuple):
+class RunResults(NamedTuple):
   """What the page tells of.
 
   Attributes:

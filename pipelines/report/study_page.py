@@ -13,12 +13,12 @@ from pipelines.report.markup import details, join, table, text
 _REFERENCES = ('rule_on_sample', 'constant', 'counting')
 
 
-def render(cells: Sequence[Mapping[str, Any]]) -> str:
+def render_study_page(cells: Sequence[Mapping[str, Any]]) -> str:
   """The page of at least one result; the same results give the same text."""
   files = resources.files('pipelines.report')
-  page = string.Template(files.joinpath('study.html').read_text('utf-8'))
-  found = study_numbers.settings(cells)
-  names = study_numbers.varied(cells)
+  page = string.Template(files.joinpath('study_page.html').read_text('utf-8'))
+  found = study_numbers.group_settings(cells)
+  names = study_numbers.varied_axes(cells)
   one = [x for x in cells[0]['axes'] if x not in names and x != study_numbers.SEED]
   fixed = ', '.join(f'{name} {cells[0]["axes"][name]}' for name in one)
   users = sorted({cell['methods']['persoma']['users'] for cell in cells})
@@ -30,10 +30,10 @@ def render(cells: Sequence[Mapping[str, Any]]) -> str:
     'hours': f'{sum(cell["wall_seconds"] for cell in cells) / 3600:.1f}',
     'machine': _machines(cells),
     'fixed': f'The same in all: {fixed}. {_middle(cells)}',
-    'plot_scores': Markup(study_plots.scores(found)),
+    'plot_scores': Markup(study_plots.plot_settings(found)),
     'table_scores': _scores(found),
-    'by_length': _by_length(study_numbers.by_length(found)),
-    'plot_by_cost': Markup(study_plots.by_cost(found)),
+    'by_length': _by_length(study_numbers.group_lines(found)),
+    'plot_by_cost': Markup(study_plots.plot_costs(found)),
     'table_by_cost': _costs(found),
     'table_references': _references(found),
     'table_cells': _cells(cells),
@@ -57,11 +57,11 @@ def _machines(cells):
 
 def _middle(cells):
   """What 'common' means, where the study has it."""
-  found = study_numbers.common(cells)
-  names = study_numbers.varied(cells)
+  found = study_numbers.common_values(cells)
+  names = study_numbers.varied_axes(cells)
   if not found or not names:
     return ''
-  values = study_numbers.label(found, names, {})
+  values = study_numbers.setting_label(found, names, {})
   return f'A setting is {values}, but for what it names; “common” is just that.'
 
 
@@ -89,7 +89,7 @@ def _by_length(lines):
   if not lines:
     return Markup('<p>All cells have the same history length.</p>')
   figure = Markup('<figure>{}<figcaption>{}</figcaption></figure>').format(
-    Markup(study_plots.by_length(lines)),
+    Markup(study_plots.plot_lines(lines)),
     'Weighted F1 (0 to 1) against the number of interactions that the model is shown; '
     'bars are 95 % intervals over users. The dotted line is the label rule on as many.',
   )

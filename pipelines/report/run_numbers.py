@@ -17,7 +17,7 @@ SAID_STATES = ('liked', 'disliked', 'not named', 'both')
 _LEAST_USERS = 15  # in a bin, so that its interval says something
 
 
-class LengthBin(NamedTuple):
+class LengthScores(NamedTuple):
   """Scores of one method for users of like history length, `low` to `high`."""
 
   low: int
@@ -29,7 +29,7 @@ class LengthBin(NamedTuple):
   f1_high: float
 
 
-class Genre(NamedTuple):
+class GenreScores(NamedTuple):
   """How a genre was answered on one side; a ratio without a denominator is nan."""
 
   genre: str
@@ -40,7 +40,7 @@ class Genre(NamedTuple):
   recall: float
 
 
-class Point(NamedTuple):
+class LossPoint(NamedTuple):
   """A logged value; `split` is 'train' or 'validation'."""
 
   stage: str
@@ -66,14 +66,14 @@ def equal_bins(lengths: np.ndarray, at_most: int = 6) -> list[tuple[int, int]]:
   return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def by_length(
+def score_by_length(
   lengths: np.ndarray,
   truth: np.ndarray,
   answers: Mapping[str, np.ndarray],
   *,
   samples: int,
   seed: int,
-) -> list[LengthBin]:
+) -> list[LengthScores]:
   """Weighted F1 of every method against history length, with 95 % intervals.
 
   Args:
@@ -91,26 +91,26 @@ def by_length(
       interval = metrics.bootstrap_f1(
         truth[users], predicted[users], samples=samples, seed=seed
       )
-      rows.append(LengthBin(low, high, int(users.sum()), method, f1, *interval))
+      rows.append(LengthScores(low, high, int(users.sum()), method, f1, *interval))
   return rows
 
 
-def per_genre(
+def score_by_genre(
   truth: np.ndarray, predicted: np.ndarray, genres: Sequence[str]
-) -> list[Genre]:
+) -> list[GenreScores]:
   """Precision, recall and support of every class, both [U, 2G] bool."""
   counts = metrics.class_counts(truth, predicted)
   names = [(name, side) for side in ('liked', 'disliked') for name in genres]
   ratio = lambda hits, of: hits / of if of else float('nan')
   return [
-    Genre(*name, support, named, ratio(hits, named), ratio(hits, support))
+    GenreScores(*name, support, named, ratio(hits, named), ratio(hits, support))
     for name, hits, support, named in zip(
       names, *(count.tolist() for count in counts), strict=True
     )
   ]
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def count_confusions(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
   """What is said of a genre, by what is true of it.
 
   Args:
@@ -129,7 +129,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
   return np.array(table).transpose(2, 0, 1)
 
 
-def histogram(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
+def count_by_length(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
   """Users by history length, in bins that grow by a constant factor.
 
   Args:
@@ -149,14 +149,14 @@ def histogram(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
   return list(rows)
 
 
-def draw(among: np.ndarray, count: int, seed: int) -> list[int]:
+def sample_positions(among: np.ndarray, count: int, seed: int) -> list[int]:
   """At most `count` of the positions where `among` [U] is true, ascending."""
   rows = np.flatnonzero(among)
   chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
   return sorted(rows[chosen].tolist())
 
 
-def curves(lines: Iterable[str]) -> list[Point]:
+def read_losses(lines: Iterable[str]) -> list[LossPoint]:
   """The losses in a trainer's `metrics.jsonl` (`persoma_tf.metric_log`).
 
   A loss that is the whole of a stage's objective is not repeated as a part of it.
@@ -170,7 +170,7 @@ def curves(lines: Iterable[str]) -> list[Point]:
       stage, metric = key.rsplit('/', 1)
       split = 'validation' if stage.startswith('validation/') else 'train'
       stage = stage.removeprefix('validation/')
-      points.append(Point(stage, split, metric, step, value))
+      points.append(LossPoint(stage, split, metric, step, value))
   whole = {point[:2] + point[3:] for point in points if point.metric == 'loss'}
   parts = {
     point[:3]
