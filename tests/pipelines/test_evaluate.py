@@ -262,5 +262,7 @@ def test_the_package_has_the_page(tmp_path):
   shutil.copytree(root / 'pipelines', tmp_path / 'pipelines')
   command = [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib=built']
   subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-  for name in ('run_page.html', 'page.css'):
-    assert (tmp_path / 'built' / 'pipelines' / 'report' / name).exists()
+  report = Path('pipelines', 'report')
+  files = {x.name for x in (root / report).iterdir() if x.suffix in ('.html', '.css')}
+  assert {'run_page.html', 'study_page.html', 'page.css'} < files
+  assert files <= {x.name for x in (tmp_path / 'built' / report).iterdir()}
