@@ -27,7 +27,8 @@ import numpy as np
 from benchmarks.answers import test_histories
 from benchmarks.processes import last_line
 from persoma_tf import decoders
-from pipelines import evaluate, job
+from pipelines import job
+from pipelines.report.run_results import read_split
 from tasks import genre_prediction, metrics, prompts, text_history
 from tasks.decoding import Decoding
 from tasks.predictor import Predictor
@@ -137,7 +138,7 @@ def measure(flags, name: str, size: int) -> dict:
   seconds = time.perf_counter() - started
   rows = [x.row for x in made]
   genres = json.loads((folder / 'dataset_info.json').read_text())['genres']
-  truth = evaluate.read_split(str(folder), 'test', genres).truth
+  truth = read_split(str(folder), 'test', genres).truth
   answers = [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows]
   found = {
     'users': len(rows),

@@ -1,4 +1,4 @@
-"""Results of a study to one page.
+"""Makes one page of a study's results.
 
     python -m pipelines.study_report --results_dir=runs/studies/quick/results \
       --output_dir=runs/studies/quick/report
@@ -13,28 +13,29 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import folders, job
+from pipelines import job
 from pipelines.job import JobError
 from pipelines.report import study_numbers
-from pipelines.report.study_page import render_study_page
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The flags."""
+  """Holds the flags."""
 
-  results_dir: str = dataclasses.field(metadata={'help': 'folder of finished cells'})
+  results_dir: str = dataclasses.field(
+    metadata={'help': 'folder with the results of the finished cells'}
+  )
   output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
   overwrite: bool = dataclasses.field(
     default=False, metadata={'help': 'make a finished folder again'}
   )
 
 
-def read(results_dir: str) -> list[dict[str, Any]]:
-  """Every cell of a folder.
+def read_cells(results_dir: str) -> list[dict[str, Any]]:
+  """Reads the result of every cell in a folder.
 
   Raises:
-    JobError: there is none, or a file is no result of a cell.
+    JobError: the folder holds no result, or a file that is no result of a cell.
   """
   cells = []
   for path in sorted(pathlib.Path(results_dir).glob('*.json')):
@@ -55,7 +56,7 @@ def read(results_dir: str) -> list[dict[str, Any]]:
 
 
 def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
-  """The settings' scores, best first."""
+  """Returns the settings' scores as a Markdown table, best first."""
   lines = [
     '| setting | seeds | F1 | 95 % interval | of the bound | training | a user |',
     '|---|---|---|---|---|---|---|',
@@ -76,7 +77,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the results or the output folder are not as they should be.
   """
   config = job.parse_flags(Config, argv, __doc__.split('\n')[0])
-  cells = read(config.results_dir)
+  # After the flags, for it takes seconds: --help and a bad flag answer at once.
+  from pipelines import folders
+  from pipelines.report.study_page import render_study_page
+
+  cells = read_cells(config.results_dir)
   folder = folders.OutputFolder(
     config.output_dir, {'cells': [cell['cell'] for cell in cells]}
   )

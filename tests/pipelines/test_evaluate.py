@@ -12,6 +12,7 @@ import pytest
 
 from pipelines import build_histories, evaluate, folders, schema, t5x_answers
 from pipelines.job import JobError
+from pipelines.report.run_results import read_split
 from pipelines.transforms import tfrecord
 from tests import movielens
 
@@ -250,7 +251,7 @@ def test_refused(parts, tmp_path):
 
 def test_all_splits_are_read(parts):
   genres = folders.read_json(f'{parts}/histories/dataset_info.json')['genres']
-  users = evaluate.read_split(f'{parts}/histories', 'all', genres).user_ids
+  users = read_split(f'{parts}/histories', 'all', genres).user_ids
   expected = [x['user_id'] for split in ('test', 'train') for x in labels(parts, split)]
   assert users == expected
 
@@ -266,3 +267,15 @@ def test_the_package_has_the_page(tmp_path):
   files = {x.name for x in (root / report).iterdir() if x.suffix in ('.html', '.css')}
   assert {'run_page.html', 'study_page.html', 'page.css'} < files
   assert files <= {x.name for x in (tmp_path / 'built' / report).iterdir()}
+
+
+def test_help_waits_for_no_library_of_the_report():
+  code = (
+    'import sys; import pipelines.job; known = {*sys.modules}; '
+    'import pipelines.evaluate, pipelines.study_report; '
+    'new = {name.split(".")[0] for name in {*sys.modules} - known}; '
+    'print(*new - sys.stdlib_module_names)'
+  )
+  command = [sys.executable, '-c', code]
+  printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+  assert printed.split() == ['pipelines']
