@@ -1,4 +1,4 @@
-"""The report's figures."""
+"""The plots of a run's page."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from pipelines.report.run_numbers import (
 )
 from pipelines.report.svg import DISLIKED, GREY, GRID, INK, LIKED, ON, SERIES, THIRD
 
-# A legend of four on a phone.
+# Spacing that lets a legend of four fit on a phone.
 _TIGHT = {'handlelength': 1, 'columnspacing': 1, 'handletextpad': 0.5}
 
 
-def _whole(bins):
-  """Ticks at whole numbers that a person would take."""
+def _whole_ticks(bins):
+  """Returns a locator of ticks at round whole numbers."""
   return MaxNLocator(bins, steps=[1, 2, 5, 10], integer=True)
 
 
 @svg.styled
 def plot_scores(methods: Mapping[str, Mapping]) -> str:
-  """F1 of every method with its interval, best on top."""
+  """Draws the F1 of every method with its interval, best on top."""
   names = sorted(methods, key=lambda name: methods[name]['f1'])
   figure, axes = svg.new_figure(0.5 + 0.35 * len(names))
   for row, name in enumerate(names):
@@ -47,7 +47,7 @@ def plot_scores(methods: Mapping[str, Mapping]) -> str:
 
 @svg.styled
 def plot_by_length(rows: Sequence[LengthScores]) -> str:
-  """F1 of each method against history length."""
+  """Draws the F1 of each method against history length."""
   figure, axes = svg.new_figure(3.2)
   bins = list(dict.fromkeys((row.low, row.high, row.users) for row in rows))
   methods = list(dict.fromkeys(row.method for row in rows))
@@ -60,7 +60,7 @@ def plot_by_length(rows: Sequence[LengthScores]) -> str:
     svg.draw_interval(
       axes, 'y', at, *numbers, fmt=f'{marker}-', color=colour, label=method
     )
-  labels = [f'{_range(low, high)}\n({users})' for low, high, users in bins]
+  labels = [f'{_length_range(low, high)}\n({users})' for low, high, users in bins]
   axes.set_xticks(range(len(bins)), labels, fontsize=10)
   axes.set_xlabel('ratings of the user (number of users)')
   axes.set_ylabel('weighted F1')
@@ -71,7 +71,7 @@ def plot_by_length(rows: Sequence[LengthScores]) -> str:
   return svg.to_svg(figure, 'by-length', 'F1 against history length')
 
 
-def _range(low, high):
+def _length_range(low, high):
   if low == high:
     return f'{low}'
   return f'{low}–{high}' if high < 10_000 else f'{low}–\n{high}'
@@ -79,7 +79,7 @@ def _range(low, high):
 
 @svg.styled
 def plot_genres(rows: Sequence[GenreScores]) -> str:
-  """Precision and recall of each genre, liked and disliked, most frequent on top."""
+  """Draws precision and recall of each genre by side, most frequent genre on top."""
   support: dict[str, int] = {}
   for row in rows:
     support[row.genre] = support.get(row.genre, 0) + row.support
@@ -114,7 +114,7 @@ def plot_genres(rows: Sequence[GenreScores]) -> str:
 
 @svg.styled
 def plot_confusions(table: np.ndarray) -> str:
-  """What is said of genres, by what is true of them; `table` is [3, 4] int."""
+  """Draws the shares of a table [3, 4] int, TRUE_STATES by SAID_STATES."""
   figure, axes = svg.new_figure(2.5)
   colours = (LIKED, DISLIKED, GREY, THIRD)
   total = table.sum(axis=1)
@@ -148,12 +148,12 @@ def plot_confusions(table: np.ndarray) -> str:
 
 @svg.styled
 def plot_lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
-  """Users by history length, and where the model's histories end."""
+  """Draws the users by history length, and the length that histories end at."""
   figure, axes = svg.new_figure(2.6)
   axes.bar(range(len(rows)), [users for _, _, users in rows], 0.92, color=LIKED)
   edges = [rows[0][0], *(high + 1 for _, high, _ in rows)]
   axes.set_xticks(np.arange(len(edges)) - 0.5, edges, fontsize=10)
-  axes.yaxis.set_major_locator(_whole(5))
+  axes.yaxis.set_major_locator(_whole_ticks(5))
   axes.set_xlabel('ratings of the user (log scale)')
   axes.set_ylabel('users')
   axes.grid(axis='y')
@@ -166,7 +166,7 @@ def plot_lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
 
 @svg.styled
 def plot_losses(points: Sequence[LossPoint]) -> str:
-  """Losses against the step, one panel a stage."""
+  """Draws losses against the step, one panel per stage."""
   stages = list(dict.fromkeys(point.stage for point in points))
   figure, panels = svg.new_figure(0.3 + 2.4 * len(stages), len(stages), squeeze=False)
   for axes, stage in zip(panels[:, 0], stages, strict=True):
@@ -184,7 +184,7 @@ def plot_losses(points: Sequence[LossPoint]) -> str:
     axes.set_xlabel('step')
     axes.set_ylabel('loss')
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(_whole(6))
+    axes.xaxis.set_major_locator(_whole_ticks(6))
     axes.grid()
     axes.legend(fontsize=9)
   return svg.to_svg(figure, 'curves', 'Training curves')

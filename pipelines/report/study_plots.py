@@ -1,4 +1,4 @@
-"""Figures of a study's page."""
+"""The plots of a study's page."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from pipelines.report import svg
 from pipelines.report.study_numbers import LENGTH, Line, Setting
 from pipelines.report.svg import GREY, INK, LIKED, SERIES
 
-# As many lines as can be told apart: colours, then the same ones dashed.
+# The lines that can be told apart: each colour solid, then each colour dashed.
 _LINES = [(*x, style) for style in ('-', '--') for x in SERIES]
 
 
 @svg.styled
 def plot_settings(settings: Sequence[Setting]) -> str:
-  """F1 of every setting with its interval, and what bounds it; best on top."""
+  """Draws the F1 of every setting with its interval and its bound, best on top."""
   figure, axes = svg.new_figure(1.0 + 0.3 * len(settings))
   for row, found in enumerate(reversed(settings)):
     numbers = [found.f1], [found.low], [found.high]
     svg.draw_interval(axes, 'x', [row], *numbers, fmt='o', color=LIKED)
-    for cell in found.cells:  # below the mean's mark, which would hide them
+    for cell in found.cells:  # below the mean, whose mark would hide the dots
       seed = cell['methods']['persoma']['f1']
       axes.plot(seed, row - 0.3, '.', color=GREY, markersize=4)
     axes.plot(found.bound, row, '|', color=INK, markersize=11)
@@ -35,7 +35,7 @@ def plot_settings(settings: Sequence[Setting]) -> str:
 
 @svg.styled
 def plot_lines(lines: Sequence[Line]) -> str:
-  """F1 against history length, and the bound at each."""
+  """Draws F1 and its bound against history length."""
   figure, axes = svg.new_figure(3.4)
   bounds = {x.axes[LENGTH]: x.bound for line in lines for x in line.settings}
   axes.plot(*zip(*sorted(bounds.items()), strict=True), ':', color=INK, label='bound')
@@ -57,16 +57,16 @@ def plot_lines(lines: Sequence[Line]) -> str:
 
 @svg.styled
 def plot_costs(settings: Sequence[Setting]) -> str:
-  """F1 against minutes of training, and seconds of prediction; numbered as listed."""
+  """Draws F1 against training and prediction time; points are numbered as listed."""
   figure, panels = svg.new_figure(4.2, 1, 2, sharey=True)
   costs = (
     ('training, minutes', lambda found: found.training_minutes),
-    ('prediction, s a user', lambda found: found.prediction_seconds),
+    ('prediction, s per user', lambda found: found.prediction_seconds),
   )
   for axes, (name, cost) in zip(panels, costs, strict=True):
     for number, found in enumerate(settings, 1):
       axes.plot(cost(found), found.f1, 'o', color=LIKED)
-      # Neighbours in F1 have their numbers on different sides.
+      # Numbers of neighbours in F1 stand on different sides of their points.
       side, offset = ('left', 5) if number % 2 else ('right', -5)
       place = {'xytext': (offset, 0), 'textcoords': 'offset points', 'fontsize': 9}
       axes.annotate(str(number), (cost(found), found.f1), ha=side, va='center', **place)

@@ -1,6 +1,6 @@
 """Matplotlib figures as inline SVG, in the colours of the page around them.
 
-Matplotlib is told placeholder colours, which become CSS variables, so that one figure
+Matplotlib draws with placeholder colours, which become CSS variables: one figure
 serves light and dark; texts stay texts. The same numbers give the same bytes.
 """
 
@@ -51,22 +51,22 @@ ElementTree.register_namespace('xlink', 'http://www.w3.org/1999/xlink')
 
 
 def new_figure(height, rows=1, columns=1, **settings):
-  """(figure, axes) of so many inches."""
+  """Returns (figure, axes); `height` is in inches."""
   drawn = Figure(figsize=(_WIDTH, height))
   return drawn, drawn.subplots(rows, columns, **settings)
 
 
 def to_svg(drawn: Figure, name: str, label: str) -> str:
-  """The figure as an element; ids begin with `name`, for there are others beside it."""
+  """Returns the figure as an element whose ids begin with `name`, unique in a page."""
   file = io.StringIO()
   nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
   with warnings.catch_warnings():
-    # Of names in scripts that the measuring font lacks; the browser has others.
+    # The measuring font may lack the script of a name; browsers have other fonts.
     warnings.filterwarnings('ignore', message='Glyph .* missing')
     drawn.savefig(file, format='svg', transparent=True, metadata=nothing)
   root = ElementTree.fromstring(file.getvalue())
   for element in root.iter():
-    for key, value in element.items():  # not its text, which is the data's
+    for key, value in element.items():  # texts are data and stay as they are
       element.set(key, _page_attribute(key, value, name))
   del root.attrib['width'], root.attrib['height']
   root.attrib |= {'role': 'img', 'aria-label': label}
@@ -84,7 +84,7 @@ def _page_attribute(key, value, name):
 
 
 def draw_interval(axes, across, at, value, low, high, **settings):
-  """Points with whiskers; `across` is the axis that the values lie on."""
+  """Draws points with whiskers; `across` is the axis that the values lie on."""
   values = (at, value) if across == 'y' else (value, at)
   low, high = np.subtract(value, low), np.subtract(high, value)
   error = {f'{across}err': np.maximum([low, high], 0)}

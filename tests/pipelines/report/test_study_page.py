@@ -95,7 +95,7 @@ def test_the_page_names_the_machines():
 def test_the_page_of_one_cell():
   page = render_study_page(CELLS[:1])
   assert page.count('<svg') == 2
-  assert 'All cells have the same history length' in page
+  assert 'No setting was run at several history lengths' in page
 
 
 def test_the_job(tmp_path, capsys):
@@ -124,6 +124,5 @@ def test_labels_of_a_study_that_varies_one_axis_at_a_time():
   found = study_numbers.group_settings(cells)
   assert {x.label for x in found} == {'common', 'mlp', 'N=10', 'N=200'}
   assert [line.label for line in study_numbers.group_lines(found)] == ['perceiver']
-  assert 'A setting is perceiver, N=50, but for what it names' in render_study_page(
-    cells
-  )
+  text = ' '.join(render_study_page(cells).split())
+  assert 'named by its differences from perceiver, N=50; “common” has none' in text
