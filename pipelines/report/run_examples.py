@@ -13,7 +13,7 @@ _SHOWN_ITEMS = 10
 
 
 class Example(NamedTuple):
-  """A user as the page's card shows them.
+  """Holds a user as the page's card shows them.
 
   Attributes:
     user_id: name of the user.
@@ -57,7 +57,7 @@ def _to_example(results, at):
     ratings=int(users.totals[at]),
     shown=row['history_length'],
     parse_ok=row['parse_ok'],
-    sides=_compare(
+    sides=_mark_genres(
       results.info['genres'], users.truth[at], results.answers['persoma'][at]
     ),
     text=row['text'],
@@ -69,7 +69,7 @@ def _to_example(results, at):
   )
 
 
-def _compare(genres, truth, answer):
+def _mark_genres(genres, truth, answer):
   """Returns `Example.sides` of a label and an answer, both [2G] bool."""
   classes = [(side, name) for side in ('liked', 'disliked') for name in genres]
   marks = {'label': 'missed', 'answer': 'wrong'}

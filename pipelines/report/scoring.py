@@ -25,7 +25,7 @@ def score_run(
   Args:
     histories_dir: finished folder of the histories.
     predictions_dir: finished folder of the predictions.
-    predicted: settings in the `COMPLETED` of the predictions.
+    predicted: settings in `COMPLETED` of the predictions.
     run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
     training: files of the model's training, as `read_training` returns them.
 
@@ -33,12 +33,10 @@ def score_run(
     JobError: a user has no prediction.
   """
   info = folders.read_json(f'{histories_dir}/dataset_info.json')
-  split, genres = predicted['split'], info['genres']
+  split, kind, genres = predicted['split'], predicted['format'], info['genres']
   test = run_results.read_split(histories_dir, split, genres)
   train = run_results.read_split(histories_dir, 'train', genres)
-  rows = run_results.read_predictions(
-    predictions_dir, predicted['format'], test.user_ids
-  )
+  rows = run_results.read_predictions(predictions_dir, kind, test.user_ids)
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
   failures = sum(not row['parse_ok'] for row in rows)
   return RunResults(
