@@ -38,7 +38,7 @@ setup(
     'gguf>=0.19',
     'gin-config>=0.5',
     'jax>=0.10',
-    'markupsafe>=3',
+    'jinja2>=3.1',
     'matplotlib>=3.10',
     'numpy>=2',
     'optax>=0.2.8',

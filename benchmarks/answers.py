@@ -16,9 +16,9 @@ import pathlib
 import numpy as np
 
 from persoma_tf.inference.decoding import Decoding
-from pipelines import evaluate
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
+from pipelines.report.run_results import read_split
 from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
@@ -72,8 +72,8 @@ def score(flags, folder: str) -> dict:
   """Scores of the model and, over the same users, of what needs none."""
   info = json.loads(pathlib.Path(folder, 'histories/dataset_info.json').read_text())
   genres, rule = info['genres'], LabelRule(**info['label_rule'])
-  test = evaluate.read_split(f'{folder}/histories', 'test', genres)
-  train = evaluate.read_split(f'{folder}/histories', 'train', genres)
+  test = read_split(f'{folder}/histories', 'test', genres)
+  train = read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
   rows = answer(flags, folder, histories, constrained=False)
   size, first = len(rows), min(flags.users, len(rows))

@@ -28,9 +28,9 @@ from benchmarks.answers import test_histories
 from benchmarks.processes import last_line
 from persoma_tf import decoders
 from persoma_tf.inference.decoding import Decoding
-from pipelines import evaluate
 from pipelines.common import job
-from tasks import genre_prediction, metrics, questions, text_history, vocabularies
+from pipelines.report.run_results import read_split
+from tasks import genre_prediction, metrics, questions, text_history
 from tasks.predictor import Predictor
 from tasks.questions import Answer
 
@@ -100,7 +100,7 @@ def write_inputs(flags) -> str:
   path.parent.mkdir(parents=True, exist_ok=True)
   predictor = load(flags, Decoding(constrained=False), 64)
   histories = test_histories(str(pathlib.Path(flags.histories_dir).parent))
-  vocabulary = vocabularies.VOCABULARY
+  vocabulary = genre_prediction.VOCABULARY
   limits = text_history.HistoryLimits(text_history.history_limits().items, 1 << 20)
   shown = text_history.load_interactions(flags.histories_dir)
   texts = [
@@ -138,7 +138,7 @@ def measure(flags, name: str, size: int) -> dict:
   seconds = time.perf_counter() - started
   rows = [x.row for x in made]
   genres = json.loads((folder / 'dataset_info.json').read_text())['genres']
-  truth = evaluate.read_split(str(folder), 'test', genres).truth
+  truth = read_split(str(folder), 'test', genres).truth
   answers = [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows]
   found = {
     'users': len(rows),
@@ -148,7 +148,8 @@ def measure(flags, name: str, size: int) -> dict:
     'parse_failures': sum(not row['parse_ok'] for row in rows),
     'f1': metrics.weighted_scores(truth, metrics.indicator(answers, genres))['f1'],
     'answers': [
-      ' '.join(map(str, vocabularies.VOCABULARY.encode(row['text']))) for row in rows
+      ' '.join(map(str, genre_prediction.VOCABULARY.encode(row['text'])))
+      for row in rows
     ],
   }
   if name == 'free':
@@ -160,7 +161,7 @@ def measure(flags, name: str, size: int) -> dict:
 
 def prefill_share(predictor: Predictor, size: int) -> dict:
   """The prefill's share of the fastest matrix product."""
-  model, params = predictor.engine.model, predictor.engine.params
+  model, params = predictor.model, predictor.params
   width = params['decoder']['embedder']['embedding'].shape[1]
   prefix = jnp.ones((size, 22, width)) * 0.1
   mask = jnp.ones(prefix.shape[:2], bool)

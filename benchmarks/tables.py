@@ -172,7 +172,7 @@ def _took(row):
 
 def study(name: str) -> str:
   """Scores of a study's cells, as its own page has them."""
-  return study_report.as_markdown(study_report.read(RESULTS / 'studies' / name))
+  return study_report.as_markdown(study_report.read_cells(RESULTS / 'studies' / name))
 
 
 TABLES: dict[str, Callable[[], str]] = {

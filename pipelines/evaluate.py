@@ -1,4 +1,4 @@
-"""Predictions and labels to a report: scores of the model and of what needs none.
+"""Scores a model's predictions, beside methods that need no model, in a report.
 
     python -m pipelines.evaluate --predictions_dir=predictions \
       --histories_dir=histories --output_dir=report [--model_dir=model]
@@ -10,52 +10,27 @@ that needs nothing else. `--model_dir` adds the training's curves and configurat
 
 import dataclasses
 import hashlib
-import json
-import logging
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from persoma_tf.training import model_card
-from pipelines.common import flags, job, output_folder, storage, tfrecord
+from pipelines.common import flags, job
+from pipelines.common.flags import flag
 from pipelines.common.job import JobError
-from pipelines.histories import history_records
-from pipelines.predictions.prediction_files import read_predictions
-from pipelines.report import page
-from pipelines.report.facts import Facts, Labelled, read_titles, read_training
-from tasks import baselines, metrics
-from tasks.labels import LabelRule
-from tasks.questions import Answer
 
-_LOGGER = logging.getLogger(__name__)
+# Imports of libraries stand in functions: --help and a bad flag answer at once.
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The flags."""
+  """Holds the flags."""
 
-  predictions_dir: str = dataclasses.field(
-    metadata={'help': 'finished folder of batch_predict'}
-  )
-  histories_dir: str = dataclasses.field(
-    metadata={'help': 'the histories that were answered'}
-  )
-  output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
-  model_dir: str = dataclasses.field(
-    default='', metadata={'help': 'folder of the model, for its curves and card'}
-  )
-  overwrite: bool = dataclasses.field(
-    default=False, metadata={'help': 'make a finished folder again'}
-  )
-  seed: int = dataclasses.field(
-    default=0, metadata={'help': 'of bootstrap and examples'}
-  )
-  bootstrap_samples: int = dataclasses.field(
-    default=1000, metadata={'help': 'resamples of the users'}
-  )
+  predictions_dir: str = flag('finished folder of batch_predict or t5x_answers')
+  histories_dir: str = flag('folder of the histories that were answered')
+  output_dir: str = flag('folder to write')
+  model_dir: str = flag('folder of the model, for its training curves and card', '')
+  overwrite: bool = flag('write a finished folder again', False)
+  seed: int = flag('seed of the bootstrap and of the drawn examples', 0)
+  bootstrap_samples: int = flag('number of bootstrap resamples of the users', 1000)
 
   def __post_init__(self):
     for name in ('predictions_dir', 'histories_dir', 'output_dir', 'model_dir'):
@@ -66,97 +41,14 @@ class Config:
         )
 
 
-def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelled:
-  """The users of a split, or of 'all', in the order of their shards."""
-  listed = pq.read_table(f'{histories_dir}/items.parquet')['genres'].to_pylist()
-  of_items = np.array([[name in row for name in genres] for row in listed], bool)
-  users, answers, samples, items, totals = [], [], [], [], []
-  wanted = ('train', 'validation', 'test') if split == 'all' else (split,)
-  for path in storage.list_files(histories_dir):
-    name = pathlib.PurePath(path).name
-    if '.tfrecord' not in name or name.split('-')[0] not in wanted:
-      continue
-    for history in map(history_records.decode_example, tfrecord.read_tfrecord(path)):
-      users.append(history['user_id'])
-      answers.append(Answer(history['liked'], history['disliked']))
-      samples.append((of_items[history['history_items']], history['history_ratings']))
-      items.append(history['history_items'])
-      totals.append(history['history_total'])
-  truth = metrics.indicator(answers, genres)
-  return Labelled(users, truth, samples, items, np.array(totals, int))
-
-
-def in_order(
-  predictions: Sequence[Mapping[str, Any]], user_ids: Sequence[str]
-) -> list[Mapping[str, Any]]:
-  """The predictions of these users.
-
-  Raises:
-    JobError: a user has none.
-  """
-  by_user = {row['user_id']: row for row in predictions}
-  missing = [user for user in user_ids if user not in by_user]
-  if missing:
-    raise JobError(
-      f'predictions: {len(missing)} of {len(user_ids)} users have none, such as '
-      f'{missing[0]!r}: were they made from these histories?'
-    )
-  return [by_user[user] for user in user_ids]
-
-
-def answer_all(
-  rows: Sequence[Mapping[str, Any]],
-  train: Labelled,
-  test: Labelled,
-  genres: Sequence[str],
-  rule: LabelRule,
-) -> dict[str, np.ndarray]:
-  """The answers [U, 2G] bool of every method to the users of `test`, as in `rows`."""
-  model = [Answer(row['predicted_liked'], row['predicted_disliked']) for row in rows]
-  constant = baselines.constant(train.truth, rule.top)
-  return {
-    'persoma': metrics.indicator(model, genres),
-    'constant': np.tile(constant, (len(test.user_ids), 1)),
-    'counting': baselines.counting([x for x, _ in test.samples], len(genres), rule.top),
-    'rule_on_sample': baselines.rule_on_sample(test.samples, len(genres), rule),
-  }
-
-
-def score(truth, answers, failures, config: Config) -> dict[str, dict]:
-  """Scores and intervals of every method."""
-  methods = {}
-  for name, answer in answers.items():
-    low, high = metrics.bootstrap_f1(
-      truth, answer, samples=config.bootstrap_samples, seed=config.seed
-    )
-    methods[name] = {
-      **metrics.weighted_scores(truth, answer),
-      'f1_low': low,
-      'f1_high': high,
-      'parse_failures': failures if name == 'persoma' else 0,
-      'users': len(truth),
-    }
-  return methods
-
-
-def as_table(methods: Mapping[str, Mapping]) -> str:
-  """The scores as text, best first."""
-  lines = ['method          F1     95 % interval   precision  recall  parse failures']
-  for name, row in sorted(methods.items(), key=lambda pair: -pair[1]['f1']):
-    lines.append(
-      f'{name:<14}  {row["f1"]:.3f}  {row["f1_low"]:.3f} to {row["f1_high"]:.3f}  '
-      f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
-      f'{row["parse_failures"]:>4} of {row["users"]}'
-    )
-  return '\n'.join(lines) + '\n'
-
-
 def require_inputs(config: Config) -> dict[str, Any]:
-  """Checks the input folders; returns what COMPLETED says of the predictions.
+  """Checks the input folders and returns the `COMPLETED` of the predictions.
 
   Raises:
-    JobError: one is not finished, or they do not belong together.
+    JobError: a folder is not finished, or the two do not belong together.
   """
+  from pipelines.common import output_folder
+
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
@@ -176,7 +68,11 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the inputs or the output folder are not as they should be.
   """
-  config = flags.parse(Config, argv, __doc__.split('\n')[0])
+  config = flags.parse(Config, argv, __doc__)
+  from pipelines.common import output_folder
+  from pipelines.report.run_results import read_training
+  from pipelines.report.scoring import score_run
+
   predicted = require_inputs(config)
   model = predicted['settings']['model']
   training = read_training(config.model_dir, model)
@@ -189,64 +85,45 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
-  run_facts = {'model': model, **settings, 'versions': job.versions('matplotlib')}
-  write(folder, collect(predicted['settings'], run_facts, training, config), config)
+  run_info = {'model': model, **settings, 'versions': job.versions('matplotlib')}
+  results = score_run(
+    config.histories_dir,
+    config.predictions_dir,
+    predicted['settings'],
+    run_info,
+    training,
+  )
+  print(write_report(folder, results, config), end='')
 
 
-def collect(
-  predicted: Mapping[str, Any],
-  run_facts: Mapping[str, Any],
-  training: Mapping[str, str],
-  config: Config,
-) -> Facts:
-  """Reads and scores.
+def write_report(folder, results, config: Config) -> str:
+  """Writes the files and completes the folder.
 
   Args:
-    predicted: settings of the predictions.
-    run_facts: `run` of `metrics.json`.
-    training: files of the model's training (`read_training`).
+    folder: the `OutputFolder`, begun.
+    results: `RunResults` of the run.
     config: the flags.
 
-  Raises:
-    JobError: a user has no prediction.
+  Returns:
+    `scores.txt`.
   """
-  info = json.loads(pathlib.Path(config.histories_dir, 'dataset_info.json').read_text())
-  genres, split = info['genres'], predicted['split']
-  test = read_split(config.histories_dir, split, genres)
-  train = read_split(config.histories_dir, 'train', genres)
-  rows = in_order(
-    read_predictions(config.predictions_dir, predicted['format']), test.user_ids
-  )
-  answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
-  failures = sum(not row['parse_ok'] for row in rows)
-  return Facts(
-    users=test,
-    rows=rows,
-    answers=answers,
-    methods=score(test.truth, answers, failures, config),
-    titles=read_titles(config.histories_dir),
-    info=info,
-    split=split,
-    run=run_facts,
-    predictions=storage.read_json(f'{config.predictions_dir}/run_info.json'),
-    training=training,
-  )
+  from persoma_tf.training import model_card
+  from pipelines.common import storage
+  from pipelines.report.run_page import render_run_page
+  from pipelines.report.scoring import scores_as_text
 
-
-def write(folder: output_folder.OutputFolder, facts: Facts, config: Config) -> None:
-  """Writes the files, completes the folder and prints the scores."""
   names = ('counts', 'sampler', 'max_history', 'seed')
-  data = {'split': facts.split, **{name: facts.info[name] for name in names}}
-  report = {'methods': facts.methods, 'data': data, 'run': facts.run}
+  data = {'split': results.split, **{name: results.info[name] for name in names}}
+  report = {'methods': results.methods, 'data': data, 'run': results.run}
+  scores = scores_as_text(results.methods)
   folder.write_json('metrics.json', report)
-  table = as_table(facts.methods)
-  storage.write_file(folder.file('scores.txt'), table.encode())
-  storage.write_file(folder.file('report.html'), page.render(facts).encode())
+  storage.write_file(folder.file('scores.txt'), scores.encode())
+  storage.write_file(folder.file('report.html'), render_run_page(results).encode())
   if config.model_dir:
     card = model_card.card_of_folder(config.model_dir, config.histories_dir, report)
     storage.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
-  print(table, end='')
+  return scores
 
 
 def _sha256(text):

@@ -1,4 +1,4 @@
-"""Results of a study to one page.
+"""Makes one page of a study's results.
 
     python -m pipelines.study_report --results_dir=runs/studies/quick/results \
       --output_dir=runs/studies/quick/report
@@ -13,27 +13,26 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.common import flags, job, output_folder, storage
+from pipelines.common import flags, job
+from pipelines.common.flags import flag
 from pipelines.common.job import JobError
-from pipelines.report import study, study_numbers
+from pipelines.report import study_numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The flags."""
+  """Holds the flags."""
 
-  results_dir: str = dataclasses.field(metadata={'help': 'folder of finished cells'})
-  output_dir: str = dataclasses.field(metadata={'help': 'folder to write'})
-  overwrite: bool = dataclasses.field(
-    default=False, metadata={'help': 'make a finished folder again'}
-  )
+  results_dir: str = flag('folder with the results of the finished cells')
+  output_dir: str = flag('folder to write')
+  overwrite: bool = flag('write a finished folder again', False)
 
 
-def read(results_dir: str) -> list[dict[str, Any]]:
-  """Every cell of a folder.
+def read_cells(results_dir: str) -> list[dict[str, Any]]:
+  """Reads the result of every cell in a folder.
 
   Raises:
-    JobError: there is none, or a file is no result of a cell.
+    JobError: the folder holds no result, or a file that is no result of a cell.
   """
   cells = []
   for path in sorted(pathlib.Path(results_dir).glob('*.json')):
@@ -54,12 +53,12 @@ def read(results_dir: str) -> list[dict[str, Any]]:
 
 
 def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
-  """The settings' scores, best first."""
+  """Returns the settings' scores as a Markdown table, best first."""
   lines = [
     '| setting | seeds | F1 | 95 % interval | of the bound | training | a user |',
     '|---|---|---|---|---|---|---|',
   ]
-  for x in study_numbers.settings(cells):
+  for x in study_numbers.group_settings(cells):
     share = f'{x.f1 / x.bound:.2f}' if x.bound else '–'
     lines.append(
       f'| {x.label} | {len(x.cells)} | {x.f1:.3f} | {x.low:.3f} to {x.high:.3f} '
@@ -74,8 +73,12 @@ def run(argv: Sequence[str] | None = None) -> None:
   Raises:
     JobError: the results or the output folder are not as they should be.
   """
-  config = flags.parse(Config, argv, __doc__.split('\n')[0])
-  cells = read(config.results_dir)
+  config = flags.parse(Config, argv, __doc__)
+  # After the flags, for it takes seconds: --help and a bad flag answer at once.
+  from pipelines.common import output_folder, storage
+  from pipelines.report.study_page import render_study_page
+
+  cells = read_cells(config.results_dir)
   folder = output_folder.OutputFolder(
     config.output_dir, {'cells': [cell['cell'] for cell in cells]}
   )
@@ -83,7 +86,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   table = as_markdown(cells)
   storage.write_file(folder.file('scores.md'), table.encode())
-  storage.write_file(folder.file('study.html'), study.render(cells).encode())
+  storage.write_file(folder.file('study.html'), render_study_page(cells).encode())
   folder.complete()
   print(table, end='')
 

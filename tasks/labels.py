@@ -7,10 +7,15 @@ ties is unknown; here the genre with more ratings wins, then the one that comes 
 in the columns (which are sorted by name).
 """
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+  from scipy import sparse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,8 @@ def label_users(
   Returns:
     liked and disliked, [U, min(top, G)] int: columns, filled up with -1.
   """
+  from scipy import sparse  # slow to import; jobs read their flags without it
+
   shape = (len(starts) - 1, genres.shape[0])
   rated = sparse.csr_array((_exact(ratings), items, starts), shape)
   total = (rated @ genres).toarray()

@@ -108,9 +108,9 @@ def read_flags(
 
 def check_module(module: str, arguments: Sequence[str], whole: bool, monkeypatch):
   """Raises SystemExit or an error about a flag, a recipe or a binding."""
-  imported = importlib.import_module(module)
-  if hasattr(imported, 'Config'):  # a job
-    config = imported.Config
+  source = pathlib.Path(importlib.util.find_spec(module).origin).read_text()
+  if 'class Config:' in source:  # a job
+    config = importlib.import_module(module).Config
     given = {word.partition('=')[0] for word in arguments}
     needed = [x for x in dataclasses.fields(config) if x.default is dataclasses.MISSING]
     missing = [] if whole else [x.name for x in needed if f'--{x.name}' not in given]

@@ -190,7 +190,7 @@ def _beam_flag_names() -> set[str]:
   """Returns the flags that Beam's source spells; to import it takes seconds."""
   package = importlib.util.find_spec('apache_beam').submodule_search_locations[0]
   source = pathlib.Path(package, 'options', 'pipeline_options.py').read_text()
-  return set(re.findall(r"""['"](--\w+)['"]""", source))
+  return set(re.findall(r"""['"](--[\w-]+)['"]""", source))
 
 
 def _not_of_beam(arguments: Sequence[str], known: Collection[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""The report as a page: numbers (`figures`), plots (`plots`), HTML (`page`)."""
+"""Pages of a run and of a study: their numbers, their plots, their HTML."""

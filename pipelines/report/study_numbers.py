@@ -1,4 +1,4 @@
-"""The numbers of a study's page: cells in, rows of tables out."""
+"""The numbers of a study's page: results of cells in, settings and lines out."""
 
 import math
 import statistics
@@ -10,21 +10,22 @@ LENGTH = 'max_history'
 
 
 class Setting(NamedTuple):
-  """The cells that differ in nothing but their seed.
+  """Holds the cells that differ in nothing but their seed.
 
   Attributes:
-    label: the axes that vary in the study, for people; those with the `common` value
-      left out.
+    label: name for people: values of the axes that vary, without common values.
     axes: value of every axis but the seed.
-    cells: results, by seed.
-    f1: mean over the seeds.
-    low, high: 95 % interval over users, its ends' means over the seeds.
-    spread: largest F1 less smallest; nan for one seed.
+    cells: results in the order of their seeds.
+    f1: F1, mean over the seeds.
+    low: lower end of the 95 % interval over users, mean over the seeds.
+    high: upper end of the same interval.
+    spread: largest F1 of the seeds minus the smallest; nan for one seed.
     bound: F1 of the label rule on the same histories.
-    failures: answers that could not be read, mean over the seeds.
-    training_minutes, prediction_seconds: wall time of the stage, and of it a user;
-      means, start and compilation included.
-    peak_bytes: resident memory of the largest process of a cell, the largest.
+    failures: number of answers that could not be parsed, mean over the seeds.
+    training_minutes: wall time of the training, start and compilation included;
+      mean over the seeds.
+    prediction_seconds: wall time of the predictions per user, likewise.
+    peak_bytes: largest resident memory of any process of these cells.
   """
 
   label: str
@@ -41,18 +42,18 @@ class Setting(NamedTuple):
   peak_bytes: int
 
 
-def varied(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-  """The axes that have several values, but for the seed."""
+def varied_axes(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Returns the axes with several values, without the seed."""
   names = [name for name in cells[0]['axes'] if name != SEED]
   return [x for x in names if len({str(cell['axes'][x]) for cell in cells}) > 1]
 
 
-def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """The most frequent value of every axis, where the study varies one at a time.
+def common_values(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Returns the most frequent value of every axis of a study that is no full grid.
 
-  Empty for a whole grid, which has no middle: every value should be named.
+  A full grid has no common setting: the result is empty, and labels name every value.
   """
-  names = varied(cells)
+  names = varied_axes(cells)
   values = {x: [cell['axes'][x] for cell in cells] for x in cells[0]['axes']}
   settings = len({tuple(str(cell['axes'][x]) for x in names) for cell in cells})
   if settings == math.prod(len(set(map(str, values[x]))) for x in names):
@@ -60,30 +61,37 @@ def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   return {name: statistics.mode(found) for name, found in values.items()}
 
 
-def label(
-  axes: Mapping[str, Any], names: Sequence[str], middle: Mapping[str, Any]
+def setting_label(
+  axes: Mapping[str, Any], names: Sequence[str], common: Mapping[str, Any]
 ) -> str:
-  """'mlp, N=50' of the axes that are named and have another value than the middle."""
+  """Returns a name such as 'mlp, N=50'.
+
+  Args:
+    axes: value of every axis.
+    names: axes to name.
+    common: values that are left out.
+  """
   words = {LENGTH: 'N={}'}
   short = lambda value: str(value).removesuffix('.gin').rpartition('/')[2]
-  own = [x for x in names if x not in middle or axes[x] != middle[x]]
+  own = [x for x in names if x not in common or axes[x] != common[x]]
   found = [words.get(x, '{}').format(short(axes[x])) for x in own]
   return ', '.join(dict.fromkeys(found)) or 'common'
 
 
-def settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
-  """The settings of a study, best first."""
-  names, middle, groups = varied(cells), common(cells), {}
+def group_settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
+  """Returns the settings of a study, best first."""
+  names, common, groups = varied_axes(cells), common_values(cells), {}
   for cell in sorted(cells, key=lambda cell: cell['axes'][SEED]):
     axes = {name: x for name, x in cell['axes'].items() if name != SEED}
     groups.setdefault(tuple(map(str, axes.values())), (axes, []))[1].append(cell)
   found = [
-    _setting(label(axes, names, middle), axes, own) for axes, own in groups.values()
+    _of_cells(setting_label(axes, names, common), axes, own)
+    for axes, own in groups.values()
   ]
   return sorted(found, key=lambda setting: (-setting.f1, setting.label))
 
 
-def _setting(label, axes, cells):
+def _of_cells(label, axes, cells):
   ours = [cell['methods']['persoma'] for cell in cells]
   mean = lambda values: statistics.mean(map(float, values))
   values = [row['f1'] for row in ours]
@@ -105,24 +113,24 @@ def _setting(label, axes, cells):
 
 
 class Line(NamedTuple):
-  """F1 of one setting at several history lengths.
+  """Holds the settings that differ in nothing but their history length.
 
   Attributes:
-    label: what the setting is but for its length.
-    settings: by length.
+    label: name of the settings, without the length.
+    settings: settings in the order of their lengths.
   """
 
   label: str
   settings: Sequence[Setting]
 
 
-def by_length(found: Sequence[Setting]) -> list[Line]:
-  """The settings that were run at several history lengths, as lines."""
+def group_lines(found: Sequence[Setting]) -> list[Line]:
+  """Returns a line for every setting that was run at several history lengths."""
   cells = [setting.cells[0] for setting in found]
-  names = [x for x in varied(cells) if x != LENGTH]
+  names = [x for x in varied_axes(cells) if x != LENGTH]
   groups: dict[str, list[Setting]] = {}
   for setting in found:
-    groups.setdefault(label(setting.axes, names, {}), []).append(setting)
+    groups.setdefault(setting_label(setting.axes, names, {}), []).append(setting)
   length = lambda setting: setting.axes[LENGTH]
   return [
     Line(name, sorted(own, key=length)) for name, own in groups.items() if len(own) > 1

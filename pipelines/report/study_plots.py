@@ -1,4 +1,4 @@
-"""Figures of a study's page."""
+"""The plots of a study's page."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from pipelines.report import svg
 from pipelines.report.study_numbers import LENGTH, Line, Setting
 from pipelines.report.svg import GREY, INK, LIKED, SERIES
 
-# As many lines as can be told apart: colours, then the same ones dashed.
+# The lines that can be told apart: each colour solid, then each colour dashed.
 _LINES = [(*x, style) for style in ('-', '--') for x in SERIES]
 
 
 @svg.styled
-def scores(settings: Sequence[Setting]) -> str:
-  """F1 of every setting with its interval, and what bounds it; best on top."""
-  figure, axes = svg.figure(1.0 + 0.3 * len(settings))
+def plot_settings(settings: Sequence[Setting]) -> str:
+  """Draws the F1 of every setting with its interval and its bound, best on top."""
+  figure, axes = svg.new_figure(1.0 + 0.3 * len(settings))
   for row, found in enumerate(reversed(settings)):
     numbers = [found.f1], [found.low], [found.high]
-    svg.interval(axes, 'x', [row], *numbers, fmt='o', color=LIKED)
-    for cell in found.cells:  # below the mean's mark, which would hide them
+    svg.draw_interval(axes, 'x', [row], *numbers, fmt='o', color=LIKED)
+    for cell in found.cells:  # below the mean, whose mark would hide the dots
       seed = cell['methods']['persoma']['f1']
       axes.plot(seed, row - 0.3, '.', color=GREY, markersize=4)
     axes.plot(found.bound, row, '|', color=INK, markersize=11)
@@ -30,13 +30,13 @@ def scores(settings: Sequence[Setting]) -> str:
   axes.set_xlim(0, 1)
   axes.set_xlabel('weighted F1')
   axes.grid(axis='x')
-  return svg.render(figure, 'scores', 'F1 of every setting')
+  return svg.to_svg(figure, 'scores', 'F1 of every setting')
 
 
 @svg.styled
-def by_length(lines: Sequence[Line]) -> str:
-  """F1 against history length, and the bound at each."""
-  figure, axes = svg.figure(3.4)
+def plot_lines(lines: Sequence[Line]) -> str:
+  """Draws F1 and its bound against history length."""
+  figure, axes = svg.new_figure(3.4)
   bounds = {x.axes[LENGTH]: x.bound for line in lines for x in line.settings}
   axes.plot(*zip(*sorted(bounds.items()), strict=True), ':', color=INK, label='bound')
   for line, (colour, marker, style) in zip(
@@ -45,28 +45,28 @@ def by_length(lines: Sequence[Line]) -> str:
     numbers = zip(*((x.f1, x.low, x.high) for x in line.settings), strict=True)
     at = [x.axes[LENGTH] for x in line.settings]
     form = f'{marker}{style}'
-    svg.interval(axes, 'y', at, *numbers, fmt=form, color=colour, label=line.label)
+    svg.draw_interval(axes, 'y', at, *numbers, fmt=form, color=colour, label=line.label)
   _log_ticks(axes, sorted(bounds))
   axes.set_xlabel('interactions shown, N (log scale)')
   axes.set_ylabel('weighted F1')
   axes.set_ylim(0, 1.04)
   axes.grid(axis='y')
   figure.legend(loc='outside upper center', ncols=2, fontsize=9)
-  return svg.render(figure, 'by-length', 'F1 against history length')
+  return svg.to_svg(figure, 'by-length', 'F1 against history length')
 
 
 @svg.styled
-def by_cost(settings: Sequence[Setting]) -> str:
-  """F1 against minutes of training, and seconds of prediction; numbered as listed."""
-  figure, panels = svg.figure(4.2, 1, 2, sharey=True)
+def plot_costs(settings: Sequence[Setting]) -> str:
+  """Draws F1 against training and prediction time; points are numbered as listed."""
+  figure, panels = svg.new_figure(4.2, 1, 2, sharey=True)
   costs = (
     ('training, minutes', lambda found: found.training_minutes),
-    ('prediction, s a user', lambda found: found.prediction_seconds),
+    ('prediction, s per user', lambda found: found.prediction_seconds),
   )
   for axes, (name, cost) in zip(panels, costs, strict=True):
     for number, found in enumerate(settings, 1):
       axes.plot(cost(found), found.f1, 'o', color=LIKED)
-      # Neighbours in F1 have their numbers on different sides.
+      # Numbers of neighbours in F1 stand on different sides of their points.
       side, offset = ('left', 5) if number % 2 else ('right', -5)
       place = {'xytext': (offset, 0), 'textcoords': 'offset points', 'fontsize': 9}
       axes.annotate(str(number), (cost(found), found.f1), ha=side, va='center', **place)
@@ -75,7 +75,7 @@ def by_cost(settings: Sequence[Setting]) -> str:
     axes.grid()
   panels[0].set_ylim(0, 1.1 * max(0.1, *(found.f1 for found in settings)))
   panels[0].set_ylabel('weighted F1')
-  return svg.render(figure, 'by-cost', 'F1 against cost')
+  return svg.to_svg(figure, 'by-cost', 'F1 against cost')
 
 
 def _log_ticks(axes, values):

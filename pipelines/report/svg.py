@@ -1,12 +1,13 @@
 """Matplotlib figures as inline SVG, in the colours of the page around them.
 
-Matplotlib is told placeholder colours, which become CSS variables, so that one figure
+Matplotlib draws with placeholder colours, which become CSS variables: one figure
 serves light and dark; texts stay texts. The same numbers give the same bytes.
 """
 
 import io
 import re
 import warnings
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -23,6 +24,7 @@ _COLOURS = {
   THIRD: 'var(--third)',
   ON: 'var(--on-colour)',
 }
+_PLACEHOLDER = re.compile('|'.join(_COLOURS))
 SERIES = tuple(zip((LIKED, DISLIKED, THIRD, GREY), 'osD^', strict=True))
 _STYLE = {
   'svg.fonttype': 'none',
@@ -43,34 +45,46 @@ _STYLE = {
   'grid.color': GRID,
 }
 styled = matplotlib.rc_context(_STYLE)
+_LINK = '{http://www.w3.org/1999/xlink}href'
+ElementTree.register_namespace('', 'http://www.w3.org/2000/svg')
+ElementTree.register_namespace('xlink', 'http://www.w3.org/1999/xlink')
 
 
-def figure(height, rows=1, columns=1, **settings):
-  """(figure, axes) of so many inches."""
+def new_figure(height, rows=1, columns=1, **settings):
+  """Returns (figure, axes); `height` is in inches."""
   drawn = Figure(figsize=(_WIDTH, height))
   return drawn, drawn.subplots(rows, columns, **settings)
 
 
-def render(drawn: Figure, name: str, label: str) -> str:
-  """The figure as an element; ids begin with `name`, for there are others beside it."""
+def to_svg(drawn: Figure, name: str, label: str) -> str:
+  """Returns the figure as an element whose ids begin with `name`, unique in a page."""
   file = io.StringIO()
   nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
   with warnings.catch_warnings():
-    # Of names in scripts that the measuring font lacks; the browser has others.
+    # The measuring font may lack the script of a name; browsers have other fonts.
     warnings.filterwarnings('ignore', message='Glyph .* missing')
     drawn.savefig(file, format='svg', transparent=True, metadata=nothing)
-  text = file.getvalue()
-  text = text[text.index('<svg') :]
-  text = re.sub(r' (width|height)="[\d.]+pt"', '', text, count=2)
-  text = re.sub(r' id="', f' id="{name}-', text)
-  text = re.sub(r'(url\(#|xlink:href="#)', rf'\g<1>{name}-', text)
-  for colour, variable in _COLOURS.items():
-    text = text.replace(colour, variable)
-  return text.replace('<svg', f'<svg role="img" aria-label="{label}"', 1)
+  root = ElementTree.fromstring(file.getvalue())
+  for element in root.iter():
+    for key, value in element.items():  # texts are data and stay as they are
+      element.set(key, _page_attribute(key, value, name))
+  del root.attrib['width'], root.attrib['height']
+  root.attrib |= {'role': 'img', 'aria-label': label}
+  return ElementTree.tostring(root, encoding='unicode')
 
 
-def interval(axes, across, at, value, low, high, **settings):
-  """Points with whiskers; `across` is the axis that the values lie on."""
+def _page_attribute(key, value, name):
+  """Returns an attribute's value with the colours of the page and ids of `name`."""
+  if key == 'id':
+    return f'{name}-{value}'
+  if key == _LINK:
+    return value.replace('#', f'#{name}-')
+  value = value.replace('url(#', f'url(#{name}-')
+  return _PLACEHOLDER.sub(lambda found: _COLOURS[found[0]], value)
+
+
+def draw_interval(axes, across, at, value, low, high, **settings):
+  """Draws points with whiskers; `across` is the axis that the values lie on."""
   values = (at, value) if across == 'y' else (value, at)
   low, high = np.subtract(value, low), np.subtract(high, value)
   error = {f'{across}err': np.maximum([low, high], 0)}

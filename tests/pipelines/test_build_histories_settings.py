@@ -209,13 +209,13 @@ def test_statistics(tiny, tmp_path):
 
 
 def test_the_bound_is_what_evaluate_says(tiny, tmp_path):
-  from pipelines import evaluate
+  from pipelines.report.run_results import read_split
   from tasks import baselines, metrics
   from tasks.labels import LabelRule
 
   info = build(tiny, tmp_path / 'h', '--max_history=8')
   for split, scores in info['statistics']['rule_on_sample'].items():
-    users = evaluate.read_split(str(tmp_path / 'h'), split, info['genres'])
+    users = read_split(str(tmp_path / 'h'), split, info['genres'])
     answers = baselines.rule_on_sample(users.samples, len(info['genres']), LabelRule())
     assert scores == pytest.approx(metrics.weighted_scores(users.truth, answers))
   assert json.loads((tmp_path / 'h' / 'dataset_info.json').read_text()) == info

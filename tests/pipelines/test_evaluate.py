@@ -14,6 +14,7 @@ from pipelines import build_histories, evaluate, t5x_answers
 from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
+from pipelines.report.run_results import read_split
 from tests import movielens
 
 HOSTILE = '<script>alert("$1")</script>'
@@ -251,7 +252,7 @@ def test_refused(parts, tmp_path):
 
 def test_all_splits_are_read(parts):
   genres = storage.read_json(f'{parts}/histories/dataset_info.json')['genres']
-  users = evaluate.read_split(f'{parts}/histories', 'all', genres).user_ids
+  users = read_split(f'{parts}/histories', 'all', genres).user_ids
   expected = [x['user_id'] for split in ('test', 'train') for x in labels(parts, split)]
   assert users == expected
 
@@ -263,5 +264,19 @@ def test_the_package_has_the_page(tmp_path):
   shutil.copytree(root / 'pipelines', tmp_path / 'pipelines')
   command = [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib=built']
   subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-  for name in ('page.html', 'page.css'):
-    assert (tmp_path / 'built' / 'pipelines' / 'report' / name).exists()
+  report = Path('pipelines', 'report')
+  files = {x.name for x in (root / report).iterdir() if x.suffix in ('.html', '.css')}
+  assert {'run_page.html', 'study_page.html', 'page.css'} < files
+  assert files <= {x.name for x in (tmp_path / 'built' / report).iterdir()}
+
+
+def test_help_waits_for_no_library_of_the_report():
+  code = (
+    'import sys; import pipelines.common.job; known = {*sys.modules}; '
+    'import pipelines.evaluate, pipelines.study_report; '
+    'new = {name.split(".")[0] for name in {*sys.modules} - known}; '
+    'print(*new - sys.stdlib_module_names)'
+  )
+  command = [sys.executable, '-c', code]
+  printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+  assert printed.split() == ['pipelines']

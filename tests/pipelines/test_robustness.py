@@ -20,6 +20,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines import build_histories
 from pipelines.common.job import JobError
 from pipelines.events import check, input_files, rating_scale
+from pipelines.events.mapping import formats_of
 
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'robustness.md'
 RATINGS = 'userId,movieId,rating,timestamp\n'
@@ -246,9 +247,9 @@ def test_dropped(tmp_path, kind, lines, rule):
 
 @pytest.mark.parametrize(('kind', 'data', 'mapping', 'expected'), READ)
 def test_read(tmp_path, kind, data, mapping, expected):
-  flags = write(tmp_path, data)
-  known = build_histories.formats_of(mapping)['ratings']
-  files = input_files.find_files(str(flags['ratings']), known, 'ratings')
+  paths = write(tmp_path, data)
+  known = formats_of(mapping)['ratings']
+  files = input_files.find_files(str(paths['ratings']), known, 'ratings')
   (block,) = input_files.cut_blocks(files, 1 << 20)
   ids = pa.array(['1', '2'])
   (made,) = check.read_ratings(block, ids, rating_scale.RatingScale())

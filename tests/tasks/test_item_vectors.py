@@ -45,7 +45,5 @@ def test_joined(tmp_path):
 
 
 def test_unfinished_folder(tmp_path):
-  with pytest.raises(
-    FileNotFoundError, match='not a finished folder of pipelines.embed_items'
-  ):
+  with pytest.raises(FileNotFoundError, match='not a finished folder'):
     ItemVectors(str(tmp_path))

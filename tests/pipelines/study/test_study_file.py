@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipelines import build_histories, embed_items
+from pipelines.common import flags
 from pipelines.study import cells, processes, study_file
 from tests import movielens
 
@@ -84,16 +85,14 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
 
 def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
   grids = [{'max_history': 20}]
-  flags = {'histories': {'rating_scale': '1:10:1', 'min_history': 9}}
-  found = read(grids=grids, **flags, embeddings={'item_noun': 'book'})
+  own = {'histories': {'rating_scale': '1:10:1', 'min_history': 9}}
+  found = read(grids=grids, **own, embeddings={'item_noun': 'book'})
   jobs = processes.input_commands(found.cells[0], found, tmp_path)
   own = flags.parse_with_beam(build_histories.Config, jobs['histories'][1:])[0]
   assert (own.rating_scale, own.min_history, own.max_history) == ('1:10:1', 9, 20)
   assert own.ratings == str(tmp_path / 'ratings.csv')
-  assert (
-    flags.parse_with_beam(embed_items.Config, jobs['embeddings'][1:])[0].nouns.item
-    == 'book'
-  )
+  own = flags.parse_with_beam(embed_items.Config, jobs['embeddings'][1:])[0]
+  assert own.nouns.item == 'book'
   plain = read(grids=grids)
   assert found.cells[0].name != plain.cells[0].name
   inputs = {cells._inputs(x, x.cells[0]) for x in (found, plain)}

@@ -1,6 +1,6 @@
-"""The numbers behind the report's figures: arrays in, rows of a table out.
+"""The numbers behind the plots of a run's page: arrays in, rows of a table out.
 
-Classes are indicators [U, 2G] bool (`tasks.metrics.indicator`): liked genres first,
+Labels and answers are [U, 2G] bool (`tasks.metrics.indicator`): liked genres first,
 then disliked ones.
 """
 
@@ -14,11 +14,11 @@ from tasks import metrics
 
 TRUE_STATES = ('liked', 'disliked', 'neither')
 SAID_STATES = ('liked', 'disliked', 'not named', 'both')
-_LEAST_USERS = 15  # in a bin, so that its interval says something
+_LEAST_USERS = 15  # of a bin: intervals over fewer users are too wide to help
 
 
-class LengthBin(NamedTuple):
-  """Scores of one method for users of like history length, `low` to `high`."""
+class LengthScores(NamedTuple):
+  """Holds one method's scores for the users with `low` to `high` ratings."""
 
   low: int
   high: int
@@ -29,8 +29,8 @@ class LengthBin(NamedTuple):
   f1_high: float
 
 
-class Genre(NamedTuple):
-  """How a genre was answered on one side; a ratio without a denominator is nan."""
+class GenreScores(NamedTuple):
+  """Holds the scores of a genre on one side; a ratio with denominator 0 is nan."""
 
   genre: str
   side: str
@@ -40,8 +40,8 @@ class Genre(NamedTuple):
   recall: float
 
 
-class Point(NamedTuple):
-  """A logged value; `split` is 'train' or 'validation'."""
+class LossPoint(NamedTuple):
+  """Holds a logged loss; `split` is 'train' or 'validation'."""
 
   stage: str
   split: str
@@ -51,11 +51,11 @@ class Point(NamedTuple):
 
 
 def equal_bins(lengths: np.ndarray, at_most: int = 6) -> list[tuple[int, int]]:
-  """Ranges [low, high] of lengths that hold about as many users each.
+  """Returns ranges [low, high] of lengths with roughly equal numbers of users.
 
   Args:
     lengths: [U] int.
-    at_most: number of ranges; fewer where users are few or lengths repeat.
+    at_most: largest number of ranges; few users or repeated lengths give fewer.
   """
   if not len(lengths):
     return []
@@ -66,22 +66,22 @@ def equal_bins(lengths: np.ndarray, at_most: int = 6) -> list[tuple[int, int]]:
   return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def by_length(
+def score_by_length(
   lengths: np.ndarray,
   truth: np.ndarray,
   answers: Mapping[str, np.ndarray],
   *,
   samples: int,
   seed: int,
-) -> list[LengthBin]:
-  """Weighted F1 of every method against history length, with 95 % intervals.
+) -> list[LengthScores]:
+  """Returns the weighted F1 of every method by history length, with 95 % intervals.
 
   Args:
     lengths: [U] int.
     truth: [U, 2G] bool.
-    answers: of each method, [U, 2G] bool.
-    samples: bootstrap resamples of the users of a bin.
-    seed: of the bootstrap.
+    answers: [U, 2G] bool of each method.
+    samples: number of bootstrap resamples of the users of a bin.
+    seed: seed of the bootstrap.
   """
   rows = []
   for low, high in equal_bins(lengths):
@@ -91,34 +91,34 @@ def by_length(
       interval = metrics.bootstrap_f1(
         truth[users], predicted[users], samples=samples, seed=seed
       )
-      rows.append(LengthBin(low, high, int(users.sum()), method, f1, *interval))
+      rows.append(LengthScores(low, high, int(users.sum()), method, f1, *interval))
   return rows
 
 
-def per_genre(
+def score_by_genre(
   truth: np.ndarray, predicted: np.ndarray, genres: Sequence[str]
-) -> list[Genre]:
-  """Precision, recall and support of every class, both [U, 2G] bool."""
+) -> list[GenreScores]:
+  """Returns precision, recall and support of every class; both are [U, 2G] bool."""
   counts = metrics.class_counts(truth, predicted)
   names = [(name, side) for side in ('liked', 'disliked') for name in genres]
   ratio = lambda hits, of: hits / of if of else float('nan')
   return [
-    Genre(*name, support, named, ratio(hits, named), ratio(hits, support))
+    GenreScores(*name, support, named, ratio(hits, named), ratio(hits, support))
     for name, hits, support, named in zip(
       names, *(count.tolist() for count in counts), strict=True
     )
   ]
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-  """What is said of a genre, by what is true of it.
+def count_confusions(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+  """Counts the users of each genre by its states in the label and in the answer.
 
   Args:
     truth: [U, 2G] bool; no genre is liked and disliked.
     predicted: [U, 2G] bool; an answer may name a genre on both sides.
 
   Returns:
-    [G, 3, 4] int, users by genre, TRUE_STATES and SAID_STATES.
+    [G, 3, 4] int: genre, TRUE_STATES, SAID_STATES.
   """
   half = truth.shape[1] // 2
   liked, disliked = truth[:, :half], truth[:, half:]
@@ -129,12 +129,12 @@ def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
   return np.array(table).transpose(2, 0, 1)
 
 
-def histogram(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
-  """Users by history length, in bins that grow by a constant factor.
+def count_by_length(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
+  """Counts users by history length, in bins that grow by a constant factor.
 
   Args:
     lengths: [U] int.
-    bins: number of bins; fewer where lengths are few.
+    bins: largest number of bins; few different lengths give fewer.
 
   Returns:
     (low, high, users) of each bin, which holds low <= length <= high.
@@ -149,17 +149,17 @@ def histogram(lengths: np.ndarray, bins: int = 8) -> list[tuple[int, int, int]]:
   return list(rows)
 
 
-def draw(among: np.ndarray, count: int, seed: int) -> list[int]:
-  """At most `count` of the positions where `among` [U] is true, ascending."""
+def sample_positions(among: np.ndarray, count: int, seed: int) -> list[int]:
+  """Draws at most `count` positions where `among` [U] bool is true; ascending."""
   rows = np.flatnonzero(among)
   chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
   return sorted(rows[chosen].tolist())
 
 
-def curves(lines: Iterable[str]) -> list[Point]:
-  """The losses in a trainer's `metrics.jsonl` (`persoma_tf.training.metric_log`).
+def read_losses(lines: Iterable[str]) -> list[LossPoint]:
+  """Reads the losses in a trainer's `metrics.jsonl` (`persoma_tf.training.metric_log`).
 
-  A loss that is the whole of a stage's objective is not repeated as a part of it.
+  Where a stage's objective is a single loss, only the objective is returned.
   """
   points = []
   for row in map(json.loads, lines):
@@ -170,7 +170,7 @@ def curves(lines: Iterable[str]) -> list[Point]:
       stage, metric = key.rsplit('/', 1)
       split = 'validation' if stage.startswith('validation/') else 'train'
       stage = stage.removeprefix('validation/')
-      points.append(Point(stage, split, metric, step, value))
+      points.append(LossPoint(stage, split, metric, step, value))
   whole = {point[:2] + point[3:] for point in points if point.metric == 'loss'}
   parts = {
     point[:3]

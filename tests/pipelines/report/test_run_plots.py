@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipelines.report import figures, plots
+from pipelines.report import run_numbers, run_plots
 
 NAMES = ('Drama', '$x_1$ & <b>', '戦争')
 RNG = np.random.default_rng(0)
@@ -14,21 +14,27 @@ TRUTH, ANSWER = RNG.random((2, 60, 6)) < 0.3
 LENGTHS = RNG.integers(5, 400, 60)
 SCORE = {'f1': 0.5, 'f1_low': 0.4, 'f1_high': 0.6}
 POINTS = [
-  figures.Point(stage, split, metric, step, 1 / step)
+  run_numbers.LossPoint(stage, split, metric, step, 1 / step)
   for stage in ('histories', 'decoder')
   for split in ('train', 'validation')
   for metric in ('loss', 'slot_loss')
   for step in (1, 2, 3)
 ]
 DRAWN = {
-  'scores': lambda: plots.scores({'persoma': SCORE, 'counting': SCORE}),
-  'by-length': lambda: plots.by_length(
-    figures.by_length(LENGTHS, TRUTH, {'a': ANSWER, 'b': TRUTH}, samples=20, seed=0)
+  'scores': lambda: run_plots.plot_scores({'persoma': SCORE, 'counting': SCORE}),
+  'by-length': lambda: run_plots.plot_by_length(
+    run_numbers.score_by_length(
+      LENGTHS, TRUTH, {'a': ANSWER, 'b': TRUTH}, samples=20, seed=0
+    )
   ),
-  'genres': lambda: plots.genres(figures.per_genre(TRUTH, ANSWER, NAMES)),
-  'confusion': lambda: plots.confusion(figures.confusion(TRUTH, ANSWER).sum(0)),
-  'lengths': lambda: plots.lengths(figures.histogram(LENGTHS), 100),
-  'curves': lambda: plots.curves(POINTS),
+  'genres': lambda: run_plots.plot_genres(
+    run_numbers.score_by_genre(TRUTH, ANSWER, NAMES)
+  ),
+  'confusion': lambda: run_plots.plot_confusions(
+    run_numbers.count_confusions(TRUTH, ANSWER).sum(0)
+  ),
+  'lengths': lambda: run_plots.plot_lengths(run_numbers.count_by_length(LENGTHS), 100),
+  'curves': lambda: run_plots.plot_losses(POINTS),
 }
 
 
@@ -56,6 +62,16 @@ def test_names_are_texts_and_no_formulas():
   assert set(NAMES) <= set(texts(DRAWN['genres']()))
 
 
+@pytest.mark.parametrize(
+  'name', ['#000001', 'currentColor', 'var(--first)', ' id="x"', 'url(#x)', '"#x']
+)
+def test_names_that_look_like_code_of_a_drawing_stay_as_they_are(name):
+  genres = (name, *NAMES[1:])
+  assert name in texts(
+    run_plots.plot_genres(run_numbers.score_by_genre(TRUTH, ANSWER, genres))
+  )
+
+
 def test_axes_say_what_they_show():
   assert 'weighted F1' in texts(DRAWN['scores']())
   assert {'weighted F1', 'ratings of the user (number of users)'} <= set(
@@ -70,8 +86,8 @@ def test_axes_say_what_they_show():
 def test_numbers_stand_where_the_axis_says():
   """Widths of the bars, measured in the drawing, are the shares."""
   table = np.array([[50, 25, 25, 0], [0, 100, 0, 0], [10, 20, 30, 40]])
-  svg = plots.confusion(table)
-  bars = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) [^"]*" clip', svg)
+  svg = run_plots.plot_confusions(table)
+  bars = re.findall(r'<path d="M ([\d.]+) ([\d.]+) +L ([\d.]+) [^"]*" clip', svg)
   widths = np.array([float(right) - float(left) for left, _, right in bars])
   full = widths.reshape(3, 4).sum(axis=1)
   np.testing.assert_allclose(widths.reshape(3, 4), table / 100 * full[0], atol=0.01)
@@ -80,7 +96,7 @@ def test_numbers_stand_where_the_axis_says():
 def test_nobody_is_drawn_too():
   nobody = np.zeros((0, 6), bool)
   for svg in (
-    plots.genres(figures.per_genre(nobody, nobody, NAMES)),
-    plots.confusion(figures.confusion(nobody, nobody).sum(0)),
+    run_plots.plot_genres(run_numbers.score_by_genre(nobody, nobody, NAMES)),
+    run_plots.plot_confusions(run_numbers.count_confusions(nobody, nobody).sum(0)),
   ):
     ElementTree.fromstring(svg)

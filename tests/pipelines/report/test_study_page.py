@@ -9,7 +9,8 @@ import pytest
 
 from pipelines import study_report
 from pipelines.common.job import JobError
-from pipelines.report import study, study_numbers
+from pipelines.report import study_numbers
+from pipelines.report.study_page import render_study_page
 
 RNG = np.random.default_rng(0)
 
@@ -49,7 +50,7 @@ CELLS = [cell(number, *axes) for number, axes in enumerate(GRID)]
 
 
 def test_settings_are_means_over_seeds():
-  found = study_numbers.settings(CELLS)
+  found = study_numbers.group_settings(CELLS)
   assert [x.f1 for x in found] == sorted((x.f1 for x in found), reverse=True)
   assert {x.label for x in found} == {
     f'{adapter}, N={size}' for adapter in ('mlp', 'perceiver') for size in (10, 50)
@@ -64,17 +65,17 @@ def test_settings_are_means_over_seeds():
 
 
 def test_lines_over_history_length():
-  lines = study_numbers.by_length(study_numbers.settings(CELLS))
+  lines = study_numbers.group_lines(study_numbers.group_settings(CELLS))
   assert {line.label for line in lines} == {'mlp', 'perceiver'}
   assert all(
     [x.axes['max_history'] for x in line.settings] == [10, 50] for line in lines
   )
-  assert study_numbers.by_length(study_numbers.settings(CELLS[:2])) == []
+  assert study_numbers.group_lines(study_numbers.group_settings(CELLS[:2])) == []
 
 
 def test_the_page():
-  page = study.render(CELLS)
-  assert page == study.render(CELLS), 'the same results give the same text'
+  page = render_study_page(CELLS)
+  assert page == render_study_page(CELLS), 'the same results give the same text'
   assert not re.search(r'(?:src|href)="(?!#)', page), 'it needs nothing else'
   assert '<b>”' not in page
   assert 'train.seed = &lt;0&gt;' in page
@@ -84,17 +85,17 @@ def test_the_page():
 
 
 def test_the_page_names_the_machines():
-  assert 'cpu (2 processors)' in study.render(CELLS)
+  assert 'cpu (2 processors)' in render_study_page(CELLS)
   machines = [{'processors': 1, 'device': 'cpu'}, {'processors': 8, 'device': 'tpu'}]
   more = [x | {'machine': machine} for x, machine in zip(CELLS, machines, strict=False)]
-  page = study.render([*CELLS, *more])
+  page = render_study_page([*CELLS, *more])
   assert 'cpu (1 or 2 processors), tpu (8 processors)' in page
 
 
 def test_the_page_of_one_cell():
-  page = study.render(CELLS[:1])
+  page = render_study_page(CELLS[:1])
   assert page.count('<svg') == 2
-  assert 'All cells have the same history length' in page
+  assert 'No setting was run at several history lengths' in page
 
 
 def test_the_job(tmp_path, capsys):
@@ -109,7 +110,7 @@ def test_the_job(tmp_path, capsys):
   printed = capsys.readouterr().out
   assert printed == (tmp_path / 'report' / 'scores.md').read_text()
   assert len(printed.splitlines()) == 2 + 4
-  assert (tmp_path / 'report' / 'study.html').read_text() == study.render(
+  assert (tmp_path / 'report' / 'study.html').read_text() == render_study_page(
     sorted(CELLS, key=lambda x: x['cell'])
   )
   (results / 'other.json').write_text('{"axes": {}}')
@@ -120,7 +121,8 @@ def test_the_job(tmp_path, capsys):
 def test_labels_of_a_study_that_varies_one_axis_at_a_time():
   grid = [('perceiver', 50), ('mlp', 50), ('perceiver', 10), ('perceiver', 200)]
   cells = [cell(number, *axes, 0) for number, axes in enumerate(grid)]
-  found = study_numbers.settings(cells)
+  found = study_numbers.group_settings(cells)
   assert {x.label for x in found} == {'common', 'mlp', 'N=10', 'N=200'}
-  assert [line.label for line in study_numbers.by_length(found)] == ['perceiver']
-  assert 'A setting is perceiver, N=50, but for what it names' in study.render(cells)
+  assert [line.label for line in study_numbers.group_lines(found)] == ['perceiver']
+  text = ' '.join(render_study_page(cells).split())
+  assert 'named by its differences from perceiver, N=50; “common” has none' in text

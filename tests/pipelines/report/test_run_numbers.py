@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persoma_tf.training.metric_log import MetricLog
-from pipelines.report import figures
+from pipelines.report import run_numbers
 from tasks import metrics
 
 GENRES = ('Action', 'Comedy', 'Drama', 'War')
@@ -42,7 +42,7 @@ def pandas_f1(table: pd.DataFrame) -> float:
 
 def test_bins_hold_every_user_once_and_about_as_many():
   lengths, *_ = random_users(0, 200)
-  bins = figures.equal_bins(lengths)
+  bins = run_numbers.equal_bins(lengths)
   inside = [((lengths >= low) & (lengths <= high)).sum() for low, high in bins]
   assert sum(inside) == 200
   assert len(bins) == 6
@@ -52,16 +52,16 @@ def test_bins_hold_every_user_once_and_about_as_many():
 
 
 def test_bins_of_few_users_and_of_equal_lengths():
-  assert figures.equal_bins(np.array([9, 3, 7])) == [(3, 9)]
-  assert figures.equal_bins(np.full(100, 7)) == [(7, 7)]
+  assert run_numbers.equal_bins(np.array([9, 3, 7])) == [(3, 9)]
+  assert run_numbers.equal_bins(np.full(100, 7)) == [(7, 7)]
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_f1_by_length(seed):
   lengths, truth, predicted = random_users(seed)
   answers = {'persoma': predicted, 'same': truth}
-  rows = figures.by_length(lengths, truth, answers, samples=50, seed=7)
-  bins = figures.equal_bins(lengths)
+  rows = run_numbers.score_by_length(lengths, truth, answers, samples=50, seed=7)
+  bins = run_numbers.equal_bins(lengths)
   assert [row[:2] for row in rows] == [x for x in bins for _ in answers]
   for row in rows:
     table = long(truth, answers[row.method])
@@ -79,7 +79,7 @@ def test_per_genre(seed):
   _, truth, predicted = random_users(seed)
   predicted[:, 2] = False  # never answered
   truth[:, 5] = False  # nobody's
-  rows = figures.per_genre(truth, predicted, GENRES)
+  rows = run_numbers.score_by_genre(truth, predicted, GENRES)
   table = long(truth, predicted)
   assert [(x.side, x.genre) for x in rows] == list(
     dict.fromkeys(zip(table.side, table.genre, strict=True))
@@ -108,36 +108,38 @@ def test_confusion(seed):
   said = pd.Series(state('said', 'not named'), table.index, name='said')
   true = pd.Series(state('true', 'neither'), table.index, name='true')
   counts = pd.crosstab([table.index.get_level_values('genre'), true], said)
-  found = figures.confusion(truth, predicted)
+  found = run_numbers.count_confusions(truth, predicted)
   assert found.sum() == truth.shape[0] * len(GENRES)
   for at, genre in enumerate(GENRES):
     expected = counts.loc[genre].reindex(
-      index=figures.TRUE_STATES, columns=figures.SAID_STATES, fill_value=0
+      index=run_numbers.TRUE_STATES, columns=run_numbers.SAID_STATES, fill_value=0
     )
     np.testing.assert_array_equal(found[at], expected)
 
 
 def test_histogram():
   lengths = np.random.default_rng(0).lognormal(4, 1, 300).astype(int)
-  rows = figures.histogram(lengths)
+  rows = run_numbers.count_by_length(lengths)
   edges = [rows[0][0], *(high + 1 for _, high, _ in rows)]
   expected = pd.cut(lengths, edges, right=False).value_counts()
   assert [users for *_, users in rows] == expected.tolist()
   assert sum(users for *_, users in rows) == 300
   ratio = np.diff(np.log(edges))[3:]  # where rounding to whole numbers matters little
   assert ratio.max() < 1.2 * ratio.min()
-  assert figures.histogram(np.full(5, 7)) == [(7, 7, 5)]
-  assert figures.histogram(np.array([0, 0, 3]))[0][::2] == (0, 2)
+  assert run_numbers.count_by_length(np.full(5, 7)) == [(7, 7, 5)]
+  assert run_numbers.count_by_length(np.array([0, 0, 3]))[0][::2] == (0, 2)
 
 
 def test_draw():
   among = np.random.default_rng(0).random(50) < 0.5
-  chosen = figures.draw(among, 8, seed=3)
+  chosen = run_numbers.sample_positions(among, 8, seed=3)
   assert len(set(chosen)) == 8
   assert among[chosen].all()
-  assert chosen == sorted(chosen) == figures.draw(among, 8, seed=3)
-  assert chosen != figures.draw(among, 8, seed=4)
-  assert figures.draw(among, 99, seed=3) == np.flatnonzero(among).tolist()
+  assert chosen == sorted(chosen) == run_numbers.sample_positions(among, 8, seed=3)
+  assert chosen != run_numbers.sample_positions(among, 8, seed=4)
+  assert (
+    run_numbers.sample_positions(among, 99, seed=3) == np.flatnonzero(among).tolist()
+  )
 
 
 def test_curves_of_what_the_trainer_logs(tmp_path):
@@ -148,7 +150,9 @@ def test_curves_of_what_the_trainer_logs(tmp_path):
   log.add({'loss': np.float32(5), 'lm_loss': np.float32(5)})
   log.flush(2, 'decoder', 8)
   log.close()
-  points = figures.curves((tmp_path / 'metrics.jsonl').read_text().splitlines())
+  points = run_numbers.read_losses(
+    (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  )
   assert points == [
     ('histories', 'train', 'loss', 1, 3),
     ('histories', 'train', 'slot_loss', 1, 1),
@@ -159,13 +163,16 @@ def test_curves_of_what_the_trainer_logs(tmp_path):
 
 def test_nobody():
   lengths = np.zeros(0, int)
-  assert figures.equal_bins(lengths) == []
-  assert figures.by_length(lengths, NOBODY, {'x': NOBODY}, samples=9, seed=0) == []
-  assert figures.histogram(lengths) == []
-  assert figures.draw(np.zeros(0, bool), 3, 0) == []
-  assert figures.confusion(NOBODY, NOBODY).sum() == 0
-  assert {x.support for x in figures.per_genre(NOBODY, NOBODY, GENRES)} == {0}
-  assert figures.curves([]) == []
+  assert run_numbers.equal_bins(lengths) == []
   assert (
-    figures.curves([json.dumps({'step': 3, 'timing/examples_per_second': 1})]) == []
+    run_numbers.score_by_length(lengths, NOBODY, {'x': NOBODY}, samples=9, seed=0) == []
+  )
+  assert run_numbers.count_by_length(lengths) == []
+  assert run_numbers.sample_positions(np.zeros(0, bool), 3, 0) == []
+  assert run_numbers.count_confusions(NOBODY, NOBODY).sum() == 0
+  assert {x.support for x in run_numbers.score_by_genre(NOBODY, NOBODY, GENRES)} == {0}
+  assert run_numbers.read_losses([]) == []
+  assert (
+    run_numbers.read_losses([json.dumps({'step': 3, 'timing/examples_per_second': 1})])
+    == []
   )

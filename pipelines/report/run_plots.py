@@ -1,4 +1,4 @@
-"""The report's figures."""
+"""The plots of a run's page."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,40 +9,46 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipelines.report import svg
-from pipelines.report.figures import SAID_STATES, TRUE_STATES, Genre, LengthBin, Point
+from pipelines.report.run_numbers import (
+  SAID_STATES,
+  TRUE_STATES,
+  GenreScores,
+  LengthScores,
+  LossPoint,
+)
 from pipelines.report.svg import DISLIKED, GREY, GRID, INK, LIKED, ON, SERIES, THIRD
 
-# A legend of four on a phone.
+# Spacing that lets a legend of four fit on a phone.
 _TIGHT = {'handlelength': 1, 'columnspacing': 1, 'handletextpad': 0.5}
 
 
-def _whole(bins):
-  """Ticks at whole numbers that a person would take."""
+def _whole_ticks(bins):
+  """Returns a locator of ticks at round whole numbers."""
   return MaxNLocator(bins, steps=[1, 2, 5, 10], integer=True)
 
 
 @svg.styled
-def scores(methods: Mapping[str, Mapping]) -> str:
-  """F1 of every method with its interval, best on top."""
+def plot_scores(methods: Mapping[str, Mapping]) -> str:
+  """Draws the F1 of every method with its interval, best on top."""
   names = sorted(methods, key=lambda name: methods[name]['f1'])
-  figure, axes = svg.figure(0.5 + 0.35 * len(names))
+  figure, axes = svg.new_figure(0.5 + 0.35 * len(names))
   for row, name in enumerate(names):
     found = methods[name]
     colour = LIKED if name == 'persoma' else GREY
     numbers = [found['f1']], [found['f1_low']], [found['f1_high']]
-    svg.interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
+    svg.draw_interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(-0.6, len(names) - 0.4)
   axes.set_xlim(0, 1)
   axes.set_xlabel('weighted F1')
   axes.grid(axis='x')
-  return svg.render(figure, 'scores', 'F1 of every method')
+  return svg.to_svg(figure, 'scores', 'F1 of every method')
 
 
 @svg.styled
-def by_length(rows: Sequence[LengthBin]) -> str:
-  """F1 of each method against history length."""
-  figure, axes = svg.figure(3.2)
+def plot_by_length(rows: Sequence[LengthScores]) -> str:
+  """Draws the F1 of each method against history length."""
+  figure, axes = svg.new_figure(3.2)
   bins = list(dict.fromkeys((row.low, row.high, row.users) for row in rows))
   methods = list(dict.fromkeys(row.method for row in rows))
   for place, (method, (colour, marker)) in enumerate(
@@ -51,8 +57,10 @@ def by_length(rows: Sequence[LengthBin]) -> str:
     own = [row for row in rows if row.method == method]
     at = np.arange(len(own)) + 0.16 * (place - (len(methods) - 1) / 2)
     numbers = zip(*((row.f1, row.f1_low, row.f1_high) for row in own), strict=True)
-    svg.interval(axes, 'y', at, *numbers, fmt=f'{marker}-', color=colour, label=method)
-  labels = [f'{_range(low, high)}\n({users})' for low, high, users in bins]
+    svg.draw_interval(
+      axes, 'y', at, *numbers, fmt=f'{marker}-', color=colour, label=method
+    )
+  labels = [f'{_length_range(low, high)}\n({users})' for low, high, users in bins]
   axes.set_xticks(range(len(bins)), labels, fontsize=10)
   axes.set_xlabel('ratings of the user (number of users)')
   axes.set_ylabel('weighted F1')
@@ -60,23 +68,25 @@ def by_length(rows: Sequence[LengthBin]) -> str:
   axes.set_ylim(0, 1.04)
   axes.grid(axis='y')
   figure.legend(loc='outside upper center', ncols=len(methods))
-  return svg.render(figure, 'by-length', 'F1 against history length')
+  return svg.to_svg(figure, 'by-length', 'F1 against history length')
 
 
-def _range(low, high):
+def _length_range(low, high):
   if low == high:
     return f'{low}'
   return f'{low}–{high}' if high < 10_000 else f'{low}–\n{high}'
 
 
 @svg.styled
-def genres(rows: Sequence[Genre]) -> str:
-  """Precision and recall of each genre, liked and disliked, most frequent on top."""
+def plot_genres(rows: Sequence[GenreScores]) -> str:
+  """Draws precision and recall of each genre by side, most frequent genre on top."""
   support: dict[str, int] = {}
   for row in rows:
     support[row.genre] = support.get(row.genre, 0) + row.support
   names = sorted(support, key=lambda name: (support[name], name))
-  figure, panels = svg.figure(1.0 + 0.22 * len(names), 1, 2, sharey=True, sharex=True)
+  figure, panels = svg.new_figure(
+    1.0 + 0.22 * len(names), 1, 2, sharey=True, sharex=True
+  )
   for axes, side, colour in zip(
     panels, ('liked', 'disliked'), (LIKED, DISLIKED), strict=True
   ):
@@ -99,13 +109,13 @@ def genres(rows: Sequence[Genre]) -> str:
     for more in ({'label': 'precision'}, {'label': 'recall', 'mfc': 'none'})
   ]
   figure.legend(handles=marks, loc='outside upper center', ncols=2)
-  return svg.render(figure, 'genres', 'Precision and recall of every genre')
+  return svg.to_svg(figure, 'genres', 'Precision and recall of every genre')
 
 
 @svg.styled
-def confusion(table: np.ndarray) -> str:
-  """What is said of genres, by what is true of them; `table` is [3, 4] int."""
-  figure, axes = svg.figure(2.5)
+def plot_confusions(table: np.ndarray) -> str:
+  """Draws the shares of a table [3, 4] int, TRUE_STATES by SAID_STATES."""
+  figure, axes = svg.new_figure(2.5)
   colours = (LIKED, DISLIKED, GREY, THIRD)
   total = table.sum(axis=1)
   share = table / np.maximum(total, 1)[:, None]
@@ -133,17 +143,17 @@ def confusion(table: np.ndarray) -> str:
     title='in the answer',
     **_TIGHT,
   )
-  return svg.render(figure, 'confusion', 'Predicted as liked, disliked or neither')
+  return svg.to_svg(figure, 'confusion', 'Predicted as liked, disliked or neither')
 
 
 @svg.styled
-def lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
-  """Users by history length, and where the model's histories end."""
-  figure, axes = svg.figure(2.6)
+def plot_lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
+  """Draws the users by history length, and the length that histories end at."""
+  figure, axes = svg.new_figure(2.6)
   axes.bar(range(len(rows)), [users for _, _, users in rows], 0.92, color=LIKED)
   edges = [rows[0][0], *(high + 1 for _, high, _ in rows)]
   axes.set_xticks(np.arange(len(edges)) - 0.5, edges, fontsize=10)
-  axes.yaxis.set_major_locator(_whole(5))
+  axes.yaxis.set_major_locator(_whole_ticks(5))
   axes.set_xlabel('ratings of the user (log scale)')
   axes.set_ylabel('users')
   axes.grid(axis='y')
@@ -151,14 +161,14 @@ def lengths(rows: Sequence[tuple[int, int, int]], limit: int) -> str:
     at = np.interp(np.log(limit), np.log(np.maximum(edges, 0.5)), axes.get_xticks())
     axes.axvline(at, color=INK, linestyle='--', label=f'shown at most: {limit}')
     axes.legend()
-  return svg.render(figure, 'lengths', 'Users by history length')
+  return svg.to_svg(figure, 'lengths', 'Users by history length')
 
 
 @svg.styled
-def curves(points: Sequence[Point]) -> str:
-  """Losses against the step, one panel a stage."""
+def plot_losses(points: Sequence[LossPoint]) -> str:
+  """Draws losses against the step, one panel per stage."""
   stages = list(dict.fromkeys(point.stage for point in points))
-  figure, panels = svg.figure(0.3 + 2.4 * len(stages), len(stages), squeeze=False)
+  figure, panels = svg.new_figure(0.3 + 2.4 * len(stages), len(stages), squeeze=False)
   for axes, stage in zip(panels[:, 0], stages, strict=True):
     own = [point for point in points if point.stage == stage]
     metrics = list(dict.fromkeys(point.metric for point in own))
@@ -174,7 +184,7 @@ def curves(points: Sequence[Point]) -> str:
     axes.set_xlabel('step')
     axes.set_ylabel('loss')
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(_whole(6))
+    axes.xaxis.set_major_locator(_whole_ticks(6))
     axes.grid()
     axes.legend(fontsize=9)
-  return svg.render(figure, 'curves', 'Training curves')
+  return svg.to_svg(figure, 'curves', 'Training curves')

@@ -1,0 +1,119 @@
+"""Scores of a run: the answers of the model and of methods that need none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.common import storage
+from pipelines.report import run_results
+from pipelines.report.run_results import Labelled, RunResults
+from tasks import baselines, metrics
+from tasks.labels import LabelRule
+from tasks.questions import Answer
+
+
+def score_run(
+  histories_dir: str,
+  predictions_dir: str,
+  predicted: Mapping[str, Any],
+  run_info: Mapping[str, Any],
+  training: Mapping[str, str],
+) -> RunResults:
+  """Reads the users and their predictions, and scores every method on them.
+
+  Args:
+    histories_dir: finished folder of the histories.
+    predictions_dir: finished folder of the predictions.
+    predicted: settings in `COMPLETED` of the predictions.
+    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
+    training: files of the model's training, as `read_training` returns them.
+
+  Raises:
+    JobError: a user has no prediction.
+  """
+  info = storage.read_json(f'{histories_dir}/dataset_info.json')
+  split, kind, genres = predicted['split'], predicted['format'], info['genres']
+  test = run_results.read_split(histories_dir, split, genres)
+  train = run_results.read_split(histories_dir, 'train', genres)
+  rows = run_results.read_answers(predictions_dir, kind, test.user_ids)
+  answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
+  failures = sum(not row['parse_ok'] for row in rows)
+  return RunResults(
+    users=test,
+    rows=rows,
+    answers=answers,
+    methods=score_methods(test.truth, answers, failures, run_info),
+    titles=run_results.read_titles(histories_dir),
+    info=info,
+    split=split,
+    run=run_info,
+    predictions=storage.read_json(f'{predictions_dir}/run_info.json'),
+    training=training,
+  )
+
+
+def answer_all(
+  rows: Sequence[Mapping[str, Any]],
+  train: Labelled,
+  test: Labelled,
+  genres: Sequence[str],
+  rule: LabelRule,
+) -> dict[str, np.ndarray]:
+  """Returns the answers [U, 2G] bool of every method to the users of `test`.
+
+  Args:
+    rows: prediction of each user of `test`.
+    train: users whose labels the constant answer is chosen by.
+    test: users to answer.
+    genres: G names.
+    rule: label rule of the histories.
+  """
+  model = [Answer(row['predicted_liked'], row['predicted_disliked']) for row in rows]
+  constant = baselines.constant(train.truth, rule.top)
+  return {
+    'persoma': metrics.indicator(model, genres),
+    'constant': np.tile(constant, (len(test.user_ids), 1)),
+    'counting': baselines.counting([x for x, _ in test.samples], len(genres), rule.top),
+    'rule_on_sample': baselines.rule_on_sample(test.samples, len(genres), rule),
+  }
+
+
+def score_methods(
+  truth: np.ndarray,
+  answers: Mapping[str, np.ndarray],
+  failures: int,
+  run_info: Mapping[str, Any],
+) -> dict[str, dict[str, float]]:
+  """Returns scores and 95 % intervals of every method, as in `metrics.json`.
+
+  Args:
+    truth: [U, 2G] bool.
+    answers: [U, 2G] bool of each method.
+    failures: number of the model's answers that could not be parsed.
+    run_info: holds `seed` and `bootstrap_samples`.
+  """
+  bootstrap = {'samples': run_info['bootstrap_samples'], 'seed': run_info['seed']}
+  methods = {}
+  for name, answer in answers.items():
+    low, high = metrics.bootstrap_f1(truth, answer, **bootstrap)
+    methods[name] = {
+      **metrics.weighted_scores(truth, answer),
+      'f1_low': low,
+      'f1_high': high,
+      'parse_failures': failures if name == 'persoma' else 0,
+      'users': len(truth),
+    }
+  return methods
+
+
+def scores_as_text(methods: Mapping[str, Mapping[str, float]]) -> str:
+  """Returns the scores as lines of text, best method first."""
+  lines = ['method          F1     95 % interval   precision  recall  parse failures']
+  for name, row in sorted(methods.items(), key=lambda pair: -pair[1]['f1']):
+    lines.append(
+      f'{name:<14}  {row["f1"]:.3f}  {row["f1_low"]:.3f} to {row["f1_high"]:.3f}  '
+      f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
+      f'{row["parse_failures"]:>4} of {row["users"]}'
+    )
+  return '\n'.join(lines) + '\n'

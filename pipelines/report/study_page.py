@@ -1,0 +1,126 @@
+"""The page of a study: settings, history lengths, costs, cells."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.report import study_numbers, study_plots
+from pipelines.report.templates import fill_template
+
+_REFERENCES = ('rule_on_sample', 'constant', 'counting')
+
+
+def render_study_page(cells: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the page of at least one result; the same results give the same text."""
+  settings = study_numbers.group_settings(cells)
+  users = sorted({cell['methods']['persoma']['users'] for cell in cells})
+  cells = sorted(cells, key=lambda cell: cell['cell'])
+  return fill_template(
+    'study_page.html',
+    name=cells[0]['study'],
+    data=', '.join(sorted({cell['data']['name'] for cell in cells})),
+    users=' or '.join(map(str, users)),
+    hours=sum(cell['wall_seconds'] for cell in cells) / 3600,
+    machines=_describe_machines(cells),
+    fixed=_describe_fixed_axes(cells),
+    common=_describe_common_values(cells),
+    scores=_scores_of_settings(settings),
+    lines=_scores_of_lines(study_numbers.group_lines(settings)),
+    costs=_costs_of_settings(settings),
+    references=_scores_of_references(settings),
+    cells=[_summarise_cell(cell) for cell in cells],
+    files={cell['cell']: _whole_cell(cell) for cell in cells},
+  )
+
+
+def _describe_machines(cells):
+  """Returns 'cpu (1 or 2 processors)', of each device."""
+  found = {}
+  for machine in (cell['machine'] for cell in cells):
+    found.setdefault(machine['device'], set()).add(machine['processors'])
+  return ', '.join(
+    f'{device} ({" or ".join(map(str, sorted(counts)))} processors)'
+    for device, counts in sorted(found.items())
+  )
+
+
+def _describe_fixed_axes(cells):
+  """Returns 'recipe x.gin, sampler recency', the axes that do not vary."""
+  varied = {*study_numbers.varied_axes(cells), study_numbers.SEED}
+  axes = cells[0]['axes']
+  return ', '.join(f'{name} {axes[name]}' for name in axes if name not in varied)
+
+
+def _describe_common_values(cells):
+  """Returns what 'common' means; '' where the study has no such setting."""
+  values = study_numbers.common_values(cells)
+  names = study_numbers.varied_axes(cells)
+  if not values or not names:
+    return ''
+  return study_numbers.setting_label(values, names, {})
+
+
+def _scores_of_settings(settings):
+  rows = [
+    (
+      x.label,
+      number,
+      x.f1,
+      (x.low, x.high),
+      x.spread,
+      len(x.cells),
+      x.bound,
+      x.f1 / x.bound if x.bound else float('nan'),
+      round(x.failures),
+    )
+    for number, x in enumerate(settings, 1)
+  ]
+  return {'plot': study_plots.plot_settings(settings), 'rows': rows}
+
+
+def _scores_of_lines(lines):
+  rows = [
+    (line.label, x.axes[study_numbers.LENGTH], x.f1, (x.low, x.high), x.bound)
+    for line in lines
+    for x in line.settings
+  ]
+  return {'plot': study_plots.plot_lines(lines) if lines else None, 'rows': rows}
+
+
+def _costs_of_settings(settings):
+  rows = [
+    (
+      x.label,
+      number,
+      x.f1,
+      round(60 * x.training_minutes),
+      x.prediction_seconds,
+      x.peak_bytes / 1e9,
+    )
+    for number, x in enumerate(settings, 1)
+  ]
+  return {'plot': study_plots.plot_costs(settings), 'rows': rows}
+
+
+def _scores_of_references(settings):
+  """Returns the F1 of the methods without a model, by the histories that they read."""
+  rows = {}
+  for setting in settings:
+    histories = setting.axes['sampler'], setting.axes[study_numbers.LENGTH]
+    methods = setting.cells[0]['methods']
+    rows[histories] = (*histories, *(methods[name]['f1'] for name in _REFERENCES))
+  return {'methods': _REFERENCES, 'rows': [rows[key] for key in sorted(rows)]}
+
+
+def _summarise_cell(cell):
+  return (
+    cell['cell'],
+    cell['methods']['persoma']['f1'],
+    round(cell['wall_seconds']),
+    cell['peak_bytes'] / 1e9,
+    cell['finished_at'][:16].replace('T', ' '),
+  )
+
+
+def _whole_cell(cell):
+  """Returns a cell's result and its `config.gin`."""
+  return {key: x for key, x in cell.items() if key != 'config'}, cell['config']
