@@ -9,7 +9,7 @@ import jax
 
 from persoma_tf import checkpoints, model_card
 from persoma_tf.decoders import Decoder
-from persoma_tf.recipe_text import settings
+from persoma_tf.gin_settings import settings
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from persoma_tf.assets import ASSETS
+from persoma_tf.gin_settings import scope_of, settings
 from persoma_tf.markdown import code, table
-from persoma_tf.recipe_text import settings
 
 FILE = 'README.md'  # beside the adapter
 _DATA = 'dataset_info.json'
@@ -227,7 +227,7 @@ def _training(facts):
   parts = sorted({path.split('/')[0] for path in shapes})
   config = facts.config
   plain = lambda x: ', '.join(map(code, x)) if isinstance(x, tuple) else x
-  scopes = re.findall(r'@([\w/]+)/Stage\(\)', str(config.get('train.stages', '')))
+  scopes = [scope_of(stage) for stage in config.get('train.stages', ())]
   rows = [
     (scope, *(plain(config.get(f'{scope}/Stage.{x}', '')) for x in _OF_A_STAGE))
     for scope in scopes

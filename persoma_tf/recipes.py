@@ -8,7 +8,7 @@ from typing import Any
 
 import gin
 
-from persoma_tf.recipe_text import settings
+from persoma_tf.gin_settings import scope_of, scopes, settings
 
 # Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
 # them from every working directory.
@@ -61,9 +61,9 @@ def _check_scopes():
     ValueError: names the setting and the scope that was meant.
   """
   text = gin.config_str()
-  known = {*re.findall(r'[@%]([\w/.]+)/', text)}
+  known = scopes(text)
   for name in settings(text):
-    scope = name.rpartition('/')[0]
+    scope = scope_of(name)
     inside = any(f'{x}/'.startswith(f'{scope}/') for x in known)
     near = difflib.get_close_matches(scope, sorted(known), n=1, cutoff=0.7)
     if scope and near and not inside:
