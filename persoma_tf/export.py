@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import jax
 
-from persoma_tf import checkpoints, model_card
+from persoma_tf import checkpoints, model_card, model_record
 from persoma_tf.decoders import Decoder
 from persoma_tf.gin_settings import settings
 
@@ -36,8 +36,8 @@ def export(
     'decoder_sha256': checkpoints.fingerprint(decoder.params),
     'step': step,
     'task_prompt': prompt,
-    'histories': model_card.histories_fingerprint(config),
-    **model_card.trained_on(config),
+    'histories': model_record.histories_fingerprint(config),
+    **model_record.trained_on(config),
   }
   folder = checkpoints.save_adapter(model_dir, trained, manifest)
   (folder / model_card.FILE).write_text(model_card.of_folder(model_dir))

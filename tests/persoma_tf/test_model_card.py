@@ -80,6 +80,14 @@ def test_what_it_says(model):
   assert model_card.of_folder(str(model)) == card
 
 
+def test_stages_elsewhere(model):
+  """A recipe may name its stages by a macro: the card leaves their table out."""
+  recipe = model / 'config.gin'
+  stages = '[@histories/Stage(), @decoder/Stage()]'
+  recipe.write_text(recipe.read_text().replace(stages, '%STAGES'))
+  assert '| histories |' not in model_card.of_folder(str(model))
+
+
 def test_the_scores_of_a_report(model):
   report = {'data': {'split': 'test'}, 'methods': {'persoma': SCORES}}
   assert 'Test scores\n\nNot in this file' in model_card.of_folder(str(model))
