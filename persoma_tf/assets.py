@@ -27,6 +27,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
+from persoma_tf.units import format_bytes
+
 logger = logging.getLogger(__name__)
 
 
@@ -277,8 +279,8 @@ def _check_space(name: str, asset: Asset) -> None:
   free = shutil.disk_usage(cache_dir()).free
   if free < needed:
     raise AssetError(
-      f'{name}: needs {tqdm.format_sizeof(needed)}B free in {cache_dir()}, which has '
-      f'{tqdm.format_sizeof(free)}B; make room or set PERSOMA_CACHE to another folder'
+      f'{name}: needs {format_bytes(needed)} free in {cache_dir()}, which has '
+      f'{format_bytes(free)}; make room or set PERSOMA_CACHE to another folder'
     )
 
 

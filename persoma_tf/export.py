@@ -10,6 +10,7 @@ import jax
 from persoma_tf import checkpoints, model_card, model_record
 from persoma_tf.decoders import Decoder
 from persoma_tf.gin_settings import settings
+from persoma_tf.units import format_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -44,4 +45,4 @@ def export(
   size = sum(path.stat().st_size for path in folder.iterdir())
   completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
   (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
-  logger.info('adapter of %.1f MB in %s', size / 1e6, folder)
+  logger.info('adapter of %s in %s', format_bytes(size), folder)

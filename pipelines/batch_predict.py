@@ -20,6 +20,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import RunInference
 
+from persoma_tf.units import format_duration
 from pipelines import folders, job, schema
 from pipelines.load_predictions import load
 from pipelines.transforms import parts, prediction_files
@@ -156,7 +157,8 @@ def answer(folder: folders.OutputFolder, manifest, config: Config, options) -> N
     _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
   else:
     finish(folder, every, config.format)
-    _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+    took = format_duration(time.monotonic() - started)
+    _LOGGER.info('%s: written in %s', folder.path, took)
 
 
 def inputs(config) -> dict[str, str]:

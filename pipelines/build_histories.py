@@ -18,6 +18,7 @@ from typing import Literal
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from persoma_tf.units import format_duration
 from pipelines import folders, job
 from pipelines.job import JobError
 from pipelines.transforms import dataset_info, inputs, item_facts
@@ -265,10 +266,10 @@ def _complete(folder, started):
   dataset_info.check(info['counts'])
   folder.complete()
   _LOGGER.info(
-    '%s: %s; %.1f s\n%s',
+    '%s: %s; %s\n%s',
     folder.path,
     dataset_info.describe(info['counts']),
-    time.monotonic() - started,
+    format_duration(time.monotonic() - started),
     dataset_info.describe_statistics(info['statistics']),
   )
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from persoma_tf import assets, encoders
+from persoma_tf import assets, encoders, units
 from pipelines import folders, job, schema
 from pipelines.transforms import item_facts, texts, tfrecord
 from pipelines.transforms.progress import ShowProgress
@@ -244,7 +244,8 @@ def run(argv: Sequence[str] | None = None) -> None:
       )
     )
   folder.complete()
-  _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+  took = units.format_duration(time.monotonic() - started)
+  _LOGGER.info('%s: written in %s', folder.path, took)
 
 
 def _describe(name):

