@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from persoma_tf import model_record
-from persoma_tf.assets import ASSETS
+from persoma_tf.asset_table import ASSETS
 from persoma_tf.gin_settings import scope_of
 from persoma_tf.markdown import code, table
 from persoma_tf.model_record import ModelRecord

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from persoma_tf import model_card
-from persoma_tf.assets import ASSETS
+from persoma_tf.asset_table import ASSETS
 
 DECODER = 'smollm2-135m-instruct'
 CONFIG = """train.task = 'movielens_genre_prediction_v1'
