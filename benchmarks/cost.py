@@ -27,8 +27,14 @@ import jax
 import numpy as np
 
 from benchmarks.processes import last_line
-from persoma_tf import freezing, generate, recipes, train
+from persoma_tf import (
+  freezing,
+  generate,
+  recipes,
+  training_run,  # noqa: F401  registers what recipes set
+)
 from persoma_tf import model as persoma
+from persoma_tf.answer_vocabulary import bind_template
 from persoma_tf.decoders import stack
 from persoma_tf.stages import make_steps
 from pipelines import job, schema
@@ -162,7 +168,7 @@ class Line:
   def _build(self):
     task = gin.query_parameter('train.task')
     answer = None if self._text else genre_prediction.answer_template()
-    words = answer and train.bind_template(answer, task)
+    words = answer and bind_template(answer, task)
     lengths = genre_prediction.feature_lengths()
     self._statistics = 0 if self._text else lengths['history_statistics']
     recipes.bind('build.num_statistics', self._statistics)

@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from flax import traverse_util
 
-from persoma_tf import checkpoints, recipes, train
+from persoma_tf import checkpoints, recipes, run_folder
 from persoma_tf.export import export as write_adapter
+from persoma_tf.training_run import Recipe, TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
   }
 
 
-def export(checkpoint: str, run: train.Run, output_dir: str) -> None:
+def export(checkpoint: str, run: TrainingRun, output_dir: str) -> None:
   """Makes a finished model folder of a T5X checkpoint.
 
   Args:
@@ -61,7 +62,7 @@ def export(checkpoint: str, run: train.Run, output_dir: str) -> None:
   moved = sorted(path for path in trained if path.startswith('decoder/'))
   logger.info('%d parameters of the decoder are not as they were', len(moved))
   step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
-  train.write_config(pathlib.Path(output_dir))
+  run_folder.write_config(pathlib.Path(output_dir))
   write_adapter(output_dir, trained, run.decoder, step, run.task_prompt())
 
 
@@ -94,13 +95,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     f'EMBEDDINGS_DIR = {flags.embeddings_dir!r}',
   ]
   recipes.parse(flags.gin_file, bindings)
-  run = train.Run(train.Recipe())
+  run = TrainingRun(Recipe())
   # Nothing is written before it is known to fit: what failed can be tried again.
   if flags.checkpoint:
     export(flags.checkpoint, run, flags.output_dir)
   else:
     params = run.fresh_params()
-    train.write_config(folder)
+    run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
   logger.info('written %s', folder)
 

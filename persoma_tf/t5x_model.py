@@ -20,14 +20,20 @@ from flax import traverse_util
 from jax import Array
 from t5x import decoding, losses, models, optimizers, partitioning
 
-from persoma_tf import axis_names, freezing, lora, recipes
+from persoma_tf import (
+  axis_names,
+  freezing,
+  lora,
+  recipes,
+  training_run,  # noqa: F401  registers what recipes set
+)
 from persoma_tf import model as persoma
+from persoma_tf.answer_vocabulary import bind_template, vocabulary_of
 from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.feature_converter import HistoryFeatureConverter
 from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.stages import Stage, make_optimizer
-from persoma_tf.train import bind_template, vocabulary_of
 
 
 def make_module(
@@ -41,7 +47,7 @@ def make_module(
   Args:
     task: whose vocabulary the answer is written in.
     feature_lengths: of the task.
-    answer: as `persoma_tf.train.train` takes it.
+    answer: as a recipe has it, `train.answer`.
     with_statistics: whether the adapter has a head for `history_statistics`; the
       native trainer makes one where a stage has a weight for it.
   """

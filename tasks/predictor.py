@@ -9,10 +9,18 @@ import gin
 import jax
 import numpy as np
 
-from persoma_tf import checkpoints, freezing, generate, lora, quantization, recipes
+from persoma_tf import (
+  checkpoints,
+  freezing,
+  generate,
+  lora,
+  quantization,
+  recipes,
+  training_run,  # noqa: F401  registers what recipes set
+)
 from persoma_tf import model as persoma
 from persoma_tf.decoders import stack
-from persoma_tf.train import CONFIG
+from persoma_tf.run_folder import CONFIG
 from tasks import genre_prediction, item_vectors, prompts, text_history, vocabularies
 from tasks.answer_grammar import answer_grammar
 from tasks.decoding import Decoding

@@ -10,8 +10,10 @@ import gin
 import pytest
 
 from benchmarks.quality import METHODS
-from persoma_tf import freezing, recipes, train
+from persoma_tf import freezing, recipes
+from persoma_tf.answer_vocabulary import bind_template
 from persoma_tf.model import ORDERS
+from persoma_tf.training_run import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'docs' / 'recipes.md').read_text()
@@ -73,11 +75,11 @@ def test_settings_make_a_recipe(flags, assets, folders):
   histories, embeddings = map(str, folders)
   places = [f'HISTORIES_DIR = {histories!r}', f'EMBEDDINGS_DIR = {embeddings!r}']
   recipes.parse(files, [*bindings, *places])
-  recipe = train.Recipe()
+  recipe = Recipe()
   assert freezing.tuned(recipe.tuning) is not None
   assert recipe.dtype in ('float32', 'bfloat16')
   if recipe.answer:
-    train.bind_template(recipe.answer, recipe.task)
+    bind_template(recipe.answer, recipe.task)
   assert gin.get_bindings('build').get('prompt_order', ORDERS[0]) in ORDERS
 
 

@@ -30,7 +30,7 @@ import yaml
 from persoma_tf import (
   freezing,
   recipes,
-  train,  # noqa: F401  recipes bind it
+  training_run,  # noqa: F401  registers what recipes set
 )
 from persoma_tf.experiments import data_files
 from pipelines import build_histories, embed_items

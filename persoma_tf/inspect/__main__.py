@@ -63,8 +63,8 @@ def _describe(flags):
 
 def _estimate(flags, bindings):
   # What trains is imported only to be timed.
-  from persoma_tf import train
   from persoma_tf.inspect import estimate
+  from persoma_tf.training_run import Recipe, TrainingRun
 
   logging.basicConfig(level=logging.WARNING)
   macros = {
@@ -74,7 +74,7 @@ def _estimate(flags, bindings):
   bindings += [f'{name} = {value!r}' for name, value in macros.items() if value]
   try:
     recipes.parse(flags.gin_file, bindings)
-    run = train.Run(train.Recipe())
+    run = TrainingRun(Recipe())
   except (FileNotFoundError, ValueError) as error:
     sys.exit(f'error: {error}')
   return [estimate.estimate(run, flags.steps)]

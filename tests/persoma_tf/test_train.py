@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from persoma_tf import checkpoints, decoders, model_card, train
+from persoma_tf import checkpoints, decoders, model_card, train, training_run
+from persoma_tf.training_run import Recipe, TrainingRun
 
 pytestmark = pytest.mark.assets
 
@@ -166,7 +167,7 @@ def test_unknown_task(recipe):
   recipe("train.task = 'movielens'")
   known = "there is no task 'movielens'; .*movielens_genre_prediction_v1.*imported"
   with pytest.raises(ValueError, match=known):
-    train.Run(train.Recipe())
+    TrainingRun(Recipe())
 
 
 def test_unknown_recipe(tmp_path):
@@ -176,13 +177,13 @@ def test_unknown_recipe(tmp_path):
 
 def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
   """Items first, then the real task, before the linear readout."""
-  asked, batches = [], train.batches
+  asked, batches = [], training_run.batches
 
   def recorded(task, split, *rest):
     asked.append(task)
     return batches(task, split, *rest)
 
-  monkeypatch.setattr(train, 'batches', recorded)
+  monkeypatch.setattr(training_run, 'batches', recorded)
   recipe(
     'items/Stage.steps = 2',
     'items/Stage.batch_size = 2',

@@ -4,13 +4,14 @@ import pytest
 
 from persoma_tf import train
 from persoma_tf.inspect import estimate, folders, text
+from persoma_tf.training_run import Recipe, TrainingRun
 
 pytestmark = pytest.mark.assets
 
 
 def test_the_sizes_are_those_of_a_run(recipe, tmp_path):
   recipe('train.validation_examples = 4')
-  found = estimate.estimate(train.Run(train.Recipe()), steps=1)
+  found = estimate.estimate(TrainingRun(Recipe()), steps=1)
   train.train(str(tmp_path))
   histories, decoder = found['stages']
   assert (histories['stage'], histories['steps']) == ('histories', 6)
