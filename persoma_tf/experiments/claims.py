@@ -1,9 +1,9 @@
 """Who works on what, for processes on one or several machines that share a folder.
 
-A claim is a small record that names its holder. Every look at it and every change of
-it happens under a lock, which is held for a moment only. Its time is renewed while the
-work goes on, so that the claim of a machine that died is known by its age. A process
-that was suspended can lose its claim to another: `Claim.keep` tells it.
+A claim is a small record that names its holder. It is made, renewed, checked and taken
+away under a lock, which is held for a moment only. Its time is renewed while the work
+goes on, so that the claim of a machine that died is known by its age. A process that
+was suspended can lose its claim to another: `Claim.keep` and `Claim.is_ours` tell it.
 
 Where a network folder's locks do not reach other machines, two of them can still take
 the same dead claim: both do the work then, and only the later one keeps the claim.
