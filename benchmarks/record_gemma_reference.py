@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from benchmarks import reference_texts
-from persoma_tf import assets
+from persoma_tf import asset_table, assets
 
 _DECODERS = pathlib.Path('tests/persoma_tf/decoders')
 _IDS = pathlib.Path('tests/tasks/gemma3_token_ids.json')
@@ -39,7 +39,7 @@ _SHAPE = {
 def main() -> None:
   """Writes all recordings."""
   _small(_DECODERS / 'tiny_gemma')
-  folder, (file,) = assets.path('gemma3-270m'), assets.ASSETS['gemma3-270m'].files
+  folder, (file,) = assets.path('gemma3-270m'), asset_table.ASSETS['gemma3-270m'].files
   tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=file)
   encode = lambda text: tokenizer.encode(text, add_special_tokens=False)
   rows = [[text, encode(text)] for text in reference_texts.varied()]

@@ -30,10 +30,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.processes import last_line
-from persoma_tf import decoders, recipes, train
+from persoma_tf import decoders, recipes
 from persoma_tf import model as persoma
 from persoma_tf.parameters import freezing
-from persoma_tf.training import batching
+from persoma_tf.training import (
+  batching,
+  training_run,  # noqa: F401  registers what recipes set
+)
+from persoma_tf.training.answer_vocabulary import bind_template
 from persoma_tf.training.stages import cast_decoder, make_steps
 from pipelines.common import job
 from tasks import genre_prediction
@@ -142,7 +146,7 @@ def measure(data_dir: str, work_dir: str, group: str, dtype: str, size: int) -> 
       'history_limits.items = 50',
     ],
   )
-  words = train.bind_template(genre_prediction.answer_template(), _TASK)
+  words = bind_template(genre_prediction.answer_template(), _TASK)
   model, decoder = persoma.build()
   lengths = genre_prediction.feature_lengths()
   stage = gin.query_parameter('train.stages')[1].scoped_configurable_fn()

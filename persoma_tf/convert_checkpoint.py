@@ -16,65 +16,20 @@ import argparse
 import logging
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-from flax import traverse_util
-
-from persoma_tf import recipes, train
-from persoma_tf.parameters import checkpoints
-from persoma_tf.training.export import export_adapter as write_adapter
+from persoma_tf import process, recipes
 
 logger = logging.getLogger(__name__)
 
 
-def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
-  """What a checkpoint has learned, {path: array}: its adapter, and of the decoder
-  what is not as it was.
-
-  Args:
-    found: parameters of the checkpoint.
-    start: parameters that a run of the same recipe starts from.
-
-  Raises:
-    ValueError: the checkpoint is of another model.
-  """
-  checkpoints.check_same(start, found, 'the checkpoint')
-  flatten = lambda tree: traverse_util.flatten_dict(tree, sep='/')
-  found, start = flatten(found), flatten(start)
-  kept = lambda path: path.startswith('adapter/') or '/lora_' in path
-  return {
-    path: np.asarray(x)
-    for path, x in found.items()
-    if kept(path) or not np.array_equal(x, start[path])
-  }
-
-
-def export_checkpoint(checkpoint: str, run: train.Run, output_dir: str) -> None:
-  """Makes a finished model folder of a T5X checkpoint.
-
-  Args:
-    checkpoint: a `checkpoint_<step>` folder.
-    run: the recipe that it was trained by.
-    output_dir: folder to write.
-  """
-  trained = trained_part(checkpoints.load_params(checkpoint), run.fresh_params())
-  moved = sorted(path for path in trained if path.startswith('decoder/'))
-  logger.info('%d parameters of the decoder are not as they were', len(moved))
-  step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
-  train.write_config(pathlib.Path(output_dir))
-  write_adapter(output_dir, trained, run.decoder, step, run.task_prompt())
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses flags and recipe, and writes.
+  """Parses the flags and the recipe, and writes.
 
   Raises:
     FileExistsError: the output folder is not empty.
   """
-  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', force=True)
-  for library in ('absl', 'jax'):  # Orbax writes through absl
-    logging.getLogger(library).setLevel(logging.ERROR)
+  process.prepare()
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
     prog='python -m persoma_tf.convert_checkpoint',
@@ -82,26 +37,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     epilog=recipes.HELP,
   )
   parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
-  parser.add_argument('--histories_dir', required=True)
-  parser.add_argument('--embeddings_dir', required=True)
-  parser.add_argument('--output_dir', required=True)
+  recipes.add_data_flags(parser, required=True)
+  parser.add_argument('--output_dir', required=True, help='folder to write')
   parser.add_argument('--checkpoint', help='a checkpoint_<step> of t5x.train')
   flags = parser.parse_args(arguments)
   folder = pathlib.Path(flags.output_dir)
   if folder.exists() and any(folder.iterdir()):
     raise FileExistsError(f'{folder} is not empty; name another --output_dir')
-  bindings += [
-    f'HISTORIES_DIR = {flags.histories_dir!r}',
-    f'EMBEDDINGS_DIR = {flags.embeddings_dir!r}',
-  ]
-  recipes.parse_recipes(flags.gin_file, bindings)
-  run = train.Run(train.Recipe())
+  from persoma_tf.parameters import checkpoints  # JAX, behind the flags
+  from persoma_tf.training import run_folder
+  from persoma_tf.training.t5x_export import export_checkpoint
+  from persoma_tf.training.training_run import Recipe, TrainingRun
+
+  recipes.parse_recipes(flags.gin_file, [*bindings, *recipes.data_macros(flags)])
+  run = TrainingRun(Recipe())
   # Nothing is written before it is known to fit: what failed can be tried again.
   if flags.checkpoint:
     export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
     params = run.fresh_params()
-    train.write_config(folder)
+    run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
   logger.info('written %s', folder)
 

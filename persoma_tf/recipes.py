@@ -9,7 +9,7 @@ from typing import Any
 
 import gin
 
-from persoma_tf.recipe_text import settings
+from persoma_tf.gin_settings import scope_of, scopes, settings
 
 # Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
 # them from every working directory.
@@ -62,9 +62,9 @@ def _check_scopes():
     ValueError: names the setting and the scope that was meant.
   """
   text = gin.config_str()
-  known = {*re.findall(r'[@%]([\w/.]+)/', text)}
+  known = scopes(text)
   for name in settings(text):
-    scope = name.rpartition('/')[0]
+    scope = scope_of(name)
     inside = any(f'{x}/'.startswith(f'{scope}/') for x in known)
     near = difflib.get_close_matches(scope, sorted(known), n=1, cutoff=0.7)
     if scope and near and not inside:
@@ -119,11 +119,12 @@ def _is_read(binding, read):
   return False
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
+def add_data_flags(parser: argparse.ArgumentParser, required: bool = False) -> None:
   """Adds the flags that say where the data of a recipe lies."""
   for name, job in (('histories', 'build_histories'), ('embeddings', 'embed_items')):
     parser.add_argument(
       f'--{name}_dir',
+      required=required,
       help=f'finished folder of pipelines.{job}; sets the macro {name.upper()}_DIR',
     )
 

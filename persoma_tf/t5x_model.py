@@ -26,7 +26,8 @@ from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import axis_names, freezing, lora
 from persoma_tf.soft_prompt import AnswerTemplate
-from persoma_tf.train import bind_template, vocabulary_of
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 from persoma_tf.training.stages import Stage, make_optimizer
 
@@ -42,7 +43,7 @@ def make_module(
   Args:
     task: whose vocabulary the answer is written in.
     feature_lengths: of the task.
-    answer: as `persoma_tf.train.train` takes it.
+    answer: as a recipe has it, `train.answer`.
     with_statistics: whether the adapter has a head for `history_statistics`; the
       native trainer makes one where a stage has a weight for it.
   """

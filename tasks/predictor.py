@@ -10,7 +10,8 @@ from persoma_tf import recipes
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
-from persoma_tf.train import CONFIG
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from persoma_tf.training.run_folder import CONFIG
 from tasks import genre_prediction, item_vectors, questions, text_history, vocabularies
 from tasks.answer_grammar import answer_grammar
 from tasks.histories import load_genres

@@ -20,7 +20,8 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
 from persoma_tf import assets as pinned
-from persoma_tf import recipes, train  # noqa: F401  train registers what recipes set
+from persoma_tf import recipes
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 from tests import movielens
 from tests import tiny as tiny_parts
 

@@ -10,9 +10,11 @@ import gin
 import pytest
 
 from benchmarks.quality import METHODS
-from persoma_tf import recipes, train
+from persoma_tf import recipes
 from persoma_tf.model import ORDERS
 from persoma_tf.parameters import freezing
+from persoma_tf.training.answer_vocabulary import bind_template
+from persoma_tf.training.training_run import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'docs' / 'recipes.md').read_text()
@@ -74,11 +76,11 @@ def test_settings_make_a_recipe(flags, assets, folders):
   histories, embeddings = map(str, folders)
   places = [f'HISTORIES_DIR = {histories!r}', f'EMBEDDINGS_DIR = {embeddings!r}']
   recipes.parse_recipes(files, [*bindings, *places])
-  recipe = train.Recipe()
+  recipe = Recipe()
   assert freezing.tuned(recipe.tuning) is not None
   assert recipe.dtype in ('float32', 'bfloat16')
   if recipe.answer:
-    train.bind_template(recipe.answer, recipe.task)
+    bind_template(recipe.answer, recipe.task)
   assert gin.get_bindings('build').get('prompt_order', ORDERS[0]) in ORDERS
 
 

@@ -7,7 +7,7 @@ import pathlib
 import threading
 import zipfile
 
-from persoma_tf.assets import Asset, Wheel
+from persoma_tf.asset_table import Asset, Wheel
 
 FILES = {'weights.bin': b'\x00\x01' * 5000, 'NOTICE': 'Ünïcode\n'.encode()}
 

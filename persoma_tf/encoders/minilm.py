@@ -13,7 +13,7 @@ from jax import Array
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from persoma_tf import assets
+from persoma_tf import asset_table, assets
 
 _NAME = 'all-MiniLM-L6-v2'
 _LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
@@ -29,7 +29,7 @@ def load_minilm() -> 'MiniLM':
   tokenizer.no_padding()
   tokenizer.enable_truncation(_MAX_LENGTH)
   weights = load_file(folder / 'model.safetensors')
-  sha256 = assets.ASSETS[_NAME].files['model.safetensors'][1]
+  sha256 = asset_table.ASSETS[_NAME].files['model.safetensors'][1]
   return MiniLM(tokenizer, weights, sha256)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import jax
 
 from persoma_tf.decoders import LoadedDecoder
+from persoma_tf.gin_settings import settings
 from persoma_tf.parameters import checkpoints
-from persoma_tf.recipe_text import settings
-from persoma_tf.training import model_card
+from persoma_tf.training import model_card, model_record
+from persoma_tf.units import format_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ def export_adapter(
     'decoder_sha256': checkpoints.fingerprint(decoder.params),
     'step': step,
     'task_prompt': prompt,
-    'histories': model_card.histories_fingerprint(config),
-    **model_card.trained_on(config),
+    'histories': model_record.histories_fingerprint(config),
+    **model_record.trained_on(config),
   }
   folder = checkpoints.save_adapter(model_dir, trained, manifest)
   (folder / model_card.FILE).write_text(model_card.card_of_folder(model_dir))
   size = sum(path.stat().st_size for path in folder.iterdir())
   completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
   (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
-  logger.info('adapter of %.1f MB in %s', size / 1e6, folder)
+  logger.info('adapter of %s in %s', format_bytes(size), folder)

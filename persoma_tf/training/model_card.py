@@ -9,16 +9,18 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from persoma_tf.assets import ASSETS
-from persoma_tf.recipe_text import settings
+import yaml
+
+from persoma_tf.asset_table import ASSETS
+from persoma_tf.gin_settings import scope_of
+from persoma_tf.training import model_record
 from persoma_tf.training.markdown import markdown_code, markdown_table
+from persoma_tf.training.model_record import ModelRecord
 
 FILE = 'README.md'  # beside the adapter
-_DATA = 'dataset_info.json'
-_VECTORS = ('encoder_sha256', 'template', 'nouns')  # of encoder_info.json
 _NOT_STATED = 'not stated'
 _HUB = 'https://huggingface.co/'
 _OF_A_STAGE = ('steps', 'batch_size', 'learning_rate', 'schedule', 'trainable')
@@ -31,30 +33,10 @@ _LABELS = {
 }
 
 
-class Facts(NamedTuple):
-  """What a card tells of.
-
-  Attributes:
-    manifest: of the adapter.
-    config: settings of `config.gin`, name -> value.
-    metrics: lines of `metrics.jsonl`.
-    data: `dataset_info.json` of the histories; {} where it is not there.
-    encoder: `encoder_info.json` of the embeddings; {} where it is not there.
-    report: `metrics.json` of `pipelines.evaluate`; None before it has run.
-  """
-
-  manifest: Mapping[str, Any]
-  config: Mapping[str, Any]
-  metrics: Sequence[Mapping[str, Any]]
-  data: Mapping[str, Any]
-  encoder: Mapping[str, Any]
-  report: Mapping[str, Any] | None = None
-
-
 def card_of_folder(
   model_dir: str, histories_dir: str = '', report: Mapping[str, Any] | None = None
 ) -> str:
-  """The card of a model folder, as Markdown.
+  """Returns the card of a model folder, as Markdown.
 
   Args:
     model_dir: with `config.gin` and `adapter/manifest.json`.
@@ -62,105 +44,58 @@ def card_of_folder(
       where its recipe has them.
     report: `metrics.json` of `pipelines.evaluate`, whose scores to add.
   """
-  folder = pathlib.Path(model_dir)
-  recipe, metrics = folder / 'config.gin', folder / 'metrics.jsonl'
-  config = settings(recipe.read_text() if recipe.exists() else '')
-  manifest = _read(folder / 'adapter' / 'manifest.json')
-  data = _read(pathlib.Path(config.get('HISTORIES_DIR', ''), _DATA))
-  wanted = manifest.get('histories')
-  if wanted and histories_fingerprint(config) != wanted:
-    other = histories_dir and histories_fingerprint({'HISTORIES_DIR': histories_dir})
-    data = _read(pathlib.Path(histories_dir, _DATA)) if other == wanted else {}
-  encoder = _read(pathlib.Path(config.get('EMBEDDINGS_DIR', ''), 'encoder_info.json'))
-  lines = metrics.read_text().splitlines() if metrics.exists() else []
-  return render_card(
-    Facts(manifest, config, [*map(json.loads, lines)], data, encoder, report)
-  )
+  return render_card(model_record.read(model_dir, histories_dir), report)
 
 
-def histories_fingerprint(config: Mapping[str, Any]) -> str | None:
-  """Of the histories that a recipe names; None if they are not there.
-
-  Args:
-    config: as `settings` gives it.
-  """
-  folder = pathlib.Path(config.get('HISTORIES_DIR', ''))
-  return _read(folder / 'COMPLETED').get('fingerprint')
-
-
-def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
-  """What data must share with that of a recipe to be answered by its model.
-
-  Args:
-    config: as `settings` gives it.
-
-  Returns:
-    `vectors`: how those of the interactions are made; `genres`: names. Without what
-    the recipe's folders no longer have.
-  """
-  encoder = _read(pathlib.Path(config.get('EMBEDDINGS_DIR', ''), 'encoder_info.json'))
-  data = _read(pathlib.Path(config.get('HISTORIES_DIR', ''), _DATA))
-  found = {}
-  if encoder:
-    found['vectors'] = {name: encoder.get(name) for name in _VECTORS}
-  if data:
-    found['genres'] = data['genres']
-  return found
-
-
-def _read(path):
-  return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def render_card(facts: Facts) -> str:
-  """The card."""
+def render_card(record: ModelRecord, report: Mapping[str, Any] | None = None) -> str:
+  """Returns the card of a record, with the scores of a report where there is one."""
   parts = [
-    _front_matter(facts),
-    f'# {facts.manifest["model_id"]}\n\nA soft-prompt adapter of PERSOMA: it turns '
+    _front_matter(record),
+    f'# {record.manifest["model_id"]}\n\nA soft-prompt adapter of PERSOMA: it turns '
     "the vectors of a user's interactions into a few soft tokens, which stand before "
     'the task prompt in a language model.',
-    _task(facts),
-    _data(facts),
-    _models(facts),
-    _training(facts),
-    _validation(facts),
-    _test(facts.report),
-    _limits(facts),
+    _task(record),
+    _data(record),
+    _models(record),
+    _training(record),
+    _validation(record),
+    _test(report),
+    _limits(record),
   ]
   return '\n\n'.join(parts) + '\n'
 
 
-def _front_matter(facts):
-  """Only what is known: the card claims no licence for the trained parameters."""
+def _front_matter(record):
+  """Says what is known alone: no licence of the trained parameters is claimed."""
   tags = ['personalization', 'soft-prompt', 'prompt-tuning']
-  tags += ['lora'] if facts.config.get('train.tuning') == 'lora' else []
-  asset = ASSETS.get(facts.manifest.get('decoder'))
-  lines = ['---', 'license: unknown', 'library_name: persoma']
+  tags += ['lora'] if record.config.get('train.tuning') == 'lora' else []
+  asset = ASSETS.get(record.manifest.get('decoder'))
+  known = {'license': 'unknown', 'library_name': 'persoma'}
   if asset and asset.elsewhere.startswith(_HUB):
-    lines += [f'base_model: {asset.elsewhere.removeprefix(_HUB)}']
-    lines += ['base_model_relation: adapter']
-  return '\n'.join([*lines, 'tags:', *(f'- {tag}' for tag in tags), '---'])
+    known['base_model'] = asset.elsewhere.removeprefix(_HUB)
+    known['base_model_relation'] = 'adapter'
+  return f'---\n{yaml.safe_dump({**known, "tags": tags}, sort_keys=False)}---'
 
 
-def _task(facts):
-  prompt = facts.manifest.get('task_prompt')
+def _task(record):
+  prompt = record.manifest.get('task_prompt')
   shown = "Each user's history stands in the prompt as text."
   if prompt is not None:
     shown = f'Task prompt, behind the soft tokens: {markdown_code(json.dumps(prompt))}'
-    if facts.config.get('build.prompt_order') == 'prompt_first':
+    if record.config.get('build.prompt_order') == 'prompt_first':
       shown = shown.replace('behind', 'before')
-  elif 'task_prompt' not in facts.manifest:
+  elif 'task_prompt' not in record.manifest:
     shown = f'Task prompt: {_NOT_STATED}.'
-  task = facts.config.get('train.task', _NOT_STATED)
+  task = record.config.get('train.task', _NOT_STATED)
   return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
 
 
-def _data(facts):
-  data = facts.data
+def _data(record):
+  data = record.data
   if not data:
     return '## Data\n\nThe info file of the histories was not at hand: not stated.'
   users = data.get('counts', {}).get('users', {})
-  facts_of_data = {
+  about = {
     'licence': _license_of(data),
     'users': ', '.join(f'{split} {number:,}' for split, number in users.items()),
     **{
@@ -179,14 +114,14 @@ def _data(facts):
   return '\n\n'.join(
     [
       '## Data',
-      markdown_table(('', ''), facts_of_data.items()),
+      markdown_table(('', ''), about.items()),
       markdown_table(('input', 'file', 'bytes', 'checksum'), files),
     ]
   )
 
 
 def _license_of(data):
-  """As the histories job was told; else that of the pinned data set of its bytes."""
+  """Returns what the histories job was told; else that of the pinned data set."""
   if data.get('data_license'):
     return data['data_license']
   known = {
@@ -200,10 +135,10 @@ def _license_of(data):
   return '; '.join(sorted(found)) or _NOT_STATED
 
 
-def _models(facts):
-  decoder = facts.manifest.get('decoder', _NOT_STATED)
-  encoder = facts.encoder.get('encoder', _NOT_STATED)
-  sums = (facts.manifest.get('decoder_sha256'), facts.encoder.get('encoder_sha256'))
+def _models(record):
+  decoder = record.manifest.get('decoder', _NOT_STATED)
+  encoder = record.encoder.get('encoder', _NOT_STATED)
+  sums = (record.manifest.get('decoder_sha256'), record.encoder.get('encoder_sha256'))
   rows = [
     (
       what,
@@ -221,13 +156,14 @@ def _models(facts):
   )
 
 
-def _training(facts):
-  shapes = facts.manifest.get('parameters', {})
+def _training(record):
+  shapes = record.manifest.get('parameters', {})
   count = sum(math.prod(shape) for shape in shapes.values())
   parts = sorted({path.split('/')[0] for path in shapes})
-  config = facts.config
+  config = record.config
   plain = lambda x: ', '.join(map(markdown_code, x)) if isinstance(x, tuple) else x
-  scopes = re.findall(r'@([\w/]+)/Stage\(\)', str(config.get('train.stages', '')))
+  stages = config.get('train.stages', ())
+  scopes = [scope_of(stage) for stage in stages if stage.endswith('/Stage()')]
   rows = [
     (scope, *(plain(config.get(f'{scope}/Stage.{x}', '')) for x in _OF_A_STAGE))
     for scope in scopes
@@ -245,7 +181,7 @@ def _training(facts):
   where = f', under {" and ".join(map(markdown_code, parts))}' if parts else ''
   text = [
     f'## Training\n\n{count:,} trained parameters in {len(shapes)} arrays{where}; '
-    f'{facts.manifest.get("step", "?")} steps.',
+    f'{record.manifest.get("step", "?")} steps.',
     markdown_table(('', ''), {**run, **of_adapter}.items()),
     markdown_table(('stage', *(x.replace('_', ' ') for x in _OF_A_STAGE)), rows),
     'The whole recipe is `config.gin` in the model folder.',
@@ -253,9 +189,9 @@ def _training(facts):
   return '\n\n'.join(part for part in text if part)
 
 
-def _validation(facts):
+def _validation(record):
   best = {}
-  for line in facts.metrics:
+  for line in record.metrics:
     for key, loss in line.items():
       stage = re.fullmatch(r'validation/(.*)/loss', key)
       if stage and loss <= best.get(stage[1], (math.inf,))[0]:
@@ -268,7 +204,7 @@ def _validation(facts):
   ]
   if not rows:
     return '## Validation\n\nNot measured: `train.validation_examples` was 0.'
-  examples = facts.config.get('train.validation_examples', '?')
+  examples = record.config.get('train.validation_examples', '?')
   return (
     f"## Validation\n\nEach stage's best checkpoint, on {examples} examples of the "
     f'validation split.\n\n{markdown_table(("stage", "step", "metric", "value"), rows)}'
@@ -279,8 +215,8 @@ def _test(report):
   title = '## Test scores\n\n'
   if report is None:
     return (
-      f'{title}Not in this file: `pipelines.evaluate --model_dir` writes this card '
-      'with them, as `model_card.md`, into its report.'
+      f'{title}Not in this file: `pipelines.evaluate --model_dir` writes a card with '
+      'scores, `model_card.md`, into the folder of its report.'
     )
   rows = [
     (
@@ -301,11 +237,11 @@ def _test(report):
   )
 
 
-def _limits(facts):
+def _limits(record):
   lines = [
-    'The adapter fits this decoder and these item vectors alone.',
+    'The adapter works only with this decoder and these item vectors.',
     'It was trained for one task; other prompts were not tried.',
-    _LABELS.get(facts.data.get('label_mode'), ''),
+    _LABELS.get(record.data.get('label_mode'), ''),
     'No licence is stated for the trained parameters: whoever publishes them decides, '
     'within the terms of the data and the decoder.',
     'Differences between groups of people were not measured.',

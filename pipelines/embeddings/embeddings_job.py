@@ -15,6 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf import assets, encoders
+from persoma_tf.units import format_duration
 from pipelines.common import job, output_folder, storage
 from pipelines.common.progress import ShowProgress
 from pipelines.embeddings import encoder_texts, rated_pairs
@@ -79,7 +80,8 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     last = pipeline | 'Last' >> beam.Create([folder])
     _ = last | 'Write' >> beam.Map(_write, *written, config, about, items, ratings)
   folder.complete()
-  _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+  took = format_duration(time.monotonic() - started)
+  _LOGGER.info('%s: written in %s', folder.path, took)
 
 
 def build(

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.events import input_files
@@ -176,9 +177,9 @@ def _complete(folder: output_folder.OutputFolder, started: float) -> None:
   dataset_info.check_counts(info['counts'])
   folder.complete()
   _LOGGER.info(
-    '%s: %s; %.1f s\n%s',
+    '%s: %s; %s\n%s',
     folder.path,
     dataset_info.describe_counts(info['counts']),
-    time.monotonic() - started,
+    format_duration(time.monotonic() - started),
     dataset_info.describe_statistics(info['statistics']),
   )

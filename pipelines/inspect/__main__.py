@@ -68,13 +68,13 @@ def _describe(flags):
 
 
 def _estimate(flags, bindings):
-  from persoma_tf import train  # imports JAX
+  from persoma_tf.training.training_run import Recipe, TrainingRun  # imports JAX
   from pipelines.inspect import costs
 
   bindings = [*bindings, *recipes.data_macros(flags)]
   try:
     recipes.parse_recipes(flags.gin_file, bindings)
-    run = train.Run(train.Recipe())
+    run = TrainingRun(Recipe())
   except (FileNotFoundError, ValueError) as error:
     sys.exit(f'error: {error}')
   return [costs.estimate_costs(run, flags.steps)]

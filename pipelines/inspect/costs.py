@@ -11,15 +11,15 @@ import numpy as np
 
 from persoma_tf import model as persoma
 from persoma_tf.parameters import freezing
-from persoma_tf.train import Run
 from persoma_tf.training.stages import Stage, cast_decoder, make_steps, segments
+from persoma_tf.training.training_run import TrainingRun
 
 # Batches after which a stage is judged by what there is: shapes differ where batches
 # are grouped, and the first of each shape is compiled.
 _MOST_BATCHES = 60
 
 
-def estimate_costs(run: Run, steps: int = 8) -> dict[str, Any]:
+def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
   """Runs a few batches of every stage and multiplies; writes nothing.
 
   Args:
@@ -48,7 +48,9 @@ def estimate_costs(run: Run, steps: int = 8) -> dict[str, Any]:
   }
 
 
-def _stage(run: Run, params: Mapping, stage: Stage, wanted: int) -> dict[str, Any]:
+def _stage(
+  run: TrainingRun, params: Mapping, stage: Stage, wanted: int
+) -> dict[str, Any]:
   dtype = run.recipe.dtype
   steps = make_steps(run.model, stage, dtype)
   trained, frozen = freezing.split_params(params, stage.trainable)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from persoma_tf.recipe_text import settings
+from persoma_tf.gin_settings import settings
 from pipelines.inspect import arrays, record_files
 from pipelines.inspect.record_files import Damaged
 
@@ -97,7 +97,7 @@ class _Folder:
     return {
       'info': {x.name: self._try(_read_json, x) for x in infos},
       'tables': {name: self._table(found) for name, found in shards.items()},
-      'configuration': settings(config.read_text()) if config.exists() else {},
+      'configuration': self._try(_read_gin, config) if config.exists() else {},
       'metrics': self._try(last_metrics, metrics) if metrics.exists() else {},
       'checkpoints': {x.name: self._try(arrays.describe_checkpoint, x) for x in points},
       'adapter': self._try(arrays.describe_adapter, adapters[0]) if adapters else {},
@@ -178,6 +178,13 @@ def _read_json(path):
     return json.loads(path.read_text())
   except (ValueError, OSError) as error:
     raise Damaged(f'{path}: no JSON, or damaged: {error}') from error
+
+
+def _read_gin(path):
+  try:
+    return settings(path.read_text())
+  except ValueError as error:
+    raise Damaged(f'{path}: damaged: {error}') from error
 
 
 def last_metrics(path: pathlib.Path) -> dict[str, dict[str, Any]]:

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from persoma_tf.units import format_bytes, format_duration
+
 _WIDTH = 200
 _MOST_ARRAYS = 6
 
 
 def format_folder(found: Mapping[str, Any]) -> str:
   """Of `folders.describe`."""
-  head = f'{found["path"]}: {found["kind"]}, {found["state"]}, {size(found["bytes"])}'
+  size = format_bytes(found['bytes'])
+  head = f'{found["path"]}: {found["kind"]}, {found["state"]}, {size}'
   shown = ('path', 'kind', 'state', 'bytes', 'damaged')
   rest = {name: value for name, value in found.items() if name not in shown}
   lines = [head, *(f'  DAMAGED {text}' for text in found.get('damaged', ()))]
@@ -22,12 +25,12 @@ def format_costs(found: Mapping[str, Any]) -> str:
   """Of `estimate.estimate`."""
   lines = []
   for stage in found['stages']:
-    extra = [f'{duration(stage["compile_seconds"])} to compile']
+    extra = [f'{format_duration(stage["compile_seconds"])} to compile']
     if stage['validation_seconds']:
-      extra.append(f'{duration(stage["validation_seconds"])} to validate')
+      extra.append(f'{format_duration(stage["validation_seconds"])} to validate')
     lines += [
-      f'{stage["stage"]}: {duration(stage["seconds"])}, with {", ".join(extra)}',
-      f'  {stage["parameters"]}, optimizer {size(stage["optimizer_bytes"])}',
+      f'{stage["stage"]}: {format_duration(stage["seconds"])}, with {", ".join(extra)}',
+      f'  {stage["parameters"]}, optimizer {format_bytes(stage["optimizer_bytes"])}',
       f'  {stage["steps"]:,} steps of {stage["batch_size"]} examples, '
       f'{stage["seconds_a_step"]:.3g} s each, '
       f'{stage["examples_a_second"]:.3g} examples/s',
@@ -37,32 +40,12 @@ def format_costs(found: Mapping[str, Any]) -> str:
   return '\n'.join(
     [
       *lines,
-      f'in all: {duration(found["seconds"])}, without the start of the process',
-      f'peak memory so far: {size(found["peak_memory_bytes"])}',
-      f'parameters {size(found["parameter_bytes"])}, '
-      f'largest checkpoint {size(found["checkpoint_bytes"])}',
+      f'in all: {format_duration(found["seconds"])}, without the start of the process',
+      f'peak memory so far: {format_bytes(found["peak_memory_bytes"])}',
+      f'parameters {format_bytes(found["parameter_bytes"])}, '
+      f'largest checkpoint {format_bytes(found["checkpoint_bytes"])}',
     ]
   )
-
-
-def size(count: float) -> str:
-  """Bytes, as '1.2 MB'."""
-  for unit in ('B', 'kB', 'MB', 'GB'):
-    if count < 1000 or unit == 'GB':
-      return f'{count:.0f} B' if unit == 'B' else f'{count:.1f} {unit}'
-    count /= 1000
-  raise AssertionError('the last unit has no end')
-
-
-def duration(seconds: float) -> str:
-  """As '3 min 5 s'."""
-  if seconds < 10:
-    return f'{seconds:.1f} s'
-  minutes, rest = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours} h {minutes} min'
-  return f'{minutes} min {rest} s' if minutes else f'{rest} s'
 
 
 def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
@@ -87,8 +70,8 @@ def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
     for key, x in value.items():
       yield _cut(f'{indent}  {key}: {_plain(x)}')
   else:
-    kind = size(value) if name.replace(' ', '_').endswith('bytes') else _plain(value)
-    yield _cut(f'{indent}{name}: {kind}')
+    is_size = name.replace(' ', '_').endswith('bytes')
+    yield _cut(f'{indent}{name}: {format_bytes(value) if is_size else _plain(value)}')
 
 
 def _is_nested(value):

@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder
 from pipelines.common.progress import ShowProgress
 from pipelines.histories.history_records import list_history_files
@@ -89,7 +90,8 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
     _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
   else:
     finish_predictions(folder, every, config.format)
-    _LOGGER.info('%s: written in %.1f s', folder.path, time.monotonic() - started)
+    took = format_duration(time.monotonic() - started)
+    _LOGGER.info('%s: written in %s', folder.path, took)
 
 
 def build(

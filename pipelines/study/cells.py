@@ -47,32 +47,39 @@ def finish_cell(folder: StudyFolder, study: Study, cell: Cell) -> str:
   """Runs a cell that is not finished, unless another process is at it.
 
   Returns:
-    'done', 'elsewhere' or 'failed'.
+    'done', 'elsewhere' (also if another process took the cell over) or 'failed'.
   """
-  with claims.hold(folder.claim(cell.name)) as ours:
-    if not ours:
+  with claims.hold(folder.claim(cell.name)) as claim:
+    if not claim:
       return 'elsewhere'
     if folder.result(cell).exists():  # finished since we looked
       return 'done'
     try:
-      _run(folder, study, cell)
+      _run(folder, study, cell, claim)
+    except claims.LostError as error:
+      logger.warning('%s', error)
+      return 'elsewhere'
     except processes.StageError as error:
+      if not claim.is_ours():  # two ran in one folder: the other one tells
+        return 'elsewhere'
       logger.error('%s: %s', cell.name, error)
       folder.error(cell).write_text(f'{error}\n')
       return 'failed'
   return 'done'
 
 
-def _run(folder, study, cell):
+def _run(folder, study, cell, claim):
   own = folder.path / 'cells' / cell.name
   folder.error(cell).unlink(missing_ok=True)
   inputs = folder.path / 'inputs' / _inputs(study, cell)
-  with claims.wait(folder.claim(inputs.name)):
+  with claims.wait(folder.claim(inputs.name)) as shared:
     for stage, arguments in processes.input_commands(cell, study, inputs).items():
       if not (inputs / stage / 'COMPLETED').exists():
         processes.run_process(
           stage, arguments, inputs / f'{stage}.log', folder.compiled
         )
+        with shared.keep():
+          logger.info('%s: %s', inputs.name, stage)
   took = own / 'took.json'
   known = json.loads(took.read_text()) if took.exists() else {}
   for stage, arguments in processes.cell_commands(cell, inputs, own).items():
@@ -83,8 +90,11 @@ def _run(folder, study, cell):
         stage, arguments, own / f'{stage}.log', folder.compiled
       )
       known[stage] = {**ran._asdict(), 'continued': cut}
-      _write(took, known)
-  _write(folder.result(cell), cell_result(study, cell, own, known))
+      with claim.keep():
+        _write(took, known)
+  found = cell_result(study, cell, own, known)
+  with claim.keep():
+    _write(folder.result(cell), found)
 
 
 def _inputs(study, cell):

@@ -3,6 +3,7 @@
 import json
 import statistics
 
+from persoma_tf.units import format_duration
 from pipelines.study import claims
 from pipelines.study.cells import StudyFolder
 from pipelines.study.study_file import Cell, Study
@@ -38,6 +39,11 @@ def estimate_minutes(folder: StudyFolder, study: Study, cell: Cell) -> float:
   return study.minutes
 
 
+def about(minutes: float) -> str:
+  """Returns an estimate to the minute; '?' for 0, which is not known."""
+  return format_duration(60 * max(1, round(minutes))) if minutes else '?'
+
+
 def cell_state(folder: StudyFolder, cell: Cell) -> str:
   """'finished', 'failed', 'at work on <host>' or 'missing'."""
   if folder.result(cell).exists():
@@ -55,11 +61,11 @@ def study_table(folder: StudyFolder, study: Study) -> str:
     if now == 'finished':
       row = json.loads(folder.result(cell).read_text())
       found = row['methods']['persoma']
-      number = f'F1 {found["f1"]:.3f}  {row["wall_seconds"] / 60:5.1f} min'
+      number = f'F1 {found["f1"]:.3f}  {format_duration(row["wall_seconds"]):>9}'
     else:
       minutes = estimate_minutes(folder, study, cell)
       left.append(minutes)
-      number = f'{"":8}  {minutes:5.1f} min' if minutes else f'{"":8}        ?'
+      number = f'{"":8}  {about(minutes):>9}'
     lines.append(f'{number}  {now:<10}  {cell.name}')
     if now == 'failed':
       lines.append(f'    {folder.error(cell).read_text().strip()}')
@@ -75,4 +81,4 @@ def _remainder(left):
   if unknown == len(left):
     return f'; how long the other {unknown} take is not known (key "minutes")'
   also = f', and {unknown} cells of unknown length' if unknown else ''
-  return f'; about {sum(left):.0f} minutes left{also}'
+  return f'; about {about(sum(left))} left{also}'

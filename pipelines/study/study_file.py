@@ -27,11 +27,9 @@ from typing import Any
 import gin
 import yaml
 
-from persoma_tf import (
-  recipes,
-  train,  # noqa: F401  recipes bind it
-)
+from persoma_tf import recipes
 from persoma_tf.parameters import freezing
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 from pipelines import build_histories, embed_items
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.study import data_files

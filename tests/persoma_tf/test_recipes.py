@@ -3,7 +3,8 @@
 import gin
 import pytest
 
-from persoma_tf import recipes, train  # noqa: F401  train registers what recipes set
+from persoma_tf import recipes
+from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 
 
 def test_flags():

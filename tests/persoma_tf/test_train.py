@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from persoma_tf import decoders, train
 from persoma_tf.parameters import checkpoints
-from persoma_tf.training import model_card
+from persoma_tf.training import model_card, trainer, training_run
+from persoma_tf.training.training_run import Recipe, TrainingRun
 
 pytestmark = pytest.mark.assets
 
@@ -35,7 +36,7 @@ GROUPED = "decoder/Stage.group_by = 'targets'"  # going on must find the same ba
 
 def test_a_run(recipe, whole, folders, tiny_decoder):
   recipe(GROUPED)
-  train.train(str(whole))
+  trainer.train(str(whole))
   names = {path.name for path in whole.iterdir()}
   assert {'config.gin', 'checkpoint_11', 'adapter', 'metrics.jsonl'} <= names
   assert 'COMPLETED' in names
@@ -84,11 +85,11 @@ def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypat
   recipe(GROUPED)
   monkeypatch.setattr(checkpoints, 'save', save_and_stop)
   with pytest.raises(KeyboardInterrupt):
-    train.train(str(tmp_path))
+    trainer.train(str(tmp_path))
   monkeypatch.undo()
   assert not (tmp_path / 'COMPLETED').exists()
   recipe(GROUPED)
-  train.train(str(tmp_path))
+  trainer.train(str(tmp_path))
   assert_same(adapter(whole), adapter(tmp_path))
   ours, theirs = ((x / 'metrics.jsonl').read_text() for x in (tmp_path, whole))
   losses = lambda text: [
@@ -101,9 +102,9 @@ def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypat
 def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
   stages = ('train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2')
   recipe(*stages)
-  train.train(str(tmp_path / 'moved'))
+  trainer.train(str(tmp_path / 'moved'))
   recipe(*stages, 'decoder/Stage.learning_rate = 0.0')
-  train.train(str(tmp_path / 'still'))
+  trainer.train(str(tmp_path / 'still'))
   moved, still = adapter(tmp_path / 'moved'), adapter(tmp_path / 'still')
   assert moved.keys() == {'adapter/readout/words', 'adapter/readout/template'}
   assert all(not np.array_equal(moved[path], still[path]) for path in moved)
@@ -112,13 +113,13 @@ def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
 def test_other_settings_are_refused(recipe, whole):
   recipe('train.seed = 5')
   with pytest.raises(ValueError, match=r'train.seed = 5'):
-    train.train(str(whole))
+    trainer.train(str(whole))
 
 
 def test_a_finished_run_is_left_as_it_is(recipe, whole):
   recipe(GROUPED)
   before = {path: path.stat().st_mtime_ns for path in whole.rglob('*')}
-  train.train(str(whole))
+  trainer.train(str(whole))
   assert before == {path: path.stat().st_mtime_ns for path in whole.rglob('*')}
 
 
@@ -128,27 +129,27 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
   (foreign / 'thesis.txt').write_text('x')
   recipe()
   with pytest.raises(ValueError, match='which is no run of ours'):
-    train.train(str(foreign), overwrite=True)
+    trainer.train(str(foreign), overwrite=True)
   recipe('train.initialize_only = True')
-  train.train(str(model))
+  trainer.train(str(model))
   files = sorted(model.rglob('*'))
   recipe("EMBEDDINGS_DIR = 'nowhere'")
   for folder in (model, tmp_path / 'new'):
-    with pytest.raises(FileNotFoundError, match='not a finished folder'):
-      train.train(str(folder), overwrite=True)
+    with pytest.raises(FileNotFoundError, match='not a finished embeddings folder'):
+      trainer.train(str(folder), overwrite=True)
   assert sorted(model.rglob('*')) == files
   assert (foreign / 'thesis.txt').exists()
   assert not (tmp_path / 'new').exists()
   recipe('train.initialize_only = True', 'train.seed = 5')
-  train.train(str(model), overwrite=True)
+  trainer.train(str(model), overwrite=True)
   assert 'train.seed = 5' in (model / 'config.gin').read_text()
 
 
 def test_a_binding_that_nothing_reads_is_named(recipe, tmp_path, caplog):
   recipe('train.initialize_only = True', 'Mlp.width = 3')
   chosen = ['train.initialize_only = True', 'Mlp.width = 3']
-  with caplog.at_level('WARNING', 'persoma_tf.train'):
-    train.train(str(tmp_path), chosen=chosen)
+  with caplog.at_level('WARNING', 'persoma_tf.training.trainer'):
+    trainer.train(str(tmp_path), chosen=chosen)
   messages = [record.message for record in caplog.records if 'reads' in record.message]
   assert messages == ['nothing in this recipe reads --gin.Mlp.width = 3']
 
@@ -158,7 +159,7 @@ def test_it_learns(recipe, tmp_path):
   settings = ('histories/Stage.steps = 150', 'train.checkpoint_period = 1000')
   settings += ("histories/Stage.group_by = 'history'",)
   recipe('train.stages = [@histories/Stage()]', *settings)
-  train.train(str(tmp_path))
+  trainer.train(str(tmp_path))
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   losses = [row['histories/slot_loss'] for row in rows]
   assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
@@ -168,7 +169,7 @@ def test_unknown_task(recipe):
   recipe("train.task = 'movielens'")
   known = "there is no task 'movielens'; .*movielens_genre_prediction_v1.*imported"
   with pytest.raises(ValueError, match=known):
-    train.Run(train.Recipe())
+    TrainingRun(Recipe())
 
 
 def test_unknown_recipe(tmp_path):
@@ -178,13 +179,13 @@ def test_unknown_recipe(tmp_path):
 
 def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
   """Items first, then the real task, before the linear readout."""
-  asked, batches = [], train.batches
+  asked, batches = [], training_run.batches
 
   def recorded(task, split, *rest):
     asked.append(task)
     return batches(task, split, *rest)
 
-  monkeypatch.setattr(train, 'batches', recorded)
+  monkeypatch.setattr(training_run, 'batches', recorded)
   recipe(
     'items/Stage.steps = 2',
     'items/Stage.batch_size = 2',
@@ -192,7 +193,7 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
     'decoder/Stage.steps = 1',
     files=['runs/item_warmup.gin'],
   )
-  train.train(str(tmp_path))
+  trainer.train(str(tmp_path))
   items = 'movielens_items_and_genres_v1'
   genres = 'movielens_genre_prediction_subhistories_v1'
   # To know all settings; for the initial parameters; to train; for the task prompt.

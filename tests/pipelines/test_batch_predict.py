@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from persoma_tf import train
+from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
@@ -32,7 +32,7 @@ def predict(recipe, folders, model, tmp_path):
   """Runs the job on 4 users a shard; returns the rows without when they were made."""
   if not (model / 'COMPLETED').exists():
     recipe()
-    train.train(str(model))
+    trainer.train(str(model))
 
   def run(name='out', *flags, histories=folders[0]):
     batch_predict.run(

@@ -1,7 +1,8 @@
-"""Scores against a plain computation, a class at a time."""
+"""Scores against a plain computation, a class at a time, and against libraries."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tasks import metrics
 from tasks.questions import Answer
@@ -25,12 +26,43 @@ def by_hand(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
   return {name: value / max(int(truth.sum()), 1) for name, value in sums.items()}
 
 
+def members(seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Class members [30, 8] of labels and answers; some classes have nobody."""
+  rng = np.random.default_rng(seed)
+  return rng.random((2, 30, 8)) < rng.uniform(-0.1, 0.6, (2, 1, 8))
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_equals_loops(seed):
-  rng = np.random.default_rng(seed)
-  truth, predicted = rng.random((2, 30, 8)) < rng.uniform(0, 0.6, (2, 1, 8))
+  truth, predicted = members(seed)
   found = metrics.weighted_scores(truth, predicted)
   assert found == pytest.approx(by_hand(truth, predicted))
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_equals_scikit_learn(seed):
+  library = pytest.importorskip('sklearn.metrics')
+  truth, predicted = members(seed)
+  found = metrics.weighted_scores(truth, predicted)
+  *wanted, _ = library.precision_recall_fscore_support(
+    truth, predicted, average='weighted', zero_division=0
+  )
+  assert [found[x] for x in ('precision', 'recall', 'f1')] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_interval_equals_that_of_scipy(seed):
+  truth, predicted = members(seed)
+  wanted = stats.bootstrap(
+    (np.arange(len(truth)),),
+    lambda rows: by_hand(truth[rows], predicted[rows])['f1'],
+    vectorized=False,
+    n_resamples=50,
+    method='percentile',
+    rng=seed,
+  ).confidence_interval
+  found = metrics.bootstrap_f1(truth, predicted, samples=50, seed=seed)
+  assert found == pytest.approx((wanted.low, wanted.high))
 
 
 def test_perfect_and_empty():

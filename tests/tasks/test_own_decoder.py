@@ -3,7 +3,8 @@
 import gin
 import pytest
 
-from persoma_tf import decoders, recipes, train
+from persoma_tf import decoders, recipes
+from persoma_tf.training import trainer
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from tasks.predictor import Predictor
@@ -41,7 +42,7 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
     "decoder/Stage.trainable = ('adapter/.*',)",
     "train.tuning = 'lora'",
   )
-  train.train(str(tmp_path))
+  trainer.train(str(tmp_path))
   gin.clear_config()
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))
@@ -61,7 +62,7 @@ def test_a_vocabulary_that_the_decoder_has_not(parse, own, tmp_path):
   small = tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny_parts.random_gemma(300))
   parse(f'DECODER = {str(own)!r}', f'build.decoder = {str(small)!r}')
   with pytest.raises(ValueError, match=r'a vocabulary of 370 tokens, .* one of 300'):
-    train.train(str(tmp_path / 'model'))
+    trainer.train(str(tmp_path / 'model'))
 
 
 def test_gemma_over_the_quickstart(parse):

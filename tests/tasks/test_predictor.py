@@ -2,8 +2,8 @@
 
 import pytest
 
-from persoma_tf import train
 from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.training import trainer
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from tasks.predictor import Predictor
@@ -51,7 +51,7 @@ def answers(predictor, users):
 def test_recipe(recipe, folders, tmp_path, name):
   files, bindings = RECIPES[name]
   recipe(*_QUICK, *bindings, files=files)
-  train.train(str(tmp_path))
+  trainer.train(str(tmp_path))
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   users = histories(folders[0])[:6]  # whole batches: one shape
   found = answers(predictor, users)

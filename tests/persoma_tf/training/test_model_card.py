@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from persoma_tf.assets import ASSETS
+from persoma_tf.asset_table import ASSETS
 from persoma_tf.training import model_card
 
 DECODER = 'smollm2-135m-instruct'
@@ -78,6 +78,14 @@ def test_what_it_says(model):
   assert 'Labels come from what follows a cut in time' in card
   assert str(model.parent) not in card, 'a card goes with the adapter: no paths'
   assert model_card.card_of_folder(str(model)) == card
+
+
+def test_stages_elsewhere(model):
+  """A recipe may name its stages by a macro: the card leaves their table out."""
+  recipe = model / 'config.gin'
+  stages = '[@histories/Stage(), @decoder/Stage()]'
+  recipe.write_text(recipe.read_text().replace(stages, '%STAGES'))
+  assert '| histories |' not in model_card.card_of_folder(str(model))
 
 
 def test_the_scores_of_a_report(model):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from persoma_tf import train
+from persoma_tf.training import trainer
+from persoma_tf.training.training_run import Recipe, TrainingRun
 from pipelines.inspect import costs, folder_contents, printed
 
 pytestmark = pytest.mark.assets
@@ -10,8 +11,8 @@ pytestmark = pytest.mark.assets
 
 def test_the_sizes_are_those_of_a_run(recipe, tmp_path):
   recipe('train.validation_examples = 4')
-  found = costs.estimate_costs(train.Run(train.Recipe()), steps=1)
-  train.train(str(tmp_path))
+  found = costs.estimate_costs(TrainingRun(Recipe()), steps=1)
+  trainer.train(str(tmp_path))
   histories, decoder = found['stages']
   assert (histories['stage'], histories['steps']) == ('histories', 6)
   assert (decoder['batch_size'], decoder['steps']) == (2, 5)

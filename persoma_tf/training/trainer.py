@@ -1,0 +1,71 @@
+"""Trains the recipe that gin has read, from its newest checkpoint to its adapter."""
+
+import logging
+import pathlib
+from collections.abc import Sequence
+
+from persoma_tf import recipes
+from persoma_tf.parameters import checkpoints
+from persoma_tf.training import run_folder
+from persoma_tf.training.export import export_adapter
+from persoma_tf.training.loop import Loop
+from persoma_tf.training.stages import segments
+from persoma_tf.training.training_run import Recipe, TrainingRun
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+  model_dir: str, *, overwrite: bool = False, chosen: Sequence[str] = ()
+) -> None:
+  """Trains the recipe that gin has read, or resumes its training, in `model_dir`.
+
+  Nothing is deleted or written before the recipe has loaded decoder and data.
+
+  Args:
+    model_dir: folder of the run.
+    overwrite: delete a run in it and start again.
+    chosen: bindings of the command line; those without effect are named.
+
+  Raises:
+    ValueError: the folder holds a run of another configuration, or is to be deleted
+      and holds no run.
+  """
+  run, folder = TrainingRun(Recipe()), pathlib.Path(model_dir)
+  for stage in run.stages:  # by now gin knows all that the recipe reads
+    next(run.data(stage, 0))
+  for binding in recipes.without_effect(chosen):
+    logger.warning('nothing in this recipe reads --gin.%s', binding)
+  if overwrite:
+    run_folder.delete_run(folder)
+  run_folder.check_config(folder)
+  if (folder / 'COMPLETED').exists():
+    logger.info('%s is finished; --overwrite trains again', model_dir)
+    return
+  done = checkpoints.manager(model_dir).latest_step() or 0
+  run_folder.write_config(folder)
+  if done:
+    logger.info('going on from checkpoint_%d', done)
+    params = run.params_at(checkpoints.checkpoint_folder(model_dir, done))
+  else:
+    params = run.fresh_params()
+  _train(run, model_dir, params, done)
+
+
+def _train(run, model_dir, params, done):
+  recipe = run.recipe
+  if recipe.initialize_only:
+    checkpoints.save(checkpoints.manager(model_dir), 0, params, {})
+    return
+  stretches = segments(run.stages, recipe.checkpoint_period)
+  loop = Loop(
+    run.model,
+    model_dir,
+    data=run.data,
+    validation=run.validation if recipe.validation_examples else None,
+    log_period=recipe.log_period,
+    dtype=recipe.dtype,
+  )
+  params = loop.run(params, stretches, done)
+  trained, prompt = run.trained_part(params), run.task_prompt()
+  export_adapter(model_dir, trained, run.decoder, stretches[-1].end, prompt)

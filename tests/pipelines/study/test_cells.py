@@ -1,0 +1,54 @@
+"""Cells with stages that only tell that they ran."""
+
+import json
+
+import pytest
+
+from pipelines.study import cells, claims, data_files, processes
+from pipelines.study.study_file import Cell, Study
+
+CELL = Cell({'sampler': 'recency', 'max_history': 5}, (), 'cell', '')
+STUDY = Study('study', '', 0, 'data', {}, (CELL,))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  monkeypatch.setattr(data_files, 'checksums', lambda _: {'ratings': '0' * 64})
+  monkeypatch.setattr(processes, 'input_commands', lambda *_: {})
+  monkeypatch.setattr(
+    processes, 'cell_commands', lambda *_: {'first': [], 'second': []}
+  )
+  monkeypatch.setattr(cells, 'cell_result', lambda *_: {'took': list(_[-1])})
+  return cells.StudyFolder(str(tmp_path))
+
+
+def test_a_cell(folder, monkeypatch):
+  ran = []
+  monkeypatch.setattr(
+    processes,
+    'run_process',
+    lambda stage, *_: ran.append(stage) or processes.Took(1, 1, 1),
+  )
+  assert cells.finish_cell(folder, STUDY, CELL) == 'done'
+  assert cells.finish_cell(folder, STUDY, CELL) == 'done'
+  assert ran == ['first', 'second']
+  assert json.loads(folder.result(CELL).read_text()) == {'took': ran}
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_who_lost_a_cell_writes_nothing(folder, monkeypatch, fails):
+  ran = []
+
+  def run(stage, *_):
+    ran.append(stage)
+    monkeypatch.setattr(claims, '_DEAD', -1)
+    assert claims.Claim(folder.claim('cell'))._take()  # another process
+    if fails:
+      raise processes.StageError('the other one was in the way')
+    return processes.Took(1, 1, 1)
+
+  monkeypatch.setattr(processes, 'run_process', run)
+  assert cells.finish_cell(folder, STUDY, CELL) == 'elsewhere'
+  assert ran == ['first']
+  assert not folder.result(CELL).exists()
+  assert not folder.error(CELL).exists()
