@@ -57,6 +57,7 @@ NOT_RUN = {
   'make help': 'lists the targets',
   'make lock': 'downloads from the network',
   'make lint': 'what changes are checked with, before they are handed in',
+  'make pin-images': 'asks the registries of the images',
   'make setup': 'makes the environment that the tests run in',
   'make setup-t5x': 'downloads from the network',
   'make test': 'would run itself',
