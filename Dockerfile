@@ -9,7 +9,8 @@ COPY --from=gcr.io/dataflow-templates-base/python311-template-launcher-base:late
 WORKDIR /persoma
 # The lock is complete: nothing is resolved, and the layer stays when the code changes.
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --no-deps --requirement requirements.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes \
+  --requirement requirements.txt
 COPY setup.py pyproject.toml ./
 COPY pipelines pipelines
 COPY tasks tasks

@@ -3,40 +3,65 @@
 VENV ?= .venv
 PYTHON3 ?= python3
 PYTHON := $(VENV)/bin/python
-UV_VERSION := 0.13.9
+UV := $(VENV)/bin/uv
+# The BigQuery emulator of the tests: in its own environment, so that its packages
+# decide nothing about ours.
+BIGQUERY := $(VENV)-bigquery
 
 # A MovieLens CSV folder to run on instead of MovieLens-100K.
 DATA_DIR ?=
 RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
 RECIPE := persoma_tf/configs/runs/quickstart.gin
 
-# Hides the warnings of TensorFlow's C++ code about missing GPUs.
-export TF_CPP_MIN_LOG_LEVEL := 3
 # Large arrays in huge pages: a training step on CPU takes a fifth less time.
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x setup-bigquery assets quickstart test lint format tables clean
+.PHONY: help setup setup-t5x lock pin-images assets quickstart test lint format tables \
+  clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/COMPLETED: requirements.txt
+# uv installs the rest; it has its hash in the lock, too.
+$(VENV)/COMPLETED: requirements.txt requirements-test.txt
 	rm -rf $(VENV)
 	$(PYTHON3) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(VENV)/bin/uv pip install --python $(PYTHON) --requirement requirements.txt
+	sed -n '/^uv==/,/[^\\]$$/p' requirements-test.txt | $(PYTHON) -m pip install --quiet \
+	  --disable-pip-version-check --require-hashes --requirement /dev/stdin
+	$(UV) pip install --python $(PYTHON) --require-hashes --requirement requirements.txt \
+	  --requirement requirements-test.txt
 	@touch $@
 
-setup: $(VENV)/COMPLETED  ## create the virtual environment from the lock file
-
-setup-t5x: setup  ## install T5X from its repository (needs git)
-	$(VENV)/bin/uv pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
-
-setup-bigquery: setup  ## install the BigQuery emulator for its tests
-	$(VENV)/bin/uv pip install --python $(PYTHON) --constraint requirements.txt \
+$(BIGQUERY)/COMPLETED: requirements-bigquery.txt | $(VENV)/COMPLETED
+	rm -rf $(BIGQUERY)
+	$(UV) venv --quiet --python $(PYTHON) $(BIGQUERY)
+	$(UV) pip install --python $(BIGQUERY)/bin/python --require-hashes \
 	  --requirement requirements-bigquery.txt
+	@touch $@
+
+setup: $(VENV)/COMPLETED $(BIGQUERY)/COMPLETED  ## make the virtual environments from the locks
+
+setup-t5x: setup  ## add T5X, from its repository (needs git)
+	$(UV) pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
+
+# For Python 3.11 on x86-64 Linux, from setup.py and requirements-*.in. What is locked
+# already stays, unless LOCK_ARGS says otherwise: --upgrade, --upgrade-package=NAME.
+LOCK_ARGS ?=
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --generate-hashes \
+  --python-version 3.11 --python-platform x86_64-unknown-linux-gnu $(LOCK_ARGS)
+
+lock: setup  ## renew the locks: after a change of setup.py or requirements-*.in
+	$(COMPILE) --output-file requirements.txt setup.py
+	$(COMPILE) --output-file requirements-test.txt --constraint requirements.txt \
+	  $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' requirements.txt) \
+	  requirements-test.in
+	$(COMPILE) --output-file requirements-bigquery.txt --constraint requirements.txt \
+	  requirements-bigquery.in
+
+pin-images:  ## write the digests of the Dockerfile's images (needs their registries)
+	$(PYTHON3) cloud/pin_images.py Dockerfile
 
 assets: setup  ## download the pinned data set and models, once
 	$(PYTHON) -m persoma_tf.assets
@@ -95,5 +120,5 @@ format: setup  ## fix style and format in place
 tables: setup  ## regenerate the tables of README.md and docs/ from benchmarks/results
 	$(PYTHON) -m benchmarks.tables
 
-clean:  ## delete runs/ and the virtual environment; keep the asset cache
-	rm -rf runs $(VENV) build *.egg-info .pytest_cache .ruff_cache
+clean:  ## delete runs and the virtual environment (not the asset cache)
+	rm -rf runs $(VENV) $(BIGQUERY) build *.egg-info .pytest_cache .ruff_cache

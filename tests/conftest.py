@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Sequence
 
@@ -40,6 +41,18 @@ def pytest_collection_modifyitems(items):
   gc.freeze()  # what the imports made stays: the collector need not look at it again
 
 
+def pytest_sessionfinish(session):
+  """Fails where a test was skipped for another reason than ALLOWED_SKIPS matches."""
+  reporter = session.config.pluginmanager.get_plugin('terminalreporter')
+  allowed = os.environ.get('ALLOWED_SKIPS')
+  if not reporter or allowed is None:  # the workers of xdist have none
+    return
+  reasons = {report.longrepr[2] for report in reporter.stats.get('skipped', [])}
+  if others := sorted(x for x in reasons if not re.search(allowed, x)):
+    reporter.write_line(f'\nnot to be skipped here: {others}', red=True)
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _test_data(name: str) -> pathlib.Path:
   """A file or folder of real data, where the machine has it."""
   path = pathlib.Path(os.environ.get('PERSOMA_TEST_DATA', _SHARED)) / name
@@ -60,6 +73,12 @@ def _no_settings_left():
 def ml_latest_small() -> pathlib.Path:
   """The real ml-latest-small folder."""
   return _test_data('ml-latest-small')
+
+
+@pytest.fixture
+def descriptions() -> pathlib.Path:
+  """The folder of a real file of ml-latest-small's movies with their overviews."""
+  return _test_data('descriptions')
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Engines and a bucket, each in processes of their own that end with the tests."""
 
 import dataclasses
-import importlib.util
 import json
-import os
 import pathlib
 import shutil
 import socket
@@ -14,6 +12,7 @@ import uuid
 import google.cloud.bigquery
 import pytest
 from apache_beam.io.filesystems import FileSystems
+from google.api_core.future import polling
 
 from pipelines import build_histories
 from pipelines.common import storage
@@ -135,7 +134,6 @@ def bucket_folder(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope='session')
 def cloud_env(dataflow, bucket_folder, tmp_path_factory):
   """Variables with which Google's libraries come to the stand-ins."""
-  pytest.importorskip('gcp_storage_emulator')
   folder = tmp_path_factory.mktemp('cloud')
   # Of a kind for which nothing is looked up at googleapis.com.
   (folder / 'subject').write_text('nobody')
@@ -173,13 +171,11 @@ def bucket(cloud_env, dataflow, monkeypatch) -> Bucket:
 @pytest.fixture(scope='session')
 def bigquery_host(bucket_folder, tmp_path_factory):
   """Address of the BigQuery emulator, which reads the bucket emulator's objects."""
-  if not importlib.util.find_spec('bqemulator'):
-    message = 'bqemulator is not installed: make setup-bigquery'
-    if os.environ.get('REQUIRE_BIGQUERY') == '1':
-      pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+  python = pathlib.Path(f'{sys.prefix}-bigquery', 'bin', 'python')
+  if not python.exists():
+    pytest.skip(f'{python} is not here: make setup')
   folder = tmp_path_factory.mktemp('bigquery')
-  command = [sys.executable, '-m', 'tests.engines.bigquery_server']
+  command = [str(python), '-m', 'tests.engines.bigquery_server']
   command += [str(folder / 'port'), str(bucket_folder / '.cloudstorage')]
   # What it unpacks and uploads goes with the folder.
   env = processes.environment(HOME=str(folder), TMPDIR=str(folder))
@@ -191,6 +187,8 @@ def bigquery_host(bucket_folder, tmp_path_factory):
 def dataset(bigquery_host, bucket, monkeypatch) -> str:
   """An empty dataset; `bucket` is there too."""
   monkeypatch.setenv('BIGQUERY_EMULATOR_HOST', bigquery_host)
+  # A load takes milliseconds here; the client would look again after up to a second.
+  monkeypatch.setattr(polling.DEFAULT_POLLING, '_initial', 0.02)
   name = f'd{uuid.uuid4().hex}'
   google.cloud.bigquery.Client().create_dataset(name)
   return f'test:{name}'

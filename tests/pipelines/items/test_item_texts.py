@@ -150,16 +150,13 @@ def test_without_files_nothing_changes(movies):
   assert item_texts.add_descriptions(item_texts.add_tags(movies, ()), ()) is movies
 
 
-def test_real_tags_and_descriptions(ml_latest_small):
-  folder = ml_latest_small.parent / 'descriptions'
-  if not folder.is_dir():
-    pytest.skip('the descriptions are not here')
+def test_real_tags_and_descriptions(ml_latest_small, descriptions):
   made = catalogue.read_items(find(ml_latest_small / 'movies.csv', 'movies'))
   made = item_texts.add_tags(made, find(ml_latest_small / 'tags.csv', 'tags'))
-  made = item_texts.add_descriptions(made, find(folder / '*.csv', 'descriptions'))
+  made = item_texts.add_descriptions(made, find(descriptions / '*.csv', 'descriptions'))
   assert not made.rejects
   assert made.texts['tags']['rows_in'] == len(pd.read_csv(ml_latest_small / 'tags.csv'))
-  (path,) = folder.glob('*.csv')
+  (path,) = descriptions.glob('*.csv')
   with open(path, newline='') as file:
     expected = {row['movieId']: row['overview'] for row in csv.DictReader(file)}
   rows = made.table.to_pylist()
