@@ -19,7 +19,7 @@ import gin
 import pytest
 from flax import linen as nn
 from gin import config_parser
-from persoma_tf.recipe_text import settings
+from persoma_tf.gin_settings import settings
 
 from persoma_tf import recipes
 
