@@ -109,9 +109,10 @@ $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 test: setup  ## run the test suite
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-lint: setup  ## check style and format
+lint: setup  ## check style, format and which room imports which
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 
 format: setup  ## fix style and format in place
 	$(VENV)/bin/ruff check --fix .

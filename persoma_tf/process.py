@@ -1,32 +1,59 @@
-"""Settings of a process that trains or runs a job; called before heavy imports."""
+"""Prepares a process that trains or runs a job; called before heavy imports."""
 
 import logging
 import os
+import subprocess
+import sys
 
 from persoma_tf import assets
 
-_LIBRARIES = {
-  'absl': logging.ERROR,  # Orbax writes through absl, 30 lines a checkpoint
-  'jax': logging.ERROR,
-  'apache_beam': logging.WARNING,
-}
+# Orbax writes through absl, 30 lines a checkpoint.
+_LIBRARIES = ('absl', 'jax')
+# Notices and warnings of C++ libraries, which no setting keeps off the terminal, and the
+# error that TensorFlow reports on every machine without a GPU.
+_NOTICES = (
+  r'^(WARNING: All log messages before absl|[IW][0-9]{4} [0-9:. ]+ |'
+  r'E[0-9]{4} .*failed call to cuInit)'
+)
 
 
 def prepare() -> None:
-  """Sets up the log, and what JAX and TensorFlow read of the environment.
+  """Sets up the log, and the environment that JAX and TensorFlow read.
 
-  The terminal shows this project's lines, and of other libraries what is wrong. JAX
-  keeps compiled code in the cache folder, so that the next process need not compile it
-  again. What the caller's environment says is kept.
+  The terminal shows this project's lines, and the errors of other libraries. JAX keeps
+  compiled code in the cache folder, so that the next process need not compile it again.
+  Variables that the environment has already are kept.
   """
-  logging.basicConfig(
-    level=logging.INFO, format='%(asctime)s %(name)s: %(message)s', force=True
-  )
-  for name, level in _LIBRARIES.items():
-    logging.getLogger(name).setLevel(level)
-  # TensorFlow's and XLA's C++ side logs missing GPUs and other processors as errors;
-  # what stops the process is still written.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', f'{assets.cache_dir()}/compiled')
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+  _filter_terminal()
+  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(name)s: %(message)s')
+  for name in _LIBRARIES:
+    logging.getLogger(name).setLevel(logging.ERROR)
+  settings = {
+    'TF_CPP_MIN_LOG_LEVEL': '2',  # errors
+    'JAX_COMPILATION_CACHE_DIR': f'{assets.cache_dir()}/compiled',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  for name, value in settings.items():
+    os.environ.setdefault(name, value)
+
+
+def _filter_terminal() -> None:
+  """Hides the notices that C++ libraries write to a terminal past Python's logging.
+
+  Python writes to the terminal itself. The filter is a process of its own, so that the
+  last words of a process that crashes still pass.
+  """
+  if not (sys.stderr and sys.stderr.isatty()):
+    return
+  terminal = os.dup(sys.stderr.fileno())
+  command = ['grep', '--line-buffered', '-vE', _NOTICES]
+  try:
+    filtered = subprocess.Popen(
+      command, stdin=subprocess.PIPE, stdout=terminal, start_new_session=True
+    )
+  except OSError:  # no grep: the notices are shown
+    os.close(terminal)
+    return
+  sys.stderr = os.fdopen(terminal, 'w', buffering=1)
+  os.dup2(filtered.stdin.fileno(), 2)
+  filtered.stdin.close()

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from persoma_tf import process, recipes
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger('persoma_tf.train')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,7 +17,8 @@ TREES = {
 }
 MOVED = ('persoma_tf/experiments.py', 'persoma_tf/inspect.py')  # tell the new name
 # Every command has these, and every family of decoders its own layers.
-SHARED_NAMES = {'Config', 'run', 'main', 'run_job', 'build', 'Attention', 'Block', 'Mlp'}
+SHARED_NAMES = {'Config', 'run', 'main', 'run_job', 'build'}
+SHARED_NAMES |= {'Attention', 'Block', 'Mlp'}
 LONG_MODULES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 

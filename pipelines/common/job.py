@@ -28,7 +28,10 @@ class JobError(ValueError):
 def main(run: Callable[[], object]) -> None:
   """Runs a job and exits: 0 done, 1 a JobError, 2 a bad flag."""
   process.prepare()
+  logging.getLogger('apache_beam').setLevel(logging.WARNING)
   logging.getLogger('apache_beam.runners.common').addFilter(_is_no_job_error)
+  for handler in logging.getLogger().handlers:
+    handler.addFilter(_is_no_notice_of_beam)
   try:
     run()
   except JobError as error:  # Beam adds the step's name
@@ -43,6 +46,12 @@ def main(run: Callable[[], object]) -> None:
 def _is_no_job_error(record):
   """Beam logs the trace of what a step raises; of a JobError the sentence is enough."""
   return not (record.exc_info and isinstance(record.exc_info[1], JobError))
+
+
+def _is_no_notice_of_beam(record):
+  """Tells apart what Beam logs below an error by the root logger, past its own."""
+  of_beam = record.name == 'root' and '/apache_beam/' in record.pathname
+  return not of_beam or record.levelno >= logging.ERROR
 
 
 def versions(*packages: str) -> dict[str, str]:

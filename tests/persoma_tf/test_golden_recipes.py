@@ -19,9 +19,9 @@ import gin
 import pytest
 from flax import linen as nn
 from gin import config_parser
-from persoma_tf.gin_settings import settings
 
 from persoma_tf import recipes
+from persoma_tf.gin_settings import settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests' / 'golden' / 'recipes'
