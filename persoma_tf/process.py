@@ -9,8 +9,8 @@ from persoma_tf import assets
 
 # Orbax writes through absl, 30 lines a checkpoint.
 _LIBRARIES = ('absl', 'jax')
-# Notices and warnings of C++ libraries, which no setting keeps off the terminal, and the
-# error that TensorFlow reports on every machine without a GPU.
+# Notices and warnings of C++ libraries, which no setting keeps off the terminal, and
+# the error that TensorFlow reports on every machine without a GPU.
 _NOTICES = (
   r'^(WARNING: All log messages before absl|[IW][0-9]{4} [0-9:. ]+ |'
   r'E[0-9]{4} .*failed call to cuInit)'
