@@ -232,8 +232,8 @@ def _test(report):
   headers = ('method', 'F1', '95 % interval', 'precision', 'recall', 'parse failures')
   return (
     f'{title}On the split {markdown_code(report["data"]["split"])}; `persoma` is this '
-    'model. F1 is weighted over liked and disliked classes, intervals are bootstrapped over '
-    f'users.\n\n{markdown_table(headers, rows)}'
+    'model. F1 is weighted over liked and disliked classes, intervals are bootstrapped '
+    f'over users.\n\n{markdown_table(headers, rows)}'
   )
 
 
