@@ -85,6 +85,13 @@ def test_the_model_names_neither_beam_nor_movielens():
       assert not re.search(r'apache_beam|\bBeam\b|(?i:movielens|ml-100k)', text), path
 
 
+def test_the_readme_names_every_room():
+  text = (ROOT / 'README.md').read_text()
+  rooms = {path.parent.name for path in TREES if len(path.parts) > 2}
+  for room in rooms - {'adapters', 'models', 'runs', 't5x'} | {'adapters'}:
+    assert f'  {room}/  ' in text, room
+
+
 def test_recipes_import_only_what_may_stand_below_them():
   """Recipes bind a model to tasks: they may name both, and no job."""
   for path in (ROOT / 'persoma_tf' / 'configs').rglob('*.gin'):
