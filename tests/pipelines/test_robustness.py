@@ -482,7 +482,7 @@ def _(folder, patch):
 
 
 @bad_file(
-  'a mapping with a wrong field', '--mapping: there is no field usr: did you mean user?'
+  'a mapping with a wrong field', '--mapping: unknown field usr; did you mean user?'
 )
 def _(folder, patch):
   return {'mapping': 'usr=who'}
