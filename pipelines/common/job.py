@@ -31,7 +31,7 @@ def main(run: Callable[[], object]) -> None:
   logging.getLogger('apache_beam.runners.common').addFilter(_is_no_job_error)
   try:
     run()
-  except JobError as error:  # Beam adds the step's name
+  except JobError as error:  # Beam appends the step's name
     sys.exit(f'error: {str(error).split(" [while running")[0]}')
   except RuntimeError as error:  # runners with separate workers send text
     found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
@@ -48,7 +48,7 @@ def _is_no_job_error(record):
 def versions(*packages: str) -> dict[str, str]:
   """Returns the versions of Python and of packages, for the info files."""
   python = '.'.join(map(str, sys.version_info[:3]))
-  # Workers have package metadata of persoma, a plain checkout has none.
+  # Not from the package metadata: a plain checkout has none.
   found = {'python': python, 'persoma': pipelines.__version__}
   for name in (*_PACKAGES, *packages):
     try:

@@ -83,8 +83,8 @@ def _check_text(options):
     extends_ascii = False
   if not extends_ascii:
     raise JobError(
-      f'--mapping: encoding={encoding}: expected one that extends ASCII, such as '
-      'utf-8, latin-1 or cp1252'
+      f'--mapping: encoding={encoding}: expected an encoding that extends ASCII, such '
+      'as utf-8, latin-1 or cp1252'
     )
 
 

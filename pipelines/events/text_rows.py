@@ -250,7 +250,7 @@ def _split_by_line(data, layout, most_lines):
 
 
 def _record_end(lines, start, most_lines):
-  """Returns the number of the line after the one that closes all quotes of a row."""
+  """Returns the number of the line after the line that closes all quotes of a row."""
   quotes, limit = 0, min(start + most_lines, len(lines))
   for number in range(start, limit):
     quotes += lines[number].count(b'"')

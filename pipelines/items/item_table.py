@@ -13,7 +13,7 @@ from tasks import schema
 
 
 class ItemFacts(NamedTuple):
-  """Holds the facts about the I items; the last three are None if not needed.
+  """Holds the facts about the I items; the last three may be None.
 
   Attributes:
     genre_names: names of the G genres, sorted.
@@ -57,7 +57,10 @@ def write_items(path: str, table: pa.Table) -> None:
 
 
 def load_items(path: str) -> ItemLookup:
-  """Reads the ids and genres of a stored item table; workers need no pickle of it."""
+  """Reads the ids and genres of a stored item table.
+
+  Workers read the file themselves, so that the table is not pickled.
+  """
   table = storage.read_parquet(path)
   lists = table['genres'].combine_chunks()
   values = lists.flatten()

@@ -54,8 +54,8 @@ def test_nothing():
     ('time_unit=weeks', 'expected one of s, ms, us, ns'),
     ('delimiter=,user=a', "delimiter='': expected a separator"),
     ('genre_separator=,user=a', "genre_separator='': expected a separator"),
-    ('encoding=latin-99', 'encoding=latin-99: expected one that extends ASCII'),
-    ('encoding=utf-16', 'encoding=utf-16: expected one that extends ASCII'),
+    ('encoding=latin-99', 'encoding=latin-99: expected an encoding that extends'),
+    ('encoding=utf-16', 'encoding=utf-16: expected an encoding that extends'),
     ('nowhere.json', 'cannot read nowhere.json'),
   ],
 )
