@@ -1,1 +1,1 @@
-"""Parts that several jobs use: flags, folders and files, progress, threads."""
+"""Holds the code that several jobs share: flags, folders, files, progress, threads."""

@@ -1,4 +1,4 @@
-"""Arrow arrays of bytes, made and joined without an object a value."""
+"""Makes and joins Arrow arrays of bytes without one Python object per value."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,10 +6,17 @@ import pyarrow.compute as pc
 
 
 def binary(data: np.ndarray, splits: np.ndarray) -> pa.Array:
-  """[m] binary: value i holds the bytes of data from splits[i] to splits[i + 1].
+  """Returns an array of byte strings cut from data.
+
+  Args:
+    data: all bytes, [b] uint8.
+    splits: [m + 1] positions in data; value i is data[splits[i] : splits[i + 1]].
+
+  Returns:
+    [m] binary.
 
   Raises:
-    OverflowError: there are 2 GiB or more, which one Arrow array does not hold.
+    OverflowError: data has 2 GiB or more, too much for one Arrow array.
   """
   if splits[-1] >= 2**31:
     raise OverflowError(f'{splits[-1]} bytes do not fit in one Arrow binary array')
@@ -18,12 +25,12 @@ def binary(data: np.ndarray, splits: np.ndarray) -> pa.Array:
 
 
 def concat(*columns: pa.Array) -> pa.Array:
-  """Joins binary columns [n] row by row."""
+  """Joins the values of binary columns [n] row by row."""
   return pc.binary_join_element_wise(*columns, b'')
 
 
 def content(column: pa.Array) -> pa.Buffer:
-  """The bytes of all values, one after the other."""
+  """Returns the bytes of all values, one after another."""
   _, offsets, data = column.buffers()
   ends = np.frombuffer(offsets, np.int32)
   first, last = ends[column.offset], ends[column.offset + len(column)]

@@ -1,8 +1,8 @@
 """Reads the command line of a job.
 
-A job's flags are the fields of a frozen dataclass `Config`. Nothing heavy is imported
-here: Beam comes in with `beam_options`, after the job's own flags have been checked, so
-that `--help` and a mistyped flag are answered at once.
+A job's flags are the fields of a frozen dataclass `Config`. This module imports nothing
+slow: `beam_options` imports Beam, after the job's own flags are checked, so that
+`--help` and a mistyped flag are answered at once.
 """
 
 from __future__ import annotations
@@ -23,32 +23,33 @@ if TYPE_CHECKING:
 
 
 def flag(text: str, default: Any = dataclasses.MISSING) -> Any:
-  """Returns a field of a `Config`: a flag with its help; required without a default."""
+  """Returns a `Config` field with its help text; without a default it is required."""
   return dataclasses.field(default=default, metadata={'help': text})
 
 
 def parse(config_cls: type, argv: Sequence[str] | None, description: str = '') -> Any:
   """Reads the command line of a job without a pipeline.
 
-  Every field of `config_cls` is a flag of the same name: `Literal` types are choices,
-  and booleans read `--name`, `--noname` or `--name=true`.
+  Every field of `config_cls` is a flag of the same name. A field of type `Literal` is a
+  choice; a boolean flag has the form `--name`, `--noname` or `--name=true`.
 
   Args:
-    config_cls: a dataclass. A ValueError of its `__post_init__` is a bad flag.
-    argv: the arguments; those of the process when None.
-    description: shown by --help, its first line.
+    config_cls: dataclass of the flags; a ValueError of its `__post_init__` is reported
+      as a bad flag.
+    argv: command-line arguments; None for the arguments of the process.
+    description: text whose first line --help shows.
 
   Returns:
-    The config.
+    An instance of `config_cls`.
 
   Raises:
-    SystemExit: 2 for a bad, missing or unknown flag, 0 for --help.
+    SystemExit: with code 2 for a bad, missing or unknown flag, with 0 for --help.
   """
   parser = _flag_parser(config_cls, description)
   values, unknown = parser.parse_known_args(argv)
   if unknown:
     parser.error(_unknown_flag(unknown, _names(parser)))
-  return _made(config_cls, values, parser)
+  return _make_config(config_cls, values, parser)
 
 
 def parse_with_beam(
@@ -57,32 +58,32 @@ def parse_with_beam(
   """Reads the command line of a job with a pipeline; arguments as for `parse`.
 
   Returns:
-    (config, the arguments that are Beam's, for `beam_options`).
+    (instance of `config_cls`, Beam's own arguments for `beam_options`).
 
   Raises:
-    SystemExit: as `parse`.
+    SystemExit: with the codes of `parse`.
   """
   parser = _flag_parser(config_cls, description)
   parser.epilog = 'Any flag of Apache Beam may follow, such as --runner=DataflowRunner.'
   values, rest = parser.parse_known_args(argv)
-  beams = _beam_flag_names()
-  if unknown := _not_of_beam(rest, beams):
-    parser.error(_unknown_flag(unknown, {*_names(parser), *beams}))
-  return _made(config_cls, values, parser), rest
+  beam_flags = _beam_flag_names()
+  if unknown := _not_of_beam(rest, beam_flags):
+    parser.error(_unknown_flag(unknown, {*_names(parser), *beam_flags}))
+  return _make_config(config_cls, values, parser), rest
 
 
 def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
-  """Returns Beam's options, checked for what their runner needs.
+  """Returns Beam's options, after a check that the runner has all flags it needs.
 
-  Without `--runner` the pipeline runs in this process: Beam's own default first looks
-  for a binary on the network.
+  Without `--runner` the pipeline runs in this process: Beam's own default runner would
+  first look for a binary on the network.
 
   Args:
-    config: the job's flags.
-    arguments: those that `parse_with_beam` left.
+    config: flags of the job.
+    arguments: Beam's own arguments, from `parse_with_beam`.
 
   Raises:
-    SystemExit: 2 if the runner lacks something.
+    SystemExit: with code 2 if a flag that the runner needs is missing.
   """
   from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
@@ -95,7 +96,7 @@ def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
 
 
 def is_detached(options: PipelineOptions) -> bool:
-  """Tells whether this process ends before the pipeline, as with a flex template."""
+  """Tells whether this process ends before the pipeline, as for a flex template."""
   from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
   template = options.view_as(GoogleCloudOptions).template_location
@@ -103,20 +104,23 @@ def is_detached(options: PipelineOptions) -> bool:
 
 
 def _cannot_run(options, config):
-  """Says in a sentence what Dataflow lacks; Beam says it only when it writes."""
+  """Returns an error message if Dataflow lacks a flag, else None.
+
+  Beam itself reports such an error only when it writes.
+  """
   from apache_beam.options import pipeline_options
 
   runner = options.view_as(pipeline_options.StandardOptions).runner
-  folder = getattr(config, 'output_dir', None)  # a job without one writes elsewhere
+  folder = getattr(config, 'output_dir', None)  # jobs without it write elsewhere
   if folder is None or 'dataflow' not in runner.lower():
     return None
   if '://' not in folder:
-    return f'--output_dir={folder}: no place where workers can write; expected gs://...'
+    return f'--output_dir={folder}: workers cannot write there; expected gs://...'
   setup = options.view_as(pipeline_options.SetupOptions)
   image = options.view_as(pipeline_options.WorkerOptions).sdk_container_image
   if not (setup.setup_file or image or setup.extra_packages):
     return (
-      'workers of Dataflow lack this package: --setup_file=./setup.py, or '
+      'Dataflow workers need this package: add --setup_file=./setup.py, or '
       '--sdk_container_image with an image that has it'
     )
   project = options.view_as(pipeline_options.GoogleCloudOptions).project
@@ -124,7 +128,7 @@ def _cannot_run(options, config):
 
 
 class _Parser(argparse.ArgumentParser):
-  """Says what is wrong in one line; --help has the rest."""
+  """Reports an error in one line that points to --help."""
 
   def error(self, message):
     self.exit(2, f'{self.prog}: error: {message} (--help lists the flags)\n')
@@ -175,7 +179,7 @@ def _to_bool(text):
   return values[text.lower()]
 
 
-def _made(config_cls, values, parser):
+def _make_config(config_cls, values, parser):
   try:
     return config_cls(**vars(values))
   except ValueError as error:
@@ -187,14 +191,14 @@ def _names(parser):
 
 
 def _beam_flag_names() -> set[str]:
-  """Returns the flags that Beam's source spells; to import it takes seconds."""
+  """Reads the flag names from Beam's source text; importing Beam takes seconds."""
   package = importlib.util.find_spec('apache_beam').submodule_search_locations[0]
   source = pathlib.Path(package, 'options', 'pipeline_options.py').read_text()
   return set(re.findall(r"""['"](--[\w-]+)['"]""", source))
 
 
 def _not_of_beam(arguments: Sequence[str], known: Collection[str]) -> list[str]:
-  """Returns the arguments that are neither a flag of Beam nor the value of one."""
+  """Returns the arguments that are neither Beam flags nor values of Beam flags."""
   unknown, takes_value = [], False
   for word in arguments:
     name, equals, _ = word.partition('=')
@@ -207,10 +211,10 @@ def _not_of_beam(arguments: Sequence[str], known: Collection[str]) -> list[str]:
 
 
 def _unknown_flag(unknown, known):
-  """Returns a sentence about the first argument that is no known flag."""
+  """Returns an error message about the first unknown argument."""
   first = next((word for word in unknown if word.startswith('-')), None)
   if first is None:
-    return f'{unknown[0]!r} is not a flag; flags read --name=value'
+    return f'{unknown[0]!r} is not a flag; flags have the form --name=value'
   name = first.split('=')[0]
   nearest = difflib.get_close_matches(name, sorted(known), n=1)
   hint = f': did you mean {nearest[0]}?' if nearest else ''

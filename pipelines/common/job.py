@@ -1,8 +1,8 @@
-"""Runs a job, and what all jobs report alike: errors, rejects, versions.
+"""Runs a job; defines the errors, rejects and versions that all jobs report.
 
-A command is a module with a frozen dataclass `Config` whose fields are its flags
-(`pipelines.common.flags`) and a `run(argv)`. Its last lines import the module by name,
-so that nothing of `__main__` is pickled:
+A command is a module with a frozen dataclass `Config`, whose fields are its flags
+(`pipelines.common.flags`), and a function `run(argv)`. Its last lines import the module
+by name, so that nothing of `__main__` is pickled:
 
     if __name__ == '__main__':
       from pipelines import build_histories
@@ -22,11 +22,11 @@ _PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
 
 
 class JobError(ValueError):
-  """Something the user can put right: one sentence, shown without a traceback."""
+  """Reports an error that the user can fix, in one sentence without a traceback."""
 
 
 def main(run: Callable[[], object]) -> None:
-  """Runs a job and exits: 0 done, 1 a JobError, 2 a bad flag."""
+  """Runs a job; exits with code 0 for success, 1 for a JobError, 2 for a bad flag."""
   process.prepare()
   logging.getLogger('apache_beam').setLevel(logging.WARNING)
   logging.getLogger('apache_beam.runners.common').addFilter(_is_no_job_error)
@@ -34,9 +34,9 @@ def main(run: Callable[[], object]) -> None:
     handler.addFilter(_is_no_notice_of_beam)
   try:
     run()
-  except JobError as error:  # Beam adds the step's name
+  except JobError as error:  # Beam appends the step's name
     sys.exit(f'error: {str(error).split(" [while running")[0]}')
-  except RuntimeError as error:  # runners with workers of their own send text
+  except RuntimeError as error:  # runners with separate workers send text
     found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
     if not found:
       raise
@@ -44,7 +44,7 @@ def main(run: Callable[[], object]) -> None:
 
 
 def _is_no_job_error(record):
-  """Beam logs the trace of what a step raises; of a JobError the sentence is enough."""
+  """Drops the traceback that Beam logs for a JobError: its sentence is enough."""
   return not (record.exc_info and isinstance(record.exc_info[1], JobError))
 
 
@@ -55,9 +55,9 @@ def _is_no_notice_of_beam(record):
 
 
 def versions(*packages: str) -> dict[str, str]:
-  """Versions of Python and of the installed packages, for the info files."""
+  """Returns the versions of Python and of packages, for the info files."""
   python = '.'.join(map(str, sys.version_info[:3]))
-  # Not from the metadata: a checkout has none, a worker does.
+  # Not from the package metadata: a plain checkout has none.
   found = {'python': python, 'persoma': pipelines.__version__}
   for name in (*_PACKAGES, *packages):
     try:
@@ -68,12 +68,12 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def reject(stage: str, reason: str, **record) -> dict:
-  """A row that could not be used, as it stands in rejects-*.jsonl.
+  """Returns the entry of rejects-*.jsonl for a row that cannot be used.
 
   Args:
-    stage: the step that refused it, such as 'read_ratings'.
-    reason: a fixed name, such as 'not_a_number'.
+    stage: name of the step that rejected the row, such as 'read_ratings'.
+    reason: fixed name of the reason, such as 'not_a_number'.
     **record: `file`, `line` (counted from 1), `field`, `value`, `raw` text, and
-      `expected`: what would be right.
+      `expected`, a text that says what a valid row has.
   """
   return {'stage': stage, 'reason': reason, 'record': record}

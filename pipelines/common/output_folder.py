@@ -1,9 +1,9 @@
-"""Output folders that look finished only when they are.
+"""Manages output folders, so that only a complete folder looks finished.
 
-A job writes into `<output_dir>` and its marker `COMPLETED` last. `UNFINISHED` stands
-there from the first moment, so that a folder left by a job that was cut is known as
-ours and may be cleaned; a folder with other people's files is never touched. All
-access goes through Beam's FileSystems, so that a folder may be `gs://...`.
+A job writes into `<output_dir>`, and writes the marker `COMPLETED` last. The marker
+`UNFINISHED` exists from the start: it shows that an interrupted PERSOMA job left the
+folder, which may then be emptied. A folder with files of other programs is never
+touched. All access goes through Beam's FileSystems, so that a folder may be `gs://...`.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class OutputFolder:
-  """The folder that a job writes.
+  """Manages the folder that a job writes.
 
   Attributes:
     path: local path or gs:// address.
-    settings: all that decides what will be in it (flags, checksums of inputs), as
-      JSON types. Paths do not belong here: a folder may be moved.
+    settings: everything that decides the content of the folder (flags, checksums of
+      inputs), as JSON types. Paths do not belong here: a folder may be moved.
   """
 
   path: str
@@ -43,37 +43,39 @@ class OutputFolder:
 
   @property
   def fingerprint(self) -> str:
-    """sha256 of the settings."""
+    """Returns the sha256 of the settings, in hexadecimal."""
     return hashlib.sha256(_to_json(self.settings)).hexdigest()
 
   def file(self, name: str) -> str:
-    """The address of a file in the folder."""
+    """Returns the address of a file in the folder."""
     return FileSystems.join(self.path, name)
 
   def begin(self, overwrite: bool = False, go_on: bool = False) -> bool:
-    """Makes the folder ready to be written: empty but for UNFINISHED.
+    """Prepares the folder for writing: empties it, except for UNFINISHED.
 
-    What may be deleted: the files that COMPLETED lists, and all of an unfinished
-    folder, since that was empty when a job began it.
+    Two groups of files may be deleted: the files that COMPLETED lists, and all files of
+    an unfinished folder, because that folder was empty when a job began it.
 
     Args:
-      overwrite: make a finished or unfinished folder anew.
-      go_on: keep the files of an unfinished one that was begun with the same settings.
+      overwrite: whether to delete the output of an earlier job, finished or not.
+      go_on: whether to resume: keep the files of an unfinished folder that was begun
+        with the same settings.
 
     Returns:
-      False if it is finished already with the same settings: nothing to do.
+      False if the folder is already finished with the same settings, so that there is
+      nothing to do, else True.
 
     Raises:
-      JobError: it is finished with other settings and `overwrite` is not set, or it
-        holds files that no job made, or it cannot be read or written.
+      JobError: the folder is finished with other settings and `overwrite` is not set,
+        it holds files that PERSOMA did not write, or it cannot be read or written.
     """
     with storage.explained(f'--output_dir: {self.path}'):
       return self._begin(overwrite, go_on)
 
   def _begin(self, overwrite, go_on):
-    # Of a job that was cut before it could write anything else.
-    begun = f'{UNFINISHED}.tmp-'
-    names = {name for name in self.names() if not name.startswith(begun)}
+    # A job that stops at its first write leaves only this temporary file.
+    temporary = f'{UNFINISHED}.tmp-'
+    names = {name for name in self.names() if not name.startswith(temporary)}
     if COMPLETED in names:
       completed = self._read_completed()
       if not overwrite:
@@ -83,7 +85,7 @@ class OutputFolder:
       names -= {COMPLETED, UNFINISHED, *completed.get('files', [])}
     if names and UNFINISHED not in names:
       raise JobError(
-        f'{self.path} holds files that no job of ours made, such as {min(names)}: '
+        f'{self.path} holds files that PERSOMA did not write, such as {min(names)}: '
         'give a new or an empty folder as --output_dir, or move them away'
       )
     same = go_on and not overwrite and UNFINISHED in names and COMPLETED not in names
@@ -92,51 +94,51 @@ class OutputFolder:
     return True
 
   def begun_at(self) -> datetime.datetime:
-    """When the folder was begun, UTC; while it is unfinished."""
+    """Returns the time (UTC) at which a job began this unfinished folder."""
     return datetime.datetime.fromisoformat(self._begun()['begun_at'])
 
   def _begun(self):
     try:
       return storage.read_json(self.file(UNFINISHED))
-    except ValueError:  # of another kind of job, or of none
+    except ValueError:  # another program may have written it
       return {}
 
   def _empty(self):
     now = datetime.datetime.now(datetime.UTC).isoformat()
     self.write_json(UNFINISHED, {'fingerprint': self.fingerprint, 'begun_at': now})
     if FileSystems.exists(self.file(COMPLETED)):
-      # First, so that the rest never looks finished.
+      # Delete it first, so that a half-empty folder never looks finished.
       storage.delete([self.file(COMPLETED)])
     rest = self.names() - {UNFINISHED}
     storage.delete([self.file(name) for name in sorted(rest)])
 
   def write_json(self, name: str, value: Any) -> None:
-    """Writes a JSON file, keys in the order given."""
+    """Writes a value as a JSON file; keys keep their order."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
     storage.write_file(self.file(name), text.encode())
 
   def complete(self) -> None:
-    """Says that the folder is whole. Safe to call again."""
+    """Marks the folder as finished; it is safe to call this again."""
     names = self.names()
-    halves = {name for name in names if '.tmp-' in name}  # of workers that died
-    storage.delete([self.file(name) for name in sorted(halves)])
+    partial = {name for name in names if '.tmp-' in name}  # left by dead workers
+    storage.delete([self.file(name) for name in sorted(partial)])
     self.write_json(
       COMPLETED,
       {
         'fingerprint': self.fingerprint,
         'settings': dict(self.settings),
-        'files': sorted(names - halves - {COMPLETED, UNFINISHED}),
+        'files': sorted(names - partial - {COMPLETED, UNFINISHED}),
       },
     )
     if UNFINISHED in names:
       storage.delete([self.file(UNFINISHED)])
 
   def is_finished(self) -> bool:
-    """Whether COMPLETED is there."""
+    """Tells whether the folder has COMPLETED."""
     return COMPLETED in self.names()
 
   def names(self) -> set[str]:
-    """The files in the folder."""
+    """Lists the files in the folder, as paths relative to it."""
     return {
       path[len(self.path) :].lstrip('/') for path in storage.list_files(self.path)
     }
@@ -148,8 +150,8 @@ class OutputFolder:
       completed = None
     if not isinstance(completed, dict) or 'fingerprint' not in completed:
       raise JobError(
-        f'{self.file(COMPLETED)} was written by no job of ours: give a new or an '
-        'empty folder as --output_dir'
+        f'PERSOMA did not write {self.file(COMPLETED)}: give a new or an empty folder '
+        'as --output_dir'
       )
     return completed
 
@@ -169,17 +171,18 @@ class OutputFolder:
 
 
 def require_finished(path: str, module: str) -> dict:
-  """Checks an input folder.
+  """Checks that an input folder is finished.
 
   Args:
-    path: the folder.
-    module: what makes such folders, such as 'pipelines.build_histories'.
+    path: path of the folder.
+    module: module of the job that writes such folders, such as
+      'pipelines.build_histories'.
 
   Returns:
-    What its COMPLETED says: {'fingerprint', 'settings'}.
+    Content of COMPLETED: {'fingerprint', 'settings', 'files'}.
 
   Raises:
-    JobError: it is not there, not finished, or of another job.
+    JobError: the folder does not exist, is not finished, or another job wrote it.
   """
   for name in finished.needed_files(module):
     if not FileSystems.exists(FileSystems.join(path, name)):

@@ -1,4 +1,4 @@
-"""Progress of the slow steps, for the person who waits."""
+"""Shows the progress of slow steps."""
 
 import logging
 import time
@@ -12,23 +12,28 @@ _LOG_SECONDS = 10
 
 
 class ShowProgress(beam.DoFn):
-  """Passes elements on and counts what is in them.
+  """Passes elements on and counts their items.
 
-  A bar on a terminal, else a log line every ten seconds, for each worker; and a Beam
-  counter, which runners show over all workers.
+  Each worker shows a bar on a terminal, or else writes a log line every ten seconds. A
+  Beam counter gives the sum over all workers.
   """
 
   def __init__(self, done: str, unit: str):
-    """Takes what has been done and to what, such as 'encoded' and 'texts'."""
+    """Sets the words to show.
+
+    Args:
+      done: action in the past tense, such as 'encoded'.
+      unit: items in the plural, such as 'texts'.
+    """
     self._done, self._unit = done, unit
 
   def setup(self):
-    """Opens the bar."""
+    """Opens the progress bar."""
     self._bar = tqdm(desc=self._done, unit=f' {self._unit}', disable=None)
     self._number, self._logged = 0, time.monotonic()
 
   def process(self, element: Sized) -> Iterator[Sized]:
-    """Counts."""
+    """Counts the items of an element and passes the element on."""
     self._bar.update(len(element))
     self._number += len(element)
     beam.metrics.Metrics.counter(self._done, self._unit).inc(len(element))
@@ -38,5 +43,5 @@ class ShowProgress(beam.DoFn):
     yield element
 
   def teardown(self):
-    """Closes the bar."""
+    """Closes the progress bar."""
     self._bar.close()

@@ -1,4 +1,4 @@
-"""Files in local folders and in buckets, through Beam's FileSystems."""
+"""Reads and writes local files and files in buckets, through Beam's FileSystems."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ from pipelines.common.job import JobError
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-  """Turns what a disk or a bucket refuses into a JobError that begins with `what`."""
+  """Turns an error of a disk or a bucket into a JobError that begins with `what`."""
   try:
     yield
   except _refusals() as error:
@@ -31,7 +31,7 @@ def explained(what: str) -> Iterator[None]:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-  """Returns OSError and the errors of Google's clients, if anything loaded these."""
+  """Returns OSError, and the error classes of the Google clients that are imported."""
   names = {
     'google.api_core.exceptions': 'GoogleAPIError',
     'google.cloud.storage.exceptions': 'InvalidResponse',
@@ -41,7 +41,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def file_checksum(path: str) -> str:
-  """What tells two contents of a file apart: 'sha256:...', or the bucket's own sum."""
+  """Returns the checksum of a file: 'sha256:...', or the bucket's own checksum."""
   if '://' in path:
     return f'{FileSystems.checksum(path)}'
   with open(path, 'rb') as file:
@@ -49,38 +49,37 @@ def file_checksum(path: str) -> str:
 
 
 def list_files(folder: str) -> list[str]:
-  """All files under a folder; none if it does not exist."""
+  """Lists all files under a folder; none if the folder does not exist."""
   if '://' not in folder:  # Beam would read brackets in a name as a pattern
-    found = os.walk(folder.rstrip('/'))
-    return sorted(
-      os.path.join(root, name) for root, _, names in found for name in names
-    )
+    tree = os.walk(folder.rstrip('/'))
+    return sorted(os.path.join(root, name) for root, _, names in tree for name in names)
   pattern = FileSystems.join(folder.rstrip('/'), '**')
-  found = FileSystems.match([pattern])[0].metadata_list
-  return sorted(file.path for file in found)
+  files = FileSystems.match([pattern])[0].metadata_list
+  return sorted(file.path for file in files)
 
 
 def read_json(path: str) -> Any:
-  """Reads a JSON file."""
+  """Reads the value in a JSON file."""
   return json.loads(read_file(path))
 
 
 def read_file(path: str) -> bytes:
-  """Reads a whole file."""
+  """Reads all bytes of a file."""
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     return file.read()
 
 
 def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
-  """A local folder with some files of a folder, copied if that is in a bucket.
+  """Copies some files of a folder in a bucket to a local folder.
 
   Args:
-    folder: local path or address; a local one is returned as it is.
-    wanted: of a file's name within the folder.
-    into: local folder to copy to.
+    folder: address in a bucket; or a local path, of which nothing is copied.
+    wanted: function that tells from the path of a file within the folder whether to
+      copy the file.
+    into: local folder for the copies.
 
   Returns:
-    A local path.
+    The local folder with the files: `into`, or `folder` if it is local.
   """
   if '://' not in folder:
     return folder
@@ -95,7 +94,7 @@ def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
 
 
 def write_file(path: str, data: bytes) -> None:
-  """Writes a whole file under another name, then gives it its own."""
+  """Writes a file under a temporary name, then renames it."""
   temporary = f'{path}.tmp-{uuid.uuid4().hex}'
   with FileSystems.create(
     temporary, compression_type=CompressionTypes.UNCOMPRESSED
@@ -105,13 +104,13 @@ def write_file(path: str, data: bytes) -> None:
 
 
 def delete(paths: Sequence[str]) -> None:
-  """Deletes files."""
+  """Deletes files, local ones or in buckets."""
   for path in paths:
     if '://' not in path:
       os.remove(path)
-  far = [path for path in paths if '://' in path]
-  if far:
-    FileSystems.delete(far)
+  remote = [path for path in paths if '://' in path]
+  if remote:
+    FileSystems.delete(remote)
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -127,5 +126,5 @@ def write_parquet(path: str, table: pa.Table) -> None:
 
 
 def read_parquet(path: str) -> pa.Table:
-  """Reads a Parquet file."""
+  """Reads a Parquet file as a table."""
   return pq.read_table(pa.BufferReader(read_file(path)))

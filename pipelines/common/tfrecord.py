@@ -1,7 +1,8 @@
-"""TFRecord files: length, masked CRC32C of it, data, masked CRC32C of that.
+"""Reads and writes TFRecord files.
 
-Format: tensorflow/core/lib/io/record_writer.h. Written here and not with Beam's
-WriteToTFRecord since a shard is one element that already stands in order.
+A record is its length, the masked CRC32C of the length, the data, and the masked CRC32C
+of the data; see tensorflow/core/lib/io/record_writer.h. Beam's WriteToTFRecord is not
+used, because a shard is one element whose records are already in order.
 """
 
 import gzip
@@ -23,9 +24,9 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def frame_records(records: pa.Array, compression: str = '') -> bytes:
-  """The bytes of a file with these records, [n] binary.
+  """Returns the bytes of a file with these records, [n] binary.
 
-  The gzip header holds neither name nor time, so that equal records give equal bytes.
+  The gzip header has no name and no time, so that equal records give equal bytes.
   """
   lengths = pc.binary_length(records).dictionary_encode()
   heads = [_head(length) for length in lengths.dictionary.to_pylist()]
@@ -38,14 +39,14 @@ def frame_records(records: pa.Array, compression: str = '') -> bytes:
 
 
 def read_tfrecord(path: str) -> Iterator[bytes]:
-  """The records of a file, plain or gzip.
+  """Yields the records of a file, plain or gzip.
 
   Raises:
-    ValueError: the file is cut off or damaged; says at which record.
+    ValueError: the file is cut off or damaged; the message has the record's number.
   """
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     data = file.read()
-  # The length of a first record may look like gzip's magic number, its sum does not.
+  # A first length may look like gzip's magic number; then its checksum is valid.
   zipped = data[:2] == b'\x1f\x8b' and data[8:12] != _masked_crc(data[:8])
   stream = io.BytesIO(gzip.decompress(data) if zipped else data)
   number = 0
@@ -65,7 +66,7 @@ def read_tfrecord(path: str) -> Iterator[bytes]:
 
 
 def count_records(path: str) -> int:
-  """How many records a file has; raises as `read`."""
+  """Counts the records of a file; raises the errors of `read_tfrecord`."""
   return sum(1 for _ in read_tfrecord(path))
 
 

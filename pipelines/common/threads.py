@@ -1,6 +1,6 @@
-"""Several elements at once in one worker process.
+"""Processes several elements at once in one worker process.
 
-Arrow and numpy release Python's lock while they work, so that threads use cores that
+Arrow and numpy release the GIL while they compute, so that threads use the cores that
 an engine with one process leaves idle.
 """
 
@@ -16,14 +16,17 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 
 class ThreadedDoFn(beam.DoFn):
-  """A DoFn whose `work` runs in one thread a core. Outputs keep the order of elements.
+  """Runs `work` in one thread per core; outputs keep the order of the elements.
 
-  For elements of the global window. At most one element more than there are threads is
-  under way, which bounds memory.
+  All elements must be in the global window. To bound memory, at most one element more
+  than there are threads is in progress.
   """
 
   def work(self, element: Any) -> list:
-    """Outputs of an element; must not touch what other threads change."""
+    """Returns the outputs of an element.
+
+    It runs in several threads: it must not use data that other threads change.
+    """
     raise NotImplementedError
 
   def setup(self):
@@ -33,17 +36,17 @@ class ThreadedDoFn(beam.DoFn):
     self._pending = collections.deque()
 
   def start_bundle(self):
-    """Forgets what a failed bundle left."""
+    """Drops the elements of a failed bundle."""
     self._pending.clear()
 
   def process(self, element: Any) -> Iterator:
-    """Begins an element, and yields the outputs of one that began before."""
+    """Starts an element, and yields the outputs of an element that started earlier."""
     self._pending.append(self._pool.submit(self.work, element))
     if len(self._pending) > self._threads:
       yield from self._pending.popleft().result()
 
   def finish_bundle(self) -> Iterator:
-    """Yields the rest."""
+    """Yields the outputs of the remaining elements."""
     window = GlobalWindow()
     while self._pending:
       for output in self._pending.popleft().result():
@@ -54,5 +57,5 @@ class ThreadedDoFn(beam.DoFn):
         yield beam.pvalue.TaggedOutput(output.tag, value) if tagged else value
 
   def teardown(self):
-    """Ends the threads."""
+    """Stops the threads."""
     self._pool.shutdown(cancel_futures=True)

@@ -1,1 +1,1 @@
-"""Reads the interactions that people have, and says why a row cannot be used."""
+"""Reads the interactions of users, and says why a row cannot be used."""

@@ -1,4 +1,4 @@
-"""A block of a ratings file to columns of good rows and a reason for every other."""
+"""Checks rows of ratings files: columns of good rows, a reason for every bad row."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,15 +22,15 @@ _RAW_CHARACTERS = 300
 
 
 class BadRow(NamedTuple):
-  """A line that is no rating.
+  """Describes a line that is not a valid rating.
 
   Attributes:
-    line: counted from 0 at the first line of the block.
-    reason: a fixed name.
-    field: the column, if it is about one.
-    value: what it holds.
-    raw: the line, shortened, undecodable bytes as \\xNN.
-    expected: what would be right.
+    line: number of the line in its piece of the block, from 0.
+    reason: fixed name of the reason.
+    field: name of the wrong column; '' if the whole line is wrong.
+    value: text in this column.
+    raw: text of the line, shortened; undecodable bytes appear as \\xNN.
+    expected: what a valid line or value looks like.
   """
 
   line: int
@@ -42,13 +42,13 @@ class BadRow(NamedTuple):
 
 
 class Ratings(NamedTuple):
-  """What a block holds.
+  """Holds the good and the bad rows of a piece of a block.
 
   Attributes:
-    batch: the good rows, of shuffle.RATINGS.
-    num_lines: all lines of the block.
-    num_bad: lines that are no rating.
-    bad: these, made one by one as they are asked for.
+    batch: good rows, with the schema shuffle.RATINGS.
+    num_lines: number of lines of the piece, good and bad.
+    num_bad: number of lines that are not valid ratings.
+    bad: lazy iterator over these lines.
   """
 
   batch: pa.RecordBatch
@@ -63,47 +63,31 @@ def read_ratings(
   """Reads and checks a block, piece by piece.
 
   Args:
-    block: which lines.
+    block: block of a ratings file.
     item_ids: ids [I] of the item table, in its order.
-    scale: the ratings there can be.
+    scale: scale of the valid ratings.
 
   Raises:
     JobError: the file cannot be read to its end.
   """
   dates = block.layout.format.time_unit == text_rows.ISO
-  for found in input_files.read_block(
+  for rows in input_files.read_block(
     block, ('rating',) if dates else ('rating', 'timestamp')
   ):
-    yield check_ratings(found, block.layout, item_ids, scale)
+    yield check_ratings(rows, block.layout, item_ids, scale)
 
 
 def check_ratings(
   found: text_rows.ParsedRows, layout: Layout, item_ids: pa.Array, scale: RatingScale
 ) -> Ratings:
   """Checks rows; the first check that a row fails gives its reason."""
-  user, item = found.columns['user'], found.columns['item']
   rating, rating_ok = text_rows.numbers(found.columns['rating'])
   unit = layout.format.time_unit
   time, time_ok = text_rows.seconds(found.columns['timestamp'], unit)
-  reason, right = _NOT_A_DATE if unit == text_rows.ISO else _NOT_A_TIME
-  distinct = item.dictionary_encode()
+  distinct = found.columns['item'].dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
-  checks = (
-    *(
-      ('empty_field', field, _is_empty(found.columns[field]), 'a value')
-      for field in REQUIRED['ratings']
-    ),
-    ('not_a_number', 'rating', ~rating_ok, f'a number from {scale}'),
-    (
-      'rating_outside_scale',
-      'rating',
-      ~scale.holds(rating),
-      f'from {scale}, by --rating_scale',
-    ),
-    (reason, 'timestamp', ~time_ok, right),
-    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
-    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
-    ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
+  checks = _checks(
+    found.columns, (rating, rating_ok), (time, time_ok), index, unit, scale
   )
   failed = np.full(len(rating), -1)
   for number, (_, _, wrong, _) in enumerate(checks):
@@ -112,7 +96,7 @@ def check_ratings(
   good = pa.array(keep)
   batch = pa.record_batch(
     [
-      _users(user.filter(good)),
+      _users(found.columns['user'].filter(good)),
       index.filter(good),
       rating[keep].astype(np.float32),
       time[keep].astype(np.int64),
@@ -125,8 +109,28 @@ def check_ratings(
   )
 
 
+def _checks(columns, ratings, times, index, unit, scale):
+  """Returns the checks in order: (reason, field, [n] bool bad rows, expected text)."""
+  rating, is_number = ratings
+  time, is_time = times
+  not_a_time, time_expected = _NOT_A_DATE if unit == text_rows.ISO else _NOT_A_TIME
+  scale_expected = f'from {scale}, by --rating_scale'
+  return [
+    *(
+      ('empty_field', field, _is_empty(columns[field]), 'a value')
+      for field in REQUIRED['ratings']
+    ),
+    ('not_a_number', 'rating', ~is_number, f'a number from {scale}'),
+    ('rating_outside_scale', 'rating', ~scale.holds(rating), scale_expected),
+    (not_a_time, 'timestamp', ~is_time, time_expected),
+    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
+    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
+    ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
+  ]
+
+
 def _users(column):
-  """Dictionary-encodes; files are mostly in the order of users, which is quicker."""
+  """Encodes user ids as a dictionary; faster where files are sorted by user."""
   runs = pc.run_end_encode(column)
   if len(runs.values) > len(column) // 4:
     return column.dictionary_encode()
@@ -137,7 +141,7 @@ def _users(column):
 
 
 def _bad_rows(found, layout, checks, failed):
-  """A BadRow for every line that is none of the good rows, in no special order."""
+  """Yields a BadRow for every bad line, in no particular order."""
   header, source = layout.header, found.source
   expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
   for line, reason in found.bad:

@@ -1,6 +1,6 @@
-"""The formats of input files, told apart by their first line.
+"""Lists the formats of input files, and detects them by the first line of a file.
 
-To read another format is one more row in a table here; own data needs no code but a
+Another format is one more row in a table here. Your own data needs no code, only a
 `--mapping` (`pipelines.events.mapping`).
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipelines.common.job import JobError
 
-# kind of file -> fields that it must have
+# kind of file -> fields that the file must have
 REQUIRED = {
   'ratings': ('user', 'item', 'rating', 'timestamp'),
   'movies': ('item', 'title', 'genres'),
@@ -43,20 +43,20 @@ _ML_100K_GENRES = [
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-  """How a kind of file spells its columns.
+  """Describes how a kind of file names its columns and writes its values.
 
   Attributes:
-    name: for messages.
-    kind: a key of REQUIRED.
-    columns: our field name -> the name in the header.
-    delimiter: between columns.
-    quoted: whether a value may stand in double quotes.
-    genre_separator: between the genres of an item.
-    encoding: of the text.
-    header: the columns of a file without header line.
-    first_line: what the first line of such a file looks like.
-    genre_flags: genres that are a column each, '1' where an item has it.
-    time_unit: of numbers that are times: s, ms, us or ns; or iso, for dates as text.
+    name: name of the format, for messages.
+    kind: kind of the file, a key of REQUIRED.
+    columns: our field name -> column name in the header.
+    delimiter: text between two columns.
+    quoted: whether a value may be in double quotes.
+    genre_separator: text between two genres of an item.
+    encoding: encoding of the text.
+    header: column names, if files of this format have no header line.
+    first_line: regular expression of the first line of a file without a header line.
+    genre_flags: genres that have a column each, with '1' where an item has the genre.
+    time_unit: unit of numeric times (s, ms, us or ns), or iso for dates as text.
   """
 
   name: str
@@ -73,14 +73,14 @@ class Format:
 
 
 class Layout(NamedTuple):
-  """A format found in a certain file.
+  """Describes the columns of one file.
 
   Attributes:
-    format: the format.
-    header: all column names of the file.
-    positions: our field name -> index in the header, for every field there is.
-    header_lines: 1 if the file's first line names its columns, else 0.
-    parquet: whether it is a Parquet file and no text.
+    format: format of the file.
+    header: names of all columns of the file.
+    positions: our field name -> index in the header, for every field in the file.
+    header_lines: 1 if the first line of the file names its columns, else 0.
+    parquet: whether the file is Parquet and not text.
   """
 
   format: Format
@@ -174,27 +174,27 @@ _ALL = (
   Format('PERSOMA', 'tags', _own_names(REQUIRED['tags'])),
   Format('PERSOMA', 'descriptions', _own_names(REQUIRED['descriptions'])),
 )
-# kind -> the formats that a file of this kind may have
+# kind of file -> formats that a file of this kind may have
 KNOWN: dict[str, tuple[Format, ...]] = {
   kind: tuple(known for known in _ALL if known.kind == kind) for kind in REQUIRED
 }
 
 
 def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
-  """The format of a text file.
+  """Detects the format of a text file.
 
   Args:
-    path: the file, for messages.
-    line: its first line.
-    known: the formats it may have.
+    path: path of the file, for messages.
+    line: first line of the file.
+    known: formats that the file may have.
 
   Raises:
-    JobError: none has these columns; names what was found and the nearest format.
+    JobError: no format fits; the message shows the line and the nearest format.
   """
-  for kind in known:
-    text = line.decode(kind.encoding, 'replace').rstrip('\r\n')
-    if kind.first_line and re.match(kind.first_line, text):
-      return Layout(kind, kind.header, _positions(kind, kind.header), 0)
+  for fmt in known:
+    text = line.decode(fmt.encoding, 'replace').rstrip('\r\n')
+    if fmt.first_line and re.match(fmt.first_line, text):
+      return Layout(fmt, fmt.header, _positions(fmt, fmt.header), 0)
   try:
     text = line.decode('utf-8-sig').strip('\r\n')
   except UnicodeDecodeError as error:
@@ -202,54 +202,56 @@ def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
       f'{path}: line 1 is not UTF-8 text ({error.reason} at byte {error.start}); '
       f'expected {_expected(known)}'
     ) from None
-  found = []
-  for kind in known:
-    names = text.split(kind.delimiter)
-    found.append((kind, [name.strip('"') if kind.quoted else name for name in names]))
-  return _choose(f'{path}: line 1', repr(text[:200]), found)
+  headers = []
+  for fmt in known:
+    names = text.split(fmt.delimiter)
+    if fmt.quoted:
+      names = [name.strip('"') for name in names]
+    headers.append((fmt, names))
+  return _choose(f'{path}: line 1', repr(text[:200]), headers)
 
 
 def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
-  """The format of a Parquet file with these columns; raises as `detect` does."""
+  """Detects the format of a Parquet file by its columns; raises as `detect` does."""
   shown = repr(','.join(names)[:200])
-  named = [(kind, names) for kind in known if not kind.first_line]
-  layout = _choose(path, shown, named)
+  headers = [(fmt, names) for fmt in known if not fmt.first_line]
+  layout = _choose(path, shown, headers)
   return layout._replace(header_lines=0, parquet=True)
 
 
-def _choose(where, shown, found):
-  """The layout of the first format that has all it needs, among (format, header)s."""
+def _choose(where, shown, headers):
+  """Returns the first layout with all required columns, of (format, header) pairs."""
   lacking = []
-  for kind, names in found:
-    positions = _positions(kind, names)
+  for fmt, names in headers:
+    positions = _positions(fmt, names)
     missing = [
-      kind.columns.get(field, field)
-      for field in REQUIRED[kind.kind]
-      if field not in positions and not (field == 'genres' and kind.genre_flags)
+      fmt.columns.get(field, field)
+      for field in REQUIRED[fmt.kind]
+      if field not in positions and not (field == 'genres' and fmt.genre_flags)
     ]
     if not missing:
-      twice = [name for name in kind.columns.values() if names.count(name) > 1]
+      twice = [name for name in fmt.columns.values() if names.count(name) > 1]
       if twice:
         raise JobError(f'{where} names the column {twice[0]} twice; found {shown}')
-      return Layout(kind, tuple(names), positions)
-    lacking.append((len(missing), len(lacking), kind, missing))
+      return Layout(fmt, tuple(names), positions)
+    lacking.append((len(missing), len(lacking), fmt, missing))
   _, _, nearest, missing = min(lacking, key=lambda entry: entry[:2])
   raise JobError(
     f'{where} lacks the column {", ".join(missing)} of {nearest.name}; found {shown}, '
-    f'expected {_expected([kind for kind, _ in found])}'
+    f'expected {_expected([fmt for fmt, _ in headers])}'
   )
 
 
-def _positions(kind, header):
+def _positions(fmt, header):
   header = list(header)
   return {
-    field: header.index(name) for field, name in kind.columns.items() if name in header
+    field: header.index(name) for field, name in fmt.columns.items() if name in header
   }
 
 
 def _expected(known):
   return ' or '.join(
-    f'{kind.delimiter.join(kind.header or kind.columns.values())[:60]!r} ({kind.name}'
-    f'{", without a header line" if kind.header else ""})'
-    for kind in known
+    f'{fmt.delimiter.join(fmt.header or fmt.columns.values())[:60]!r} ({fmt.name}'
+    f'{", without a header line" if fmt.header else ""})'
+    for fmt in known
   )

@@ -1,7 +1,7 @@
-"""Input files: found by glob, checked before anything runs, cut into blocks.
+"""Finds input files by glob, checks them before anything runs, cuts them into blocks.
 
-What a file is, its content says and not its name: text with a header or a known first
-line, the same compressed, or Parquet. All goes through Beam's FileSystems.
+The content of a file decides its type: text with a header or a known first line, such
+text compressed, or Parquet. All access goes through Beam's FileSystems.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from pipelines.common.job import JobError
 from pipelines.events import parquet_rows, text_rows
 from pipelines.events.formats import Format, Layout, detect
 
-WHOLE_FILE = 1 << 62  # bytes of a block
-_HEAD = 1 << 16
-_READ = 1 << 24
-_LONGEST_LINE = 1 << 28  # what has no line end for so long is no table
+WHOLE_FILE = 1 << 62  # bytes of a block that no file exceeds
+_HEAD = 1 << 16  # bytes that show the format of a file
+_READ = 1 << 24  # bytes of one read
+_LONGEST_LINE = 1 << 28  # bytes; a file with a longer line is not a table
 _BOM = b'\xef\xbb\xbf'
 # first bytes -> Arrow's name of the compression
 _COMPRESSIONS = {b'\x1f\x8b': 'gzip', b'BZh': 'bz2', b'(\xb5/\xfd': 'zstd'}
@@ -28,16 +28,16 @@ _ARCHIVES = {b'PK\x03\x04': 'zip', b'\xfd7zXZ\x00': 'xz', b"7z\xbc\xaf'\x1c": '7
 
 
 class InputFile(NamedTuple):
-  """A file that will be read.
+  """Describes a file to read.
 
   Attributes:
-    path: its address.
-    size: bytes on disk.
-    layout: its columns.
-    data_start: where its first line of data begins, in bytes of text.
-    has_rows: whether anything is there.
-    compression: Arrow's name of it, or ''.
-    groups: the row groups of Parquet.
+    path: address of the file.
+    size: size of the file as stored, in bytes.
+    layout: layout of the columns.
+    data_start: offset of the first line of data, in bytes of uncompressed text.
+    has_rows: whether the file has any data.
+    compression: Arrow's name of the compression, or ''.
+    groups: row groups of a Parquet file.
   """
 
   path: str
@@ -50,18 +50,19 @@ class InputFile(NamedTuple):
 
 
 class FileBlock(NamedTuple):
-  """The lines of a file that begin at start .. end - 1, or so many row groups.
+  """Describes a part of a file: lines that begin in a range of bytes, or row groups.
 
   Attributes:
     file: number of the file among the inputs.
-    number: orders the blocks of the file, with room for the pieces of each; 0 is the
-      first.
-    path: the file's address.
-    layout: the file's columns.
+    number: sort key of the block within its file, from 0, with gaps for the pieces of
+      each block.
+    path: address of the file.
+    layout: layout of the columns.
     start: first byte or row group.
-    end: one past the last.
-    compression: of the file; then the block is all of it, and bytes count unpacked.
-    piece_bytes: how much of a compressed file is held at a time.
+    end: byte or row group after the last one.
+    compression: Arrow's name of the compression, or ''. A compressed file is one block;
+      start and end then count uncompressed bytes.
+    piece_bytes: number of bytes of a compressed file in memory at a time.
   """
 
   file: int
@@ -75,13 +76,13 @@ class FileBlock(NamedTuple):
 
 
 class Piece(NamedTuple):
-  """Rows of a file.
+  """Holds consecutive rows of a file.
 
   Attributes:
-    path: the file's address.
-    layout: the file's columns.
-    first: number of the rows' first line in the file, from 1.
-    rows: the rows.
+    path: address of the file.
+    layout: layout of the columns.
+    first: line number of the first row in the file, from 1.
+    rows: parsed rows.
   """
 
   path: str
@@ -91,16 +92,16 @@ class Piece(NamedTuple):
 
 
 def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFile]:
-  """The files that a pattern names, in the order of their names.
+  """Finds the files that match a pattern, sorted by name.
 
   Args:
-    pattern: a path or a glob, local or in a bucket.
-    known: the formats they may have.
-    flag: the flag that gave the pattern, for messages.
+    pattern: path or glob, local or in a bucket.
+    known: formats that the files may have.
+    flag: flag that gave the pattern, for messages.
 
   Raises:
-    JobError: there is no such file, one cannot be read, is empty or in no known format,
-      or none has any row.
+    JobError: no file matches; a file cannot be read, is empty or has no known format;
+      or no file has any rows.
   """
   with storage.explained(f'--{flag}: {pattern}'):
     if '://' not in pattern and FileSystems.exists(pattern):
@@ -117,7 +118,7 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
 
 
 def cut_blocks(files: Sequence[InputFile], block_bytes: int) -> list[FileBlock]:
-  """Cuts files into blocks of about so many bytes; a compressed file is one block."""
+  """Cuts files into blocks of about `block_bytes`; a compressed file is one block."""
   cut = []
   for number, file in enumerate(files):
     if file.layout.parquet:
@@ -135,12 +136,12 @@ def cut_blocks(files: Sequence[InputFile], block_bytes: int) -> list[FileBlock]:
 def read_block(
   block: FileBlock, numeric: Sequence[str] = (), most_lines: int = 1
 ) -> Iterator[text_rows.ParsedRows]:
-  """The rows of a block in pieces that fit in memory.
+  """Yields the rows of a block in pieces that fit in memory.
 
   Args:
-    block: which lines.
+    block: block to read.
     numeric: fields that become float64 if all their values are numbers.
-    most_lines: that a row of text may have; above 1 for blocks of whole files only.
+    most_lines: maximum number of lines in a row of text; above 1 only for whole files.
 
   Raises:
     JobError: the file cannot be read to its end.
@@ -157,18 +158,18 @@ def read_block(
 def read_files(
   files: Sequence[InputFile], block_bytes: int = WHOLE_FILE, most_lines: int = 1
 ) -> Iterator[Piece]:
-  """The rows of files, one after the other; arguments and errors as above."""
+  """Yields the rows of files; arguments and errors as in `cut_blocks`, `read_block`."""
   first = 0
   for block in cut_blocks(files, block_bytes):
     if not block.number:
       first = block.layout.header_lines + 1
-    for found in read_block(block, (), most_lines):
-      yield Piece(block.path, block.layout, first, found)
-      first += found.num_lines
+    for rows in read_block(block, (), most_lines):
+      yield Piece(block.path, block.layout, first, rows)
+      first += rows.num_lines
 
 
 def read_lines(block: FileBlock) -> Iterator[bytes]:
-  """The whole lines that begin inside a block of text, in pieces.
+  """Yields the whole lines that begin inside a block of text, in pieces.
 
   Raises:
     JobError: the file cannot be read to its end.
@@ -191,7 +192,7 @@ def read_lines(block: FileBlock) -> Iterator[bytes]:
 
 
 def describe_files(files: Sequence[InputFile]) -> list[dict]:
-  """Name, size and checksum of each file, for the info files."""
+  """Returns the name, size and checksum of each file, for the info files."""
   return [
     {
       'name': FileSystems.split(file.path)[1],
@@ -216,8 +217,8 @@ def _inspect(path, size, known):
         f'{path} is a {name} archive; unpack it, or compress the file with gzip, bz2 '
         'or zstd'
       )
-  kinds = [kind for magic, kind in _COMPRESSIONS.items() if head.startswith(magic)]
-  compression = kinds[0] if kinds else ''
+  names = [name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)]
+  compression = names[0] if names else ''
   if compression:
     with _open(path, compression) as file:
       head = _read(file, _HEAD)
@@ -233,19 +234,19 @@ def _inspect(path, size, known):
 
 
 def _row_blocks(number, file, block_bytes):
-  """Blocks of neighbouring row groups; their numbers count rows."""
-  found, first, start, size, rows_before = [], 0, 0, 0, 0
+  """Returns blocks of neighbouring row groups; the block numbers count rows."""
+  blocks, first, start, size, rows_before = [], 0, 0, 0, 0
   for index, group in enumerate(file.groups, 1):
     rows_before += group.rows
     size += group.size
     if size >= block_bytes or index == len(file.groups):
-      found.append(FileBlock(number, first, file.path, file.layout, start, index))
+      blocks.append(FileBlock(number, first, file.path, file.layout, start, index))
       first, start, size = rows_before, index, 0
-  return found
+  return blocks
 
 
 def _lines_between(file, block):
-  # One byte before the block says whether a line begins at its first.
+  # The byte before the block tells whether a line begins at the first byte.
   before = min(block.start, 1)
   file.seek(block.start - before)
   data = _read(file, block.end - block.start + before)
@@ -271,7 +272,7 @@ def _check_line(path, parts):
 
 @contextlib.contextmanager
 def _open(path: str, compression: str = '') -> Iterator[Any]:
-  """A file to read; what goes wrong with it while it is open is a JobError."""
+  """Opens a file for reading; errors while the file is open become JobErrors."""
   try:
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
       if not compression:
@@ -288,7 +289,7 @@ def _open(path: str, compression: str = '') -> Iterator[Any]:
 
 
 def _read(file, size):
-  """Up to `size` bytes, fewer at the end; a file system may give them in pieces."""
+  """Reads `size` bytes, or fewer at the end; one read may return only a part."""
   pieces, missing = [], size
   while missing > 0:
     piece = file.read(min(missing, _READ))

@@ -1,13 +1,14 @@
-"""Own data: which columns of which files are our fields.
+"""Maps the columns of your own files to our fields.
 
 `--mapping=user=customer,item=sku,rating=stars,timestamp=when,title=name,
 genres=categories,genre_separator=;` or `--mapping=shop.json` with the same names:
 
     {"user": "customer", "item": "sku", "movies.item": "id", "time_unit": "ms"}
 
-A name may stand behind its file, as in `movies.item`, where two files differ. Fields
-that are not named are looked for under their own names. Without any field the options
-(delimiter, genre_separator, encoding, time_unit) change how known formats are read.
+Where two kinds of files name a field differently, write the kind before the field, as
+in `movies.item`. A field without a mapping keeps its own name. If the mapping has no
+field at all, its options (delimiter, genre_separator, encoding, time_unit) change how
+the known formats are read.
 """
 
 import dataclasses
@@ -28,13 +29,13 @@ _DELIMITERS = {r'\t': '\t', 'tab': '\t'}
 
 
 def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
-  """The formats that each kind of file may have.
+  """Returns the formats that each kind of file may have.
 
   Args:
-    mapping: pairs, the path of a JSON file, or '' for the known formats.
+    mapping: field=column pairs, the path of a JSON file, or '' for the known formats.
 
   Raises:
-    JobError: a name or a value that there is not.
+    JobError: the mapping has an unknown field or a bad value.
   """
   if not mapping:
     return KNOWN
@@ -49,8 +50,8 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
   if 'delimiter' in options:
     options['delimiter'] = _DELIMITERS.get(options['delimiter'], options['delimiter'])
     if len(options['delimiter']) > 1:
-      options['quoted'] = False  # as in MovieLens-1M; csv knows no such ones
-  made, known = {}, set(_OPTIONS)
+      options['quoted'] = False  # as in MovieLens-1M; csv needs one character
+  formats, known = {}, set(_OPTIONS)
   for kind, required in REQUIRED.items():
     fields = (*required, *_OPTIONAL.get(kind, ()))
     columns = {
@@ -58,21 +59,23 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
     }
     spelled = {*fields, *(f'{kind}.{field}' for field in fields)}
     own = Format('--mapping', kind, columns, **options)
-    others = (dataclasses.replace(found, **options) for found in KNOWN[kind])
-    made[kind] = (own,) if spelled & names.keys() else tuple(others)
+    others = (dataclasses.replace(other, **options) for other in KNOWN[kind])
+    formats[kind] = (own,) if spelled & names.keys() else tuple(others)
     known |= spelled
   if unknown := sorted(names.keys() - known):
     nearest = difflib.get_close_matches(unknown[0], sorted(known), n=1)
-    hint = f': did you mean {nearest[0]}?' if nearest else ''
-    raise JobError(f'--mapping: there is no field {unknown[0]}{hint}')
-  return made
+    hint = f'; did you mean {nearest[0]}?' if nearest else ''
+    raise JobError(f'--mapping: unknown field {unknown[0]}{hint}')
+  return formats
 
 
 def _check_text(options):
-  """Raises JobError if lines cannot be cut with these options."""
+  """Checks that lines can be split with these options; raises JobError if not."""
   for name in ('delimiter', 'genre_separator'):
     if options.get(name, ',') in ('', '"', '\n', '\r'):
-      raise JobError(f'--mapping: {name}={options[name]!r}: expected such as ; or tab')
+      raise JobError(
+        f'--mapping: {name}={options[name]!r}: expected a separator such as ; or tab'
+      )
   encoding = options.get('encoding', 'utf-8')
   try:
     extends_ascii = ',\n'.encode(encoding) == b',\n'
@@ -80,8 +83,8 @@ def _check_text(options):
     extends_ascii = False
   if not extends_ascii:
     raise JobError(
-      f'--mapping: encoding={encoding}: expected one that extends ASCII, such as '
-      'utf-8, latin-1 or cp1252'
+      f'--mapping: encoding={encoding}: expected an encoding that extends ASCII, such '
+      'as utf-8, latin-1 or cp1252'
     )
 
 
@@ -101,5 +104,7 @@ def _read(mapping) -> dict[str, str]:
         'each field once, or the path of a .json file'
       )
   if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
-    raise JobError(f'--mapping: {mapping} is no object of field names and columns')
+    raise JobError(
+      f'--mapping: {mapping}: expected a JSON object that maps field names to columns'
+    )
   return names

@@ -1,7 +1,7 @@
-"""Parquet files to the same columns as lines of text: texts, numbers, reasons.
+"""Reads Parquet files into the same columns as lines of text.
 
-A row's number in its file, from 1, stands for the line. A time that Arrow knows as one
-has a unit of its own; plain numbers are read in the unit of the format.
+The number of a row in its file, from 1, replaces the line number. A column of Arrow
+timestamps has its own unit; plain numbers have the time unit of the format.
 """
 
 import dataclasses
@@ -38,8 +38,8 @@ _IS = {
     and _IS['strings'](_plain(kind.value_type))
   ),
 }
-# field -> kinds of types that its column may have. Not floats where it names something:
-# 1.0 is not the name that '1' is, and large ones are rounded.
+# field -> types that its column may have. Ids may not be floats: 1.0 is not the id '1',
+# and large floats are rounded.
 _ALLOWED = {
   'user': ('integers', 'strings'),
   'item': ('integers', 'strings'),
@@ -52,7 +52,7 @@ _NUMERIC = ('rating', 'timestamp')
 
 
 class RowGroup(NamedTuple):
-  """What can be read by itself: rows, and their bytes before compression."""
+  """Describes a row group: number of rows, and their bytes before compression."""
 
   rows: int
   size: int
@@ -61,15 +61,15 @@ class RowGroup(NamedTuple):
 def inspect_parquet(
   path: str, file: Any, known: Sequence[Format]
 ) -> tuple[Layout, list[RowGroup]]:
-  """The columns and the row groups of a file.
+  """Reads the columns and the row groups of a file.
 
   Args:
-    path: the file, for messages.
-    file: open, seekable.
-    known: the formats it may have.
+    path: path of the file, for messages.
+    file: open file, seekable.
+    known: formats that the file may have.
 
   Raises:
-    JobError: it is damaged, or columns are missing or of a type that cannot be read.
+    JobError: the file is damaged, or a column is missing or has the wrong type.
   """
   found = _open(path, file)
   names, metadata = found.schema_arrow.names, found.metadata
@@ -92,7 +92,7 @@ def inspect_parquet(
 def read_row_groups(
   path: str, file: Any, layout: Layout, groups: Sequence[int]
 ) -> Iterator[ParsedRows]:
-  """Rows of some row groups, a few at a time.
+  """Yields the rows of some row groups, in batches.
 
   Raises:
     JobError: the file is damaged.
@@ -107,18 +107,18 @@ def read_row_groups(
 
 
 class _Batch:
-  """The `rows.Source` of Parquet."""
+  """Gives the raw values of Parquet rows, as a `text_rows.RowSource`."""
 
   def __init__(self, batch, layout):
     self._batch, self._header = batch, layout.header
 
   def raw(self, line: int) -> str:
-    """A row as name=value, ..."""
+    """Returns a row as text: name=value, ..."""
     columns = zip(self._batch.schema.names, self._batch.columns, strict=True)
     return ', '.join(f'{name}={_shown(column[line])}' for name, column in columns)
 
   def value(self, line: int, position: int) -> str:
-    """What a row holds in a column."""
+    """Returns the value of a row in a column, as text."""
     return _shown(self._batch[self._header[position]][line])
 
 
@@ -137,7 +137,11 @@ def _rows(batch, layout):
 
 
 def _convert(field, column):
-  """(string, float64 or list<string> [n], [n] bool whether its texts can be read)."""
+  """Converts a column to the type of its field.
+
+  Returns:
+    (string, float64 or list<string> [n], [n] bool whether the texts are UTF-8).
+  """
   if pa.types.is_dictionary(column.type):
     column = column.dictionary_decode()
   if _IS['strings'](column.type):
@@ -151,7 +155,7 @@ def _convert(field, column):
 
 
 def _decode(column, stored, wanted):
-  """Checks texts, which Arrow does not where a file says that they are UTF-8."""
+  """Decodes texts and checks them; Arrow trusts a file that declares UTF-8."""
   column = column.cast(stored)
   try:
     return column.cast(wanted), np.ones(len(column), bool)
@@ -171,7 +175,7 @@ def _casts(column, wanted):
 
 
 def _seconds(column):
-  """Timestamps or dates as whole seconds since 1970, UTC."""
+  """Converts timestamps or dates to whole seconds since 1970, UTC."""
   if pa.types.is_date(column.type):
     column = column.cast(pa.timestamp('ms'))
   utc = column.cast(pa.timestamp(column.type.unit))
@@ -179,7 +183,7 @@ def _seconds(column):
 
 
 def _shown(scalar):
-  """A value in words; bytes that are no text as \\xNN."""
+  """Returns a value as text; undecodable bytes appear as \\xNN."""
   if not scalar.is_valid:
     return 'null'
   if _IS['strings'](scalar.type):

@@ -1,4 +1,4 @@
-"""The scale that ratings are on."""
+"""Defines the scale of ratings."""
 
 import dataclasses
 
@@ -7,10 +7,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class RatingScale:
-  """The ratings there can be: low, low + step, ... high; any between if step is 0.
+  """Describes the valid ratings: low, low + step, ... high.
+
+  Attributes:
+    low: lowest rating.
+    high: highest rating.
+    step: distance between two ratings; 0 allows every rating from low to high.
 
   Raises:
-    ValueError: low is not below high or step is negative.
+    ValueError: low is not below high, or step is negative.
   """
 
   low: float = 0.5
@@ -26,7 +31,7 @@ class RatingScale:
     """Reads 'low:high:step' or 'low:high'.
 
     Raises:
-      ValueError: the text reads otherwise.
+      ValueError: the text has another form.
     """
     try:
       low, high, *step = map(float, text.split(':'))
@@ -38,7 +43,7 @@ class RatingScale:
     return cls(low, high, step)
 
   def holds(self, ratings: np.ndarray) -> np.ndarray:
-    """Whether each rating [n] float is on the scale, [n] bool."""
+    """Tells for each rating [n] float whether it is on the scale, [n] bool."""
     inside = (ratings >= self.low) & (ratings <= self.high)
     if not self.step:
       return inside

@@ -1,4 +1,4 @@
-"""The Beam step that reads blocks of the ratings files."""
+"""Defines the Beam step that reads blocks of the ratings files."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,20 @@ from pipelines.events.rejects import BlockRejects, pack_bad
 
 
 class ReadBlock(ThreadedDoFn):
-  """Turns a block into (shard, packed rows), and a BlockRejects a piece on the side."""
+  """Reads a block into (shard, packed rows); BlockRejects are a side output."""
 
   REJECTS = 'rejects'
 
   def __init__(
     self, load_ids: Callable[[], pa.Array], scale: RatingScale, split: shuffle.Shards
   ):
-    """Takes a function that reads the item ids [I], the scale and the shards."""
+    """Sets the parameters.
+
+    Args:
+      load_ids: function that reads the item ids [I]; each worker calls it.
+      scale: scale of the valid ratings.
+      split: division of users into shards.
+    """
     self._load_ids, self._scale, self._split = load_ids, scale, split
 
   def setup(self):
@@ -30,7 +36,7 @@ class ReadBlock(ThreadedDoFn):
     self._item_ids = self._load_ids()
 
   def work(self, block: FileBlock) -> list:
-    """Reads, checks and divides, one piece after the other."""
+    """Reads, checks and partitions a block, piece by piece."""
     outputs, header_lines = [], block.layout.header_lines
     pieces = read_ratings(block, self._item_ids, self._scale)
     for number, ratings in enumerate(pieces, block.number):

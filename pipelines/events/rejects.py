@@ -1,6 +1,7 @@
-"""Rejects of the ratings files: on their way to one file, and the file.
+"""Collects the rejects of the ratings files and writes them to one file.
 
-A block of a file knows its own lines only; `WriteRejects` gives them their numbers.
+A block counts lines from its own start; `WriteRejects` computes the line numbers in the
+input file.
 """
 
 import json
@@ -18,16 +19,16 @@ from pipelines.events.check import BadRow
 
 
 class BlockRejects(NamedTuple):
-  """What a piece of a block holds beside ratings.
+  """Holds the rejects of a piece of a block.
 
   Attributes:
     file: number of the file among the inputs.
-    number: orders the pieces of the file.
-    path: the file.
-    header_lines: of the file.
-    num_lines: all lines of the piece.
-    num_bad: its lines that are no rating.
-    bad: these as `pack_bad` gives them; a file may hold millions.
+    number: sort key of the piece within its file.
+    path: address of the file.
+    header_lines: number of header lines in the file, 0 or 1.
+    num_lines: number of lines of the piece, good and bad.
+    num_bad: number of lines that are not valid ratings.
+    bad: these lines, packed by `pack_bad`, because a file may have millions.
   """
 
   file: int
@@ -40,34 +41,31 @@ class BlockRejects(NamedTuple):
 
 
 def pack_bad(rows: Sequence[BadRow]) -> bytes:
-  """Rows as compressed JSON."""
+  """Returns bad rows as compressed JSON."""
   return zlib.compress(json.dumps(rows).encode(), level=1) if rows else b''
 
 
 def unpack_bad(data: bytes) -> list[BadRow]:
-  """The inverse of `pack_bad`."""
+  """Reverses `pack_bad`."""
   return [BadRow(*row) for row in json.loads(zlib.decompress(data))] if data else []
 
 
 class RejectSummary(NamedTuple):
-  """Rows of all ratings files, and how many of them are rejects for which reason."""
+  """Counts the rows of all ratings files, and the rejects of each reason."""
 
   rows_in: int
   reasons: Mapping[str, int]
 
 
 class WriteRejects(beam.DoFn):
-  """Rejects of items and of all blocks -> one file, in the order of the inputs.
-
-  A block knows its own lines only; here they get their numbers in the file.
-  """
+  """Writes the rejects of items and of all blocks to one file, in input order."""
 
   def __init__(self, output_dir: str, max_fraction: float):
     self._path = FileSystems.join(output_dir, 'rejects-00000-of-00001.jsonl')
     self._max_fraction = max_fraction
 
   def process(self, items: list[dict], blocks: Sequence[BlockRejects]) -> Iterator:
-    """Writes the file.
+    """Writes the file and yields a RejectSummary.
 
     Raises:
       JobError: too many rows are rejects.

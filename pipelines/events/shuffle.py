@@ -1,7 +1,7 @@
-"""Ratings on their way through the shuffle: a few large elements of packed columns.
+"""Packs ratings for the shuffle: a few large elements of packed columns.
 
-One element holds the rows of one block for one shard, compressed: engines copy elements
-many times on their way.
+An element holds the rows of one block for one shard. It is compressed, because engines
+copy elements many times during a shuffle.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-# Ratings between reading and writing; `item` is a row number of the item table.
+# Schema of ratings in a pipeline; `item` is a row number of the item table.
 RATINGS = pa.schema(
   [
     pa.field('user', pa.dictionary(pa.int32(), pa.string()), nullable=False),
@@ -27,7 +27,7 @@ _DTYPES = (
   np.int32,
   np.float32,
   np.int64,
-)  # of RATINGS; codes of users
+)  # dtypes of RATINGS; users are codes of the dictionary
 _ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
 
 
@@ -38,24 +38,24 @@ class Shards(Protocol):
     """Returns the names of all shards."""
 
   def assign(self, user_ids: pa.Array) -> np.ndarray:
-    """Returns the shard of each user [n], positions in `shard_names`."""
+    """Returns the shard of each user [n], as positions in `shard_names`."""
 
 
 def partition(batch: pa.RecordBatch, split: Shards) -> Iterator[tuple[int, bytes]]:
   """Divides rows by the shard of their user.
 
   Args:
-    batch: RATINGS, [n] rows.
-    split: how users are divided.
+    batch: [n] rows with the schema RATINGS.
+    split: division of users into shards.
 
   Yields:
-    (position in split.shard_names, packed rows) for every shard that has any.
+    (position in split.shard_names(), packed rows) for every shard that has rows.
   """
   if not batch.num_rows:
     return
   users = batch['user']
   shard = split.assign(users.dictionary)[users.indices.to_numpy()]
-  # Shards are few: in one byte or two the stable sort is a radix sort, in O(n).
+  # Shard numbers fit in one or two bytes: then the stable sort is a radix sort, O(n).
   small = shard.astype(np.min_scalar_type(len(split.shard_names())))
   order = np.argsort(small, kind='stable')
   names, starts = np.unique(shard[order], return_index=True)
@@ -64,7 +64,7 @@ def partition(batch: pa.RecordBatch, split: Shards) -> Iterator[tuple[int, bytes
 
 
 def pack(batch: pa.RecordBatch) -> bytes:
-  """Rows of RATINGS as bytes, with only the users they have."""
+  """Packs rows of RATINGS as bytes, with the ids of their own users only."""
   user = batch['user']
   codes = user.indices.to_numpy()
   present = np.zeros(len(user.dictionary), bool)
@@ -80,7 +80,7 @@ def pack(batch: pa.RecordBatch) -> bytes:
 
 
 def unpack(elements: Iterable[bytes]) -> pa.Table:
-  """The rows of all elements, one chunk a column and one dictionary of users."""
+  """Unpacks all elements: one chunk per column, and one dictionary of users."""
   batches = []
   for data in elements:
     (packed,) = pa.ipc.open_stream(data)
@@ -95,12 +95,15 @@ def unpack(elements: Iterable[bytes]) -> pa.Table:
 
 
 def _planes(column: np.ndarray) -> bytes:
-  """First bytes of all numbers, then second ones: high bytes are alike and compress."""
+  """Returns the first bytes of all numbers, then the second bytes, and so on.
+
+  High bytes are similar to each other, and compress well side by side.
+  """
   return column.view(np.uint8).reshape(len(column), -1).T.tobytes()
 
 
 def _column(planes: pa.Buffer, dtype: type) -> np.ndarray:
-  """The inverse of `_planes`."""
+  """Reverses `_planes`."""
   width = np.dtype(dtype).itemsize
   rows = np.frombuffer(planes, np.uint8).reshape(width, -1).T
   return np.ascontiguousarray(rows).reshape(-1).view(dtype)

@@ -1,4 +1,4 @@
-"""Lines to columns, vectorized: only what is wrong is looked at line by line."""
+"""Splits lines into columns, vectorized; only broken data is split line by line."""
 
 import contextlib
 import csv
@@ -17,29 +17,29 @@ import pyarrow.csv as pa_csv
 from pipelines.events.formats import Layout
 
 TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
-ISO = 'iso'  # the time unit of texts as 2024-01-31 or 2024-01-31T12:00:00+01:00
+ISO = 'iso'  # time unit of texts such as 2024-01-31 or 2024-01-31T12:00:00+01:00
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
 
 
 class RowSource(Protocol):
-  """Where rows come from; for what rejects show."""
+  """Gives the raw lines and values of rows, for rejects."""
 
   def raw(self, line: int) -> str:
-    """A line as it stands; undecodable bytes as \\xNN."""
+    """Returns a line as it is; undecodable bytes appear as \\xNN."""
 
   def value(self, line: int, position: int) -> str:
-    """What a well-formed line holds in a column."""
+    """Returns the value of a well-formed line in a column."""
 
 
 class ParsedRows(NamedTuple):
-  """Lines that have as many values as the header.
+  """Holds the lines that have as many values as the header.
 
   Attributes:
     columns: field name -> array [n]: string, float64 or list<string>.
-    lines: [n] int64, the line of each row, counted from 0.
+    lines: line number of each row, [n] int64, from 0.
     bad: (line, reason) of every other line.
-    num_lines: all lines; a row of several counts as one.
-    source: the lines themselves.
+    num_lines: number of lines, good and bad; a row of several lines counts as one.
+    source: source of the raw lines and values.
   """
 
   columns: dict[str, pa.Array]
@@ -50,7 +50,7 @@ class ParsedRows(NamedTuple):
 
 
 class TextSource:
-  """The `Source` of rows of text."""
+  """Gives the raw lines and values of rows of text, as a `RowSource`."""
 
   def __init__(self, data: bytes, layout: Layout, most_lines: int):
     self._data, self._layout, self._most_lines = data, layout, most_lines
@@ -60,11 +60,11 @@ class TextSource:
     return self._data.splitlines()
 
   def raw(self, line: int) -> str:
-    """A line as it stands; undecodable bytes as \\xNN."""
+    """Returns a line as it is; undecodable bytes appear as \\xNN."""
     return self._lines[line].decode(self._layout.format.encoding, 'backslashreplace')
 
   def value(self, line: int, position: int) -> str:
-    """What a well-formed line holds in a column."""
+    """Returns the value of a well-formed line in a column."""
     end = _record_end(self._lines, line, self._most_lines)
     text = b'\n'.join(self._lines[line:end])
     text = text.decode(self._layout.format.encoding, 'replace')
@@ -78,11 +78,11 @@ def split_lines(
   """Splits lines into columns.
 
   Args:
-    data: whole lines.
-    layout: the columns of the file.
+    data: bytes of whole lines.
+    layout: layout of the columns.
     numeric: fields that become float64 [n] if all their values are numbers.
-    most_lines: that a row may have. With 1 no quoted value goes on over a line end, so
-      that an open quote spoils one line only.
+    most_lines: maximum number of lines in a row. With 1, a quoted value cannot contain
+      a line end, so that an open quote spoils only one line.
   """
   source = TextSource(data, layout, most_lines)
   if layout.format.encoding != 'utf-8':
@@ -94,7 +94,7 @@ def split_lines(
   quotes = layout.format.quoted and b'"' in data
   if not _is_utf8(data) or (quotes and not _around_values(data, layout)):
     return ParsedRows(*_split_by_line(data, layout, most_lines), source)
-  # Arrow strips blanks around numbers only where it makes numbers.
+  # Arrow strips blanks around numbers only where it converts to numbers.
   if numeric and not (b' ' in data or b'\t' in data):
     with contextlib.suppress(pa.ArrowInvalid):
       types = dict.fromkeys(numeric, pa.float64())
@@ -103,10 +103,10 @@ def split_lines(
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-  """The values of a column of texts or numbers.
+  """Converts a column of texts or numbers to numbers.
 
   Returns:
-    values [n] float64 and [n] bool whether the text is a finite number.
+    (values [n] float64, [n] bool whether each value is a finite number).
   """
   try:
     values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -124,14 +124,14 @@ def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seconds(column: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
-  """The times of a column of texts or numbers, whole seconds since 1970.
+  """Converts a column of texts or numbers to whole seconds since 1970.
 
   Args:
-    column: [n].
-    unit: of `TIME_UNITS`, or `ISO`: then a time without a zone is in UTC.
+    column: times [n].
+    unit: key of `TIME_UNITS`, or `ISO`; an ISO time without a time zone is in UTC.
 
   Returns:
-    values [n] float64 and [n] bool whether the text is a time.
+    (values [n] float64, [n] bool whether each value is a time).
   """
   if unit != ISO:
     values, good = numbers(column)
@@ -143,10 +143,10 @@ def seconds(column: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def iso_seconds(text: str) -> float:
-  """Seconds since 1970 of an ISO 8601 text, in UTC where it names no zone.
+  """Converts an ISO 8601 text to seconds since 1970; without a time zone it is UTC.
 
   Raises:
-    ValueError: it is none.
+    ValueError: the text is not in ISO 8601 format.
   """
   time = datetime.datetime.fromisoformat(text)
   return time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp()
@@ -160,9 +160,9 @@ def _iso_seconds(text):
 
 
 def _around_values(data, layout):
-  """Whether all quotes stand around whole values of one line, and none within.
+  """Tells whether quotes are only around whole values of one line, never inside.
 
-  Then Arrow and csv read the same, as they do not where a quote is open or alone.
+  Then Arrow and csv read the same values; with an unpaired quote they differ.
   """
   text = np.frombuffer(data, np.uint8)
   quotes = np.flatnonzero(text == ord('"'))
@@ -186,7 +186,7 @@ def _split_clean(data, layout, types, quotes):
     invalid.append(row.number - 1)
     return 'skip'
 
-  # Each field by position: the names in a header may repeat.
+  # Columns are named by position, because names in a header may repeat.
   names = [str(position) for position in range(len(layout.header))]
   wanted = {
     names[position]: types.get(field, pa.string())
@@ -216,7 +216,10 @@ def _split_clean(data, layout, types, quotes):
 
 
 def _one_character_delimiter(data, layout):
-  """Arrow and csv know no longer ones; a unit separator stands in no text."""
+  """Replaces a longer delimiter by the unit separator, which no text contains.
+
+  Arrow and csv read only delimiters of one character.
+  """
   delimiter = layout.format.delimiter
   if len(delimiter.encode()) == 1:
     return data, layout
@@ -247,7 +250,7 @@ def _split_by_line(data, layout, most_lines):
 
 
 def _record_end(lines, start, most_lines):
-  """One past the line on which the quotes of a row are even: all are closed."""
+  """Returns the number of the line after the line that closes all quotes of a row."""
   quotes, limit = 0, min(start + most_lines, len(lines))
   for number in range(start, limit):
     quotes += lines[number].count(b'"')
@@ -257,10 +260,10 @@ def _record_end(lines, start, most_lines):
 
 
 def _record(lines, layout):
-  """(values, '') of a row, or ([], reason)."""
+  """Returns (values, '') of a row, or ([], reason)."""
   width = len(layout.header)
   try:
-    # The fast way sees an empty line as a row of empty values.
+    # As in `_split_clean`, an empty line is a row of empty values.
     values = _values(b'\n'.join(lines).decode(), layout) or [''] * width
   except UnicodeDecodeError:
     return [], 'not_utf8'
@@ -283,7 +286,7 @@ def _is_utf8(data):
 
 
 def _number(text):
-  """As Arrow reads it, so that a text means the same beside good and bad ones."""
+  """Converts a text as Arrow does, so that bad rows do not change good ones."""
   try:
     return pa.array([text.as_py()]).cast(pa.float64())[0].as_py()
   except pa.ArrowInvalid:

@@ -1,1 +1,1 @@
-"""Reads the items, and what samplers know of them."""
+"""Reads the items and the facts about them that samplers use."""

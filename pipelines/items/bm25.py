@@ -1,4 +1,4 @@
-"""BM25, the classic score of sparse retrieval: how well texts answer a query."""
+"""Scores texts against a query with BM25, the classic score of sparse retrieval."""
 
 import re
 from collections import Counter
@@ -11,33 +11,34 @@ _WORD = re.compile(r'\w+')
 
 
 def bm25_scores(texts: Sequence[str], query: str) -> np.ndarray:
-  """Scores of texts.
+  """Scores texts by how well they match a query.
 
       sum over words q of the query of  idf(q) f (k1 + 1) / (f + k1 (1 - b + b l / L))
 
-  f is how often q stands in the text, l the text's number of words and L its mean;
-  idf(q) = ln(1 + (I - d + 0.5) / (d + 0.5)) with d of I texts holding q; k1 = 1.2 and
-  b = 0.75. Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
-  Beyond", 2009; this idf, which is never negative, is Lucene's.
+  f is the count of q in the text, l the number of words in the text, and L the mean of
+  l over all texts. idf(q) = ln(1 + (I - d + 0.5) / (d + 0.5)), where d of the I texts
+  contain q; k1 = 1.2 and b = 0.75. Source: Robertson and Zaragoza, "The Probabilistic
+  Relevance Framework: BM25 and Beyond", 2009; this idf, which is never negative, is
+  Lucene's.
 
   Args:
-    texts: [I]; words are runs of letters, digits and underscores, in lower case.
-    query: a word that stands in it twice counts once.
+    texts: texts [I]; words are runs of letters, digits and underscores, in lower case.
+    query: words to look for; a repeated word counts once.
 
   Returns:
-    [I] float64, 0 where no word of the query stands in the text.
+    Scores [I] float64, 0 where the text has no word of the query.
   """
   words = list(dict.fromkeys(_WORD.findall(query.lower())))
   frequency, lengths = np.zeros((len(texts), len(words))), np.zeros(len(texts))
   for row, text in enumerate(texts):
-    found = Counter(_WORD.findall(text.lower()))
-    lengths[row] = found.total()
-    frequency[row] = [found[word] for word in words]
+    counts = Counter(_WORD.findall(text.lower()))
+    lengths[row] = counts.total()
+    frequency[row] = [counts[word] for word in words]
   holding = (frequency > 0).sum(axis=0)
   idf = np.log1p((len(texts) - holding + 0.5) / (holding + 0.5))
   relative = lengths / max(lengths.mean(), 1) if len(texts) else lengths
   damped = frequency + _K1 * (1 - _B + _B * relative)[:, None]
-  # Word by word: the order of a matrix product's sums differs between machines.
+  # Add word by word: in a matrix product, the order of sums differs between machines.
   total = np.zeros(len(texts))
   for column in range(len(words)):
     total += idf[column] * frequency[:, column] * (_K1 + 1) / damped[:, column]

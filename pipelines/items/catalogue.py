@@ -1,4 +1,4 @@
-"""Movies files to the item table."""
+"""Reads movies files into the item table."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from tasks import schema
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
 _YEAR = re.compile(r'^\d{4}$')
-MOST_LINES = 1_000  # descriptions may have several
+MOST_LINES = 1_000  # of a row: descriptions may have several lines
 _RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
@@ -24,13 +24,14 @@ _EXPECTED = {
 
 
 class ItemTable(NamedTuple):
-  """What movies files hold.
+  """Holds the items of movies files.
 
   Attributes:
-    table: schema.ITEMS, [I] rows, num_ratings all 0.
-    num_lines: lines of the files without headers.
-    rejects: lines that are no item, and those of the files below.
-    texts: kind of another file about the items -> what became of its rows.
+    table: item table [I] with the schema schema.ITEMS; num_ratings is 0 for all items.
+    num_lines: number of lines in the movies files, without headers.
+    rejects: rejects of the movies files, and of the files in `texts`.
+    texts: kind of another file about the items -> counts of kept, rejected and dropped
+      rows.
   """
 
   table: pa.Table
@@ -42,19 +43,19 @@ class ItemTable(NamedTuple):
 def read_items(files: Sequence[InputFile]) -> ItemTable:
   """Reads all movies files.
 
-  Items are ordered by id: as numbers if all ids are digits, else as text. A year comes
-  from its own column, or from the end of the title, as in 'Toy Story (1995)'; titles
-  are kept without it. '(no genres listed)' is a genre name like every other.
+  Items are sorted by id: as numbers if all ids are digits, else as text. The year comes
+  from its own column, or from the end of the title, as in 'Toy Story (1995)', where it
+  is removed. '(no genres listed)' is a genre name like any other.
   """
   items, rejects, num_lines = {}, [], 0
   for piece in read_files(files, most_lines=MOST_LINES):
-    found = piece.rows
-    num_lines += found.num_lines
-    bad = [(line, reason, '') for line, reason in found.bad]
-    fields = [column.to_pylist() for column in found.columns.values()]
-    for line, *values in zip(found.lines.tolist(), *fields, strict=True):
+    rows = piece.rows
+    num_lines += rows.num_lines
+    bad = [(line, reason, '') for line, reason in rows.bad]
+    fields = [column.to_pylist() for column in rows.columns.values()]
+    for line, *values in zip(rows.lines.tolist(), *fields, strict=True):
       values = ('' if value is None else value for value in values)
-      row = dict(zip(found.columns, values, strict=True))
+      row = dict(zip(rows.columns, values, strict=True))
       if not row['item']:
         bad.append((line, 'empty_field', 'item'))
       elif not row['title'].strip():
@@ -70,14 +71,14 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
 def item_rejects(
   stage: str, piece: Piece, bad: Iterable[tuple[int, str, str]]
 ) -> list[dict]:
-  """The rejects of a piece.
+  """Returns the rejects of a piece.
 
   Args:
-    stage: the step that refused them.
-    piece: where they stand.
-    bad: (line in the piece, reason, our name of the field or '').
+    stage: name of the step that rejected the rows.
+    piece: piece with the rows.
+    bad: (line in the piece, reason, our name of the wrong field or '') per bad row.
   """
-  found, header = [], piece.layout.header
+  rejects, header = [], piece.layout.header
   for line, reason, field in sorted(bad):
     text = piece.rows.source.raw(line)[:_RAW_CHARACTERS]
     record = {'file': piece.path, 'line': piece.first + line, 'field': '', 'value': ''}
@@ -87,26 +88,27 @@ def item_rejects(
       position = piece.layout.positions[field]
       record['field'] = header[position]
       record['value'] = piece.rows.source.value(line, position)[:_RAW_CHARACTERS]
-    right = _EXPECTED.get(reason, 'a row')
-    found.append(reject(stage, reason, **record, raw=text, expected=right))
-  return found
+    expected = _EXPECTED.get(reason, 'a row')
+    rejects.append(reject(stage, reason, **record, raw=text, expected=expected))
+  return rejects
 
 
-def _item(row, kind):
+def _item(row, fmt):
   title, year = row['title'].strip(), row.get('year', '')
   dated = _TITLE_WITH_YEAR.match(title)
   if not _YEAR.match(year):
     year = dated[2] if dated else None
-  if kind.genre_flags:
-    genres = [name for name in kind.genre_flags if row.get(name) == '1']
+  if fmt.genre_flags:
+    genres = [name for name in fmt.genre_flags if row.get(name) == '1']
   else:
     genres = row['genres']
     if isinstance(genres, str):
-      genres = genres.split(kind.genre_separator)
+      genres = genres.split(fmt.genre_separator)
+  names = (genre.strip() for genre in genres if genre)
   return {
     'title': dated[1] if dated and dated[2] == year else title,
     'year': int(year) if year else None,
-    'genres': list(dict.fromkeys(filter(None, (x.strip() for x in genres if x)))),
+    'genres': list(dict.fromkeys(filter(None, names))),
     'description': row.get('description', '').strip(),
     'tags': [],
     'num_ratings': 0,

@@ -1,4 +1,4 @@
-"""What samplers know of the items, as each worker loads it."""
+"""Loads, in each worker, the facts about the items that samplers use."""
 
 import dataclasses
 import hashlib
@@ -16,13 +16,13 @@ from tasks import questions
 
 @dataclasses.dataclass(frozen=True)
 class ItemFactsSource:
-  """Where the facts come from.
+  """Names the sources of the facts about items.
 
   Attributes:
-    items_path: the item table.
-    needs: the `sample.Sampler.needs` of the sampler.
-    embeddings_dir: a finished folder of pipelines.embed_items, for vectors.
-    query: for relevance; '' for the task's own.
+    items_path: path of the item table.
+    needs: name of the fact that the sampler needs, from `samplers.Sampler.needs`.
+    embeddings_dir: finished folder of pipelines.embed_items, source of the vectors.
+    query: query for the relevance; '' for the query of the task.
   """
 
   items_path: str
@@ -31,47 +31,54 @@ class ItemFactsSource:
   query: str = ''
 
   def load(self) -> ItemFacts:
-    """The facts, but for `counts`, which the ratings give."""
+    """Loads the facts, without `counts`, which come from the ratings."""
     facts = load_items(self.items_path).facts
     if self.needs == 'vectors':
       return facts._replace(vectors=read_vectors(self.embeddings_dir))
     if self.needs == 'relevance':
       query = self.query or questions.search_query(facts.genre_names)
-      found = bm25.bm25_scores(
-        search_texts(storage.read_parquet(self.items_path)), query
-      )
-      return facts._replace(relevance=found)
+      texts = search_texts(storage.read_parquet(self.items_path))
+      return facts._replace(relevance=bm25.bm25_scores(texts, query))
     return facts
 
 
 def read_vectors(embeddings_dir: str) -> np.ndarray:
-  """The vectors of the items' texts side by side, [I, H] float32 of length 1 or 0.
+  """Reads one vector per item, [I, H] float32 of length 1 or 0.
 
-  Rounded to multiples of 2^-20, so that float64 holds their inner products exactly and
-  no machine's order of additions can decide between two items.
+  The vectors of an item's fields are concatenated. Values are rounded to multiples of
+  2^-20: float64 then holds inner products exactly, so that the order of additions on a
+  machine cannot decide between two items.
   """
   path = FileSystems.join(embeddings_dir, 'embeddings.parquet')
   table = storage.read_parquet(path)
   fields = table.drop_columns('item_index').columns
-  parts = [x.combine_chunks().flatten().to_numpy() for x in fields]
-  vectors = np.concatenate([x.reshape(table.num_rows, -1) for x in parts], axis=1)
+  flat = [field.combine_chunks().flatten().to_numpy() for field in fields]
+  vectors = np.concatenate([part.reshape(table.num_rows, -1) for part in flat], axis=1)
   length = np.linalg.norm(vectors, axis=1, keepdims=True)
   unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
   return np.rint(unit * 2**20) / np.float32(2**20)
 
 
 def check_embeddings(embeddings_dir: str, ids: pa.Array) -> str:
-  """The fingerprint of an embeddings folder that knows these items [I].
+  """Checks that an embeddings folder fits the items.
+
+  Args:
+    embeddings_dir: folder of pipelines.embed_items.
+    ids: ids [I] of the item table, in its order.
+
+  Returns:
+    Fingerprint of the folder.
 
   Raises:
-    JobError: it is not finished, of another template, or of other items.
+    JobError: the folder is not finished, has another template, or has other items.
   """
   completed = output_folder.require_finished(embeddings_dir, 'pipelines.embed_items')
   info = storage.read_json(FileSystems.join(embeddings_dir, 'encoder_info.json'))
   if info['template'] != 'fields':
     raise JobError(
       f'--embeddings_dir: {embeddings_dir} has the template {info["template"]}, whose '
-      'vectors are of ratings and not of items: make one with --template=fields'
+      'vectors describe ratings, not items: make an embeddings folder with '
+      '--template=fields'
     )
   if info.get('items_sha256') != items_checksum(ids):
     raise JobError(
@@ -82,5 +89,5 @@ def check_embeddings(embeddings_dir: str, ids: pa.Array) -> str:
 
 
 def items_checksum(ids: pa.Array) -> str:
-  """sha256 of item ids [I] in the order of the item table."""
+  """Returns the sha256 of item ids [I], in hexadecimal; their order matters."""
   return hashlib.sha256('\n'.join(ids.to_pylist()).encode()).hexdigest()

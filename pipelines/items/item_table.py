@@ -1,4 +1,4 @@
-"""The item table as it is stored, and what is known of the items when it is read."""
+"""Reads and writes the item table, and derives facts about the items from it."""
 
 import dataclasses
 from typing import NamedTuple
@@ -13,14 +13,16 @@ from tasks import schema
 
 
 class ItemFacts(NamedTuple):
-  """What is known of the I items; the last three only where a sampler needs them.
+  """Holds the facts about the I items; the last three may be None.
 
   Attributes:
-    genre_names: the G genre names, sorted.
+    genre_names: names of the G genres, sorted.
     genres: [I, G] sparse, 1 where an item has a genre.
-    counts: [I] int64, interactions in the histories of training users.
-    vectors: [I, H] float32 of length 1, or 0 where an item has no text.
-    relevance: [I] float64, BM25 of the item's text against the query.
+    counts: number of interactions per item in the histories of training users, [I]
+      int64.
+    vectors: embeddings of the items' texts, [I, H] float32 of length 1, or 0 where an
+      item has no text.
+    relevance: BM25 score of each item's text for the query, [I] float64.
   """
 
   genre_names: tuple[str, ...]
@@ -31,11 +33,11 @@ class ItemFacts(NamedTuple):
 
 
 class ItemLookup(NamedTuple):
-  """What the ratings are read and labelled with.
+  """Holds the ids and genres of the items, to read and label ratings.
 
   Attributes:
-    ids: [I] strings.
-    facts: their genres.
+    ids: ids of the items, [I] strings.
+    facts: facts about the items, only genres.
   """
 
   ids: pa.Array
@@ -43,19 +45,22 @@ class ItemLookup(NamedTuple):
 
 
 def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
-  """The item table as it is written, with the number of kept ratings of each: [I]."""
+  """Returns the item table with the number of kept ratings per item, [I]."""
   position = table.schema.get_field_index('num_ratings')
   field = schema.ITEMS.field('num_ratings')
   return table.set_column(position, field, pa.array(num_ratings, field.type))
 
 
 def write_items(path: str, table: pa.Table) -> None:
-  """Writes an item table of schema.ITEMS."""
+  """Writes an item table with the schema schema.ITEMS."""
   storage.write_parquet(path, table)
 
 
 def load_items(path: str) -> ItemLookup:
-  """Reads the ids and facts of a stored table; workers read it instead of a pickle."""
+  """Reads the ids and genres of a stored item table.
+
+  Workers read the file themselves, so that the table is not pickled.
+  """
   table = storage.read_parquet(path)
   lists = table['genres'].combine_chunks()
   values = lists.flatten()
@@ -71,7 +76,7 @@ def load_items(path: str) -> ItemLookup:
 
 @dataclasses.dataclass(frozen=True)
 class LoadItemIds:
-  """Reads the item ids [I] of a stored table when it is called, in a worker."""
+  """Reads the item ids [I] of a stored item table, in the worker that calls it."""
 
   path: str
 
@@ -80,7 +85,7 @@ class LoadItemIds:
 
 
 def search_texts(items: pa.Table) -> list[str]:
-  """All that is known of each item of the table, for search by words."""
+  """Joins title, genres, tags and description of each item, for search by words."""
   return [
     ' '.join([row['title'], *row['genres'], *row['tags'], row['description']])
     for row in items.select(['title', 'genres', 'tags', 'description']).to_pylist()

@@ -1,6 +1,6 @@
-"""What other files say of the items: tags of users, descriptions.
+"""Adds texts from other files to the items: tags of users, descriptions.
 
-Tags are item metadata as MovieLens ships it: they come from users of all splits.
+Tags are item metadata, as in MovieLens: they come from users of all splits.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,24 @@ _BLOCK_BYTES = 1 << 23
 
 
 def add_tags(items: ItemTable, files: Sequence[InputFile]) -> ItemTable:
-  """The items with the tags that most users gave them; as they are without files.
+  """Adds to each item the tags that most users gave it, if there are files.
 
-  Tags are told apart without case and outer blanks; of an item's tags, those of more
-  users come first, then by name. A tag that a user gave an item twice counts once.
+  Case and outer blanks of tags are ignored. The tags of an item are sorted by number of
+  users, most first, then by name. If a user gave an item the same tag twice, it counts
+  once.
 
   Raises:
     JobError: a file cannot be read to its end.
   """
   if not files:
     return items
-  found, rejects, rows_in = [], [], 0
+  tables, rejects, rows_in = [], [], 0
   for piece in read_files(files, _BLOCK_BYTES):
     good, bad = _good_tags(piece, items.table['item_id'])
     rejects += item_rejects('read_tags', piece, bad)
     rows_in += piece.rows.num_lines
-    found.append(good)
-  rows = pa.concat_tables(found)
+    tables.append(good)
+  rows = pa.concat_tables(tables)
   known = rows.filter(pc.is_valid(rows['item']))
   ranked = (
     known.group_by(['item', 'tag'])
@@ -56,7 +57,7 @@ def add_tags(items: ItemTable, files: Sequence[InputFile]) -> ItemTable:
 
 
 def add_descriptions(items: ItemTable, files: Sequence[InputFile]) -> ItemTable:
-  """The items with the descriptions of other files, which win over their own.
+  """Adds descriptions from other files; they replace descriptions of movies files.
 
   Raises:
     JobError: a file cannot be read to its end.
@@ -102,7 +103,7 @@ _BY_NAME = [('tag', 'ascending')]
 
 
 def _good_tags(piece: Piece, item_ids):
-  """A table of user, tag and item's row (null where unknown), and the bad rows."""
+  """Returns a table of user, item row (null if unknown) and tag, and the bad rows."""
   columns, lines = piece.rows.columns, piece.rows.lines
   tag = pc.utf8_lower(pc.utf8_trim_whitespace(columns['tag'].fill_null('')))
   bad = [(line, reason, '') for line, reason in piece.rows.bad]
@@ -121,7 +122,7 @@ def _good_tags(piece: Piece, item_ids):
 
 
 def _first_of_each(ranked, num_items):
-  """list<string> [num_items]: the first tags of each item of a sorted table."""
+  """Returns the first tags of each item of a sorted table, list<string> [num_items]."""
   item = ranked['item'].to_numpy()
   place = np.arange(len(item)) - np.searchsorted(item, item)
   first = place < _MOST_TAGS

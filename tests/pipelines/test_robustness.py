@@ -482,7 +482,7 @@ def _(folder, patch):
 
 
 @bad_file(
-  'a mapping with a wrong field', '--mapping: there is no field usr: did you mean user?'
+  'a mapping with a wrong field', '--mapping: unknown field usr; did you mean user?'
 )
 def _(folder, patch):
   return {'mapping': 'usr=who'}
@@ -515,8 +515,8 @@ def _(folder, patch):
 
 @bad_file(
   'a mapping with a wrong encoding',
-  '--mapping: encoding=utf-16: expected one that extends ASCII, such as utf-8, latin-1 '
-  'or cp1252',
+  '--mapping: encoding=utf-16: expected an encoding that extends ASCII, such as utf-8, '
+  'latin-1 or cp1252',
 )
 def _(folder, patch):
   return {'mapping': 'encoding=utf-16'}

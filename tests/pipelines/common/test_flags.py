@@ -71,7 +71,7 @@ _DATAFLOW = {
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'--output_dir': '/here'}, '--output_dir=/here: no place where workers can'),
+    ({'--output_dir': '/here'}, '--output_dir=/here: workers cannot write'),
     ({'--setup_file': None}, '--setup_file=./setup.py'),
     ({'--project': None}, '--project'),
   ],

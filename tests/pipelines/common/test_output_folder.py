@@ -85,7 +85,7 @@ def test_a_file_that_came_later_is_safe(tmp_path):
 def test_the_marker_of_somebody_else(tmp_path, text):
   (tmp_path / 'COMPLETED').write_text(text)
   for overwrite in (False, True):
-    with pytest.raises(JobError, match='written by no job of ours'):
+    with pytest.raises(JobError, match=r'PERSOMA did not write .*COMPLETED'):
       folder(tmp_path).begin(overwrite)
   assert (tmp_path / 'COMPLETED').read_text() == text
 

@@ -48,14 +48,14 @@ def test_nothing():
 @pytest.mark.parametrize(
   ('mapping', 'message'),
   [
-    ('usr=who', 'no field usr: did you mean user'),
+    ('usr=who', 'unknown field usr; did you mean user'),
     ('user', 'expected field=column pairs'),
     ('user=a,user=b', 'each field once'),
     ('time_unit=weeks', 'expected one of s, ms, us, ns'),
-    ('delimiter=,user=a', "delimiter='': expected such as"),
-    ('genre_separator=,user=a', "genre_separator='': expected such as"),
-    ('encoding=latin-99', 'encoding=latin-99: expected one that extends ASCII'),
-    ('encoding=utf-16', 'encoding=utf-16: expected one that extends ASCII'),
+    ('delimiter=,user=a', "delimiter='': expected a separator"),
+    ('genre_separator=,user=a', "genre_separator='': expected a separator"),
+    ('encoding=latin-99', 'encoding=latin-99: expected an encoding that extends'),
+    ('encoding=utf-16', 'encoding=utf-16: expected an encoding that extends'),
     ('nowhere.json', 'cannot read nowhere.json'),
   ],
 )
