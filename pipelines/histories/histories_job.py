@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _ITEMS = 'items.parquet'
-_SHARD_BYTES = 1 << 26  # of ratings; a worker holds a few shards in memory
-_Files = Mapping[str, Sequence[input_files.InputFile]]  # by kind
+_SHARD_BYTES = 1 << 26  # of ratings in a shard; a worker holds a few shards in memory
+_Files = Mapping[str, Sequence[input_files.InputFile]]  # kind -> its files
 
 
 def run_job(config: Config, options: PipelineOptions) -> None:

@@ -21,8 +21,8 @@ class Split:
     train: share of users in the training split, 0 to 1.
     validation: share of users in the validation split; the other users are the test
       split.
-    num_shards: number of shards of the training split; the shards of the other splits
-      have about the same number of users.
+    num_shards: number of shards of the training split; the other splits have shards of
+      similar size.
     seed: seed of the hash.
 
   Raises:

@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   if bool(flags.paths) == bool(flags.gin_file):
     parser.error('expected either paths or --gin_file')
   if flags.gin_file:
-    found, shown = _estimate(flags, bindings), printed.format_costs
+    results, format_result = _estimate(flags, bindings), printed.format_costs
   else:
-    found, shown = _describe(flags), printed.format_folder
+    results, format_result = _describe(flags), printed.format_folder
   if flags.json:
-    print(json.dumps(found, indent=2, default=str))
+    print(json.dumps(results, indent=2, default=str))
   else:
-    print('\n\n'.join(map(shown, found)))
-  unsound = [x for x in found if x.get('damaged') or 'NOT' in x.get('state', '')]
+    print('\n\n'.join(map(format_result, results)))
+  unsound = [x for x in results if x.get('damaged') or 'NOT' in x.get('state', '')]
   sys.exit(1 if unsound else 0)
 
 

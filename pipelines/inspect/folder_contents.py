@@ -92,12 +92,12 @@ class _Folder:
       *points,
       *adapters,
       *infos,
-      *(x for found in shards.values() for x in found),
+      *(x for paths in shards.values() for x in paths),
     }
     config, metrics = (self._place / x for x in ('config.gin', 'metrics.jsonl'))
     return {
       'info': {x.name: self._try(_read_json, x) for x in infos},
-      'tables': {name: self._table(found) for name, found in shards.items()},
+      'tables': {name: self._table(paths) for name, paths in shards.items()},
       'configuration': self._try(_read_gin, config) if config.exists() else {},
       'metrics': self._try(last_metrics, metrics) if metrics.exists() else {},
       'checkpoints': {x.name: self._try(arrays.describe_checkpoint, x) for x in points},
@@ -144,12 +144,12 @@ class _Folder:
 
   def _shards(self, files) -> dict[str, list[pathlib.Path]]:
     """Returns the files of each table, by '<name>.<suffix>'."""
-    found = {}
+    tables = {}
     for file in files:
       if match := _TABLE.fullmatch(file.name):
         name = f'{_SHARD.sub("", match[1])}.{match[2]}'
-        found.setdefault(name, []).append(file)
-    return found
+        tables.setdefault(name, []).append(file)
+    return tables
 
   def _table(self, files):
     kind = _TABLE.fullmatch(files[0].name)[2]
@@ -194,7 +194,7 @@ def last_metrics(path: pathlib.Path) -> dict[str, dict[str, Any]]:
   Raises:
     Damaged: a line is not JSON.
   """
-  found = {}
+  newest = {}
   for number, line in enumerate(path.read_text().splitlines(), 1):
     try:
       row = json.loads(line)
@@ -203,5 +203,5 @@ def last_metrics(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     for key, value in row.items():
       stage, _, name = key.rpartition('/')
       if stage:
-        found.setdefault(stage, {}).update({'step': row.get('step'), name: value})
-  return found
+        newest.setdefault(stage, {}).update({'step': row.get('step'), name: value})
+  return newest

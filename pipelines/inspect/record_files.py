@@ -59,7 +59,7 @@ def shorten(value: Any) -> Any:
 def _tfrecord(paths, examples):
   """Reads tf.Examples; `fields` has type and number of values of each feature."""
   kinds, lengths = {}, collections.defaultdict(lambda: [1 << 62, 0])
-  found, total = [], 0
+  shown, total = [], 0
   for path in paths:
     for record in _records(path):
       total += 1
@@ -67,10 +67,10 @@ def _tfrecord(paths, examples):
       for name, x in values.items():
         low, high = lengths[name]
         lengths[name] = [min(low, len(x)), max(high, len(x))]
-      if len(found) < examples:
-        found.append(shorten(values))
+      if len(shown) < examples:
+        shown.append(shorten(values))
   fields = {name: f'{kinds[name]} {_range(*lengths[name])}' for name in sorted(kinds)}
-  return {'records': total, 'fields': fields, 'examples': found}
+  return {'records': total, 'fields': fields, 'examples': shown}
 
 
 def _records(path: pathlib.Path) -> Iterator[bytes]:
@@ -111,22 +111,22 @@ def _range(low, high):
 
 
 def _parquet(paths, examples):
-  rows, found, schema = 0, [], None
+  rows, shown, schema = 0, [], None
   for path in paths:
     try:
       with pq.ParquetFile(path) as file:
         rows, schema = rows + file.metadata.num_rows, file.schema_arrow
         few = next(file.iter_batches(max(examples, 1)), None)
-        wanted = examples - len(found)
-        found += [shorten(x) for x in few.to_pylist()[:wanted]] if few else []
+        wanted = examples - len(shown)
+        shown += [shorten(x) for x in few.to_pylist()[:wanted]] if few else []
     except (pa.ArrowException, OSError) as error:
       raise Damaged(f'{path}: no Parquet file, or damaged: {error}') from error
   fields = {field.name: str(field.type) for field in schema}
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 def _avro(paths, examples):
-  rows, found, fields = 0, [], {}
+  rows, shown, fields = 0, [], {}
   for path in paths:
     try:
       with path.open('rb') as file:
@@ -136,10 +136,10 @@ def _avro(paths, examples):
         }
         for row in reader:
           rows += 1
-          found += [shorten(row)] if len(found) < examples else []
+          shown += [shorten(row)] if len(shown) < examples else []
     except (ValueError, OSError, EOFError, KeyError, IndexError, zlib.error) as error:
       raise Damaged(f'{path}: no Avro file, or damaged: {error}') from error
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 def _avro_type(kind):
@@ -153,7 +153,7 @@ def _avro_type(kind):
 
 
 def _json_lines(paths, examples):
-  rows, found, fields = 0, [], collections.Counter()
+  rows, shown, fields = 0, [], collections.Counter()
   for path in paths:
     with path.open('rb') as file:
       zipped = file.read(2) == _GZIP
@@ -164,13 +164,13 @@ def _json_lines(paths, examples):
           row = json.loads(line)
           number += 1
           fields.update(list(row) if isinstance(row, dict) else [])
-          found += [shorten(row)] if len(found) < examples else []
+          shown += [shorten(row)] if len(shown) < examples else []
     except (ValueError, OSError, EOFError, zlib.error) as error:
       raise Damaged(f'{path}: damaged at line {number + 1}: {error}') from error
     rows += number
   of = lambda count: 'in every record' if count == rows else f'in {count:,} records'
   fields = {name: of(count) for name, count in fields.items()}
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 _Reader = Callable[[Sequence[pathlib.Path], int], dict[str, Any]]

@@ -137,9 +137,9 @@ def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredS
       rejects.append(_reject('not_answerable', where, problem))
     else:
       histories.append(history)
-  made = predictor.predict(histories) if histories else []
+  answers = predictor.predict(histories) if histories else []
   soft = predictor.soft_prompts(histories) if histories and soft_prompts else None
-  rows, tokens = [x.row for x in made], sum(x.tokens for x in made)
+  rows, tokens = [x.row for x in answers], sum(x.tokens for x in answers)
   return AnsweredShard(shard, rows, rejects, soft, tokens, time.monotonic() - started)
 
 

@@ -69,8 +69,8 @@ def load_folder(folder: str, table: str, location: str | None = None) -> int:
     content = _read_content(folder)
   with _explained(table):
     client = bigquery.Client(project=target.project)
-    made = bigquery_table.require_table(client, target, location)
-    loaded = _load_once(client, made, content) if content.run else 0
+    found = bigquery_table.require_table(client, target, location)
+    loaded = _load_once(client, found, content) if content.run else 0
   _LOGGER.info('%s: %d of %d rows loaded into %s', folder, loaded, content.rows, table)
   return loaded
 
@@ -104,16 +104,16 @@ def _explained(table: str) -> Iterator[None]:
 def _load_once(client, table: bigquery.Table, content: _Content) -> int:
   """Loads the rows of the run if the table has none, and returns the number loaded.
 
-  A job's id depends only on the table, the run and the number of the attempt: while a
-  job runs, BigQuery refuses a second one from this process or another. The next id is
-  tried if a job has failed, or if its rows were deleted later.
+  A job's id depends only on the table, the run and the number of the attempt:
+  BigQuery refuses a second job with the same id, from this process or another. The
+  next id is tried if a job has failed, or if its rows were deleted later.
   """
   key = [f'{table.reference}', f'{table.created}', content.run.run_id]
   key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
   loaded_by = None
   for attempt in itertools.count(1):
     job_id = f'persoma-{key}-{attempt}'
-    if not (found := _find_job(client, job_id, table)):
+    if not (load_job := _find_job(client, job_id, table)):
       present = _rows_of_run(client, table, content.run.run_id)
       if present.rows:
         _require_same(table, content, present, loaded_by)
@@ -121,9 +121,9 @@ def _load_once(client, table: bigquery.Table, content: _Content) -> int:
       with contextlib.suppress(Conflict):
         _submit(client, table, content, job_id)
         return content.rows
-      found = _find_job(client, job_id, table)
-    if found and found.exception(timeout=None) is None:  # waits for the job
-      loaded_by = found
+      load_job = _find_job(client, job_id, table)
+    if load_job and load_job.exception(timeout=None) is None:  # waits for the job
+      loaded_by = load_job
 
 
 def _find_job(client, job_id, table):

@@ -16,7 +16,7 @@ def table_reference(text: str) -> bigquery.TableReference:
   """Returns the table that `project:dataset.table` or `project.dataset.table` names.
 
   Raises:
-    ValueError: the text names no table.
+    ValueError: the text is not the name of a table.
   """
   name = TableName.parse(text)
   return bigquery.DatasetReference(name.project, name.dataset).table(name.table)

@@ -90,8 +90,8 @@ def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
   run = None
   for path in paths:
     with _readable(path) as file:
-      for place, found in _READERS[kind](path, file):
-        for name, value in found._asdict().items():
+      for place, columns in _READERS[kind](path, file):
+        for name, value in columns._asdict().items():
           if value is None:
             raise JobError(
               f'{place}: field {name} is null; expected the value of the run'
@@ -101,7 +101,7 @@ def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
               f'{place}: field {name} is {value}; expected {getattr(run, name)}, as '
               'in the rows before: a folder holds one run'
             )
-        run = found
+        run = columns
   return run
 
 
@@ -164,9 +164,9 @@ def _compare(path: str, found: Mapping[str, str], expected: Mapping[str, str]):
       )
 
 
-def _arrow_types(found: pa.Schema) -> dict[str, str]:
+def _arrow_types(fields: pa.Schema) -> dict[str, str]:
   types = {}
-  for field in found:
+  for field in fields:
     # Writers choose the name of a list's child, so it is not compared.
     repeated = pa.types.is_list(field.type)
     kind = f'list<{field.type.value_type}>' if repeated else str(field.type)
@@ -182,20 +182,20 @@ def _avro_types(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parquet(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
-  found = pq.ParquetFile(file)
+  reader = pq.ParquetFile(file)
   expected = _arrow_types(schema.predictions_arrow())
-  _compare(path, _arrow_types(found.schema_arrow), expected)
-  for batch in found.iter_batches(batch_size=1, columns=list(RunColumns._fields)):
+  _compare(path, _arrow_types(reader.schema_arrow), expected)
+  for batch in reader.iter_batches(batch_size=1, columns=list(RunColumns._fields)):
     yield path, RunColumns(**batch.to_pylist()[0])
     return
 
 
 def _avro(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
-  found = fastavro.reader(file)
+  reader = fastavro.reader(file)
   _compare(
-    path, _avro_types(found.writer_schema), _avro_types(prediction_files.avro_schema())
+    path, _avro_types(reader.writer_schema), _avro_types(prediction_files.avro_schema())
   )
-  for row in found:
+  for row in reader:
     yield path, RunColumns(row['run_id'], row['predicted_at'])
     return
 
@@ -258,9 +258,9 @@ _READERS = {'parquet': _parquet, 'avro': _avro, 'json': _json}
 def _merge_parquet(files, sink):
   with pq.ParquetWriter(sink, schema.predictions_arrow()) as writer:
     for file in files:
-      found = pq.ParquetFile(file)
-      for group in range(found.num_row_groups):
-        writer.write_table(found.read_row_group(group))
+      reader = pq.ParquetFile(file)
+      for group in range(reader.num_row_groups):
+        writer.write_table(reader.read_row_group(group))
 
 
 def _merge_avro(files, sink):

@@ -82,7 +82,8 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
       _ = (
         pipeline
         | 'Last' >> beam.Create([folder])
-        | 'Finish' >> beam.Map(_finish_behind, beam.pvalue.AsIter(rows), every, config)
+        | 'Finish'
+        >> beam.Map(_finish_detached, beam.pvalue.AsIter(rows), every, config)
       )
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
@@ -115,7 +116,7 @@ def build(
   )
 
 
-def _finish_behind(folder, rows, every, config: Config) -> None:
+def _finish_detached(folder, rows, every, config: Config) -> None:
   """Finishes the folder as the last step of a detached job."""
   for _ in rows:  # all shards are written when the last row has arrived
     pass

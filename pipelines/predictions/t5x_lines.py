@@ -46,9 +46,9 @@ def to_row(
     JobError: the line lacks a field; the message names file, line and field.
   """
   try:
-    found = json.loads(line)
-    user_id, shown = (found['inputs'][key] for key in ('user_id', 'history_mask'))
-    text, log_prob = found['prediction'], float(found['aux']['scores'])
+    answer = json.loads(line)
+    user_id, shown = (answer['inputs'][key] for key in ('user_id', 'history_mask'))
+    text, log_prob = answer['prediction'], float(answer['aux']['scores'])
   except (ValueError, KeyError, TypeError) as error:
     raise job.JobError(
       f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '

@@ -27,10 +27,10 @@ class TableName(NamedTuple):
     Raises:
       ValueError: the text is not the name of a table.
     """
-    found = _TABLE.fullmatch(text)
-    if not found:
+    match = _TABLE.fullmatch(text)
+    if not match:
       raise ValueError(
         f'--bigquery_table={text!r}: expected project:dataset.table or '
         'project.dataset.table'
       )
-    return cls(*found.groups())
+    return cls(*match.groups())

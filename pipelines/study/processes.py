@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pipelines.study import data_files
 from pipelines.study.study_file import Cell, Study
 
-# docs/speed.md has the reasons; the TF level hides long logs about missing GPUs.
+# docs/speed.md; TF_CPP_MIN_LOG_LEVEL hides TensorFlow's long logs about missing GPUs.
 _SETTINGS = {
   'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
   'TF_CPP_MIN_LOG_LEVEL': '3',
