@@ -1,13 +1,14 @@
-"""Histories to a prediction table, with a trained soft prompt and a frozen decoder.
+"""Writes a prediction table from histories, with a trained soft prompt and a decoder.
 
     python -m pipelines.batch_predict --model_dir=model --histories_dir=histories \
       --embeddings_dir=embeddings --output_dir=predictions [--split=test ...] \
       [--format=avro|parquet|json] [--runner=DataflowRunner ...]
 
-Writes `predictions-*` (a file for every `--shard_users` users), `rejects-*.jsonl` where
-there are any, `bigquery_schema.json` and `run_info.json`. A run that was stopped
-continues with the missing shards. `--shard=0/4` answers a quarter of them, for machines
-that share a folder and have no Beam runner; the last machine completes the folder.
+Writes `predictions-*` (a file for every `--shard_users` users), `rejects-*.jsonl` if
+there are rejects, `bigquery_schema.json` and `run_info.json`. The same command resumes
+an interrupted run with its missing shards. For several machines that share a folder
+and have no Beam runner, `--shard=0/4` answers a quarter of the shards; the machine that
+ends last completes the folder.
 """
 
 import dataclasses
@@ -29,26 +30,28 @@ class Config:
   histories_dir: str = flag('finished folder of build_histories')
   embeddings_dir: str = flag('finished folder of embed_items')
   output_dir: str = flag('folder to write')
-  overwrite: bool = flag('write a finished or half-written folder again', False)
-  split: Literal[(*SPLITS, 'all')] = flag('split whose users are answered', 'test')
+  overwrite: bool = flag('write a finished or unfinished folder again', False)
+  split: Literal[(*SPLITS, 'all')] = flag('split whose users get an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
-  constrained: bool = flag('write only answers that can be read back', True)
-  beams: int = flag('above 1: search for the most probable answer', 1)
-  temperature: float = flag('above 0: draw tokens', 0.0)
-  seed: int = flag('seed of the drawn tokens', 0)
-  weights: Literal[WEIGHTS] = flag("type of the decoder's weights", 'float32')
+  constrained: bool = flag('allow only answers that the parser can read', True)
+  beams: int = flag('number of beams; above 1: beam search', 1)
+  temperature: float = flag(
+    'sampling temperature; 0: choose the most probable token', 0.0
+  )
+  seed: int = flag('seed for sampling with a temperature', 0)
+  weights: Literal[WEIGHTS] = flag("number type of the decoder's weights", 'float32')
   soft_prompts: bool = flag("write every user's soft prompt too, as Parquet", False)
-  shard_users: int = flag('users in a file of the table', 1000)
+  shard_users: int = flag('number of users in a file of the table', 1000)
   shard: str = flag('i/n: answer only the i-th of n shares, counted from 0', '')
-  batch_size: int = flag('users that are answered together', 64)
+  batch_size: int = flag('number of users in a batch', 64)
   batch_tokens: int = flag(
-    'tokens that are answered together, for histories as text', 8192
+    'number of tokens in a batch, for a model that reads histories as text', 8192
   )
   bigquery_table: str = flag(
-    'project:dataset.table to load the finished folder into', ''
+    'table to load the finished folder into, as project:dataset.table', ''
   )
-  share_model: bool = flag('one model for all worker processes of a machine', False)
+  share_model: bool = flag('share one model among the worker processes', False)
 
   def __post_init__(self):
     for name in ('batch_size', 'batch_tokens', 'shard_users'):
@@ -56,18 +59,18 @@ class Config:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
     if self.bigquery_table:
       TableName.parse(self.bigquery_table)
-    self.share  # noqa: B018  raises where it cannot be read
+    self.share  # noqa: B018  raises if it cannot be parsed
     self.decoding  # noqa: B018
 
   @property
   def decoding(self) -> Decoding:
-    """Returns how answers are written."""
+    """Returns the settings of the decoding."""
     names = [field.name for field in dataclasses.fields(Decoding)]
     return Decoding(**{name: getattr(self, name) for name in names})
 
   @property
   def share(self) -> tuple[int, int]:
-    """Returns (i, n) of `shard`."""
+    """Returns (i, n) of the flag `shard`."""
     number, _, total = (self.shard or '0/1').partition('/')
     if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
       raise ValueError(f'shard={self.shard!r}: expected i/n with i < n, such as 0/4')
@@ -78,7 +81,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the job.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   config, beams = flags.parse_with_beam(Config, argv, __doc__)
   options = flags.beam_options(config, beams)

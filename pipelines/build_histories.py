@@ -1,11 +1,11 @@
-"""Ratings and movies to per-user histories: the first job of the chain.
+"""Makes the histories of users from ratings and movies: the first job of the chain.
 
     python -m pipelines.build_histories --ratings=ratings.csv --movies=movies.csv \
       --output_dir=histories [--max_history=50 ...] [--runner=DataflowRunner ...]
 
-Blocks of the ratings files are read, checked and divided by shard; each shard becomes
-one file of tf.Examples. The same input gives the same bytes, whatever the number of
-workers. What is in the folder: docs/implementation.md.
+Reads and checks blocks of the ratings files and divides the users among shards; each
+shard is one file of tf.Examples. The same input gives the same bytes with any number of
+workers. docs/implementation.md describes the folder.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from pipelines.histories.split import Split
 from tasks.labels import LabelRule
 
 _RULE = LabelRule()
-# Flags that tell where something is, or change nothing that is written.
+# Flags that name a place, or that do not change what is written.
 _NO_SETTINGS = ('ratings', 'movies', 'tags', 'descriptions', 'embeddings_dir')
 _NO_SETTINGS += ('output_dir', 'overwrite', 'block_bytes', 'max_reject_fraction')
 _NO_SETTINGS += ('data_license',)
@@ -37,40 +37,44 @@ class Config:
   output_dir: str = flag('folder to write')
   mapping: str = flag('columns of your own data: field=column,... or a .json file', '')
   tags: str = flag('file or glob of tags that users gave to items', '')
-  descriptions: str = flag('file or glob of item ids with a text each', '')
+  descriptions: str = flag('file or glob of item ids and their texts', '')
   overwrite: bool = flag('write a finished folder again', False)
   sampler: Literal[tuple(SAMPLERS)] = flag(
-    'rule that chooses the interactions of a long history', 'recency'
+    'rule that selects the interactions of a long history', 'recency'
   )
   embeddings_dir: str = flag(
     'finished folder of embed_items on the same items, for --sampler=diverse', ''
   )
   query: str = flag(
-    "words to search for, for --sampler=sparse_retrieval; '': the genre names", ''
+    "search words for --sampler=sparse_retrieval; '': the genre names", ''
   )
   max_history: int = flag('largest number of interactions in a history', 50)
-  min_history: int = flag('users with fewer ratings are dropped', 1)
-  seed: int = flag('seed of the split and of samplers that draw', 0)
+  min_history: int = flag('smallest number of ratings; users with fewer are dropped', 1)
+  seed: int = flag('seed of the split and of random samplers', 0)
   train_fraction: float = flag('share of users for training', 0.8)
   validation_fraction: float = flag(
-    'share of users for validation; the rest is for the test', 0.1
+    'share of users for validation; the other users are the test split', 0.1
   )
-  num_shards: int = flag('files of the training split; 0: by size', 0)
+  num_shards: int = flag(
+    'number of files of the training split; 0: by size of the input', 0
+  )
   compression: Literal['', 'GZIP'] = flag('compression of the TFRecord files', '')
   rating_scale: str = flag(
-    'low:high:step of the ratings; others are rejected', '0.5:5:0.5'
+    'low:high:step of the ratings; all other ratings are rejected', '0.5:5:0.5'
   )
   max_reject_fraction: float = flag(
-    'largest share of rejected rows; more of them stop the job', 1.0
+    'largest share of rejected rows, 0 to 1; a larger share stops the job', 1.0
   )
   label_mode: Literal['profile', 'future'] = flag(
     'make labels from the whole history, or from the ratings after --label_cutoff',
     'profile',
   )
   label_cutoff: str = flag(
-    'time of the cut: a share of each history, seconds since 1970 or a date', ''
+    "cut: a share of each user's ratings, seconds since 1970 or a date", ''
   )
-  label_min_count: int = flag('ratings that a genre needs', _RULE.min_count)
+  label_min_count: int = flag(
+    'smallest number of ratings of a labelled genre', _RULE.min_count
+  )
   label_liked_above: float = flag(
     'mean rating, in stars, above which a genre is liked', _RULE.liked_above
   )
@@ -78,7 +82,7 @@ class Config:
     'mean rating, in stars, below which a genre is disliked', _RULE.disliked_below
   )
   label_top: int = flag('largest number of genres on each side', _RULE.top)
-  block_bytes: int = flag('bytes of a file that are read at a time', 1 << 23)
+  block_bytes: int = flag('number of bytes read from a file at a time', 1 << 23)
   data_license: str = flag(
     "licence of the ratings, for the info file; '': not stated", ''
   )
@@ -88,32 +92,34 @@ class Config:
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
     if not 0 <= self.max_reject_fraction <= 1:
-      raise ValueError(f'max_reject_fraction={self.max_reject_fraction}: not in 0..1')
+      raise ValueError(
+        f'max_reject_fraction={self.max_reject_fraction}: expected a number from 0 to 1'
+      )
     needs = SAMPLERS[self.sampler].needs
     for name, needed in (('embeddings_dir', 'vectors'), ('query', 'relevance')):
       if getattr(self, name) and needs != needed:
-        raise ValueError(f'{name} is of no use to sampler={self.sampler}')
+        raise ValueError(f'sampler={self.sampler} does not use {name}')
     if needs == 'vectors' and not self.embeddings_dir:
       raise ValueError(f'sampler={self.sampler} needs embeddings_dir')
     if (self.label_mode == 'future') != bool(self.label_cutoff):
-      raise ValueError('label_mode=future and label_cutoff go together')
+      raise ValueError('set both label_mode=future and label_cutoff, or neither')
     self.scale, self.split, self.histories  # noqa: B018  all raise ValueError
 
   @property
   def scale(self) -> RatingScale:
-    """Returns the scale that good ratings are on."""
+    """Returns the scale of valid ratings."""
     return RatingScale.parse(self.rating_scale)
 
   @property
   def split(self) -> Split:
-    """Returns how users are divided."""
+    """Returns the division of users into splits and shards."""
     return Split(
       self.train_fraction, self.validation_fraction, self.num_shards or 1, self.seed
     )
 
   @property
   def histories(self) -> HistorySettings:
-    """Returns the settings of a history."""
+    """Returns the settings that decide the contents of a history."""
     rule = LabelRule(
       self.label_min_count,
       self.label_liked_above,
@@ -126,7 +132,7 @@ class Config:
     )
 
   def settings(self) -> dict:
-    """Returns all flags that decide what is written, as JSON."""
+    """Returns all flags that decide what is written, as JSON types."""
     flags = dataclasses.asdict(self)
     return {name: value for name, value in flags.items() if name not in _NO_SETTINGS}
 
@@ -135,7 +141,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the job.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   config, beams = flags.parse_with_beam(Config, argv, __doc__)
   options = flags.beam_options(config, beams)

@@ -1,10 +1,10 @@
-"""Item table to text vectors with a frozen history encoder, by Beam's RunInference.
+"""Encodes the texts of items and ratings with a frozen encoder, by Beam's RunInference.
 
     python -m pipelines.embed_items --histories_dir=histories --output_dir=embeddings \
       [--template=joined ...] [--runner=DataflowRunner ...]
 
-Only distinct texts are encoded. Writes `embeddings.parquet` (and, for the template
-`fields`, `ratings.parquet`) and `encoder_info.json`.
+Encodes every distinct text once. Writes `embeddings.parquet`, `ratings.parquet` (for
+the template `fields`) and `encoder_info.json`.
 """
 
 import dataclasses
@@ -29,18 +29,20 @@ class Config:
     'address, or a folder with a SavedModel',
     'all-MiniLM-L6-v2',
   )
-  template: Literal[TEMPLATES] = flag('form of the texts of an interaction', 'fields')
-  batch_size: int = flag('texts that are encoded together', 128)
+  template: Literal[TEMPLATES] = flag('how interactions become texts', 'fields')
+  batch_size: int = flag('number of texts in a batch', 128)
   item_noun: str = flag('word for an item in the texts', MOVIELENS.item)
-  genres_noun: str = flag("word for an item's genres", MOVIELENS.genres)
-  rating_noun: str = flag('word for the unit of a rating', MOVIELENS.rating)
+  genres_noun: str = flag("word for an item's genres in the texts", MOVIELENS.genres)
+  rating_noun: str = flag(
+    'word for the unit of a rating in the texts', MOVIELENS.rating
+  )
 
   def __post_init__(self):
     encoders.check_encoder(self.encoder)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
     if not all(self.nouns):
-      raise ValueError(f'{self.nouns}: expected a word each')
+      raise ValueError(f'{self.nouns}: expected one word for each noun')
 
   @property
   def nouns(self) -> Nouns:
@@ -52,7 +54,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the job.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   config, beams = flags.parse_with_beam(Config, argv, __doc__)
   options = flags.beam_options(config, beams)

@@ -36,8 +36,8 @@ class Config:
     for name in ('predictions_dir', 'histories_dir', 'output_dir', 'model_dir'):
       if '://' in (folder := getattr(self, name)):
         raise ValueError(
-          f'{name}={folder}: a report is made from and in local folders; copy it here '
-          'first, such as with gcloud storage cp -r'
+          f'{name}={folder}: the report job reads and writes only local folders; copy '
+          'the folder first, such as with gcloud storage cp -r'
         )
 
 
@@ -57,7 +57,8 @@ def require_inputs(config: Config) -> dict[str, Any]:
   )
   if predicted['settings']['histories'] != histories['fingerprint']:
     raise JobError(
-      f'{config.predictions_dir} answers other histories than {config.histories_dir}'
+      f'the predictions in {config.predictions_dir} are for other histories than '
+      f'{config.histories_dir}'
     )
   return predicted
 

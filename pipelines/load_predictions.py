@@ -1,10 +1,10 @@
-"""A finished predictions folder into a table of BigQuery, by one load job.
+"""Loads a finished predictions folder into a BigQuery table, by one load job.
 
     python -m pipelines.load_predictions --predictions_dir=gs://bucket/predictions \
       --bigquery_table=project:dataset.table [--bigquery_location=EU]
 
-BigQuery reads a folder in a bucket by itself; other folders are uploaded. The table is
-made if it is not there: a partition a day of `predicted_at`, clustered by `user_id`.
+BigQuery reads a folder in a bucket directly; a local folder is uploaded. A missing
+table is created: one partition per day of `predicted_at`, clustered by `user_id`.
 Loading the same folder again changes nothing.
 """
 
@@ -22,19 +22,17 @@ class Config:
 
   predictions_dir: str = flag('finished folder of batch_predict or t5x_answers')
   bigquery_table: str = flag('table to load into, as project:dataset.table')
-  bigquery_location: str = flag(
-    'location of the dataset, such as EU; an error if it is elsewhere', ''
-  )
+  bigquery_location: str = flag('expected location of the dataset, such as EU', '')
 
   def __post_init__(self):
     TableName.parse(self.bigquery_table)
 
 
 def run(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and loads.
+  """Parses the flags and loads the folder.
 
   Raises:
-    JobError: the folder or the table is not as it should be.
+    JobError: the folder or the table is unusable.
   """
   config = flags.parse(Config, argv, __doc__)
   from pipelines.predictions.bigquery_load import load_folder  # Google's clients

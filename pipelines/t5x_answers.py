@@ -1,10 +1,10 @@
-"""Answers of t5x.infer to the prediction table that `pipelines.batch_predict` writes.
+"""Writes the answers of t5x.infer as a prediction table, like `batch_predict`.
 
     python -m pipelines.t5x_answers --answers_dir=answers --model_dir=model \
       --histories_dir=histories --output_dir=predictions [--format=avro|parquet|json]
 
-`--answers_dir` is INFER_OUTPUT_DIR of configs/t5x/infer.gin; `--model_dir` names the
-model in the table (`persoma_tf.convert_checkpoint --checkpoint=...` makes it).
+`--answers_dir` is INFER_OUTPUT_DIR of configs/t5x/infer.gin. `--model_dir` is made by
+`persoma_tf.convert_checkpoint --checkpoint=...`; the table holds its model id.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ class Config:
   """Holds the flags."""
 
   answers_dir: str = flag('folder of a t5x.infer run')
-  model_dir: str = flag('folder of the model that answered')
-  histories_dir: str = flag('folder of the histories that were answered')
+  model_dir: str = flag('folder of the model that wrote the answers')
+  histories_dir: str = flag('folder of the histories that the model read')
   output_dir: str = flag('folder to write')
   overwrite: bool = flag('write a finished folder again', False)
-  split: Literal[(*SPLITS, 'all')] = flag('split whose users were answered', 'test')
+  split: Literal[(*SPLITS, 'all')] = flag('split whose users got an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
 
@@ -37,10 +37,10 @@ def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the job.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   config = flags.parse(Config, argv, __doc__)
-  # Behind the flags: these import Beam and TensorFlow.
+  # Imported after the flags are parsed: these import Beam and TensorFlow.
   from pipelines.common import output_folder, storage
   from pipelines.predictions import predictions_folder, t5x_lines
   from pipelines.predictions.answer_shards import AnswerShard

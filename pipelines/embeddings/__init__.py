@@ -1,1 +1,1 @@
-"""Makes vectors from the texts of interactions."""
+"""Encodes the texts of interactions as vectors."""

@@ -1,4 +1,4 @@
-"""The job of `pipelines.embed_items`: checks, builds the graph, runs it."""
+"""Runs the job of `pipelines.embed_items`: checks inputs, builds the graph."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Vectors = dict[str, np.ndarray]
 
 
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
-  """Loads the encoder once a worker; an element is a batch of texts."""
+  """Loads the encoder once per worker; an element is a batch of texts."""
 
   def __init__(self, encoder: str):
     super().__init__(max_batch_size=1)  # elements are batches already
@@ -43,7 +43,7 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
     return encoders.load_encoder(self._encoder)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
-    """Encodes batches of texts, each to {text: vector [H]}."""
+    """Encodes batches of texts; each gives {text: vector [H]}."""
     for batch_of_texts in batch:
       yield dict(zip(batch_of_texts, model.encode(batch_of_texts), strict=True))
 
@@ -52,7 +52,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   """Checks the inputs, then builds and runs the pipeline.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   started = time.monotonic()
   made_from = output_folder.require_finished(
@@ -63,7 +63,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'template': config.template,
     'histories': made_from['fingerprint'],
   }
-  # Folders from before there was a choice have no nouns in their settings.
+  # Older folders, written before nouns could be chosen, have none in their settings.
   if config.nouns != interaction_texts.MOVIELENS:
     settings['nouns'] = config.nouns._asdict()
   folder = output_folder.OutputFolder(config.output_dir, settings)
@@ -91,17 +91,18 @@ def build(
   items: pa.Table,
   ratings: Sequence[float],
 ) -> tuple[beam.PCollection, beam.PCollection]:
-  """Builds the graph.
+  """Builds the graph that encodes texts.
 
   Args:
-    pipeline: gets the transforms.
+    pipeline: pipeline to which the transforms are added.
     config: the flags.
-    shards: files of the histories; only `joined` reads them.
+    shards: files of the histories; read only for the template `joined`.
     items: the item table.
-    ratings: the distinct ratings of the histories.
+    ratings: distinct ratings of the histories.
 
   Returns:
-    (one dict of vectors a batch, one array of pairs).
+    A PCollection with one dict {text: vector [H]} per batch, and one with a single
+    array of `rated_pairs.PAIRS`.
   """
   pairs = (
     pipeline
@@ -122,7 +123,7 @@ def build(
 
 
 def _describe_encoder(name: str) -> tuple[int, str]:
-  """Returns width and sha256 of an encoder; gets its weights here, not in a worker."""
+  """Returns width and sha256 of an encoder; downloads its weights before the run."""
   try:
     encoder = encoders.load_encoder(name)
   except (assets.AssetError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""Interactions as the texts that the history encoder reads.
+"""Makes the texts of interactions that the history encoder reads.
 
-`fields` are UEM's strings (arXiv 2401.04858), each encoded on its own: title with
-genres, description, rating. `joined` is one sentence an interaction.
+The template `fields` has the strings of UEM (arXiv 2401.04858), each encoded on its
+own: title with genres, description, rating. The template `joined` has one sentence per
+interaction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,12 +22,12 @@ from tasks.interaction_texts import (
 def joined_texts(
   items: pa.Table, pairs: np.ndarray, nouns: Nouns = MOVIELENS
 ) -> list[str]:
-  """One sentence an interaction, followed by the item's description if it has one.
+  """Returns a sentence for each interaction, followed by the item's description if any.
 
   Args:
     items: the item table.
-    pairs: [n] structured array of (item_index, rating).
-    nouns: what items and ratings are called.
+    pairs: [n] of `rated_pairs.PAIRS`.
+    nouns: words for items, genres and ratings.
   """
   names, descriptions = title_genres(items, nouns), items['description'].to_pylist()
   texts = []
@@ -46,10 +47,10 @@ def template_texts(
   """Returns the distinct texts of a template.
 
   Args:
-    pairs: [n] structured array of (item_index, rating), for `joined`.
+    pairs: [n] of `rated_pairs.PAIRS`, for `joined`.
     template: 'fields' or 'joined'.
     items: the item table.
-    ratings: the distinct ratings of the histories.
+    ratings: distinct ratings of the histories.
     nouns: words for items, genres and ratings.
   """
   if template == 'joined':
@@ -60,10 +61,10 @@ def template_texts(
 
 
 def distinct_texts(texts: Iterable[str]) -> list[str]:
-  """The different texts, shortest first, so that batches hold like lengths."""
+  """Returns the distinct texts, shortest first: a batch has texts of similar length."""
   return sorted(set(texts) - {''}, key=lambda text: (len(text), text))
 
 
 def text_batches(texts: Sequence[str], size: int) -> list[list[str]]:
-  """Cuts texts into lists of at most `size`."""
+  """Divides texts into batches of at most `size`."""
   return [list(texts[at : at + size]) for at in range(0, len(texts), size)]

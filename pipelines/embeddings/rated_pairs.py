@@ -1,4 +1,4 @@
-"""Distinct (item, rating) pairs of stored histories."""
+"""Reads the distinct (item, rating) pairs of stored histories."""
 
 from collections.abc import Iterable
 
@@ -22,5 +22,5 @@ def read_pairs(path: str) -> np.ndarray:
 
 
 def merge_pairs(shards: Iterable[np.ndarray]) -> np.ndarray:
-  """Merges lists of pairs into one of distinct pairs, sorted."""
+  """Merges arrays of pairs into one sorted array of distinct pairs."""
   return np.unique(np.concatenate([np.zeros(0, PAIRS), *shards]))

@@ -1,4 +1,4 @@
-"""Tables of text vectors, as they are stored."""
+"""Makes the stored tables of text vectors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,16 +18,19 @@ def vector_tables(
   ratings: Sequence[float],
   nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
 ) -> dict[str, pa.Table]:
-  """Makes the tables of the folder, by file name.
+  """Makes the tables of the embeddings folder.
 
   Args:
-    vectors: the vector [H] float32 of every distinct text.
+    vectors: vector [H] float32 of every distinct text.
     width: H.
     pairs: [n] of `rated_pairs.PAIRS`, for `joined`.
     template: 'fields' or 'joined'.
     items: the item table.
-    ratings: the distinct ratings of the histories.
+    ratings: distinct ratings of the histories.
     nouns: words for items, genres and ratings.
+
+  Returns:
+    The table of each file name.
   """
   index = {'item_index': items['item_index'].to_numpy()}
   if template == 'joined':
@@ -47,7 +50,7 @@ def vector_tables(
 
 
 def _table(keys, fields, vectors, width):
-  """Makes key columns, then a vector column a field; an empty text is a zero vector."""
+  """Makes a table of key columns and vector columns; an empty text is a zero vector."""
   nothing, zero = np.zeros(0, np.float32), np.zeros(width, np.float32)
   arrays = [pa.array(values) for values in keys.values()]
   kinds = {name: array.type for name, array in zip(keys, arrays, strict=True)}

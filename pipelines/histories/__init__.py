@@ -1,1 +1,1 @@
-"""Makes a user's history and label from ratings."""
+"""Makes the histories and labels of users from their ratings."""

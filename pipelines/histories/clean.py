@@ -1,4 +1,4 @@
-"""The rows of a shard, cleaned and in order: by user, newest first, then by item."""
+"""Cleans the ratings of a shard and sorts them: by user, newest first, then by item."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ import pyarrow.compute as pc
 
 
 class RatingColumns(NamedTuple):
-  """Ratings as columns [n].
+  """Holds n ratings as columns [n].
 
   Attributes:
-    user: positions in the sorted user ids.
-    item: row numbers of the item table.
-    rating: float32.
-    timestamp: int64, seconds since 1970.
+    user: [n] int64, positions in the sorted user ids.
+    item: [n] row numbers in the item table.
+    rating: [n] float32.
+    timestamp: [n] int64, seconds since 1970.
   """
 
   user: np.ndarray
@@ -23,21 +23,23 @@ class RatingColumns(NamedTuple):
   timestamp: np.ndarray
 
   def take(self, rows: np.ndarray) -> 'RatingColumns':
-    """The given rows: positions, or a mask."""
+    """Returns some of the rows; `rows` holds positions or is a mask."""
     return RatingColumns(*(column[rows] for column in self))
 
 
 def arrange(table: pa.Table) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
-  """Cleans and orders; the order of the given rows does not matter.
+  """Cleans and sorts ratings; the order of the input rows does not matter.
 
-  An identical row is a 'duplicate'. Of several ratings of an item by a user the
-  newest counts (at the same second the highest), the others are 'superseded'.
+  A repeated identical row is dropped as 'duplicate'. If a user rated an item several
+  times, the newest rating is kept (in the same second, the highest one); the other
+  ratings are dropped as 'superseded'.
 
   Args:
-    table: shuffle.RATINGS, one chunk, [n] rows.
+    table: [n] rows with schema `shuffle.RATINGS`, in one chunk.
 
   Returns:
-    user ids [U] in the order of their texts, the rows, rule -> rows that it dropped.
+    The sorted user ids [U], the rows that are kept, and the number of rows that each
+    rule dropped.
   """
   ids, rows = _sorted_users(table)
   rows, dropped = _one_a_user_and_item(rows)
@@ -45,7 +47,7 @@ def arrange(table: pa.Table) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
 
 
 def user_starts(user: np.ndarray, num_users: int) -> np.ndarray:
-  """[num_users + 1] where each user's rows begin, if `user` [n] is ascending."""
+  """Returns where each user's rows begin, [num_users + 1]; `user` [n] is sorted."""
   return np.searchsorted(user, np.arange(num_users + 1))
 
 
@@ -66,15 +68,15 @@ def _one_a_user_and_item(rows):
   repeated = ascending[1:][ascending[1:] == ascending[:-1]]
   if not len(repeated):
     return rows, none
-  # Only the rows in question are put in order, since they are few.
+  # Only these few rows are sorted.
   within = np.flatnonzero(np.isin(key, repeated))
-  some = rows.take(within)
-  order = np.lexsort((-some.rating, -some.timestamp, some.item, some.user))
-  within, some = within[order], some.take(order)
+  repeats = rows.take(within)
+  order = np.lexsort((-repeats.rating, -repeats.timestamp, repeats.item, repeats.user))
+  within, repeats = within[order], repeats.take(order)
   again = np.zeros(len(within), bool)
-  again[1:] = (np.diff(some.user) == 0) & (np.diff(some.item) == 0)
+  again[1:] = (np.diff(repeats.user) == 0) & (np.diff(repeats.item) == 0)
   equal = again.copy()
-  equal[1:] &= (np.diff(some.timestamp) == 0) & (np.diff(some.rating) == 0)
+  equal[1:] &= (np.diff(repeats.timestamp) == 0) & (np.diff(repeats.rating) == 0)
   keep = np.ones(len(key), bool)
   keep[within[again]] = False
   duplicates = int(equal.sum())
@@ -83,7 +85,7 @@ def _one_a_user_and_item(rows):
 
 
 def _newest_first(rows):
-  """[n] positions. No two rows are equal in all three keys."""
+  """Returns the sorted order, [n] positions; no two rows have the same three keys."""
   if not len(rows.user):
     return np.zeros(0, np.int64)
   newest = rows.timestamp.max()
@@ -91,7 +93,7 @@ def _newest_first(rows):
   bits = [int(key.max()).bit_length() for key in keys]
   if sum(bits) > 64:
     return np.lexsort(keys[::-1])
-  # One number a row: numpy sorts these with vector instructions.
+  # One number per row: numpy sorts numbers with vector instructions.
   packed = np.zeros(len(rows.user), np.uint64)
   for key, width in zip(keys, bits, strict=True):
     packed = packed << np.uint64(width) | key.astype(np.uint64)

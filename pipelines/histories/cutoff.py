@@ -1,7 +1,7 @@
-"""Labels from the future: where a user's ratings are cut in time.
+"""Cuts a user's ratings in time, for labels from the future.
 
-Histories hold what lies strictly before the cut, labels come from what lies strictly
-after it; a rating of the very second of the cut is neither.
+Ratings before the cut form the history, ratings after it form the label. A rating in
+the second of the cut belongs to neither.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ _EXPECTED = (
 
 @dataclasses.dataclass(frozen=True)
 class Cutoff:
-  """A cut at one time for all users, or behind a share of each user's ratings.
+  """Describes a cut: one time for all users, or a share of each user's ratings.
 
   Attributes:
-    time: seconds since 1970, or None.
-    fraction: between 0 and 1, or None.
+    time: time of the cut, seconds since 1970, or None.
+    fraction: share of each user's ratings before the cut, between 0 and 1, or None.
   """
 
   time: int | None = None
@@ -33,7 +33,7 @@ class Cutoff:
     """Reads a share, a number of seconds or a date.
 
     Raises:
-      ValueError: the text is none of them.
+      ValueError: the text has none of these forms.
     """
     try:
       number = float(text)
@@ -48,17 +48,18 @@ class Cutoff:
   def sides(
     self, rows: RatingColumns, starts: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Divides ratings.
+    """Divides ratings into those of the history and those of the label.
 
-    With a fraction f, a user's oldest floor(f n) of n ratings lie before the cut; if
-    it falls between two ratings of the same second, all of that second are neither.
+    With a fraction f, the oldest floor(f n) of a user's n ratings lie before the cut.
+    If the cut falls between two ratings of the same second, no rating of that second
+    is used.
 
     Args:
-      rows: [n] in the order of users, newest first.
-      starts: [U + 1] where each user's rows begin; no user is without rows.
+      rows: n ratings, sorted by user, newest first.
+      starts: [U + 1] where each user's rows begin; every user has rows.
 
     Returns:
-      [n] bool, history; [n] bool, label.
+      [n] bool, ratings of the history; [n] bool, ratings of the label.
     """
     if self.time is not None:
       return rows.timestamp < self.time, rows.timestamp > self.time
@@ -66,7 +67,7 @@ class Cutoff:
     before = np.floor(self.fraction * length + 1e-9).astype(np.int64)
     first_label = rows.timestamp[end - before - 1]
     last_history = rows.timestamp[np.minimum(end - before, end - 1)]
-    # Twice the time in the middle, so that it stays whole.
+    # Twice the time in the middle: an integer.
     cut = np.where(before > 0, first_label + last_history, 2 * first_label - 1)
     cut = np.repeat(cut, length)
     return 2 * rows.timestamp < cut, 2 * rows.timestamp > cut

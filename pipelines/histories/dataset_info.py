@@ -1,6 +1,7 @@
-"""The last step of build_histories: dataset_info.json, and its counts as a sentence."""
+"""Finishes a folder of histories: writes dataset_info.json, checks the counts."""
 
 import dataclasses
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,10 @@ from pipelines.common.job import JobError
 from pipelines.common.storage import read_parquet
 from pipelines.events.rejects import RejectSummary
 from pipelines.histories.history_shards import ShardSummary, write_history_shard
-from pipelines.histories.history_statistics import summarize_statistics
+from pipelines.histories.history_statistics import (
+  ShardStatistics,
+  summarize_statistics,
+)
 from pipelines.histories.split import Split
 from pipelines.items.item_table import load_items, with_num_ratings, write_items
 from tasks import schema
@@ -24,18 +28,18 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class HistoriesRun(NamedTuple):
-  """What the last step must know of the run.
+  """Holds the facts about a run that the last step needs.
 
   Attributes:
     folder: the output folder.
-    items_path: its item table.
-    item_lines: rows of the movies files.
-    item_texts: what became of the rows of other files about the items.
-    split: how users are divided.
-    compression: of the shards.
+    items_path: path of the item table in the folder.
+    item_lines: number of rows in the movies files.
+    item_texts: counts of the rows in the tags and descriptions files.
+    split: division of the users.
+    compression: compression of the shards.
     rule: the label rule.
-    detached: whether nobody waits for the job.
-    data_license: of the ratings; '' if it is not stated.
+    detached: whether the job runs on after the launching process has ended.
+    data_license: licence of the ratings; '' if not stated.
   """
 
   folder: output_folder.OutputFolder
@@ -54,38 +58,27 @@ def finish_histories(
 ) -> None:
   """Writes shards without users, the item table's counts and the info file.
 
-  Completes the folder if nobody waits for the job.
+  Completes the folder if the job is detached.
 
   Args:
-    _: the element that calls it once.
-    shards: all that were written.
-    rejects: of the ratings.
-    run: see there.
+    _: element of a PCollection of one, so that the step runs once.
+    shards: summaries of all shards that were written.
+    rejects: summary of the rejected ratings.
+    run: facts about the run.
   """
   folder, split, items_path = run.folder, run.split, run.items_path
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
     write_history_shard(folder.path, name, run.compression)
-  # From the file: what is handed to a step goes through the engine's pickle.
+  # Read from the file, not passed as an argument: Beam pickles the arguments of a step.
   table, genres = read_parquet(items_path), load_items(items_path).facts.genre_names
-  found = [shard.statistics for shard in shards]
   by_split = {name: [] for name in split.fractions}
   for shard in sorted(shards, key=lambda shard: shard.name):
     by_split[shard.name.split('-')[0]].append(shard.statistics)
-  dropped, num_ratings = Counter(), np.zeros(table.num_rows, np.int64)
-  for shard in found:
-    dropped.update(shard.dropped)
+  statistics = [shard.statistics for shard in shards]
+  num_ratings = np.zeros(table.num_rows, np.int64)
+  for shard in statistics:
     num_ratings += shard.num_ratings
-  counts = {
-    'rows_in': rejects.rows_in,
-    'rows_kept': sum(shard.rows_kept for shard in found),
-    'rows_rejected': sum(rejects.reasons.values()),
-    'rows_rejected_by_reason': rejects.reasons,
-    'rows_dropped': dict(dropped),
-    'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
-    'items': table.num_rows,
-    'item_rows_in': run.item_lines,
-    'item_rows_rejected': run.item_lines - table.num_rows,
-  }
+  counts = _count_rows(by_split, rejects, run.item_lines, table.num_rows)
   write_items(items_path, with_num_ratings(table, num_ratings))
   folder.write_json(
     FILE,
@@ -93,9 +86,9 @@ def finish_histories(
       'schema': schema.HISTORY,
       'counts': counts,
       'item_texts': run.item_texts,
-      'statistics': summarize_statistics(by_split, genres) if found else {},
+      'statistics': summarize_statistics(by_split, genres) if statistics else {},
       'genres': list(genres),
-      'rating_values': sorted({x for shard in found for x in shard.rating_values}),
+      'rating_values': sorted({x for shard in statistics for x in shard.rating_values}),
       'split_fractions': split.fractions,
       'label_rule': dataclasses.asdict(run.rule),
       **folder.settings,
@@ -108,15 +101,39 @@ def finish_histories(
     folder.complete()
 
 
-def state_license(folder: output_folder.OutputFolder, data_license: str) -> None:
-  """Puts the data's licence into the info file of a finished folder.
+def _count_rows(
+  by_split: Mapping[str, Sequence[ShardStatistics]],
+  rejects: RejectSummary,
+  item_lines: int,
+  num_items: int,
+) -> dict:
+  """Returns the counts of rows, users and items, as JSON types."""
+  dropped, rows_kept = Counter(), 0
+  for shard in itertools.chain.from_iterable(by_split.values()):
+    dropped.update(shard.dropped)
+    rows_kept += shard.rows_kept
+  return {
+    'rows_in': rejects.rows_in,
+    'rows_kept': rows_kept,
+    'rows_rejected': sum(rejects.reasons.values()),
+    'rows_rejected_by_reason': rejects.reasons,
+    'rows_dropped': dict(dropped),
+    'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
+    'items': num_items,
+    'item_rows_in': item_lines,
+    'item_rows_rejected': item_lines - num_items,
+  }
 
-  It decides nothing that is written, so it is no part of the fingerprint: stating it
-  later makes neither the histories anew nor what was made of them.
+
+def state_license(folder: output_folder.OutputFolder, data_license: str) -> None:
+  """Sets the licence of the data in the info file of a finished folder.
+
+  The licence is not part of the fingerprint: after a change, the histories and the
+  results that were made from them stay valid.
 
   Args:
-    folder: finished.
-    data_license: '' leaves what is there.
+    folder: a finished folder.
+    data_license: the licence; '' keeps the stated one.
   """
   info = storage.read_json(folder.file(FILE))
   before = info.get('data_license', '')
@@ -124,7 +141,7 @@ def state_license(folder: output_folder.OutputFolder, data_license: str) -> None
     return
   folder.write_json(FILE, {**info, 'data_license': data_license})
   _LOGGER.info(
-    '%s: the licence of the data was %r and is %r now',
+    '%s: the licence of the data was %r and is now %r',
     folder.path,
     before,
     data_license,
@@ -132,19 +149,19 @@ def state_license(folder: output_folder.OutputFolder, data_license: str) -> None
 
 
 def check_counts(counts: Mapping) -> None:
-  """Raises JobError if rows were lost or no user is left."""
+  """Raises JobError if rows were lost or no users are left."""
   dropped = sum(counts['rows_dropped'].values())
   if counts['rows_in'] != counts['rows_kept'] + counts['rows_rejected'] + dropped:
     raise JobError(f'rows were lost, which is a bug: {counts}')
   if not sum(counts['users'].values()):
     raise JobError(
-      f'no user is left ({describe_counts(counts)}); see rejects-*.jsonl and '
+      f'no users are left ({describe_counts(counts)}); see rejects-*.jsonl and '
       '--min_history'
     )
 
 
 def describe_counts(counts: Mapping) -> str:
-  """The counts in one line."""
+  """Returns the counts in one line."""
   users = ', '.join(f'{split} {number:,}' for split, number in counts['users'].items())
   dropped = sum(counts['rows_dropped'].values())
   reasons = counts['rows_rejected_by_reason'].items()
@@ -158,11 +175,11 @@ def describe_counts(counts: Mapping) -> str:
 
 
 def describe_statistics(statistics: Mapping) -> str:
-  """The statistics as a few lines."""
+  """Returns the statistics in a few lines."""
   lengths = [statistics['history_length'], statistics['sampled_length']]
   whole, sampled = (
-    ', '.join(f'{name} {value:,.4g}' for name, value in found.items())
-    for found in lengths
+    ', '.join(f'{name} {value:,.4g}' for name, value in quantiles.items())
+    for quantiles in lengths
   )
   bound = ', '.join(
     f'{split} {scores["f1"]:.3f}'
@@ -178,10 +195,10 @@ def describe_statistics(statistics: Mapping) -> str:
     f'  after sampling: {sampled}\n'
     f'users with a label: {statistics["users_with_label"]:.1%}; '
     f'rated items: {statistics["items"]:,}\n'
-    f'rule_on_sample F1, which bounds what the sample can tell: {bound}'
+    f'rule_on_sample F1, a bound on answers from the sample: {bound}'
   )
 
 
 def _some(names: Collection[str]) -> str:
-  """The first few, in quotes: a wrong separator is seen."""
+  """Returns the first few names in quotes, which show a wrong separator."""
   return ', '.join([*map(repr, [*names][:4]), *['…'] * (len(names) > 4)])

@@ -1,4 +1,4 @@
-"""A 64-bit hash of ids, the same on every machine, for whole columns at once."""
+"""Hashes whole columns of ids to 64 bits, with the same result on every machine."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-  """splitmix64's finalizer (Steele et al., OOPSLA 2014): [n] uint64 to [n] uint64."""
+  """Applies the finalizer of splitmix64 (Steele et al., OOPSLA 2014) to [n] uint64."""
   values = values ^ (values >> np.uint64(30))
   values = values * np.uint64(0xBF58476D1CE4E5B9)
   values = values ^ (values >> np.uint64(27))
@@ -16,14 +16,14 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def hash_ids(ids: pa.Array, seed: int) -> np.ndarray:
-  """Hashes texts.
+  """Hashes ids with a seed.
 
   h = mix(seed + golden) + length; then for every 8 bytes of the text, read as a
-  little-endian number filled up with zero bytes: h = mix((h ^ number) + golden).
+  little-endian number and padded with zero bytes: h = mix((h ^ number) + golden).
 
   Args:
     ids: [n] strings.
-    seed: another seed gives independent hashes.
+    seed: seed of the hash; different seeds give independent hashes.
 
   Returns:
     [n] uint64.

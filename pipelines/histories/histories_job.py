@@ -1,4 +1,4 @@
-"""The job of `pipelines.build_histories`: checks, builds the graph, runs it."""
+"""Runs the job of `pipelines.build_histories`: checks inputs, builds the graph."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _ITEMS = 'items.parquet'
-_SHARD_BYTES = 1 << 26  # of ratings; a worker holds a few shards in memory
-_Files = Mapping[str, Sequence[input_files.InputFile]]  # by kind
+_SHARD_BYTES = 1 << 26  # of ratings in a shard; a worker holds a few shards in memory
+_Files = Mapping[str, Sequence[input_files.InputFile]]  # kind -> its files
 
 
 def run_job(config: Config, options: PipelineOptions) -> None:
   """Checks the inputs, then builds and runs the pipeline.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   started = time.monotonic()
   files = _find(config)
@@ -53,7 +53,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   if not folder.begin(config.overwrite):
     dataset_info.state_license(folder, config.data_license)
     return
-  about = dataset_info.HistoriesRun(
+  run = dataset_info.HistoriesRun(
     folder,
     folder.file(_ITEMS),
     items.num_lines,
@@ -64,15 +64,15 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     flags.is_detached(options),
     config.data_license,
   )
-  write_items(about.items_path, items.table)
+  write_items(run.items_path, items.table)
   blocks = input_files.cut_blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
     last = pipeline | 'Last' >> beam.Create([None])
     written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
-    _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, about)
-  if about.detached:
-    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+    _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, run)
+  if run.detached:
+    _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
   else:
     _complete(folder, started)
 
@@ -84,17 +84,18 @@ def build(
   items: ItemTable,
   output_dir: str,
 ) -> tuple[beam.PCollection, beam.PCollection]:
-  """Builds the graph.
+  """Builds the graph that writes shards and rejects.
 
   Args:
-    pipeline: gets the transforms.
+    pipeline: pipeline to which the transforms are added.
     config: the flags.
-    blocks: parts of the ratings files, which together are all of them.
+    blocks: all blocks of the ratings files.
     items: the item table, which is also in the output folder.
-    output_dir: folder of the item table; shards and rejects are written there.
+    output_dir: folder of the item table, the shards and the rejects.
 
   Returns:
-    (one `history_shards.ShardSummary` a shard, one `rejects.RejectSummary`).
+    A PCollection with one `history_shards.ShardSummary` per shard, and one with a
+    single `rejects.RejectSummary`.
   """
   split, items_path = config.split, FileSystems.join(output_dir, _ITEMS)
   reader = ReadBlock(LoadItemIds(items_path), config.scale, split)
@@ -136,7 +137,7 @@ def _find(config: Config) -> _Files:
 
 
 def _read_items(config: Config, files: _Files) -> ItemTable:
-  """Reads the item table, with tags and descriptions where there are any."""
+  """Reads the item table, with the tags and descriptions if given."""
   items = read_items(files['movies'])
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
@@ -145,7 +146,7 @@ def _read_items(config: Config, files: _Files) -> ItemTable:
 
 
 def _with_num_shards(config: Config, files: _Files) -> Config:
-  """Chooses the number of shards by size where the flags leave it open."""
+  """Chooses the number of shards by size if the flag is 0."""
   if config.num_shards:
     return config
   size = sum(file.size for file in files['ratings'])
@@ -154,24 +155,25 @@ def _with_num_shards(config: Config, files: _Files) -> Config:
 
 
 def _facts(config: Config, items_path: str) -> ItemFactsSource:
-  """Returns the source of the facts that the sampler needs of the items."""
+  """Returns the source of the facts about items that the sampler needs."""
   needs = SAMPLERS[config.sampler].needs
   return ItemFactsSource(items_path, needs, config.embeddings_dir, config.query)
 
 
 def _read_from(config: Config, files: _Files, items: ItemTable) -> dict:
-  """Describes the inputs so that others differ, as JSON."""
-  found = {kind: input_files.describe_files(chosen) for kind, chosen in files.items()}
+  """Returns what identifies the inputs, as JSON types."""
+  inputs = {kind: input_files.describe_files(chosen) for kind, chosen in files.items()}
   if config.embeddings_dir:
     ids = items.table['item_id']
-    found['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
-  return found
+    inputs['embeddings'] = item_facts.check_embeddings(config.embeddings_dir, ids)
+  return inputs
 
 
 def _complete(folder: output_folder.OutputFolder, started: float) -> None:
   """Checks the counts and completes the folder.
 
-  Here and not in a worker: a failed check is one sentence, without engine traces.
+  Runs in the launching process: here a failed check is one line, without the traces
+  of a worker.
   """
   info = storage.read_json(folder.file(dataset_info.FILE))
   dataset_info.check_counts(info['counts'])

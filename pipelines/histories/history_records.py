@@ -1,4 +1,4 @@
-"""Writes and reads stored histories: a serialized tf.Example a user."""
+"""Encodes and decodes histories: one serialized tf.Example per user."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,12 @@ def encode_example(history: Mapping[str, Any]) -> bytes:
   """Encodes one history as a serialized tf.Example.
 
   Args:
-    history: a value for every name in `schema.HISTORY`; numbers as sequences or arrays,
-      texts as bytes or str, the fields of `schema.SCALARS` as single values.
+    history: a value for every name in `schema.HISTORY`: sequences or arrays of
+      numbers, bytes or str for texts, single values for the fields of
+      `schema.SCALARS`.
 
   Raises:
-    ValueError: a field is missing or one too many.
+    ValueError: a field is missing or unknown.
   """
   _check_fields(history)
   return tf_example.encode_example_features(
@@ -31,7 +32,7 @@ def encode_example(history: Mapping[str, Any]) -> bytes:
 
 
 def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
-  """Encodes many histories, to the same bytes as `encode_example`.
+  """Encodes many histories to the same bytes as `encode_example`.
 
   Args:
     histories: a column [n] for every name in `schema.HISTORY`, in the form that
@@ -41,7 +42,7 @@ def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
     [n] binary, serialized tf.Examples.
 
   Raises:
-    ValueError: a field is missing or one too many.
+    ValueError: a field is missing or unknown.
   """
   _check_fields(histories)
   return tf_example.encode_many_features(
@@ -53,12 +54,11 @@ def decode_example(data: bytes) -> dict[str, Any]:
   """Decodes one history; the inverse of `encode_example`.
 
   Returns:
-    A value for every name in `schema.HISTORY`: numbers as int64 or float32 arrays,
-    texts as str, lists of texts as lists, the fields of `schema.SCALARS` as single
-    values.
+    A value for every name in `schema.HISTORY`: int64 or float32 arrays of numbers,
+    lists of str, single values for the fields of `schema.SCALARS`.
 
   Raises:
-    ValueError: `data` is not such an example.
+    ValueError: `data` is not an encoded history.
   """
   features = tf_example.decode_example_features(data)
   history = {}
@@ -74,7 +74,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
 
 
 def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
-  """Lists the files of a split, or of all splits, in order."""
+  """Lists the files of a split, or of all splits, sorted."""
   wanted = schema.SPLITS if split == 'all' else (split,)
   return [
     path

@@ -1,4 +1,4 @@
-"""Settings of the histories job that decide what a history looks like."""
+"""Holds the settings of the histories job that decide the contents of a history."""
 
 import dataclasses
 
@@ -8,15 +8,15 @@ from tasks.labels import LabelRule
 
 @dataclasses.dataclass(frozen=True)
 class HistorySettings:
-  """What a history looks like.
+  """Holds the settings that decide the contents of a history.
 
   Attributes:
-    sampler: a name in `sample.SAMPLERS`.
-    max_history: the most interactions that are kept.
-    min_history: users with fewer are dropped.
-    seed: of samplers that draw.
+    sampler: a name in `samplers.SAMPLERS`.
+    max_history: largest number of interactions in a history.
+    min_history: smallest number of ratings; users with fewer are dropped.
+    seed: seed of the random samplers.
     rule: the label rule.
-    cutoff: where labels come from the future; None: from the whole history.
+    cutoff: cut between history and label; None: labels from the whole history.
   """
 
   sampler: str

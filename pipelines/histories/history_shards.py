@@ -1,4 +1,4 @@
-"""The Beam steps that make and write the histories of a shard."""
+"""Holds the Beam steps that make and write the histories of a shard."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,32 +18,32 @@ from pipelines.items.item_facts import ItemFactsSource
 
 
 class CountItems(ThreadedDoFn):
-  """(shard, packed rows) -> `histories.count_items`, of training shards only."""
+  """Maps (shard, packed rows) to `count_items`, for training shards only."""
 
   def __init__(self, num_items: int, num_train_shards: int, settings: HistorySettings):
     self._num_items, self._num_train_shards = num_items, num_train_shards
     self._settings = settings
 
   def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[np.ndarray]:
-    """Leaves other splits out, whose users a model must not know of."""
+    """Skips the other splits: the model must know nothing of their users."""
     shard, packed = element
     if shard < self._num_train_shards:
       yield from super().process(list(packed))
 
   def work(self, packed: list[bytes]) -> list[np.ndarray]:
-    """Counts."""
+    """Counts the histories that each item is in."""
     return [count_items(shuffle.unpack(packed), self._num_items, self._settings)]
 
 
 class ShardSummary(NamedTuple):
-  """What was written."""
+  """Describes a shard that was written: its name and its statistics."""
 
   name: str
   statistics: ShardStatistics
 
 
 class WriteHistories(ThreadedDoFn):
-  """(shard, packed rows) -> its file and a ShardSummary."""
+  """Maps (shard, packed rows) to a ShardSummary, and writes the shard's file."""
 
   def __init__(
     self,
@@ -58,7 +58,7 @@ class WriteHistories(ThreadedDoFn):
     self._settings = settings
 
   def setup(self):
-    """Reads what is known of the items."""
+    """Loads the facts about the items."""
     super().setup()
     self._items = self._facts.load()
 
@@ -68,30 +68,30 @@ class WriteHistories(ThreadedDoFn):
     rejects: RejectSummary,
     counts: np.ndarray | None = None,
   ) -> Iterator[ShardSummary]:
-    """Fetches the rows before a thread works on them.
+    """Reads all rows of a shard before a thread works on them.
 
     Args:
-      element: a shard.
-      rejects: only waited for: too many of them stop the job before it writes.
-      counts: [I], for `ItemFacts.counts`.
+      element: number of the shard and its packed rows.
+      rejects: not read; too many rejects stop the job before this step begins.
+      counts: [I] value of `ItemFacts.counts`, or None.
     """
     shard, packed = element
     yield from super().process((shard, list(packed), counts))
 
   def work(self, element: tuple[int, list[bytes], np.ndarray | None]) -> list:
-    """Makes the histories and writes them."""
+    """Makes the histories of a shard and writes them."""
     shard, packed, counts = element
     items = self._items._replace(counts=counts)
-    records, found = make_histories(shuffle.unpack(packed), items, self._settings)
+    records, statistics = make_histories(shuffle.unpack(packed), items, self._settings)
     name = self._names[shard]
     write_history_shard(self._output_dir, name, self._compression, records)
-    return [ShardSummary(name, found)]
+    return [ShardSummary(name, statistics)]
 
 
 def write_history_shard(
   output_dir: str, name: str, compression: str, records: pa.Array | None = None
 ) -> None:
-  """Writes a shard's file; without records, for shards that no user fell into."""
+  """Writes the file of a shard; None as `records` writes a shard without users."""
   suffix = '.tfrecord.gz' if compression else '.tfrecord'
   records = pa.array([], pa.binary()) if records is None else records
   storage.write_file(

@@ -1,6 +1,6 @@
-"""What is known of histories before anything is trained on them.
+"""Computes statistics of the histories, for a look at the data before a training.
 
-Counted shard by shard; the counts of shards add up to the statistics of a folder.
+Each shard is counted; the sums of these counts give the statistics of a folder.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ _QUANTILES |= {'p75': 0.75, 'p90': 0.9, 'p99': 0.99, 'max': 1}
 
 
 class Lengths(NamedTuple):
-  """A histogram of history lengths.
+  """Holds a histogram of history lengths.
 
   Attributes:
     values: [v] distinct lengths, ascending.
-    users: [v] users of each.
+    users: [v] number of users with each length.
   """
 
   values: np.ndarray
@@ -29,42 +29,43 @@ class Lengths(NamedTuple):
 
   @classmethod
   def of(cls, rows_user: np.ndarray, num_users: int) -> 'Lengths':
-    """Of rows [n] with the position of their user."""
+    """Counts lengths; `rows_user` [n] holds the position of each row's user."""
     lengths = np.bincount(rows_user, minlength=num_users)
     return cls(*np.unique(lengths, return_counts=True))
 
   @classmethod
   def merge(cls, parts: Iterable['Lengths']) -> 'Lengths':
-    """Of the users of all parts."""
+    """Merges the histograms of several groups of users."""
     values, users = zip(*parts, strict=True)
     distinct, place = np.unique(np.concatenate(values), return_inverse=True)
     return cls(distinct, np.bincount(place, np.concatenate(users)).astype(int))
 
   def quantiles(self) -> dict[str, float]:
-    """Nearest-rank quantiles and the mean; {} without users."""
+    """Returns nearest-rank quantiles and the mean; {} without users."""
     if not len(self.values):
       return {}
-    found = np.quantile(
+    quantiles = np.quantile(
       self.values, list(_QUANTILES.values()), weights=self.users, method='inverted_cdf'
     )
     mean = float(self.values @ self.users / self.users.sum())
-    return {**dict(zip(_QUANTILES, found.tolist(), strict=True)), 'mean': mean}
+    return {**dict(zip(_QUANTILES, quantiles.tolist(), strict=True)), 'mean': mean}
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardStatistics:
-  """Counts of a shard of U users.
+  """Holds the counts of a shard with U users.
 
   Attributes:
     users: U.
-    rows_kept: ratings of these users, before sampling.
-    dropped: rule -> ratings that it dropped.
-    num_ratings: [I] int64, histories that each item is in, before sampling.
-    rating_values: the distinct ratings of the histories, ascending.
-    lengths: of the histories before sampling.
-    sampled: of the histories as they are written.
-    labelled: users with a liked or disliked genre.
-    classes: of the labels, and of the label rule's answers on the sample.
+    rows_kept: number of ratings of these users, before sampling.
+    dropped: number of ratings that each rule dropped.
+    num_ratings: [I] int64, number of histories with each item, before sampling.
+    rating_values: distinct ratings of the histories, ascending.
+    lengths: lengths of the histories before sampling.
+    sampled: lengths of the histories as they are written.
+    labelled: number of users with a liked or disliked genre.
+    classes: class counts of the label rule's answers on the sample, against the
+      labels.
   """
 
   users: int
@@ -84,10 +85,10 @@ def shard_statistics(
   """Counts a shard.
 
   Args:
-    users: its `histories.Users`.
-    sample: the rows that are written.
-    labels: liked and disliked, as `labels.label_users` gives them.
-    answers: the same of the label rule on the sample.
+    users: the `make_histories.ShardUsers` of the shard.
+    sample: `RatingColumns` of the rows that are written.
+    labels: liked and disliked genres, as `labels.label_users` returns them.
+    answers: liked and disliked genres by the label rule on the sample.
     shape: numbers of items and genres.
   """
   (num_items, num_genres), num_users = shape, len(users.ids)
@@ -109,10 +110,10 @@ def shard_statistics(
 def summarize_statistics(
   shards: Mapping[str, Sequence[ShardStatistics]], genres: Sequence[str]
 ) -> dict:
-  """Statistics of a folder, as JSON.
+  """Returns the statistics of a folder, as JSON types.
 
   Args:
-    shards: split -> its shards.
+    shards: statistics of the shards of each split.
     genres: the G genre names.
   """
   everyone = [shard for of_split in shards.values() for shard in of_split]

@@ -1,4 +1,4 @@
-"""The rows of one shard to the histories of its users."""
+"""Makes the histories of a shard's users from its ratings."""
 
 from typing import NamedTuple
 
@@ -15,17 +15,17 @@ from pipelines.histories.samplers import SAMPLERS, History
 from pipelines.items.item_table import ItemFacts
 from tasks.labels import label_users
 
-_SAMPLING = 0x5A  # keeps a user's sampling seed apart from the hash that splits
+_SAMPLING = 0x5A  # makes a user's sampling seed independent of the hash of the split
 
 
 class ShardUsers(NamedTuple):
-  """Clean ratings of a shard's U users.
+  """Holds the cleaned ratings of a shard's U users.
 
   Attributes:
-    ids: [U], sorted.
-    history: the rows that a history may hold, by user, newest first.
-    labelled: the rows that labels are made of; the same ones without a cutoff.
-    dropped: rule -> ratings that it dropped.
+    ids: [U] user ids, sorted.
+    history: ratings for the histories, by user, newest first.
+    labelled: ratings for the labels; without a cutoff, the same as `history`.
+    dropped: number of ratings that each rule dropped.
   """
 
   ids: pa.Array
@@ -35,11 +35,11 @@ class ShardUsers(NamedTuple):
 
 
 class ShardHistories(NamedTuple):
-  """A shard.
+  """Holds the histories of a shard.
 
   Attributes:
     records: [U] binary, serialized examples, in the order of the user ids.
-    statistics: its counts.
+    statistics: counts of the shard.
   """
 
   records: pa.Array
@@ -47,15 +47,15 @@ class ShardHistories(NamedTuple):
 
 
 def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
-  """Orders, cleans and cuts; the order of the given rows does not matter.
+  """Sorts, cleans and cuts ratings; the order of the input rows does not matter.
 
-  Rows are dropped by the rules of `order.arrange`; those of the second of the cut, as
-  'at_label_cutoff'; those of users with too short a history, as
-  'user_below_min_history'.
+  Rows are dropped by the rules of `clean.arrange`, as 'at_label_cutoff' if they are in
+  the second of the cut, and as 'user_below_min_history' if the user's history is too
+  short.
 
   Args:
-    table: shuffle.RATINGS, one chunk.
-    settings: see there.
+    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    settings: settings of the histories.
   """
   ids, rows, dropped = clean.arrange(table)
   parts = [rows]
@@ -75,19 +75,19 @@ def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
 def count_items(
   table: pa.Table, num_items: int, settings: HistorySettings
 ) -> np.ndarray:
-  """How many histories each item is in before sampling, [I] int64."""
+  """Returns the number of histories with each item before sampling, [I] int64."""
   return np.bincount(read_users(table, settings).history.item, minlength=num_items)
 
 
 def make_histories(
   table: pa.Table, items: ItemFacts, settings: HistorySettings
 ) -> ShardHistories:
-  """Labels and samples; the order of the rows does not matter.
+  """Labels users and samples histories; the order of the input rows does not matter.
 
   Args:
-    table: shuffle.RATINGS, one chunk.
-    items: what is known of the items.
-    settings: see there.
+    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    items: facts about the items.
+    settings: settings of the histories.
   """
   users = read_users(table, settings)
   starts = clean.user_starts(users.history.user, len(users.ids))
@@ -95,12 +95,12 @@ def make_histories(
   sample = users.history.take(_sample(users, starts, items, settings))
   records = _encode(users.ids, sample, labels, np.diff(starts), items.genre_names)
   answers = _label(sample, len(users.ids), items, settings.rule)
-  found = shard_statistics(users, sample, labels, answers, items.genres.shape)
-  return ShardHistories(records, found)
+  statistics = shard_statistics(users, sample, labels, answers, items.genres.shape)
+  return ShardHistories(records, statistics)
 
 
 def _of_users(rows, chosen):
-  """The rows of the chosen users [U] bool, who are numbered anew."""
+  """Returns the rows of the chosen users [U] bool, with new user positions."""
   rows = rows.take(chosen[rows.user])
   return rows._replace(user=(np.cumsum(chosen) - 1)[rows.user])
 
@@ -111,7 +111,7 @@ def _label(rows, num_users, items, rule):
 
 
 def _sample(users, starts, items, settings) -> np.ndarray:
-  """Which rows are kept, [n] bool."""
+  """Returns a mask of the rows that are kept, [n] bool."""
   rows = users.history
   keep = np.ones(len(rows.user), bool)
   sampler, size = SAMPLERS[settings.sampler].select, settings.max_history
@@ -133,7 +133,7 @@ def _encode(
   totals: np.ndarray,
   genre_names: tuple[str, ...],
 ) -> pa.Array:
-  """One serialized example a user, [U] binary."""
+  """Returns one serialized example per user, [U] binary."""
   splits = clean.user_starts(rows.user, len(ids))
   ratings = rows.rating.astype('<f4').view(np.uint8)
   each = np.arange(len(ids) + 1)
@@ -151,7 +151,7 @@ def _encode(
 
 
 def _named(columns, names) -> pa.Array:
-  """Lists of genre names of the columns [U, top], as bytes of a record [U]."""
+  """Encodes genres [U, top] as lists of genre names, [U] binary."""
   distinct, inverse = np.unique(columns, axis=0, return_inverse=True)
   lists = [[names[genre] for genre in row if genre >= 0] for row in distinct.tolist()]
   return tf_example.text_lists(lists).take(pa.array(inverse.reshape(-1)))

@@ -1,10 +1,11 @@
-"""First-stage sampling: which interactions of a history are kept.
+"""Samples long histories: first-stage samplers, which choose the interactions to keep.
 
-A sampler is a pure function of one user's history and of what is known of the items.
-To add one, write it here and add its line to SAMPLERS; `--sampler` then knows it.
+A sampler is a pure function of one user's history and of facts about the items. To add
+a sampler, write its function here and add it to SAMPLERS; `--sampler` then accepts its
+name.
 
-Names and definitions are this project's. In the formulas n is the length of the
-history, k = `size`; every tie is won by the newer interaction.
+Names and definitions are this project's. In the formulas, n is the length of the
+history and k = `size`; of two equal interactions, the newer one is kept.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class History(NamedTuple):
-  """One user's interactions, newest first.
+  """Holds the interactions of one user, newest first.
 
   Attributes:
-    items: [n] row numbers of the item table.
+    items: [n] row numbers in the item table.
     ratings: [n] float32.
-    timestamps: [n] seconds since 1970.
+    timestamps: [n] int64, seconds since 1970.
   """
 
   items: np.ndarray
@@ -35,31 +36,32 @@ class History(NamedTuple):
 
 
 def recency(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
-  """The k newest interactions. O(k)."""
+  """Selects the k newest interactions. O(k)."""
   return np.arange(size)
 
 
 def random_items(
   history: History, items: ItemFacts, size: int, seed: int
 ) -> np.ndarray:
-  """k interactions, every subset equally likely. O(n log n).
+  """Selects k interactions, every subset equally likely. O(n log n).
 
-  Every position draws a 64-bit number from the seed (splitmix64); the smallest win.
-  Unlike numpy's generators these draws are the same in every version.
+  Every position draws a 64-bit number from the seed (splitmix64); the k smallest
+  numbers are selected. Unlike the draws of numpy's generators, these are the same in
+  every numpy version.
   """
   return _largest(-_uniform(len(history.items), seed), size)
 
 
 def popularity(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
-  """The k items with the highest count c_i. O(n log n)."""
+  """Selects the k items with the highest count c_i. O(n log n)."""
   return _largest(items.counts[history.items], size)
 
 
 def long_tail(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
-  """k items drawn without replacement with weights w_i = 1 / (1 + c_i). O(n log n).
+  """Draws k items without replacement with weights w_i = 1 / (1 + c_i). O(n log n).
 
-  The k largest log(u_i) / w_i with u_i uniform in (0, 1): Efraimidis and Spirakis,
-  "Weighted random sampling with a reservoir", IPL 97(5), 2006.
+  Selects the k largest log(u_i) / w_i with u_i uniform in (0, 1): Efraimidis and
+  Spirakis, "Weighted random sampling with a reservoir", IPL 97(5), 2006.
   """
   draws = _uniform(len(history.items), seed)
   return _largest(np.log(draws) * (1 + items.counts[history.items]), size)
@@ -68,7 +70,10 @@ def long_tail(history: History, items: ItemFacts, size: int, seed: int) -> np.nd
 def rating_extremes(
   history: History, items: ItemFacts, size: int, seed: int
 ) -> np.ndarray:
-  """The k ratings farthest from the user's mean: |r_i - mean(r)|. O(n log n)."""
+  """Selects the k ratings farthest from the user's mean. O(n log n).
+
+  The distance is |r_i - mean(r)|.
+  """
   ratings = history.ratings.astype(np.float64)
   return _largest(np.abs(ratings - ratings.mean()), size)
 
@@ -76,16 +81,17 @@ def rating_extremes(
 def genre_balanced(
   history: History, items: ItemFacts, size: int, seed: int
 ) -> np.ndarray:
-  """Many genres, each with its mean rating. O(k (n g + G)), g genres an item.
+  """Selects interactions of many genres and keeps the mean rating of each genre.
 
-  Takes one interaction after the other, always the one that raises
+  Each step adds the interaction that most increases
 
-      sum over genres of  1 + 1/2 + ... + 1/k_g  -  (m_g - M_g)^2
+      sum over genres g of  1 + 1/2 + ... + 1/k_g  -  (m_g - M_g)^2
 
-  most, where k_g is the number of interactions with genre g that are taken and m_g
-  their mean rating, M_g the mean over the whole history. The first part rewards
-  genres that few have so far, a concave coverage as in Lin and Bilmes (ACL 2011); the
-  second keeps high and low ratings in proportion. The sum is this project's.
+  where k_g is the number of selected interactions with genre g, m_g is their mean
+  rating, and M_g is the mean rating of genre g in the whole history. The first part
+  rewards genres with few selected interactions, a concave coverage as in Lin and Bilmes
+  (ACL 2011); the second part keeps high and low ratings in proportion. The sum is this
+  project's. O(k (n g + G)) with g genres per item.
   """
   chosen = items.genres[history.items]
   length, num_genres = chosen.shape
@@ -110,14 +116,14 @@ def genre_balanced(
 
 
 def diverse(history: History, items: ItemFacts, size: int, seed: int) -> np.ndarray:
-  """Items far apart in the space of the history encoder. O(k n H).
+  """Selects items that are far apart in the space of the history encoder. O(k n H).
 
-  Starts with the newest and always adds the item whose cosine distance to its nearest
-  taken one is largest: farthest-point traversal, at most twice the best possible
-  radius in a metric space (Gonzalez, TCS 38, 1985).
+  Starts with the newest item. Each step adds the item with the largest cosine distance
+  to its nearest selected item: farthest-point traversal, whose radius is at most twice
+  the best possible one in a metric space (Gonzalez, TCS 38, 1985).
   """
   vectors = items.vectors[history.items].astype(np.float64)
-  similarity = np.full(len(vectors), -np.inf)  # to the nearest taken item
+  similarity = np.full(len(vectors), -np.inf)  # to the nearest selected item
   kept = [0]
   while len(kept) < size:
     similarity = np.maximum(similarity, vectors @ vectors[kept[-1]])
@@ -129,20 +135,20 @@ def diverse(history: History, items: ItemFacts, size: int, seed: int) -> np.ndar
 def sparse_retrieval(
   history: History, items: ItemFacts, size: int, seed: int
 ) -> np.ndarray:
-  """The k items whose texts have the highest BM25 to the query. O(n log n).
+  """Selects the k items whose texts have the highest BM25 score. O(n log n).
 
-  The scores are computed once an item (`bm25.scores`).
+  The scores are computed once per item (`bm25.scores`).
   """
   return _largest(items.relevance[history.items], size)
 
 
 class Sampler(NamedTuple):
-  """A line of SAMPLERS.
+  """Describes a sampler.
 
   Attributes:
-    select: (history of more than k interactions, items, k, seed of the user) ->
-      [k] positions that are kept, ascending.
-    needs: the field of ItemFacts that it reads beside the genres.
+    select: function (history of more than k interactions, items, k, seed of the user)
+      -> [k] positions that are kept, ascending.
+    needs: field of ItemFacts that `select` reads besides the genres; '' for none.
   """
 
   select: Callable[[History, ItemFacts, int, int], np.ndarray]
@@ -162,12 +168,12 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def _largest(scores, size):
-  """Positions of the `size` largest, ascending; of equal ones the first."""
+  """Returns the positions of the `size` largest scores, ascending; ties: the first."""
   return np.sort(np.argsort(-scores, kind='stable')[:size])
 
 
 def _uniform(length, seed):
-  """[length] float64 in (0, 1), from splitmix64."""
+  """Draws [length] float64 in (0, 1) with splitmix64."""
   steps = np.arange(1, length + 1, dtype=np.uint64)
   draws = mix(np.uint64(seed) + steps * np.uint64(0x9E3779B97F4A7C15))
   return ((draws >> np.uint64(11)) + 0.5) * 2.0**-53

@@ -1,7 +1,7 @@
-"""Users to train, validation and test, and to shards, by a hash of the user id.
+"""Assigns users to splits and shards by a hash of the user id.
 
-Nothing but the id, the seed and the fractions decides where a user goes: not the
-other users, not the order of rows, not the number of workers.
+Only the id, the seed, the fractions and the number of shards decide where a user goes.
+The other users, the order of rows and the number of workers do not matter.
 """
 
 import dataclasses
@@ -15,17 +15,18 @@ from tasks.schema import SPLITS
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """How users are divided.
+  """Describes how users are divided into splits and shards.
 
   Attributes:
-    train: share of users, 0 to 1.
-    validation: share of users; the rest is test.
-    num_shards: shards of the training split; the others get as many as makes their
-      shards about as large.
-    seed: another seed divides otherwise.
+    train: share of users in the training split, 0 to 1.
+    validation: share of users in the validation split; the other users are the test
+      split.
+    num_shards: number of shards of the training split; the other splits have shards of
+      similar size.
+    seed: seed of the hash.
 
   Raises:
-    ValueError: the shares do not fit in 1, or there is no shard.
+    ValueError: the shares add up to more than 1, or `num_shards` is below 1.
   """
 
   train: float
@@ -44,20 +45,20 @@ class Split:
 
   @property
   def fractions(self) -> dict[str, float]:
-    """The share of each split."""
+    """Returns the share of users in each split."""
     test = round(max(0.0, 1 - self.train - self.validation), 9)
     return {'train': self.train, 'validation': self.validation, 'test': test}
 
   @property
   def shards(self) -> dict[str, int]:
-    """The number of shards of each split."""
+    """Returns the number of shards of each split."""
     return {
       split: max(1, round(self.num_shards * share / self.train))
       for split, share in self.fractions.items()
     }
 
   def shard_names(self) -> tuple[str, ...]:
-    """Names of all shards, such as 'train-00000-of-00002'."""
+    """Returns the names of all shards, such as 'train-00000-of-00002'."""
     return tuple(
       f'{split}-{shard:05d}-of-{count:05d}'
       for split, count in self.shards.items()
@@ -65,7 +66,7 @@ class Split:
     )
 
   def assign(self, user_ids: pa.Array) -> np.ndarray:
-    """The shard of each user.
+    """Assigns each user to a shard.
 
     Args:
       user_ids: [n] strings.
@@ -80,6 +81,6 @@ class Split:
       split = np.minimum(split, SPLITS.index('validation') if self.validation else 0)
     counts = np.array(list(self.shards.values()))
     first = np.cumsum(counts) - counts
-    # Mixed again: the first hash already says which split it is.
+    # Mixed again: the shard must be independent of the hash that chose the split.
     within = mix(hashes) % counts[split].astype(np.uint64)
     return first[split] + within.astype(np.int64)

@@ -1,9 +1,9 @@
-"""tf.train.Example on the wire, without TensorFlow and without an object a number.
+"""Encodes and decodes tf.train.Example without TensorFlow, whole columns at a time.
 
 The message is (tensorflow/core/example/{example,feature}.proto):
 Example.features = 1; Features.feature = 1, a map of {key = 1, value = 2};
-Feature.{bytes_list = 1, float_list = 2, int64_list = 3}; in each list value = 1, with
-numbers packed. Features are written in the order of their names.
+Feature.{bytes_list = 1, float_list = 2, int64_list = 3}; in each list, value = 1, and
+numbers are packed. Features are sorted by name.
 """
 
 import functools
@@ -22,11 +22,11 @@ _LENGTH_DELIMITED = 2
 
 
 def encode_example_features(features: Mapping[str, tuple[str, Any]]) -> bytes:
-  """One serialized Example.
+  """Encodes one Example.
 
   Args:
-    features: name -> (kind, values). Kinds: 'bytes' (values: bytes or str), 'float',
-      'int64' (values: numbers).
+    features: (kind, values) of each name; the kind is 'bytes' (values: bytes or str),
+      'float' or 'int64' (values: numbers).
   """
   entries = []
   for name in sorted(features):
@@ -37,14 +37,15 @@ def encode_example_features(features: Mapping[str, tuple[str, Any]]) -> bytes:
 
 
 def encode_many_features(features: Mapping[str, tuple[str, pa.Array]]) -> pa.Array:
-  """Many Examples at once, without an object a number; the same bytes as `encode`.
+  """Encodes many Examples to the same bytes as `encode_example_features`.
 
   Args:
-    features: name -> (kind, [n] binary): for 'float' the little-endian float32 of each
-      record, for 'int64' its `packed_varints`, for 'bytes' its `text_lists`.
+    features: (kind, [n] binary) of each name; the binary of a record is its
+      little-endian float32 for 'float', its `packed_varints` for 'int64', its
+      `text_lists` for 'bytes'.
 
   Returns:
-    [n] binary.
+    [n] binary, serialized Examples.
   """
   parts = []
   for name in sorted(features):
@@ -54,21 +55,21 @@ def encode_many_features(features: Mapping[str, tuple[str, pa.Array]]) -> pa.Arr
 
 
 def text_lists(lists: Sequence[Sequence[str]]) -> pa.Array:
-  """Lists of texts for `encode_many`, [n] binary."""
+  """Encodes lists of texts for `encode_many_features`, [n] binary."""
   return pa.array([_texts(texts) for texts in lists], pa.binary())
 
 
 def single_texts(texts: pa.Array) -> pa.Array:
-  """Lists of one text each for `encode_many`: [n] string to [n] binary."""
+  """Encodes [n] string as lists of one text each for `encode_many_features`."""
   return _with_head(texts.cast(pa.binary()), functools.partial(_field, 1))
 
 
 def packed_varints(values: np.ndarray, splits: np.ndarray) -> pa.Array:
-  """Many packed int64 lists at once.
+  """Packs many int64 lists.
 
   Args:
-    values: [n] int64, all lists one after the other.
-    splits: [m + 1] int, list i is values[splits[i]:splits[i + 1]].
+    values: [n] int64, the concatenated lists.
+    splits: [m + 1] int; list i is values[splits[i]:splits[i + 1]].
 
   Returns:
     [m] binary, the packed lists.
@@ -88,13 +89,13 @@ def packed_varints(values: np.ndarray, splits: np.ndarray) -> pa.Array:
 
 
 def decode_example_features(data: bytes) -> dict[str, Any]:
-  """The features of a serialized Example.
+  """Decodes a serialized Example.
 
   Returns:
-    name -> list of bytes, float32 [n] or int64 [n].
+    The values of each name: a list of bytes, float32 [n] or int64 [n].
 
   Raises:
-    ValueError: `data` is cut off or not an Example with packed numbers.
+    ValueError: `data` is cut off, or not an Example with packed numbers.
   """
   features = {}
   for _, message in _fields(data):
@@ -112,14 +113,14 @@ def decode_example_features(data: bytes) -> dict[str, Any]:
 
 
 def _with_head(data, wrap):
-  """wrap(value) of every value; what it puts before one depends on its length only."""
+  """Prefixes every value with the header that `wrap` gives a value of its length."""
   lengths = pc.binary_length(data).dictionary_encode()
   heads = [wrap(bytes(n))[: -n or None] for n in lengths.dictionary.to_pylist()]
   return arrow_bytes.concat(pa.array(heads, pa.binary()).take(lengths.indices), data)
 
 
 def _entry(name, kind, data):
-  """An entry of the map of features."""
+  """Returns an entry of the map of features."""
   if kind != 'bytes' and data:
     data = _field(1, data)
   return _field(
@@ -164,8 +165,8 @@ def _varint(value):
 
 
 def _fields(data: bytes) -> Sequence[tuple[int, bytes]]:
-  """The (field number, payload) pairs of a message of length-delimited fields."""
-  found, at = [], 0
+  """Returns (field number, payload) of each length-delimited field of a message."""
+  fields, at = [], 0
   while at < len(data):
     tag, at = _read_varint(data, at)
     if tag & 7 != _LENGTH_DELIMITED:
@@ -173,9 +174,9 @@ def _fields(data: bytes) -> Sequence[tuple[int, bytes]]:
     length, at = _read_varint(data, at)
     if at + length > len(data):
       raise ValueError(f'example: {length} bytes at byte {at} of {len(data)}: cut off')
-    found.append((tag >> 3, data[at : at + length]))
+    fields.append((tag >> 3, data[at : at + length]))
     at += length
-  return found
+  return fields
 
 
 def _read_varint(data, at):

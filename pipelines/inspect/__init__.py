@@ -1,1 +1,1 @@
-"""What a folder holds, and what a recipe would cost, before anyone pays for a run."""
+"""Describes the content of folders, and estimates the cost of a recipe before a run."""

@@ -1,12 +1,12 @@
-"""What a folder holds, and what a recipe would cost.
+"""Shows what a folder holds, or estimates what a recipe costs.
 
     python -m pipelines.inspect runs/quickstart/histories [PATH...] [--records=3]
     python -m pipelines.inspect --gin_file=runs/quickstart.gin \
       --histories_dir=histories --embeddings_dir=embeddings [--gin.NAME=VALUE]
 
-Folders of every job, model folders, checkpoints, adapters and single files: counts,
-shapes, configuration, a few records. With a recipe, a few steps of each stage are run
-at their true sizes, and nothing is written. `--json` prints the same for programs.
+Shows counts, shapes, configuration and a few records of folders of every job, model
+folders, checkpoints, adapters and single files. For a recipe, runs a few steps of each
+stage with their real sizes, and writes nothing. `--json` prints JSON for programs.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from pipelines.inspect import printed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and prints.
+  """Parses the flags and prints descriptions or estimates.
 
   Raises:
-    SystemExit: 1 if a path is not there or something is damaged or not finished.
+    SystemExit: 1 if a path does not exist, or a folder is damaged or not finished.
   """
   process.prepare()
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--records', type=int, default=3, help='number of records to show of each table'
   )
   parser.add_argument('--json', action='store_true', help='print JSON')
-  parser.add_argument('--gin_file', action='append', help='recipe to estimate')
+  parser.add_argument(
+    '--gin_file', action='append', help='recipe whose cost to estimate'
+  )
   recipes.add_data_flags(parser)
   parser.add_argument(
     '--steps', type=int, default=8, help='number of steps to time of each stage'
@@ -45,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   if bool(flags.paths) == bool(flags.gin_file):
     parser.error('expected either paths or --gin_file')
   if flags.gin_file:
-    found, shown = _estimate(flags, bindings), printed.format_costs
+    results, format_result = _estimate(flags, bindings), printed.format_costs
   else:
-    found, shown = _describe(flags), printed.format_folder
+    results, format_result = _describe(flags), printed.format_folder
   if flags.json:
-    print(json.dumps(found, indent=2, default=str))
+    print(json.dumps(results, indent=2, default=str))
   else:
-    print('\n\n'.join(map(shown, found)))
-  unsound = [x for x in found if x.get('damaged') or 'NOT' in x.get('state', '')]
+    print('\n\n'.join(map(format_result, results)))
+  unsound = [x for x in results if x.get('damaged') or 'NOT' in x.get('state', '')]
   sys.exit(1 if unsound else 0)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints and adapters: names, shapes and types of parameters, not their values."""
+"""Describes checkpoints and adapters: names, shapes and types of the parameters."""
 
 import collections
 import json
@@ -17,37 +17,38 @@ _ADAPTER, _MANIFEST = 'adapter.safetensors', 'manifest.json'
 
 
 def is_checkpoint(folder: pathlib.Path) -> bool:
-  """Whether a folder is a `checkpoint_<step>`, ours or T5X's."""
+  """Tells whether a folder is a `checkpoint_<step>` of the trainer or of T5X."""
   return (folder / 'state').is_dir()
 
 
 def is_adapter(folder: pathlib.Path) -> bool:
-  """Whether a folder is an `adapter/`."""
+  """Tells whether a folder is an `adapter/`."""
   return (folder / _ADAPTER).exists() or (folder / _MANIFEST).exists()
 
 
 def bytes_on_disk(path: pathlib.Path) -> int:
-  """Bytes of a file, or of all files under a folder."""
+  """Returns the bytes of a file, or of all files under a folder."""
   files = path.rglob('*') if path.is_dir() else [path]
   return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def describe_checkpoint(folder: pathlib.Path) -> dict[str, Any]:
-  """What the metadata of a checkpoint say.
+  """Describes a checkpoint by its metadata.
 
   Returns:
-    {'parameters', 'groups', 'arrays': {path: text}, 'bytes', 'optimizer_bytes'}.
+    {'parameters': number, 'groups': {group: number}, 'arrays': {path: text}, 'bytes',
+    'optimizer_bytes'}.
 
   Raises:
-    Damaged: it has no metadata that Orbax can read.
+    Damaged: Orbax cannot read the metadata.
   """
   try:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
       tree = reader.metadata(folder.absolute() / 'state').item_metadata.tree
-    found = traverse_util.flatten_dict(tree['target'], sep='/')
-  except Exception as error:  # whatever Orbax and what is below it raise
+    metadata = traverse_util.flatten_dict(tree['target'], sep='/')
+  except Exception as error:  # Orbax and its libraries raise many types
     raise Damaged(f'{folder}: no checkpoint, or damaged: {error}') from error
-  arrays = {path: (str(x.dtype), tuple(x.shape)) for path, x in found.items()}
+  arrays = {path: (str(x.dtype), tuple(x.shape)) for path, x in metadata.items()}
   optimizer = folder / 'optimizer'
   return {
     **_summary(arrays),
@@ -57,13 +58,14 @@ def describe_checkpoint(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def describe_adapter(folder: pathlib.Path) -> dict[str, Any]:
-  """The manifest of an adapter and the arrays beside it.
+  """Describes an adapter by its manifest and its arrays.
 
   Returns:
-    The manifest without its shapes, and as `checkpoint`.
+    'manifest', the manifest without its shapes; the other entries as from
+    `describe_checkpoint`, without 'optimizer_bytes'.
 
   Raises:
-    Damaged: a file is missing or cannot be read, or they do not belong together.
+    Damaged: a file is missing or unreadable, or the manifest lists other arrays.
   """
   try:
     manifest = json.loads((folder / _MANIFEST).read_text())
@@ -76,7 +78,7 @@ def describe_adapter(folder: pathlib.Path) -> dict[str, Any]:
   except (OSError, ValueError, AttributeError, SafetensorError) as error:
     raise Damaged(f'{folder}: no adapter, or damaged: {error}') from error
   if {path: list(shape) for path, (_, shape) in arrays.items()} != shapes:
-    raise Damaged(f'{folder}: {_MANIFEST} tells of other arrays than {_ADAPTER} has')
+    raise Damaged(f'{folder}: {_MANIFEST} lists other arrays than {_ADAPTER} holds')
   return {'manifest': manifest, **_summary(arrays), 'bytes': bytes_on_disk(folder)}
 
 

@@ -1,4 +1,4 @@
-"""Memory and time of a recipe on this machine, by running a few of its steps."""
+"""Estimates memory and time of a recipe on this machine, by running a few steps."""
 
 import resource
 import sys
@@ -14,22 +14,22 @@ from persoma_tf.parameters import freezing
 from persoma_tf.training.stages import Stage, cast_decoder, make_steps, segments
 from persoma_tf.training.training_run import TrainingRun
 
-# Batches after which a stage is judged by what there is: shapes differ where batches
-# are grouped, and the first of each shape is compiled.
+# Largest number of batches to run per stage. Grouped batches have several shapes, and
+# the first batch of each shape is not timed as a step, since it includes compilation.
 _MOST_BATCHES = 60
 
 
 def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
-  """Runs a few batches of every stage and multiplies; writes nothing.
+  """Estimates a run from a few batches of every stage; writes nothing.
 
   Args:
-    run: the recipe, with its data and decoder.
-    steps: of each stage that are timed, besides those that are compiled.
+    run: training run, with its data and decoder.
+    steps: number of timed steps per stage, without the first step of each shape.
 
   Returns:
-    JSON types. 'stages', one mapping each; 'parameter_bytes'; 'checkpoint_bytes', of
-    the largest checkpoint; 'seconds', of all stages without the start of the process;
-    'peak_memory_bytes' of this process, which has held all that a run holds.
+    JSON types: 'stages', a list of mappings; 'parameter_bytes'; 'checkpoint_bytes' of
+    the largest checkpoint; 'seconds' of all stages, without the start of the process;
+    'peak_memory_bytes' of this process, which has held the arrays of a whole run.
 
   Raises:
     ValueError: `steps` is below 1.
@@ -90,10 +90,10 @@ def _stage(
 
 
 def _timed(data, call, wanted: int) -> tuple[float, float]:
-  """(seconds of the first call of every shape, mean seconds of the others).
+  """Returns (seconds of the first calls of all shapes, mean seconds of other calls).
 
-  A call's time has the reading of its batch in it. Where no shape came twice, the
-  last call is made once more.
+  The time of a call includes the reading of its batch. If no shape came twice, the last
+  call is repeated.
   """
   first, others, begin, batch = {}, [], time.perf_counter(), None
   for batch, _ in zip(data, range(_MOST_BATCHES), strict=False):
@@ -113,7 +113,7 @@ def _timed(data, call, wanted: int) -> tuple[float, float]:
 
 
 def _shapes(model, params: Mapping, batch: Mapping) -> dict[str, int]:
-  """{'soft_tokens': K, 'prompt_tokens': T, 'target_tokens': L} of a batch, padded."""
+  """Returns the padded lengths of a batch: soft, prompt and target tokens."""
   soft = jax.eval_shape(
     lambda params, batch: model.apply(
       {'params': params},
@@ -136,6 +136,6 @@ def _bytes(tree) -> int:
 
 
 def _peak_memory() -> int:
-  """Of this process; Linux counts in kB, macOS in bytes."""
+  """Returns the peak memory of this process in bytes; Linux counts in kB."""
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == 'darwin' else peak * 1024

@@ -1,4 +1,4 @@
-"""What lies in a folder of any job of ours, told by its files alone."""
+"""Describes the content of a folder of any job, by its files alone."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ from persoma_tf.gin_settings import settings
 from pipelines.inspect import arrays, record_files
 from pipelines.inspect.record_files import Damaged
 
-# file -> what a folder that holds it is
+# file name -> kind of a folder with this file
 KINDS = {
   'dataset_info.json': 'histories',
   'encoder_info.json': 'embeddings',
@@ -24,23 +24,24 @@ _SHARD = re.compile(r'-\d+-of-(\d+)$')
 
 
 def describe_folder(path: str, examples: int = 3) -> dict[str, Any]:
-  """All that can be told of a folder or a file.
+  """Describes a folder or a file.
 
   Args:
-    path: local.
-    examples: how many records of each table to show.
+    path: local path.
+    examples: number of records of each table to show.
 
   Returns:
-    JSON types. 'kind', 'state' and 'bytes'; then what there is of 'settings', 'info'
-    (JSON files), 'tables', 'configuration', 'metrics', 'checkpoints', 'adapter' and
-    'other_files'. 'damaged' lists a sentence for each file that cannot be read.
+    JSON types: 'path', 'kind', 'state' and 'bytes'; if present, 'fingerprint',
+    'settings', 'info' (JSON files), 'tables', 'configuration', 'metrics',
+    'checkpoints', 'adapter' and 'other_files'. 'damaged' has a message for each file
+    that cannot be read.
 
   Raises:
-    FileNotFoundError: nothing is there.
-    ValueError: the path is an address.
+    FileNotFoundError: the path does not exist.
+    ValueError: the path is an address, such as gs://.
   """
   if '://' in path:
-    raise ValueError(f'{path}: only local paths are read; copy the folder here first')
+    raise ValueError(f'{path}: only local paths are read; copy the folder first')
   place = pathlib.Path(path)
   if not place.exists():
     raise FileNotFoundError(f'{path}: no such file or folder')
@@ -61,7 +62,7 @@ def _kind(place):
 
 
 class _Folder:
-  """Reads; a damaged file is noted and the others are read all the same."""
+  """Reads the files of a folder; notes damaged files and reads the other files."""
 
   def __init__(self, place, files, examples):
     self._place, self._files, self._examples = place, files, examples
@@ -91,12 +92,12 @@ class _Folder:
       *points,
       *adapters,
       *infos,
-      *(x for found in shards.values() for x in found),
+      *(x for paths in shards.values() for x in paths),
     }
     config, metrics = (self._place / x for x in ('config.gin', 'metrics.jsonl'))
     return {
       'info': {x.name: self._try(_read_json, x) for x in infos},
-      'tables': {name: self._table(found) for name, found in shards.items()},
+      'tables': {name: self._table(paths) for name, paths in shards.items()},
       'configuration': self._try(_read_gin, config) if config.exists() else {},
       'metrics': self._try(last_metrics, metrics) if metrics.exists() else {},
       'checkpoints': {x.name: self._try(arrays.describe_checkpoint, x) for x in points},
@@ -116,7 +117,7 @@ class _Folder:
       return None
 
   def _state(self):
-    """'state', and what the markers say."""
+    """Returns 'state', and fingerprint and settings of the marker file."""
     if not self._place.is_dir():
       return {'state': 'a file'}
     if 'COMPLETED' in self._names:
@@ -124,7 +125,7 @@ class _Folder:
       if not isinstance(marker, dict):
         return {'state': 'NOT KNOWN: COMPLETED cannot be read'}
       self._damaged += [
-        f'{self._place / name}: missing, COMPLETED lists it'
+        f'{self._place / name}: missing, but listed in COMPLETED'
         for name in marker.get('files', ())
         if not (self._place / name).exists()
       ]
@@ -135,20 +136,20 @@ class _Folder:
     if 'UNFINISHED' in self._names:
       marker = self._try(_read_json, self._place / 'UNFINISHED') or {}
       since = f', begun {marker["begun_at"]}' if 'begun_at' in marker else ''
-      return {'state': f'NOT FINISHED: a job writes it or was cut{since}'}
+      return {'state': f'NOT FINISHED: a job is running or was interrupted{since}'}
     if _kind(self._place) == 'model':
-      return {'state': 'NOT FINISHED: the training goes on or was cut'}
+      return {'state': 'NOT FINISHED: the training is running or was interrupted'}
     known = _kind(self._place) in KINDS.values()
-    return {'state': 'NOT FINISHED: no COMPLETED in it' if known else 'no job folder'}
+    return {'state': 'NOT FINISHED: no file COMPLETED' if known else 'no job folder'}
 
   def _shards(self, files) -> dict[str, list[pathlib.Path]]:
-    """Tables, '<name>.<suffix>' -> their files."""
-    found = {}
+    """Returns the files of each table, by '<name>.<suffix>'."""
+    tables = {}
     for file in files:
       if match := _TABLE.fullmatch(file.name):
         name = f'{_SHARD.sub("", match[1])}.{match[2]}'
-        found.setdefault(name, []).append(file)
-    return found
+        tables.setdefault(name, []).append(file)
+    return tables
 
   def _table(self, files):
     kind = _TABLE.fullmatch(files[0].name)[2]
@@ -188,12 +189,12 @@ def _read_gin(path):
 
 
 def last_metrics(path: pathlib.Path) -> dict[str, dict[str, Any]]:
-  """The newest value of every metric of `metrics.jsonl`, {stage: {name: value}}.
+  """Reads the newest value of every metric of `metrics.jsonl`, {stage: {name: value}}.
 
   Raises:
-    Damaged: a line is no JSON.
+    Damaged: a line is not JSON.
   """
-  found = {}
+  newest = {}
   for number, line in enumerate(path.read_text().splitlines(), 1):
     try:
       row = json.loads(line)
@@ -202,5 +203,5 @@ def last_metrics(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     for key, value in row.items():
       stage, _, name = key.rpartition('/')
       if stage:
-        found.setdefault(stage, {}).update({'step': row.get('step'), name: value})
-  return found
+        newest.setdefault(stage, {}).update({'step': row.get('step'), name: value})
+  return newest

@@ -1,4 +1,4 @@
-"""Descriptions and estimates as plain text for people."""
+"""Formats descriptions and estimates as plain text."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _MOST_ARRAYS = 6
 
 
 def format_folder(found: Mapping[str, Any]) -> str:
-  """Of `folders.describe`."""
+  """Formats the result of `folder_contents.describe_folder`."""
   size = format_bytes(found['bytes'])
   head = f'{found["path"]}: {found["kind"]}, {found["state"]}, {size}'
   shown = ('path', 'kind', 'state', 'bytes', 'damaged')
@@ -22,7 +22,7 @@ def format_folder(found: Mapping[str, Any]) -> str:
 
 
 def format_costs(found: Mapping[str, Any]) -> str:
-  """Of `estimate.estimate`."""
+  """Formats the result of `costs.estimate_costs`."""
   lines = []
   for stage in found['stages']:
     extra = [f'{format_duration(stage["compile_seconds"])} to compile']
@@ -49,7 +49,7 @@ def format_costs(found: Mapping[str, Any]) -> str:
 
 
 def _lines(name: str, value: Any, depth: int) -> Iterator[str]:
-  """A value under its name; mappings of plain values take one line."""
+  """Yields the lines of a named value; a mapping of plain values takes one line."""
   indent = '  ' * depth
   if isinstance(value, Mapping) and name in ('arrays', 'parameters'):
     yield f'{indent}{name}:'
@@ -79,7 +79,7 @@ def _is_nested(value):
 
 
 def _plain(value, grouped=True):
-  """A value in a line; digits are grouped but in lists, which have other commas."""
+  """Formats a value in one line; groups digits, except in lists with their commas."""
   if isinstance(value, Mapping):
     return ', '.join(f'{key} {_plain(x, grouped)}' for key, x in value.items())
   if isinstance(value, list | tuple):

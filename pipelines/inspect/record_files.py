@@ -1,7 +1,7 @@
-"""Files of records: how many, which fields, and a few of them.
+"""Describes files of records: number of records, fields, and a few examples.
 
-A reader takes the files of one kind and says {'records', 'fields': {name: text},
-'examples': [...]}. Nothing of a file is kept but these.
+A reader takes the files of one kind and returns {'records': number, 'fields':
+{name: text}, 'examples': [...]}. It keeps nothing else in memory.
 """
 
 import collections
@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 _GZIP = b'\x1f\x8b'
-_LONG = 8  # values of a list that are shown
+_LONG = 8  # number of values of a list that are shown
 
 
 class Damaged(ValueError):
-  """A file that cannot be read; names it."""
+  """Names a file that cannot be read, and the reason."""
 
 
 def read_records(
@@ -32,17 +32,17 @@ def read_records(
 
   Args:
     kind: a name in KINDS.
-    paths: of the files.
-    examples: how many records to show.
+    paths: paths of the files.
+    examples: number of records to show.
 
   Raises:
-    Damaged: one of them cannot be read.
+    Damaged: a file cannot be read.
   """
   return KINDS[kind](paths, examples)
 
 
 def shorten(value: Any) -> Any:
-  """A value as JSON, long lists cut."""
+  """Converts a value to JSON types; cuts long lists."""
   if isinstance(value, bytes):
     return value.decode(errors='replace')
   if isinstance(value, Mapping):
@@ -57,9 +57,9 @@ def shorten(value: Any) -> Any:
 
 
 def _tfrecord(paths, examples):
-  """tf.Examples; of every feature its type and how many values it has."""
+  """Reads tf.Examples; `fields` has type and number of values of each feature."""
   kinds, lengths = {}, collections.defaultdict(lambda: [1 << 62, 0])
-  found, total = [], 0
+  shown, total = [], 0
   for path in paths:
     for record in _records(path):
       total += 1
@@ -67,14 +67,14 @@ def _tfrecord(paths, examples):
       for name, x in values.items():
         low, high = lengths[name]
         lengths[name] = [min(low, len(x)), max(high, len(x))]
-      if len(found) < examples:
-        found.append(shorten(values))
+      if len(shown) < examples:
+        shown.append(shorten(values))
   fields = {name: f'{kinds[name]} {_range(*lengths[name])}' for name in sorted(kinds)}
-  return {'records': total, 'fields': fields, 'examples': found}
+  return {'records': total, 'fields': fields, 'examples': shown}
 
 
 def _records(path: pathlib.Path) -> Iterator[bytes]:
-  """Serialized records; gzip is known by its first bytes."""
+  """Yields serialized records; recognizes gzip by the first bytes."""
   number = 0
   try:
     for record in tf.data.TFRecordDataset(str(path), _compression(path)):
@@ -82,21 +82,21 @@ def _records(path: pathlib.Path) -> Iterator[bytes]:
       number += 1
   except tf.errors.OpError as error:
     reason = error.message.split(';')[0]
-    raise Damaged(f'{path}: damaged behind record {number}: {reason}') from error
+    raise Damaged(f'{path}: damaged after record {number}: {reason}') from error
 
 
 def _compression(path):
-  """A first record whose length begins with gzip's bytes has a right checksum."""
+  """Returns the compression type, by the first bytes of a gzip file."""
   with path.open('rb') as file:
     head = file.read(3)
   return 'GZIP' if head == _GZIP + b'\x08' else ''
 
 
 def _values(path, record, kinds):
-  """{feature: values} of a tf.Example; its types go into `kinds`."""
+  """Returns {feature: values} of a tf.Example; adds its types to `kinds`."""
   try:
     features = tf.train.Example.FromString(record).features.feature
-  except Exception as error:  # of protobuf, which has several
+  except Exception as error:  # protobuf raises several types
     raise Damaged(f'{path}: a record is no tf.Example') from error
   values = {}
   for name in sorted(features):
@@ -111,22 +111,22 @@ def _range(low, high):
 
 
 def _parquet(paths, examples):
-  rows, found, schema = 0, [], None
+  rows, shown, schema = 0, [], None
   for path in paths:
     try:
       with pq.ParquetFile(path) as file:
         rows, schema = rows + file.metadata.num_rows, file.schema_arrow
         few = next(file.iter_batches(max(examples, 1)), None)
-        wanted = examples - len(found)
-        found += [shorten(x) for x in few.to_pylist()[:wanted]] if few else []
+        wanted = examples - len(shown)
+        shown += [shorten(x) for x in few.to_pylist()[:wanted]] if few else []
     except (pa.ArrowException, OSError) as error:
       raise Damaged(f'{path}: no Parquet file, or damaged: {error}') from error
   fields = {field.name: str(field.type) for field in schema}
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 def _avro(paths, examples):
-  rows, found, fields = 0, [], {}
+  rows, shown, fields = 0, [], {}
   for path in paths:
     try:
       with path.open('rb') as file:
@@ -136,10 +136,10 @@ def _avro(paths, examples):
         }
         for row in reader:
           rows += 1
-          found += [shorten(row)] if len(found) < examples else []
+          shown += [shorten(row)] if len(shown) < examples else []
     except (ValueError, OSError, EOFError, KeyError, IndexError, zlib.error) as error:
       raise Damaged(f'{path}: no Avro file, or damaged: {error}') from error
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 def _avro_type(kind):
@@ -153,7 +153,7 @@ def _avro_type(kind):
 
 
 def _json_lines(paths, examples):
-  rows, found, fields = 0, [], collections.Counter()
+  rows, shown, fields = 0, [], collections.Counter()
   for path in paths:
     with path.open('rb') as file:
       zipped = file.read(2) == _GZIP
@@ -164,17 +164,17 @@ def _json_lines(paths, examples):
           row = json.loads(line)
           number += 1
           fields.update(list(row) if isinstance(row, dict) else [])
-          found += [shorten(row)] if len(found) < examples else []
+          shown += [shorten(row)] if len(shown) < examples else []
     except (ValueError, OSError, EOFError, zlib.error) as error:
       raise Damaged(f'{path}: damaged at line {number + 1}: {error}') from error
     rows += number
   of = lambda count: 'in every record' if count == rows else f'in {count:,} records'
   fields = {name: of(count) for name, count in fields.items()}
-  return {'records': rows, 'fields': fields, 'examples': found}
+  return {'records': rows, 'fields': fields, 'examples': shown}
 
 
 _Reader = Callable[[Sequence[pathlib.Path], int], dict[str, Any]]
-# suffix -> reader; each file may end with '.gz' besides
+# suffix -> reader; a file name may have '.gz' after the suffix
 KINDS: dict[str, _Reader] = {
   'tfrecord': _tfrecord,
   'parquet': _parquet,

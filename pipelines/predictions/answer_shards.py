@@ -1,9 +1,9 @@
-"""Answers the shards of the prediction table: users that are written together.
+"""Answers and writes the shards of the prediction table.
 
-The users and the file names of a shard depend on the histories and on `shard_users`
-alone. A shard whose file of the table is there is done: its rejects and soft prompts
-are written before it. So a run that was stopped continues with the missing shards, and
-machines that share a folder can each take some of them.
+The users and the file names of a shard depend only on the histories and on
+`shard_users`. A shard is done when its file of the table exists: rejects and soft
+prompts are written before this file. So an interrupted run resumes with the missing
+shards, and machines that share a folder can divide the shards.
 """
 
 import json
@@ -23,7 +23,7 @@ from pipelines.histories import history_records
 from pipelines.predictions import prediction_files
 
 _INFO = ('items.parquet', 'dataset_info.json')
-# The files that the predictor reads from its folders when it is made.
+# Folder -> whether the predictor reads the file of this name when it is constructed.
 _READ = {
   'model_dir': lambda name: name == 'config.gin' or name.startswith('adapter/'),
   'histories_dir': lambda name: name in (*_INFO, output_folder.COMPLETED),
@@ -32,13 +32,13 @@ _READ = {
 
 
 class AnswerShard(NamedTuple):
-  """Names some users of one file of histories.
+  """Describes a shard: a range of users in one file of histories.
 
   Attributes:
-    number: counted from 0.
+    number: number of the shard, counted from 0.
     total: number of shards.
-    path: file of histories; empty for a shard without users.
-    first: place of the first user in the file.
+    path: file of histories; '' for a shard without users.
+    first: position of the first user in the file.
     users: number of users.
   """
 
@@ -49,11 +49,11 @@ class AnswerShard(NamedTuple):
   users: int
 
   def file(self, kind: str) -> str:
-    """Returns the name of its file of the table; `kind` is a format."""
+    """Returns the name of the shard's file of the table; `kind` is a format."""
     return prediction_files.shard_name(kind, self.number, self.total)
 
   def records(self) -> list[bytes]:
-    """Reads its histories, serialized."""
+    """Reads the serialized histories of the shard."""
     if not self.path:
       return []
     records = enumerate(tfrecord.read_tfrecord(self.path))
@@ -66,10 +66,10 @@ class AnsweredShard(NamedTuple):
   Attributes:
     shard: the shard that was answered.
     rows: rows of the table, without the columns of the run.
-    rejects: records of `job.reject`; users in = rows + rejects.
-    soft_prompts: [rows, K, D] float32 where they are asked for.
-    tokens: number of tokens that were written.
-    seconds: wall time of the answers.
+    rejects: records of `job.reject`; every user is in `rows` or in `rejects`.
+    soft_prompts: [rows, K, D] float32, or None if not requested.
+    tokens: number of generated tokens.
+    seconds: wall time in seconds.
   """
 
   shard: AnswerShard
@@ -81,7 +81,7 @@ class AnsweredShard(NamedTuple):
 
 
 def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
-  """Cuts files of histories into shards; at least one, so that there is a table."""
+  """Divides files of histories into shards; without users there is one empty shard."""
   cuts = []
   for path in paths:
     users = tfrecord.count_records(path)
@@ -92,10 +92,10 @@ def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
 
 
 class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
-  """Loads the model once a worker; an element is a shard."""
+  """Loads the model once per worker; an element is a shard."""
 
   def __init__(self, config, share: bool):
-    """Takes the job's flags; `share`: one model for all worker processes."""
+    """Takes the job's flags; `share` shares one model among the worker processes."""
     super().__init__(max_batch_size=1)  # the predictor makes batches
     self._config, self._share = config, share
 
@@ -104,7 +104,7 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
     from tasks.predictor import Predictor  # JAX and TensorFlow, on workers only
 
     config = self._config
-    with tempfile.TemporaryDirectory() as space:  # for what lies in a bucket
+    with tempfile.TemporaryDirectory() as space:  # for the files of buckets
       read = lambda name: storage.fetched(
         getattr(config, name), _READ[name], f'{space}/{name}'
       )
@@ -113,7 +113,7 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
       )
 
   def share_model_across_processes(self) -> bool:
-    """Tells whether all worker processes of a machine use one model."""
+    """Tells whether the worker processes of a machine share one model."""
     return self._share
 
   def run_inference(self, batch, model, inference_args=None) -> Iterator[AnsweredShard]:
@@ -137,9 +137,9 @@ def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredS
       rejects.append(_reject('not_answerable', where, problem))
     else:
       histories.append(history)
-  made = predictor.predict(histories) if histories else []
+  answers = predictor.predict(histories) if histories else []
   soft = predictor.soft_prompts(histories) if histories and soft_prompts else None
-  rows, tokens = [x.row for x in made], sum(x.tokens for x in made)
+  rows, tokens = [x.row for x in answers], sum(x.tokens for x in answers)
   return AnsweredShard(shard, rows, rejects, soft, tokens, time.monotonic() - started)
 
 
@@ -149,7 +149,7 @@ def _reject(reason, where, value):
 
 
 class WriteAnswers(beam.DoFn):
-  """Writes a shard's files, that of the table last, and counts."""
+  """Writes the files of a shard, the file of the table last, and counts users."""
 
   def __init__(self, folder: output_folder.OutputFolder, kind: str, constants: dict):
     """Takes the folder, the table's format and the columns of the run."""

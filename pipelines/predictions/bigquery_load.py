@@ -30,7 +30,7 @@ _FORMATS = {
 
 
 class _Content(NamedTuple):
-  """What a folder brings into the table: files, their format, rows, run, digest."""
+  """Describes the rows of a folder: files, format, number of rows, run, digest."""
 
   paths: list[str]
   format: str
@@ -40,7 +40,7 @@ class _Content(NamedTuple):
 
 
 class _Present(NamedTuple):
-  """What the table has of a run: rows, first and last predicted_at."""
+  """Describes a run's rows in the table: number, first and last predicted_at."""
 
   rows: int
   first: object
@@ -52,25 +52,25 @@ def load_folder(folder: str, table: str, location: str | None = None) -> int:
 
   Args:
     folder: local path or gs:// address.
-    table: as `parse_table` takes it; its dataset must be there.
-    location: where the dataset is; None for wherever it is.
+    table: name of the table, as `TableName.parse` reads it; its dataset must exist.
+    location: expected location of the dataset; None for any.
 
   Returns:
     The number of rows loaded: 0 if they were there already.
 
   Raises:
-    JobError: the folder is not finished or its columns are others, the table has
-      another schema, partition or clustering, it has other rows of the same run id, or
-      BigQuery refuses something.
-    ValueError: `table` names none.
+    JobError: the folder is not finished or has other columns, the table has another
+      schema, partition or clustering, the table has other rows of the same run id, or
+      BigQuery refuses a request.
+    ValueError: `table` is not the name of a table.
   """
   target = table_reference(table)
   with storage.explained(folder):
     content = _read_content(folder)
   with _explained(table):
     client = bigquery.Client(project=target.project)
-    made = bigquery_table.require_table(client, target, location)
-    loaded = _load_once(client, made, content) if content.run else 0
+    found = bigquery_table.require_table(client, target, location)
+    loaded = _load_once(client, found, content) if content.run else 0
   _LOGGER.info('%s: %d of %d rows loaded into %s', folder, loaded, content.rows, table)
   return loaded
 
@@ -90,7 +90,7 @@ def _read_content(folder: str) -> _Content:
 
 @contextlib.contextmanager
 def _explained(table: str) -> Iterator[None]:
-  """What Google refuses as a JobError that names the table."""
+  """Raises the errors of Google's clients as a JobError that names the table."""
   try:
     with storage.explained(f'--bigquery_table={table}'):
       yield
@@ -102,18 +102,18 @@ def _explained(table: str) -> Iterator[None]:
 
 
 def _load_once(client, table: bigquery.Table, content: _Content) -> int:
-  """Loads the run's rows if the table has none of them.
+  """Loads the rows of the run if the table has none, and returns the number loaded.
 
-  Nothing but the table and the run decides a job's id, so that BigQuery refuses a
-  second job beside the first, of this process or another. The next id is tried where a
-  job has failed, or where its rows were deleted since.
+  A job's id depends only on the table, the run and the number of the attempt:
+  BigQuery refuses a second job with the same id, from this process or another. The
+  next id is tried if a job has failed, or if its rows were deleted later.
   """
   key = [f'{table.reference}', f'{table.created}', content.run.run_id]
   key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
   loaded_by = None
   for attempt in itertools.count(1):
     job_id = f'persoma-{key}-{attempt}'
-    if not (found := _find_job(client, job_id, table)):
+    if not (load_job := _find_job(client, job_id, table)):
       present = _rows_of_run(client, table, content.run.run_id)
       if present.rows:
         _require_same(table, content, present, loaded_by)
@@ -121,9 +121,9 @@ def _load_once(client, table: bigquery.Table, content: _Content) -> int:
       with contextlib.suppress(Conflict):
         _submit(client, table, content, job_id)
         return content.rows
-      found = _find_job(client, job_id, table)
-    if found and found.exception(timeout=None) is None:  # waits
-      loaded_by = found
+      load_job = _find_job(client, job_id, table)
+    if load_job and load_job.exception(timeout=None) is None:  # waits for the job
+      loaded_by = load_job
 
 
 def _find_job(client, job_id, table):
@@ -134,7 +134,7 @@ def _find_job(client, job_id, table):
 
 
 def _rows_of_run(client, table, run_id: str) -> _Present:
-  # The bound lets it pass where the table requires a filter of the partition.
+  # The bound is for tables that require a filter on the partition column.
   query = (
     f'SELECT COUNT(*), MIN({PARTITION}), MAX({PARTITION}) FROM `{table.reference}` '
     f"WHERE run_id = @run_id AND {PARTITION} >= TIMESTAMP '1970-01-01'"
@@ -146,17 +146,17 @@ def _rows_of_run(client, table, run_id: str) -> _Present:
 
 
 def _require_same(table, content: _Content, present: _Present, loaded_by):
-  """Raises a JobError if the rows in the table are not those of the folder."""
+  """Raises a JobError if the table has other rows of this run than the folder."""
   run_id, time = content.run
   same = present == _Present(content.rows, time, time)
-  if loaded_by:  # BigQuery knows a job for half a year
+  if loaded_by:  # BigQuery keeps jobs for half a year
     same = same and loaded_by.labels.get(_LABEL) == content.digest[:_LABEL_LENGTH]
   if not same:
     raise JobError(
       f'table {table.reference} has other rows of run_id {run_id}: {present.rows}, '
       f'predicted at {present.first}; the folder has {content.rows}, predicted at '
-      f'{time}. Make it with another --run_id, or delete those first: DELETE FROM '
-      f"`{table.reference}` WHERE run_id = '{run_id}'"
+      f'{time}. Write the folder with another --run_id, or delete the rows: '
+      f"DELETE FROM `{table.reference}` WHERE run_id = '{run_id}'"
     )
   _LOGGER.info('run_id %s is in %s already', run_id, table.reference)
 
@@ -165,7 +165,7 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
   """Runs one load job: all rows or none.
 
   Raises:
-    Conflict: the job's id is taken.
+    Conflict: a job with this id exists.
     JobError: BigQuery could not load the files.
   """
   config = bigquery.LoadJobConfig(
@@ -176,7 +176,7 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
   )
   if content.format == 'parquet':
     options = bigquery.ParquetOptions()
-    options.enable_list_inference = True  # else a list is a record of records
+    options.enable_list_inference = True  # otherwise a list is a nested record
     config.parquet_options = options
   if content.format == 'avro':
     config.use_avro_logical_types = True
@@ -191,9 +191,9 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
       )
   if error := load_job.exception(timeout=None):
     reasons = '; '.join(problem['message'] for problem in load_job.errors)
-    raise JobError(f'load job {job_id}, nothing was loaded: {reasons}') from error
+    raise JobError(f'load job {job_id} failed and loaded nothing: {reasons}') from error
   if load_job.output_rows != content.rows:
     raise JobError(
-      f'load job {job_id} put {load_job.output_rows} rows into {table.reference}; '
+      f'load job {job_id} wrote {load_job.output_rows} rows to {table.reference}; '
       f'run_info.json of the folder says {content.rows} users'
     )

@@ -1,4 +1,4 @@
-"""The table of predictions in BigQuery: its name, its layout."""
+"""Finds or creates the BigQuery table of predictions, and checks its layout."""
 
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
@@ -8,7 +8,7 @@ from pipelines.predictions.table_name import TableName
 from tasks import schema
 
 PARTITION, CLUSTER = 'predicted_at', ['user_id']
-# The API answers with the old names of types.
+# The API returns the old names of types.
 _TYPES = {'INTEGER': 'INT64', 'FLOAT': 'FLOAT64', 'BOOLEAN': 'BOOL'}
 
 
@@ -16,7 +16,7 @@ def table_reference(text: str) -> bigquery.TableReference:
   """Returns the table that `project:dataset.table` or `project.dataset.table` names.
 
   Raises:
-    ValueError: the text names no table.
+    ValueError: the text is not the name of a table.
   """
   name = TableName.parse(text)
   return bigquery.DatasetReference(name.project, name.dataset).table(name.table)
@@ -25,16 +25,16 @@ def table_reference(text: str) -> bigquery.TableReference:
 def require_table(
   client: bigquery.Client, target: bigquery.TableReference, location: str | None
 ) -> bigquery.Table:
-  """The table, made if it is not there.
+  """Returns the table; creates a missing one.
 
   Args:
-    client: of BigQuery.
-    target: which table; its dataset must be there.
-    location: where the dataset is; None or empty for wherever it is.
+    client: client of BigQuery.
+    target: name of the table; its dataset must exist.
+    location: expected location of the dataset; None or '' for any.
 
   Raises:
-    JobError: there is no dataset, it is elsewhere, or the table that is there has
-      another schema, partition or clustering than the one that would be made.
+    JobError: the dataset does not exist or is in another location, or the table has
+      another schema, partition or clustering than a new one.
   """
   wanted = bigquery.Table(
     target,
@@ -43,7 +43,7 @@ def require_table(
       for column in schema.predictions_bigquery()
     ],
   )
-  wanted.description = 'Predictions of PERSOMA: a row a user and run'
+  wanted.description = 'Predictions of PERSOMA: one row per user and run'
   wanted.time_partitioning = bigquery.TimePartitioning(field=PARTITION)
   wanted.clustering_fields = CLUSTER
   try:
@@ -59,7 +59,8 @@ def require_table(
     if has.get(name) != expected.get(name)
   ]:
     raise JobError(
-      f'table {target} is another one: {"; ".join(differ)}; name one that is not there'
+      f'table {target} has another layout: {"; ".join(differ)}; give the name of a new '
+      'table'
     )
   return found
 
@@ -82,7 +83,7 @@ def _check_location(wanted, found, name):
 
 
 def _layout(table: bigquery.Table) -> dict[str, str]:
-  """What two tables must have alike, by name."""
+  """Returns the parts of a table's layout that must agree, by name."""
   layout = {}
   for field in table.schema:
     kind = _TYPES.get(field.field_type, field.field_type)

@@ -1,8 +1,8 @@
-"""The shards of a finished predictions folder: which they are, whether their columns
-are those of schema.PREDICTIONS, and all of them as one file.
+"""Finds, checks and merges the shards of a finished predictions folder.
 
-Of Avro and Parquet only the file's own schema and its first row are read; JSON lines
-have no schema, so that every line is looked at.
+The columns of every shard must be those of `schema.PREDICTIONS`. In Avro and Parquet
+files, only the schema and the first row are read; JSON lines have no schema, so every
+line is checked.
 """
 
 import base64
@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 
 
 class RunColumns(NamedTuple):
-  """The columns that tell runs apart.
+  """Holds the columns that identify a run.
 
   Attributes:
     run_id: column run_id.
@@ -46,37 +46,38 @@ class RunColumns(NamedTuple):
 
 
 def find_shards(folder: str, kind: str) -> list[str]:
-  """All shards, in order.
+  """Finds all shards, in order.
 
   Args:
     folder: a finished predictions folder.
     kind: a name in FORMATS.
 
   Raises:
-    JobError: there are none, one is missing, or they are not of one table.
+    JobError: there are no shards, a shard is missing, or the shards are from several
+      tables.
   """
   top = len(folder.rstrip('/')) + 1
   paths = {path[top:]: path for path in storage.list_files(folder)}
-  found = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
+  shards = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
   suffix = prediction_files.FORMATS[kind][0]
-  tables = {(match[2], match[3]) for match in found.values()}
+  tables = {(match[2], match[3]) for match in shards.values()}
   if len(tables) != 1 or suffix not in next(iter(tables)):
     raise JobError(
       f'{folder}: expected predictions-*.{suffix} of one table, '
-      f'found {sorted(found) or "no predictions"}'
+      f'found {sorted(shards) or "no predictions"}'
     )
   count = int(next(iter(tables))[0])
   wanted = [prediction_files.shard_name(kind, at, count) for at in range(count)]
   if missing := [name for name in wanted if name not in paths]:
-    raise JobError(f'{folder}: {missing[0]} is missing, of {count} files')
+    raise JobError(f'{folder}: {missing[0]} is missing; expected {count} files')
   return [paths[name] for name in wanted]
 
 
 def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
-  """Compares every shard's columns with schema.PREDICTIONS.
+  """Compares the columns of every shard with schema.PREDICTIONS.
 
   Args:
-    paths: the shards.
+    paths: files of the shards.
     kind: a name in FORMATS.
 
   Returns:
@@ -84,38 +85,39 @@ def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
 
   Raises:
     JobError: a field is missing, unknown or of another type, a file cannot be read, or
-      the rows are not of one run; it names the file (and the line) and the field.
+      the rows are of several runs; the message names file, line and field.
   """
   run = None
   for path in paths:
     with _readable(path) as file:
-      for place, found in _READERS[kind](path, file):
-        for name, value in found._asdict().items():
+      for place, columns in _READERS[kind](path, file):
+        for name, value in columns._asdict().items():
           if value is None:
-            raise JobError(f'{place}: field {name} is null; expected that of the run')
+            raise JobError(
+              f'{place}: field {name} is null; expected the value of the run'
+            )
           if run and value != getattr(run, name):
             raise JobError(
               f'{place}: field {name} is {value}; expected {getattr(run, name)}, as '
               'in the rows before: a folder holds one run'
             )
-        run = found
+        run = columns
   return run
 
 
 def digest_shards(paths: Sequence[str]) -> str:
-  """Tells contents apart, wherever they lie: of the files' names and CRC32C."""
+  """Computes a digest of the files' names and CRC32C, independent of the folder."""
   sums = [[FileSystems.split(path)[1], _crc32c(path)] for path in paths]
   return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
 def merge_shards(paths: Sequence[str], kind: str, sink: IO[bytes]) -> None:
-  """Writes all shards as one file, in order; rows are not decoded where a
-  format allows it.
+  """Merges all shards into one file, in order; Avro and JSON rows are not decoded.
 
   Args:
-    paths: shards that `check` has passed.
+    paths: shards that `check_shards` accepts.
     kind: a name in FORMATS.
-    sink: open for writing.
+    sink: file that is open for writing.
   """
   with contextlib.ExitStack() as stack:
     files = [stack.enter_context(_readable(path)) for path in paths]
@@ -123,7 +125,7 @@ def merge_shards(paths: Sequence[str], kind: str, sink: IO[bytes]) -> None:
 
 
 def _crc32c(path):
-  """As the bucket has it, so that a copy of a folder is known as the same."""
+  """Returns the CRC32C in the form of a bucket: copies of a folder have the same."""
   if path.startswith('gs://'):
     return FileSystems.checksum(path)
   total = google_crc32c.Checksum()
@@ -139,7 +141,7 @@ def _open(path):
 
 @contextlib.contextmanager
 def _readable(path):
-  """The open file; what a format's reader cannot read is a JobError."""
+  """Opens a file; errors of a format's reader become a JobError."""
   with storage.explained(path), _open(path) as file:
     try:
       yield file
@@ -150,7 +152,7 @@ def _readable(path):
 
 
 def _compare(path: str, found: Mapping[str, str], expected: Mapping[str, str]):
-  """Raises a JobError about the first field in which two schemas differ."""
+  """Raises a JobError that names the first field in which two schemas differ."""
   for name in [*expected, *found]:
     if name not in found:
       raise JobError(f'{path}: no field {name}; expected {expected[name]}')
@@ -162,10 +164,10 @@ def _compare(path: str, found: Mapping[str, str], expected: Mapping[str, str]):
       )
 
 
-def _arrow_types(found: pa.Schema) -> dict[str, str]:
+def _arrow_types(fields: pa.Schema) -> dict[str, str]:
   types = {}
-  for field in found:
-    # The name of a list's only child is the writer's choice.
+  for field in fields:
+    # Writers choose the name of a list's child, so it is not compared.
     repeated = pa.types.is_list(field.type)
     kind = f'list<{field.type.value_type}>' if repeated else str(field.type)
     types[field.name] = kind if field.nullable else f'{kind} not null'
@@ -180,20 +182,20 @@ def _avro_types(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parquet(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
-  found = pq.ParquetFile(file)
+  reader = pq.ParquetFile(file)
   expected = _arrow_types(schema.predictions_arrow())
-  _compare(path, _arrow_types(found.schema_arrow), expected)
-  for batch in found.iter_batches(batch_size=1, columns=list(RunColumns._fields)):
+  _compare(path, _arrow_types(reader.schema_arrow), expected)
+  for batch in reader.iter_batches(batch_size=1, columns=list(RunColumns._fields)):
     yield path, RunColumns(**batch.to_pylist()[0])
     return
 
 
 def _avro(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
-  found = fastavro.reader(file)
+  reader = fastavro.reader(file)
   _compare(
-    path, _avro_types(found.writer_schema), _avro_types(prediction_files.avro_schema())
+    path, _avro_types(reader.writer_schema), _avro_types(prediction_files.avro_schema())
   )
-  for row in found:
+  for row in reader:
     yield path, RunColumns(row['run_id'], row['predicted_at'])
     return
 
@@ -221,7 +223,7 @@ def _json(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
 
 
 def _fits(value: Any, column: schema.Column) -> bool:
-  """Whether BigQuery takes a JSON value for a column."""
+  """Tells whether BigQuery accepts a JSON value for a column."""
   fits = _JSON_TYPES[column.kind]
   if column.mode == 'REPEATED':
     return isinstance(value, list) and all(map(fits, value))
@@ -229,7 +231,7 @@ def _fits(value: Any, column: schema.Column) -> bool:
 
 
 def _to_time(text: str) -> datetime.datetime:
-  """Raises ValueError if it is no time with a zone."""
+  """Parses a time; raises ValueError if it is not a time with a zone."""
   time = datetime.datetime.fromisoformat(text)
   if time.tzinfo is None:
     raise ValueError(f'{text}: no time zone')
@@ -256,9 +258,9 @@ _READERS = {'parquet': _parquet, 'avro': _avro, 'json': _json}
 def _merge_parquet(files, sink):
   with pq.ParquetWriter(sink, schema.predictions_arrow()) as writer:
     for file in files:
-      found = pq.ParquetFile(file)
-      for group in range(found.num_row_groups):
-        writer.write_table(found.read_row_group(group))
+      reader = pq.ParquetFile(file)
+      for group in range(reader.num_row_groups):
+        writer.write_table(reader.read_row_group(group))
 
 
 def _merge_avro(files, sink):

@@ -1,4 +1,4 @@
-"""Prediction rows as the bytes of a file that BigQuery loads."""
+"""Writes and reads the files of the prediction table, which BigQuery can load."""
 
 import io
 import json
@@ -17,15 +17,15 @@ PredictionRows = Sequence[Mapping[str, Any]]
 
 
 def shard_name(kind: str, number: int, total: int) -> str:
-  """The name of one shard of a table; `kind` is a name in FORMATS."""
+  """Returns the file name of a shard of the table; `kind` is a name in FORMATS."""
   return f'predictions-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
 
 
 def to_bytes(rows: PredictionRows, kind: str) -> bytes:
-  """The contents of a file.
+  """Returns the contents of a file.
 
   Args:
-    rows: a value for every column of schema.PREDICTIONS.
+    rows: rows with a value for every column of schema.PREDICTIONS.
     kind: a name in FORMATS.
   """
   return FORMATS[kind][1](rows)
@@ -55,7 +55,7 @@ _AVRO_TYPES = {
 
 
 def avro_schema() -> dict[str, Any]:
-  """The prediction table as an Avro record."""
+  """Returns the Avro schema of the prediction table."""
   fields = []
   for column in schema.PREDICTIONS:
     kind = _AVRO_TYPES[column.kind]
@@ -70,7 +70,7 @@ def avro_schema() -> dict[str, Any]:
 
 def _avro(rows: PredictionRows) -> bytes:
   sink = io.BytesIO()
-  # The marker between blocks is random unless it is given.
+  # Without this argument, the marker between blocks is random.
   marker = bytes(16)
   fastavro.writer(sink, avro_schema(), rows, codec='deflate', sync_marker=marker)
   return sink.getvalue()
@@ -85,15 +85,15 @@ FORMATS: dict[str, tuple[str, Callable[[PredictionRows], bytes]]] = {
 
 
 def read_predictions(folder: str, kind: str) -> list[dict[str, Any]]:
-  """The rows of a predictions folder; arguments as for `shards`."""
+  """Reads the rows of a predictions folder; arguments as for `read_shards`."""
   return [row for rows in read_shards(folder, kind) for row in rows]
 
 
 def read_shards(folder: str, kind: str) -> Iterator[list[dict[str, Any]]]:
-  """The rows of a predictions folder, shard by shard.
+  """Reads the rows of a predictions folder, shard by shard.
 
   Args:
-    folder: its address.
+    folder: local path or address of the folder.
     kind: a name in FORMATS.
   """
   suffix = FORMATS[kind][0]

@@ -1,4 +1,4 @@
-"""The folder of a prediction table: what it is made from, and how it is completed."""
+"""Checks the inputs of a prediction table, and completes its folder."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ def input_fingerprints(config) -> dict[str, str]:
   """Returns the fingerprints of the histories and embeddings.
 
   Raises:
-    JobError: one is not finished, or they do not belong together.
+    JobError: a folder is not finished, or the embeddings are for other histories.
   """
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
@@ -27,7 +27,7 @@ def input_fingerprints(config) -> dict[str, str]:
   if embeddings['settings']['histories'] != histories['fingerprint']:
     raise job.JobError(
       f'{config.embeddings_dir} was made from other histories than '
-      f'{config.histories_dir}: run python -m pipelines.embed_items on these'
+      f'{config.histories_dir}: run python -m pipelines.embed_items on these histories'
     )
   return {
     'histories': histories['fingerprint'],
@@ -36,21 +36,22 @@ def input_fingerprints(config) -> dict[str, str]:
 
 
 def check_trained_on(manifest: Mapping, config) -> None:
-  """Compares embeddings and histories with those that the model was trained on.
+  """Compares embeddings and histories with those of the model's training.
 
-  Genres that the model has not seen are warned of: it may still answer with others.
+  Logs a warning about genres that the training did not have: the model can still answer
+  with its own genres.
 
   Raises:
-    JobError: the vectors of interactions are made in another way.
+    JobError: the embeddings have another encoder, template or nouns.
   """
   path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
   info = storage.read_json(path)
-  as_text = manifest.get('task_prompt') is None  # then only the nouns are read
+  as_text = manifest.get('task_prompt') is None  # such a model reads only the nouns
   for name, wanted in manifest.get('vectors', {}).items():
     if info.get(name) != wanted and (name == 'nouns' or not as_text):
       raise job.JobError(
-        f'{path}: {name} is {info.get(name)}, and {wanted} where {config.model_dir} '
-        'was trained: run python -m pipelines.embed_items with the same --encoder, '
+        f'{path}: {name} is {info.get(name)}, but {config.model_dir} was trained with '
+        f'{wanted}: run python -m pipelines.embed_items with the same --encoder, '
         '--template and nouns as for the training'
       )
   path = FileSystems.join(config.histories_dir, 'dataset_info.json')
@@ -74,7 +75,7 @@ def read_manifest(model_dir: str) -> dict:
 def columns_of_run(
   manifest: dict, run_id: str, folder: output_folder.OutputFolder
 ) -> dict:
-  """Returns the columns that are the same in all rows; '' as `run_id` is a hash."""
+  """Returns the columns that are the same in all rows; run_id '' becomes a hash."""
   return {
     'model_id': manifest['model_id'],
     'run_id': run_id or folder.fingerprint[:16],
@@ -87,7 +88,7 @@ def missing_shards(
   some: Sequence[answer_shards.AnswerShard],
   kind: str,
 ) -> list:
-  """Returns those of some shards whose file of the table is not there."""
+  """Returns the shards in `some` whose file of the table does not exist."""
   names = folder.names()
   return [shard for shard in some if shard.file(kind) not in names]
 
@@ -97,10 +98,10 @@ def finish_predictions(
   every: Sequence[answer_shards.AnswerShard],
   kind: str,
 ):
-  """Counts what was written, writes schema and info, and completes the folder.
+  """Counts the written rows, writes schema and info, and completes the folder.
 
   Raises:
-    JobError: users in are not rows + rejects.
+    JobError: some users are neither in the rows nor in the rejects.
   """
   users = failures = 0
   total = 0.0
@@ -116,8 +117,8 @@ def finish_predictions(
   wanted = sum(shard.users for shard in every)
   if users + rejects != wanted:
     raise job.JobError(
-      f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: the '
-      'shards do not belong together; --overwrite makes them anew'
+      f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: '
+      'shards are missing or from another run; --overwrite writes them again'
     )
   folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
   folder.write_json(

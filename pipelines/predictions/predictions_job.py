@@ -1,4 +1,4 @@
-"""The job of `pipelines.batch_predict`: checks, builds the graph, runs it."""
+"""Runs the job of `pipelines.batch_predict`: checks inputs, builds the graph."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def run_job(config: Config, options: PipelineOptions) -> None:
-  """Checks the inputs, answers the missing shards, and loads the finished table.
+  """Checks the inputs, answers the missing shards and loads the finished table.
 
   Raises:
-    JobError: the inputs or the output folder are not as they should be.
+    JobError: the inputs or the output folder are unusable.
   """
   manifest = read_manifest(config.model_dir)
   fingerprints = input_fingerprints(config)
@@ -64,7 +64,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
 
 
 def _answer_missing(folder, manifest, config: Config, options) -> None:
-  """Answers the missing shards, and completes the folder if no shard is left."""
+  """Answers the missing shards, and completes the folder if none is missing then."""
   started = time.monotonic()
   files = list_history_files(config.histories_dir, config.split)
   every = plan_shards(files, config.shard_users)
@@ -82,12 +82,13 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
       _ = (
         pipeline
         | 'Last' >> beam.Create([folder])
-        | 'Finish' >> beam.Map(_finish_behind, beam.pvalue.AsIter(rows), every, config)
+        | 'Finish'
+        >> beam.Map(_finish_detached, beam.pvalue.AsIter(rows), every, config)
       )
   if detached:
-    _LOGGER.info('%s: the job is submitted and will complete it', folder.path)
+    _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
   elif left := missing_shards(folder, every, config.format):
-    _LOGGER.info('%s: %d shards are left to others', folder.path, len(left))
+    _LOGGER.info('%s: %d shards are left to other machines', folder.path, len(left))
   else:
     finish_predictions(folder, every, config.format)
     took = format_duration(time.monotonic() - started)
@@ -103,7 +104,7 @@ def build(
   """Builds the graph that answers shards and writes them.
 
   Returns:
-    The rows of each shard.
+    A PCollection with the rows of each shard.
   """
   return (
     pipeline
@@ -115,9 +116,9 @@ def build(
   )
 
 
-def _finish_behind(folder, rows, every, config: Config) -> None:
-  """Finishes the folder as the last step of a job that nobody waits for."""
-  for _ in rows:  # the shards are written once these are there
+def _finish_detached(folder, rows, every, config: Config) -> None:
+  """Finishes the folder as the last step of a detached job."""
+  for _ in rows:  # all shards are written when the last row has arrived
     pass
   finish_predictions(folder, every, config.format)
   if config.bigquery_table:

@@ -15,10 +15,11 @@ _SHARD = re.compile(r'(.*-predict_with_aux\.jsonl)-(\d{5})-of-(\d{5})')
 
 
 def answer_files(folder: str) -> list[str]:
-  """All shards of one finished inference, in order.
+  """Finds the shards of a finished run of t5x.infer, in order.
 
   Raises:
-    JobError: there is none, there are several, or a shard is missing or not finished.
+    JobError: there is no run, there are several runs, or a shard is missing or not
+      finished.
   """
   paths = {FileSystems.split(path)[1]: path for path in storage.list_files(folder)}
   shards = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
@@ -39,28 +40,28 @@ def answer_files(folder: str) -> list[str]:
 def to_row(
   line: str, place: str, question: questions.Question, genres: Sequence[str]
 ) -> dict[str, Any]:
-  """A line of t5x.infer as a row without the columns of the run.
+  """Parses a line of t5x.infer to a row without the columns of the run.
 
   Raises:
-    JobError: names the file, the line and the field.
+    JobError: the line lacks a field; the message names file, line and field.
   """
   try:
-    found = json.loads(line)
-    user_id, shown = (found['inputs'][key] for key in ('user_id', 'history_mask'))
-    text, log_prob = found['prediction'], float(found['aux']['scores'])
+    answer = json.loads(line)
+    user_id, shown = (answer['inputs'][key] for key in ('user_id', 'history_mask'))
+    text, log_prob = answer['prediction'], float(answer['aux']['scores'])
   except (ValueError, KeyError, TypeError) as error:
     raise job.JobError(
       f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '
-      'and aux.scores, as configs/t5x/infer.gin has them written'
+      'and aux.scores, as configs/t5x/infer.gin writes them'
     ) from error
   return question.row(user_id, text, log_prob, sum(shown), genres)
 
 
 def question_of(model_dir: str) -> questions.Question:
-  """What a model was asked, by its `config.gin`; MovieLens's question without one.
+  """Returns the question in a model's `config.gin`; without this file, MovieLens's.
 
   Raises:
-    JobError: nothing that `config.gin` imports registers the question.
+    JobError: no module that `config.gin` imports registers the question.
   """
   path = FileSystems.join(model_dir, 'config.gin')
   if not FileSystems.exists(path):
@@ -77,12 +78,13 @@ def read_rows(
   """Reads the rows of all files, sorted by user.
 
   Args:
-    paths: files of one inference.
-    model_dir: folder of the model that answered; its recipe names the question.
-    histories_dir: folder of the histories that were answered.
+    paths: files of one run of t5x.infer.
+    model_dir: folder of the model that wrote the answers; its recipe names the
+      question.
+    histories_dir: folder of the histories that the model read.
 
   Raises:
-    JobError: a line cannot be read, or a user is answered twice.
+    JobError: a line cannot be read, or a user has two answers.
   """
   question, genres = question_of(model_dir), load_genres(histories_dir).names
   rows = {}
@@ -91,6 +93,8 @@ def read_rows(
       for number, line in enumerate(file, start=1):
         row = to_row(line, f'{path}:{number}', question, genres)
         if row['user_id'] in rows:
-          raise job.JobError(f'{path}:{number}: user {row["user_id"]!r} a second time')
+          raise job.JobError(
+            f'{path}:{number}: user {row["user_id"]!r} has two answers; expected one'
+          )
         rows[row['user_id']] = row
   return sorted(rows.values(), key=lambda row: row['user_id'])

@@ -1,11 +1,12 @@
-"""The name of a table in BigQuery."""
+"""Parses the name of a table in BigQuery."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# As BigQuery allows them. No decorator such as $20260101: a row's day decides.
+# Names that BigQuery allows, without a decorator such as $20260101: the day of a row
+# decides its partition.
 _TABLE = re.compile(
   r'((?:[a-z0-9-]+\.[a-z0-9.-]+:)?[a-z][a-z0-9-]*)[:.]'
   r'([A-Za-z0-9_]{1,1024})\.([\w -]{1,1024})'
@@ -24,12 +25,12 @@ class TableName(NamedTuple):
     """Reads `project:dataset.table` or `project.dataset.table`.
 
     Raises:
-      ValueError: the text names no table.
+      ValueError: the text is not the name of a table.
     """
-    found = _TABLE.fullmatch(text)
-    if not found:
+    match = _TABLE.fullmatch(text)
+    if not match:
       raise ValueError(
         f'--bigquery_table={text!r}: expected project:dataset.table or '
         'project.dataset.table'
       )
-    return cls(*found.groups())
+    return cls(*match.groups())

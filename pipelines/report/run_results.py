@@ -100,8 +100,8 @@ def read_answers(
   missing = [user for user in user_ids if user not in by_user]
   if missing:
     raise JobError(
-      f'predictions: {len(missing)} of {len(user_ids)} users have none, such as '
-      f'{missing[0]!r}: were they made from these histories?'
+      f'{len(missing)} of {len(user_ids)} users have no prediction, such as '
+      f'{missing[0]!r}: were the predictions made from these histories?'
     )
   return [by_user[user] for user in user_ids]
 
@@ -132,8 +132,8 @@ def read_training(model_dir: str, model: Mapping[str, Any]) -> dict[str, str]:
   own = storage.read_json(str(folder / 'adapter' / 'manifest.json'))['model_id']
   if own != model['model_id']:
     raise JobError(
-      f'--model_dir={model_dir} holds {own}, the predictions are of '
-      f'{model["model_id"]}: give the folder of that model'
+      f'--model_dir={model_dir} holds {own}, but {model["model_id"]} made the '
+      'predictions: give the folder of that model'
     )
   files = [folder / name for name in _TRAINING_FILES]
   return {file.name: file.read_text() for file in files if file.exists()}

@@ -1,1 +1,1 @@
-"""Studies: grids of whole runs, from ratings to scores, each cell one JSON."""
+"""Runs studies: grids of whole runs, from ratings to scores, with a JSON per cell."""

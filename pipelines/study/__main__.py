@@ -1,12 +1,12 @@
-r"""Runs the cells of a study that are missing, and writes its page.
+r"""Runs the missing cells of a study, and writes its page.
 
     python -m pipelines.study run studies/quick.yaml \
       [--data=ml-100k] [--output_dir=runs/studies/quick] [--dry_run]
 
-Each finished cell is a JSON in `<output_dir>/results`, which is never written again:
-the same command continues with the other cells, and machines that share the folder
-each take cells that nobody works on. A cell that failed is named, and the next run
-tries it again.
+Each finished cell is a JSON file in `<output_dir>/results` and is not run again. The
+same command resumes with the missing cells. Machines that share the folder each take
+cells that no other machine is running. A failed cell is listed, and the next run tries
+it again.
 """
 
 import argparse
@@ -21,11 +21,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the study.
 
   Raises:
-    SystemExit: 1 if a cell failed; a sentence if the study cannot be read.
+    SystemExit: 1 if a cell failed; a message if the study cannot be read.
   """
   process.prepare()
   flags = _parser().parse_args(argv)
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit('stopped'))
+  signal.signal(
+    signal.SIGTERM, lambda *_: sys.exit('stopped; run the same command to resume')
+  )
   from pipelines.study import study_run  # imports the jobs, with Beam and JAX
 
   study_run.run_study(flags.study, flags.data, flags.output_dir, flags.dry_run)
@@ -42,12 +44,14 @@ def _parser():
   )
   run.add_argument('study', help='YAML file of the study')
   run.add_argument(
-    '--data', default='', help="ml-100k or a folder, in place of the study file's"
+    '--data', default='', help="ml-100k or a folder; replaces the study file's data"
   )
   run.add_argument(
     '--output_dir', default='', help='folder to write (default: runs/studies/<study>)'
   )
-  run.add_argument('--dry_run', action='store_true', help='list the cells and run none')
+  run.add_argument(
+    '--dry_run', action='store_true', help='list the cells without running them'
+  )
   return parser
 
 

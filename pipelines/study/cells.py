@@ -18,41 +18,41 @@ _PACKAGES = ('jax', 'flax', 'tensorflow', 'seqio', 'apache-beam', 'numpy')
 
 
 class StudyFolder:
-  """The folder of a study.
+  """Names the parts of a study's folder.
 
-  `results/` has a JSON of every finished cell, `cells/` what the runs wrote, `inputs/`
-  histories and embeddings by sampler and length, `claims/` who works on what,
-  `compiled/` JAX's code.
+  `results/` has a JSON file for every finished cell, `cells/` the outputs of the runs,
+  `inputs/` histories and embeddings by sampler and length, `claims/` the claims of the
+  processes, `compiled/` the compilation cache of JAX.
   """
 
   def __init__(self, path: str):
-    """Names the parts; makes nothing."""
+    """Takes the path of the folder; creates nothing."""
     self.path = pathlib.Path(path)
     self.compiled = self.path / 'compiled'
 
   def result(self, cell: Cell) -> pathlib.Path:
-    """Of a finished cell."""
+    """Returns the path of the cell's result."""
     return self.path / 'results' / f'{cell.name}.json'
 
   def claim(self, name: str) -> pathlib.Path:
-    """Of a cell, or of shared inputs."""
+    """Returns the path of the claim of a cell or of shared inputs."""
     return self.path / 'claims' / name
 
   def error(self, cell: Cell) -> pathlib.Path:
-    """Why a cell failed last time."""
+    """Returns the path of the text that says why the cell failed last time."""
     return self.path / 'cells' / cell.name / 'error.txt'
 
 
 def finish_cell(folder: StudyFolder, study: Study, cell: Cell) -> str:
-  """Runs a cell that is not finished, unless another process is at it.
+  """Runs a cell that is not finished, unless another process is running it.
 
   Returns:
-    'done', 'elsewhere' (also if another process took the cell over) or 'failed'.
+    'done', 'failed', or 'elsewhere' if another process runs the cell or took it over.
   """
   with claims.hold(folder.claim(cell.name)) as claim:
     if not claim:
       return 'elsewhere'
-    if folder.result(cell).exists():  # finished since we looked
+    if folder.result(cell).exists():  # finished since the last check
       return 'done'
     try:
       _run(folder, study, cell, claim)
@@ -60,7 +60,7 @@ def finish_cell(folder: StudyFolder, study: Study, cell: Cell) -> str:
       logger.warning('%s', error)
       return 'elsewhere'
     except processes.StageError as error:
-      if not claim.is_ours():  # two ran in one folder: the other one tells
+      if not claim.is_ours():  # another process runs the cell and reports it
         return 'elsewhere'
       logger.error('%s: %s', cell.name, error)
       folder.error(cell).write_text(f'{error}\n')
@@ -80,43 +80,45 @@ def _run(folder, study, cell, claim):
         )
         with shared.keep():
           logger.info('%s: %s', inputs.name, stage)
-  took = own / 'took.json'
-  known = json.loads(took.read_text()) if took.exists() else {}
+  took_file = own / 'took.json'
+  took = json.loads(took_file.read_text()) if took_file.exists() else {}
   for stage, arguments in processes.cell_commands(cell, inputs, own).items():
-    if stage not in known:
+    if stage not in took:
       logger.info('%s: %s', cell.name, stage)
-      cut = (own / f'{stage}.log').exists()
+      is_resumed = (own / f'{stage}.log').exists()
       ran = processes.run_process(
         stage, arguments, own / f'{stage}.log', folder.compiled
       )
-      known[stage] = {**ran._asdict(), 'continued': cut}
+      took[stage] = {**ran._asdict(), 'continued': is_resumed}
       with claim.keep():
-        _write(took, known)
-  found = cell_result(study, cell, own, known)
+        _write(took_file, took)
+  result = cell_result(study, cell, own, took)
   with claim.keep():
-    _write(folder.result(cell), found)
+    _write(folder.result(cell), result)
 
 
 def _inputs(study, cell):
-  """Name of the folder that cells of the same histories share."""
+  """Names the folder of inputs that cells with the same histories share."""
   first = next(iter(data_files.checksums(study.data).values()))
   name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
   return f'{name}-{digest_settings(study.flags)}' if any(study.flags.values()) else name
 
 
 def cell_result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> dict:
-  """What the JSON of a finished cell says.
+  """Returns the result of a finished cell, as JSON types.
 
   Args:
-    study: that it is of.
-    cell: which one.
-    folder: with its `report`.
-    took: of each stage, `stages.Took`, and whether an earlier process began it, whose
-      time is then missing.
+    study: study of the cell.
+    cell: a finished cell.
+    folder: folder of the cell, with its `report`.
+    took: fields of `processes.Took` of each stage, and `continued`: whether an earlier
+      process began the stage, whose time is missing then.
   """
   report = json.loads((folder / 'report' / 'metrics.json').read_text())
   versions = {name: metadata.version(name) for name in _PACKAGES}
-  name = pathlib.Path(study.data).name  # the checksums tell which; no machine's path
+  name = pathlib.Path(
+    study.data
+  ).name  # no path of this machine: the checksums identify the data
   device = jax.devices()[0]
   return {
     'study': study.name,
@@ -141,13 +143,13 @@ def cell_result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> d
 
 
 def _processors():
-  """How many this process may use: several cells can share a machine."""
+  """Counts the processors of this process: several cells can share a machine."""
   known = hasattr(os, 'sched_getaffinity')  # Linux
   return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
 def _write(path, value):
-  """A whole file or none."""
+  """Writes a JSON file atomically."""
   path.parent.mkdir(parents=True, exist_ok=True)
   half = path.with_name(f'{path.name}.tmp-{os.getpid()}')
   half.write_text(json.dumps(value, indent=2) + '\n')

@@ -1,15 +1,15 @@
-"""Who works on what, for processes on one or several machines that share a folder.
+"""Claims pieces of work, for processes on machines that share a folder.
 
-A claim is a small record that names its holder. It is made, renewed, checked and taken
-away under a lock, which is held for a moment only. Its time is renewed while the work
-goes on, so that the claim of a machine that died is known by its age. A process that
-was suspended can lose its claim to another: `Claim.keep` and `Claim.is_ours` tell it.
+A claim is a small file that names its holder. It is created, renewed, checked and
+removed under a lock, which is held only for a moment. The holder renews the file's time
+while it works; an old claim is that of a dead machine. A suspended process can lose its
+claim to another process: `Claim.keep` and `Claim.is_ours` detect this.
 
-Where a network folder's locks do not reach other machines, two of them can still take
-the same dead claim: both do the work then, and only the later one keeps the claim.
+If the locks of a network folder do not reach other machines, two machines can take the
+same dead claim. Then both do the work, and only the later one keeps the claim.
 
-The leases of filelock do the same with one file, but an empty one blocks for ever, and
-only a process that waits all the time until a lease has expired can take it.
+The leases of filelock do the same with one file. But an empty lease file blocks for
+ever, and only a process that waits until a lease has expired can take it.
 """
 
 import contextlib
@@ -33,24 +33,24 @@ class LostError(RuntimeError):
 
 
 class Claim:
-  """Holds a piece of work for this process, from `hold` or `wait`."""
+  """Holds a piece of work for this process; made by `hold` and `wait`."""
 
   def __init__(self, path: pathlib.Path):
-    """Claims nothing yet; `path` is that of the record."""
+    """Takes the path of the claim's file; claims nothing yet."""
     self._path = path
     self._token = uuid.uuid4().hex
 
   def is_ours(self) -> bool:
-    """Returns whether nobody has taken the work over."""
+    """Tells whether this process still has the claim."""
     with _lock(self._path):
       return self._is_named()
 
   @contextlib.contextmanager
   def keep(self) -> Iterator[None]:
-    """Keeps others from taking the work over while the block runs, a short one.
+    """Locks the claim while a short block runs: no other process can take it over.
 
     Raises:
-      LostError: somebody has taken it over before.
+      LostError: another process has already taken the claim over.
     """
     with _lock(self._path):
       if not self._is_named():
@@ -73,7 +73,7 @@ class Claim:
   def _renew(self, ended):
     with contextlib.suppress(LostError):
       while not ended.wait(_BEAT):
-        # A folder that does not answer now may answer the next time.
+        # An error of the shared folder may be gone the next time.
         with contextlib.suppress(OSError), self.keep():
           self._path.touch()
 
@@ -84,7 +84,7 @@ class Claim:
 
 @contextlib.contextmanager
 def hold(path: pathlib.Path) -> Iterator[Claim | None]:
-  """Claims a piece of work until the block ends; gives None if another holds it."""
+  """Claims a piece of work until the block ends; gives None if it is already held."""
   path.parent.mkdir(parents=True, exist_ok=True)
   claim = Claim(path)
   if not claim._take():
@@ -103,7 +103,7 @@ def hold(path: pathlib.Path) -> Iterator[Claim | None]:
 
 @contextlib.contextmanager
 def wait(path: pathlib.Path, pause: float = 2) -> Iterator[Claim]:
-  """Claims a piece of work as soon as nobody else holds it."""
+  """Waits until a piece of work is free, then claims it until the block ends."""
   while True:
     with hold(path) as claim:
       if claim:
@@ -113,7 +113,7 @@ def wait(path: pathlib.Path, pause: float = 2) -> Iterator[Claim]:
 
 
 def holder(path: pathlib.Path) -> str | None:
-  """Returns 'host, process' of a claim that is held; None if it is free."""
+  """Returns the host and process that hold a claim; None if it is free."""
   who = _read(path)
   if not who or _is_dead(path):
     return None
@@ -126,7 +126,7 @@ def _lock(path):
 
 
 def _read(path):
-  """Returns a record; {} if there is none, or its writer died over it."""
+  """Returns the content of a claim's file; {} if the file is missing or incomplete."""
   try:
     return json.loads(path.read_text())
   except (FileNotFoundError, ValueError):
@@ -148,6 +148,6 @@ def _runs(process):
     os.kill(process, 0)
   except ProcessLookupError:
     return False
-  except PermissionError:  # somebody else's process
+  except PermissionError:  # another user's process
     pass
   return True

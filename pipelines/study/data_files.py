@@ -1,4 +1,4 @@
-"""The ratings and movies of a study."""
+"""Finds the ratings and movies files of a study."""
 
 import functools
 import hashlib
@@ -11,10 +11,10 @@ _MOVIELENS = ('ratings.csv', 'movies.csv')
 
 
 def find_data(data: str) -> tuple[pathlib.Path, pathlib.Path]:
-  """Ratings and movies of an asset or of a MovieLens CSV folder.
+  """Finds the ratings and movies files of an asset or of a MovieLens CSV folder.
 
   Raises:
-    ValueError: there is no such asset, or a file is missing.
+    ValueError: a file is missing, or `data` is neither an asset nor a folder.
   """
   folder = pathlib.Path(data)
   if data == 'ml-100k':
@@ -33,9 +33,9 @@ def find_data(data: str) -> tuple[pathlib.Path, pathlib.Path]:
 
 @functools.cache
 def checksums(data: str) -> dict[str, str]:
-  """sha256 of each file, by name."""
-  found = {}
+  """Returns the sha256 of each file, by name."""
+  sums = {}
   for path in find_data(data):
     with path.open('rb') as file:
-      found[path.name] = hashlib.file_digest(file, 'sha256').hexdigest()
-  return found
+      sums[path.name] = hashlib.file_digest(file, 'sha256').hexdigest()
+  return sums

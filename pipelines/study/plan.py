@@ -1,4 +1,4 @@
-"""What of a study is finished, and how long the rest may take."""
+"""Lists the state of a study's cells, and estimates the time of the missing ones."""
 
 import json
 import statistics
@@ -8,7 +8,7 @@ from pipelines.study import claims
 from pipelines.study.cells import StudyFolder
 from pipelines.study.study_file import Cell, Study
 
-# Cells that are alike in these cost about the same: from near to far.
+# Cells with equal values on these axes take similar time; the closest match first.
 _ALIKE = (
   ('recipe', 'adapter', 'tuning', 'backbone', 'max_history'),
   ('recipe', 'adapter', 'tuning', 'backbone'),
@@ -17,15 +17,15 @@ _ALIKE = (
 
 
 def finished_results(folder: StudyFolder, study: Study) -> list[dict]:
-  """Results of the study's finished cells."""
+  """Reads the results of the study's finished cells."""
   paths = map(folder.result, study.cells)
   return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def estimate_minutes(folder: StudyFolder, study: Study, cell: Cell) -> float:
-  """Minutes that a cell may take: the mean of the finished ones most like it.
+  """Estimates the minutes of a cell by the mean of the most similar finished cells.
 
-  Without any, what the study file says; 0 if it says nothing.
+  Without similar cells, returns `minutes` of the study file, which is 0 if not given.
   """
   results = finished_results(folder, study)
   for names in _ALIKE:
@@ -40,12 +40,12 @@ def estimate_minutes(folder: StudyFolder, study: Study, cell: Cell) -> float:
 
 
 def about(minutes: float) -> str:
-  """Returns an estimate to the minute; '?' for 0, which is not known."""
+  """Returns an estimate as text, to the minute; '?' for 0, an unknown time."""
   return format_duration(60 * max(1, round(minutes))) if minutes else '?'
 
 
 def cell_state(folder: StudyFolder, cell: Cell) -> str:
-  """'finished', 'failed', 'at work on <host>' or 'missing'."""
+  """Returns 'finished', 'failed', 'at work on <host>' or 'missing'."""
   if folder.result(cell).exists():
     return 'finished'
   if who := claims.holder(folder.claim(cell.name)):
@@ -54,14 +54,14 @@ def cell_state(folder: StudyFolder, cell: Cell) -> str:
 
 
 def study_table(folder: StudyFolder, study: Study) -> str:
-  """Every cell with its state and score or estimate, and what is left to do."""
+  """Lists every cell with its state and its score or estimate, then the remainder."""
   lines, left = [], []
   for cell in study.cells:
     now = cell_state(folder, cell)
     if now == 'finished':
       row = json.loads(folder.result(cell).read_text())
-      found = row['methods']['persoma']
-      number = f'F1 {found["f1"]:.3f}  {format_duration(row["wall_seconds"]):>9}'
+      scores = row['methods']['persoma']
+      number = f'F1 {scores["f1"]:.3f}  {format_duration(row["wall_seconds"]):>9}'
     else:
       minutes = estimate_minutes(folder, study, cell)
       left.append(minutes)
@@ -79,6 +79,6 @@ def _remainder(left):
     return ''
   unknown = left.count(0)
   if unknown == len(left):
-    return f'; how long the other {unknown} take is not known (key "minutes")'
+    return f'; the time of the other {unknown} is not known (key "minutes")'
   also = f', and {unknown} cells of unknown length' if unknown else ''
   return f'; about {about(sum(left))} left{also}'

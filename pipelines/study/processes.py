@@ -1,4 +1,4 @@
-"""The stages of a cell as processes: what they are called with, and what they took."""
+"""Runs the stages of a cell as processes, and measures their time and memory."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pipelines.study import data_files
 from pipelines.study.study_file import Cell, Study
 
-# docs/speed.md; and TensorFlow's C++ side tells of missing GPUs at length.
+# docs/speed.md; TF_CPP_MIN_LOG_LEVEL hides TensorFlow's long logs about missing GPUs.
 _SETTINGS = {
   'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
   'TF_CPP_MIN_LOG_LEVEL': '3',
@@ -22,16 +22,16 @@ _SETTINGS = {
 
 
 class StageError(RuntimeError):
-  """A stage that failed: which, why, and where its log is."""
+  """Names a stage that failed, the reason, and the log."""
 
 
 class Took(NamedTuple):
-  """What a stage took.
+  """Holds the time and memory of a stage.
 
   Attributes:
-    seconds: of wall time.
-    processor_seconds: of all its threads and child processes.
-    peak_bytes: of resident memory, of the largest process.
+    seconds: wall time.
+    processor_seconds: processor time of all threads and child processes.
+    peak_bytes: peak resident memory of the largest process.
   """
 
   seconds: float
@@ -42,12 +42,12 @@ class Took(NamedTuple):
 def input_commands(
   cell: Cell, study: Study, folder: pathlib.Path
 ) -> dict[str, list[str]]:
-  """Stage -> arguments of those whose folders cells share.
+  """Returns the arguments of each stage whose output cells share.
 
   Args:
-    cell: decides sampler and history length.
-    study: has the data, and flags of its own.
-    folder: with `histories` and `embeddings` when they have run.
+    cell: cell that sets sampler and history length.
+    study: study that sets data and flags.
+    folder: folder to write `histories` and `embeddings` into.
   """
   ratings, movies = data_files.find_data(study.data)
   return {
@@ -74,12 +74,12 @@ def input_commands(
 def cell_commands(
   cell: Cell, inputs: pathlib.Path, folder: pathlib.Path
 ) -> dict[str, list[str]]:
-  """Stage -> arguments of those that are the cell's own.
+  """Returns the arguments of each stage that only this cell runs.
 
   Args:
-    cell: decides recipe and bindings.
-    inputs: with `histories` and `embeddings`.
-    folder: to write `model`, `predictions` and `report` into.
+    cell: cell that sets recipes and bindings.
+    inputs: folder with `histories` and `embeddings`.
+    folder: folder to write `model`, `predictions` and `report` into.
   """
   histories = f'--histories_dir={inputs}/histories'
   embeddings = f'--embeddings_dir={inputs}/embeddings'
@@ -113,17 +113,16 @@ def cell_commands(
 def run_process(
   stage: str, arguments: Sequence[str], log: pathlib.Path, compiled: pathlib.Path
 ) -> Took:
-  """Runs a stage to its end.
+  """Runs a stage and waits until it ends.
 
   Args:
-    stage: its name.
+    stage: name of the stage.
     arguments: module, then flags.
-    log: gets what it writes.
-    compiled: folder of JAX's compiled code: what one cell has compiled, the next ones
-      of its shapes need not.
+    log: file to append stdout and stderr to.
+    compiled: folder of JAX's compilation cache, which cells of the same shapes share.
 
   Raises:
-    StageError: it did not end well.
+    StageError: the exit code of the stage is not 0.
   """
   log.parent.mkdir(parents=True, exist_ok=True)
   command = [sys.executable, '-m', *arguments]
@@ -134,7 +133,7 @@ def run_process(
     process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
       _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:  # the study is stopped: nothing goes on behind it
+    except BaseException:  # the study is stopped: its stage must not run on
       process.send_signal(signal.SIGTERM)
       process.wait()
       raise
@@ -146,7 +145,7 @@ def run_process(
 
 
 def _reason(log):
-  """The last line that names an error, or the last line."""
+  """Returns the last line of a log that names an error, or the last line."""
   lines = [line.strip() for line in log.read_text(errors='replace').splitlines()]
   named = [line for line in lines if re.match(r'[\w.]*[Ee]rror: ', line)]
   return (named or lines or ['nothing was written'])[-1]

@@ -1,4 +1,4 @@
-"""A study file to the cells of its grids.
+"""Reads a study file and makes the cells of its grids.
 
     recipe: runs/quickstart.gin         # an axis may be left at one value ...
     base: {sampler: recency, max_history: 50, adapter: perceiver, seed: [0, 1]}
@@ -8,11 +8,11 @@
     bindings: {histories/Stage.steps: 500}   # gin, for every cell
     histories: {rating_scale: '1:10:1'}      # flags of build_histories
     embeddings: {item_noun: book}            # flags of embed_items
-    minutes: 6                               # of a cell, before any has run
+    minutes: 6                               # estimate for the first cells
 
-A grid is the product of its lists; what it does not name is as in `base`. A cell that
-two grids have is one cell. The first seed of all cells runs before the second of any: a
-study that is cut has every axis.
+A grid is the product of its lists; `base` has the values of all other axes. Two grids
+can share a cell, which runs once. All cells with the first seed run before those with
+the second seed, so that an interrupted study covers every axis.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from pipelines import build_histories, embed_items
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.study import data_files
 
-# Axis -> its value where neither the grid nor `base` names it.
+# Default value of each axis, if neither the grid nor `base` names the axis.
 AXES: dict[str, Any] = {
   'recipe': 'runs/quickstart.gin',
   'adapter': 'perceiver',
@@ -45,8 +45,8 @@ AXES: dict[str, Any] = {
   'seed': 0,
 }
 _VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
-_NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # folders decide nothing
-# Jobs that take flags of a study, and what it sets itself.
+_NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # paths do not change a result
+# Jobs that take flags from the study file, and the flags that the study sets itself.
 _JOBS = {'histories': build_histories.Config, 'embeddings': embed_items.Config}
 _SET = ('ratings', 'movies', 'output_dir', 'histories_dir', 'sampler', 'max_history')
 _KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data', *_JOBS)
@@ -54,14 +54,14 @@ _KEYS = ('about', 'base', 'grids', 'bindings', 'minutes', 'data', *_JOBS)
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One run.
+  """Describes a cell: one run.
 
   Attributes:
-    axes: a value for each of `AXES`.
-    bindings: of the study, then those that the axes stand for.
-    name: of its files: the axes, for a person, and a digest of all that decides the
-      result: axes, the recipe's whole text and the data's checksums.
-    config: the recipe as gin reads it, includes and bindings resolved.
+    axes: value of each axis in `AXES`.
+    bindings: gin bindings of the study, then those of the axes.
+    name: name of the cell's files: the values of the axes, and a digest of everything
+      that decides the result: axes, the resolved recipe and the data's checksums.
+    config: the recipe as gin reads it, with includes and bindings resolved.
   """
 
   axes: Mapping[str, Any]
@@ -71,21 +71,21 @@ class Cell:
 
   @property
   def recipes(self) -> tuple[str, str]:
-    """The gin files, under `persoma_tf/configs` or as they are."""
+    """Returns the gin files: names under `persoma_tf/configs`, or paths."""
     return _recipes(self.axes)
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """A study file.
+  """Holds the content of a study file.
 
   Attributes:
-    name: of the file.
-    about: what it asks.
-    minutes: that a cell takes, as its author found.
-    data: asset, or MovieLens CSV folder.
-    flags: of the jobs that make `histories` and `embeddings`, for own data.
-    cells: in the order in which they run.
+    name: name of the file, without suffix.
+    about: question that the study asks.
+    minutes: estimated minutes per cell; 0 if not given.
+    data: name of an asset, or a MovieLens CSV folder.
+    flags: flags of the jobs that write `histories` and `embeddings`.
+    cells: cells in the order in which they run.
   """
 
   name: str
@@ -101,10 +101,10 @@ def read_study(path: str, data: str = '') -> Study:
 
   Args:
     path: YAML file.
-    data: in place of the file's.
+    data: asset or folder that replaces the file's data; '' for the file's.
 
   Raises:
-    ValueError: a key or axis is not known, a list is empty, or a recipe does not parse.
+    ValueError: a key or axis is unknown, a list is empty, or a recipe does not parse.
   """
   file = pathlib.Path(path)
   try:
@@ -112,7 +112,7 @@ def read_study(path: str, data: str = '') -> Study:
   except yaml.YAMLError as error:
     raise ValueError(f'{path}: not YAML: {error}') from error
   if not isinstance(content, dict) or not isinstance(content.get('grids'), list):
-    raise ValueError(f'{path}: expected keys {_KEYS}, "grids" among them with a list')
+    raise ValueError(f'{path}: expected keys {_KEYS}, with a list under "grids"')
   _check_known(path, content, _KEYS)
   data = data or content.get('data', 'ml-100k')
   bindings = [
@@ -120,18 +120,18 @@ def read_study(path: str, data: str = '') -> Study:
   ]
   flags = {job: _flags(path, job, content.get(job) or {}) for job in _JOBS}
   base = content.get('base', {})
-  found: dict[str, Cell] = {}
+  by_name: dict[str, Cell] = {}
   for grid in content['grids']:
     for axes in _product(path, {**AXES, **base, **grid}):
       cell = _cell(axes, bindings, data, flags)
-      found.setdefault(cell.name, cell)
+      by_name.setdefault(cell.name, cell)
   about, minutes = content.get('about', ''), float(content.get('minutes', 0))
-  cells = sorted(found.values(), key=lambda cell: cell.axes['seed'])
+  cells = sorted(by_name.values(), key=lambda cell: cell.axes['seed'])
   return Study(file.stem, about.strip(), minutes, data, flags, tuple(cells))
 
 
 def digest_settings(decides: Any) -> str:
-  """Tells what decides a result, as JSON, from anything else that does."""
+  """Returns a short digest of settings, which are JSON types."""
   text = json.dumps(decides, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -145,14 +145,14 @@ def _check_known(path, names, known):
 
 
 def _flags(path, job, own):
-  """Flags of a job; those that decide what an axis says are no choice."""
+  """Returns the flags of a job; refuses flags that the study sets itself."""
   known = [field.name for field in dataclasses.fields(_JOBS[job])]
   _check_known(path, own, [name for name in known if name not in _SET])
   return [f'--{name}={value}' for name, value in own.items()]
 
 
 def _product(path, grid):
-  """Every combination of a grid's values, the last axis fastest."""
+  """Yields every combination of a grid's values; the last axis changes fastest."""
   _check_known(path, grid, AXES)
   lists = {name: x if isinstance(x, list) else [x] for name, x in grid.items()}
   for name, values in lists.items():

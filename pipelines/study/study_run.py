@@ -16,12 +16,12 @@ def run_study(path: str, data: str, output_dir: str, dry_run: bool) -> None:
 
   Args:
     path: study file.
-    data: data to take in place of the study file's; '' for those.
-    output_dir: folder to write; '' for the study's own.
-    dry_run: lists the cells and runs none.
+    data: asset or folder that replaces the study file's data; '' for the file's.
+    output_dir: folder to write; '' for the default, `runs/studies/<study>`.
+    dry_run: whether to list the cells without running them.
 
   Raises:
-    SystemExit: 1 if a cell failed; a sentence if the study cannot be read.
+    SystemExit: 1 if a cell failed; a message if the study cannot be read.
   """
   try:
     chosen = study_file.read_study(path, data)

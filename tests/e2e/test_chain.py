@@ -221,7 +221,7 @@ def test_folders_that_do_not_belong_together(run, tmp_path):
         f'--output_dir={tmp_path}/out',
       ]
     )
-  with pytest.raises(JobError, match='answers other histories'):
+  with pytest.raises(JobError, match='for other histories'):
     evaluate.run(
       [
         f'--predictions_dir={run}/predictions',

@@ -128,7 +128,7 @@ def test_a_load_that_failed(table, bucket):
   storage.write_file(shard, whole[:at] + b'\xff' * 80 + whole[at + 80 :])
   for _ in range(2):
     with pytest.raises(
-      JobError, match=r'load job persoma-\w+-\d, nothing was loaded: '
+      JobError, match=r'load job persoma-\w+-\d failed and loaded nothing: '
     ):
       bigquery_load.load_folder(path, table)
     assert query('SELECT * FROM TABLE', table) == []
@@ -254,7 +254,7 @@ def test_bad_shards_load_nothing(table, place):
 def test_files_and_count_differ(table, place):
   predictions.write(place, SHARDS)
   storage.write_file(f'{place}/run_info.json', b'{"users": 26}')
-  with pytest.raises(JobError, match=r'put 25 rows into .* says 26 users'):
+  with pytest.raises(JobError, match=r'wrote 25 rows to .* says 26 users'):
     bigquery_load.load_folder(place, table)
 
 

@@ -90,7 +90,7 @@ def changed(folder, to, file, **facts):
 def test_other_vectors_than_in_training_are_refused(predict, folders, tmp_path):
   nouns = {'item': 'book', 'genres': 'subjects', 'rating': 'stars'}
   other = changed(folders[1], tmp_path / 'other', 'encoder_info.json', nouns=nouns)
-  wanted = r"nouns is \{'item': 'book'.*, and None where .*run python -m pipelines\."
+  wanted = r"nouns is \{'item': 'book'.*, but .* trained with None: run python -m pip"
   with pytest.raises(JobError, match=wanted):
     predict('out', f'--embeddings_dir={other}')
   assert not (tmp_path / 'out').exists()

@@ -199,7 +199,7 @@ def test_no_file(tiny, tmp_path):
 
 
 def test_nobody_left(tiny, tmp_path):
-  with pytest.raises(JobError, match='no user is left'):
+  with pytest.raises(JobError, match='no users are left'):
     build(tiny, tmp_path / 'h', '--min_history=1000')
   assert not (tmp_path / 'h' / 'COMPLETED').exists()
 

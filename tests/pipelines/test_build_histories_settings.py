@@ -155,9 +155,9 @@ def test_embeddings_of_other_items(tiny, tmp_path, embeddings):
   ('flags', 'message'),
   [
     (['--sampler=diverse'], 'needs embeddings_dir'),
-    (['--query=war'], 'of no use to sampler=recency'),
-    (['--label_mode=future'], 'go together'),
-    (['--label_cutoff=0.5'], 'go together'),
+    (['--query=war'], 'sampler=recency does not use query'),
+    (['--label_mode=future'], 'label_cutoff, or neither'),
+    (['--label_cutoff=0.5'], 'label_cutoff, or neither'),
     (['--label_mode=future', '--label_cutoff=soon'], 'label_cutoff'),
     (['--max_reject_fraction=2'], 'max_reject_fraction'),
   ],

@@ -240,10 +240,10 @@ def test_refused(parts, tmp_path):
   other = tmp_path / 'model'
   shutil.copytree(parts / 'model', other)
   (other / 'adapter' / 'manifest.json').write_text('{"model_id": "persoma-9-x"}')
-  with pytest.raises(JobError, match='holds persoma-9-x, the predictions are of pers'):
+  with pytest.raises(JobError, match='holds persoma-9-x, but pers'):
     report(parts, tmp_path / 'r', f'--model_dir={other}')
   predict(parts, tmp_path / 'predictions', skip=1)
-  with pytest.raises(JobError, match=r'1 of \d+ users have none'):
+  with pytest.raises(JobError, match=r'1 of \d+ users have no prediction'):
     report(parts, tmp_path / 'r', predictions=tmp_path / 'predictions')
   report(parts, tmp_path / 's')
   with pytest.raises(JobError, match='other settings'):

@@ -448,7 +448,7 @@ def _(folder, patch):
 
 @bad_file(
   'no rating can be used',
-  'no user is left (users: train 0, validation 0, test 0; rows: 1 read, 0 kept, '
+  'no users are left (users: train 0, validation 0, test 0; rows: 1 read, 0 kept, '
   '1 rejected (unknown_item 1), 0 dropped; items: 2); see rejects-*.jsonl and '
   '--min_history',
 )

@@ -124,7 +124,7 @@ def test_a_bad_line_is_named(answers, table, bad, reason):
 
 
 def test_a_user_twice(answers, table):
-  with pytest.raises(job.JobError, match="user '7' a second time"):
+  with pytest.raises(job.JobError, match="user '7' has two answers"):
     table(answers([line('7', GOOD)], [line('7', GOOD)]))
 
 

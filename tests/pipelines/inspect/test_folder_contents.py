@@ -132,13 +132,13 @@ def test_markers(tmp_path):
   (tmp_path / 'dataset_info.json').write_text('{}')
   assert (
     folder_contents.describe_folder(str(tmp_path))['state']
-    == 'NOT FINISHED: no COMPLETED in it'
+    == 'NOT FINISHED: no file COMPLETED'
   )
   (tmp_path / 'COMPLETED').write_text('{"files": ["items.parquet"]}')
   found = folder_contents.describe_folder(str(tmp_path))
   assert found['state'] == 'finished'
   assert found['damaged'] == [
-    f'{tmp_path / "items.parquet"}: missing, COMPLETED lists it'
+    f'{tmp_path / "items.parquet"}: missing, but listed in COMPLETED'
   ]
 
 
