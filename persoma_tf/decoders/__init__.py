@@ -106,10 +106,10 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     config, params = t5x_checkpoint.read_t5x_checkpoint(name)
   else:
     folder = HuggingFaceFolder(name)
-    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face)
-    readers['t5'] = hugging_face_t5
+    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face.read_hugging_face)
+    readers['t5'] = hugging_face_t5.read_hugging_face_t5
     folder.expect({'model_type': tuple(readers)})
-    config, params = readers[folder.config['model_type']].load(name)
+    config, params = readers[folder.config['model_type']](name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
   module = modules[type(config)](config, remat)
   return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)
