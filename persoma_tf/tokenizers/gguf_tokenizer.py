@@ -45,7 +45,7 @@ def read_tokenizer(path: str) -> GgufTokenizer:
   def meta(key, default=None):
     field = fields.get(f'tokenizer.ggml.{key}')
     if field is None and default is None:
-      raise ValueError(f'{path}: no field tokenizer.ggml.{key} in it')
+      raise ValueError(f'{path}: no field tokenizer.ggml.{key}')
     return default if field is None else field.contents()
 
   model = meta('model')
