@@ -47,41 +47,41 @@ class _Family(NamedTuple):
   offset: float
 
 
-def _llama(found):
-  rope = found.get('rope_parameters') or {}
+def _llama(settings):
+  rope = settings.get('rope_parameters') or {}
   return LlamaConfig(
-    vocab_size=found['vocab_size'],
-    num_layers=found['num_hidden_layers'],
-    d_model=found['hidden_size'],
-    num_heads=found['num_attention_heads'],
-    num_kv_heads=found.get('num_key_value_heads') or found['num_attention_heads'],
-    d_ff=found['intermediate_size'],
-    rope_base=rope.get('rope_theta') or found.get('rope_theta', 10_000.0),
-    norm_epsilon=found['rms_norm_eps'],
-    tied=found.get('tie_word_embeddings', False),
+    vocab_size=settings['vocab_size'],
+    num_layers=settings['num_hidden_layers'],
+    d_model=settings['hidden_size'],
+    num_heads=settings['num_attention_heads'],
+    num_kv_heads=settings.get('num_key_value_heads') or settings['num_attention_heads'],
+    d_ff=settings['intermediate_size'],
+    rope_base=rope.get('rope_theta') or settings.get('rope_theta', 10_000.0),
+    norm_epsilon=settings['rms_norm_eps'],
+    tied=settings.get('tie_word_embeddings', False),
   )
 
 
-def _gemma(found):
-  rope = found.get('rope_parameters') or {}
-  base = lambda layers, key: rope.get(layers, {}).get('rope_theta') or found[key]
-  if 'layer_types' in found:
-    local = tuple(kind == 'sliding_attention' for kind in found['layer_types'])
+def _gemma(settings):
+  rope = settings.get('rope_parameters') or {}
+  base = lambda layers, key: rope.get(layers, {}).get('rope_theta') or settings[key]
+  if 'layer_types' in settings:
+    local = tuple(kind == 'sliding_attention' for kind in settings['layer_types'])
   else:
-    local = every_sixth_global(found['num_hidden_layers'])
+    local = every_sixth_global(settings['num_hidden_layers'])
   return GemmaConfig(
-    vocab_size=found['vocab_size'],
-    d_model=found['hidden_size'],
-    num_heads=found['num_attention_heads'],
-    num_kv_heads=found['num_key_value_heads'],
-    head_dim=found['head_dim'],
-    d_ff=found['intermediate_size'],
+    vocab_size=settings['vocab_size'],
+    d_model=settings['hidden_size'],
+    num_heads=settings['num_attention_heads'],
+    num_kv_heads=settings['num_key_value_heads'],
+    head_dim=settings['head_dim'],
+    d_ff=settings['intermediate_size'],
     local_layers=local,
-    window=found['sliding_window'],
-    start_token=found['bos_token_id'],
+    window=settings['sliding_window'],
+    start_token=settings['bos_token_id'],
     rope_base=base('full_attention', 'rope_theta'),
     local_rope_base=base('sliding_attention', 'rope_local_base_freq'),
-    norm_epsilon=found['rms_norm_eps'],
+    norm_epsilon=settings['rms_norm_eps'],
   )
 
 
@@ -127,16 +127,16 @@ def read_hugging_face(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
     ValueError: a file is missing, or the model is not supported.
   """
   opened = HuggingFaceFolder(folder)
-  found = opened.config
-  family = FAMILIES[found['model_type']]
+  settings = opened.config
+  family = FAMILIES[settings['model_type']]
   opened.expect(family.expected)
   _check_rope(opened)
-  config = family.config(found)
+  config = family.config(settings)
   # Both fields must equal the head width: other values are not supported.
   for field in ('head_dim', 'query_pre_attn_scalar'):
-    if (found.get(field) or config.head_dim) != config.head_dim:
+    if (settings.get(field) or config.head_dim) != config.head_dim:
       raise ValueError(
-        f'{opened.file}: {field}={found[field]}; expected {config.head_dim}'
+        f'{opened.file}: {field}={settings[field]}; expected {config.head_dim}'
       )
   return config, _params(opened, family, config)
 

@@ -91,23 +91,23 @@ def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   return config, params
 
 
-def _config(found: dict) -> T5Config:
+def _config(settings: dict) -> T5Config:
   # Newer versions of transformers write tie_word_embeddings=true for every T5. Whether
   # the logits are scaled is then in the field scale_decoder_outputs.
-  tied = found.get('scale_decoder_outputs', found.get('tie_word_embeddings'))
+  tied = settings.get('scale_decoder_outputs', settings.get('tie_word_embeddings'))
   return T5Config(
-    vocab_size=found['vocab_size'],
-    d_model=found['d_model'],
-    d_ff=found['d_ff'],
-    num_heads=found['num_heads'],
-    head_dim=found['d_kv'],
-    num_encoder_layers=found['num_layers'],
-    num_decoder_layers=found.get('num_decoder_layers') or found['num_layers'],
-    gated=found.get('feed_forward_proj') == 'gated-gelu',
+    vocab_size=settings['vocab_size'],
+    d_model=settings['d_model'],
+    d_ff=settings['d_ff'],
+    num_heads=settings['num_heads'],
+    head_dim=settings['d_kv'],
+    num_encoder_layers=settings['num_layers'],
+    num_decoder_layers=settings.get('num_decoder_layers') or settings['num_layers'],
+    gated=settings.get('feed_forward_proj') == 'gated-gelu',
     tied=tied is not False,
-    num_buckets=found.get('relative_attention_num_buckets', 32),
-    max_distance=found.get('relative_attention_max_distance', 128),
-    norm_epsilon=found.get('layer_norm_epsilon', 1e-6),
+    num_buckets=settings.get('relative_attention_num_buckets', 32),
+    max_distance=settings.get('relative_attention_max_distance', 128),
+    norm_epsilon=settings.get('layer_norm_epsilon', 1e-6),
   )
 
 

@@ -126,7 +126,7 @@ class T5Decoder(nn.Module):
     return self.logits_dense(hidden)
 
   def output_kernel(self) -> Array:
-    """The output matrix [D, V]."""
+    """Returns the output matrix [D, V]."""
     return self.logits_dense.variables['params']['kernel']
 
 

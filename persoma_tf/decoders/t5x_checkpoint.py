@@ -44,10 +44,10 @@ def read_t5x_checkpoint(folder: str) -> tuple[T5Config, dict]:
   """
   path = pathlib.Path(folder)
   if (path / 'state').is_dir():
-    found = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
+    stored = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
   else:
-    found = _read_legacy(path)
-  arrays = {name: np.asarray(x, np.float32) for name, x in found.items()}
+    stored = _read_legacy(path)
+  arrays = {name: np.asarray(x, np.float32) for name, x in stored.items()}
   config = _config(arrays, folder)
   params = traverse_util.unflatten_dict(arrays, sep='/')
   checkpoints.check_same(layout(config), params, folder)

@@ -154,7 +154,7 @@ def test_wrong_hash(cache, asset, wrong):
   else:
     asset = replace(asset, files={**asset.files, 'NOTICE': (9, '0' * 64)})
   with pytest.raises(
-    AssetError, match=f'expected {"0" * 64}: nothing was kept'
+    AssetError, match=f'expected {"0" * 64}; the download was deleted'
   ) as error:
     assets.path(ASSET, {ASSET: asset})
   assert ('persoma-toy==1.0' if wrong == 'wheel' else 'NOTICE') in str(error.value)
