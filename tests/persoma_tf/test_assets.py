@@ -246,7 +246,7 @@ def test_killed_in_the_extraction(cache, tmp_path):
   files = {'zeros': bytes(1 << 27), 'last': b'1'}
   asset = write_wheel(tmp_path / 'wheels', files)
   first = start(asset)
-  wait_for(lambda: list(cache.glob('.partial-*/made/zeros')))
+  wait_for(lambda: list(cache.glob('.partial-*/files/zeros')))
   first.kill()
   first.wait()
   assert all(name.startswith('.partial-') for name in kept(cache))
