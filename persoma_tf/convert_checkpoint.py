@@ -1,15 +1,16 @@
-"""Checkpoints from and to T5X: where a run starts, and what batch prediction takes.
+"""Converts checkpoints to and from T5X.
 
     python -m persoma_tf.convert_checkpoint --gin_file=runs/quickstart.gin \
       --histories_dir=histories --embeddings_dir=embeddings --output_dir=start
 
-Reads the frozen decoder from wherever the recipe has it (GGUF, safetensors, T5X) and
-makes the adapter that the native trainer would start from: it depends on the decoder's
-word embeddings and on the data. Writes `checkpoint_0`, which `INITIAL_CHECKPOINT_PATH`
-of the recipes in `configs/t5x/` takes.
+This command reads the frozen decoder of the recipe (GGUF, safetensors or T5X) and makes
+the same initial adapter as the native trainer, from the decoder's word embeddings and
+the data. It writes `checkpoint_0`, the `INITIAL_CHECKPOINT_PATH` of the recipes in
+`configs/t5x/`.
 
-With `--checkpoint=t5x_model/checkpoint_120` it writes what `pipelines.batch_predict`
-takes as `--model_dir`: the trained parameters alone, with the recipe.
+With `--checkpoint=t5x_model/checkpoint_120` it writes a `--model_dir` for
+`pipelines.batch_predict`: the trained parameters, without the frozen ones, and the
+recipe.
 """
 
 import argparse
@@ -24,7 +25,10 @@ logger = logging.getLogger('persoma_tf.convert_checkpoint')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and the recipe, and writes.
+  """Parses the flags and the recipe, and writes the checkpoint.
+
+  Args:
+    argv: arguments of the command line; by default `sys.argv[1:]`.
 
   Raises:
     FileExistsError: the output folder is not empty.
@@ -38,27 +42,30 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
   recipes.add_data_flags(parser, required=True)
-  parser.add_argument('--output_dir', required=True, help='folder to write')
-  parser.add_argument('--checkpoint', help='a checkpoint_<step> of t5x.train')
+  parser.add_argument('--output_dir', required=True, help='new or empty output folder')
+  parser.add_argument(
+    '--checkpoint', help='checkpoint_<step> folder of t5x.train to convert from T5X'
+  )
   flags = parser.parse_args(arguments)
   folder = pathlib.Path(flags.output_dir)
   if folder.exists() and any(folder.iterdir()):
     raise FileExistsError(f'{folder} is not empty; name another --output_dir')
-  from persoma_tf.parameters import checkpoints  # JAX, behind the flags
+  # These import JAX, which errors in the flags need not wait for.
+  from persoma_tf.parameters import checkpoints
   from persoma_tf.training import run_folder
   from persoma_tf.training.t5x_export import export_checkpoint
   from persoma_tf.training.training_run import Recipe, TrainingRun
 
   recipes.parse_recipes(flags.gin_file, [*bindings, *recipes.data_macros(flags)])
   run = TrainingRun(Recipe())
-  # Nothing is written before it is known to fit: what failed can be tried again.
+  # Nothing is written before all checks: after an error, the folder is still empty.
   if flags.checkpoint:
     export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
     params = run.fresh_params()
     run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
-  logger.info('written %s', folder)
+  logger.info('wrote %s', folder)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What a gin text says, such as `config.gin`, without the modules that it names."""
+"""Reads the settings of a gin text, such as `config.gin`, without importing modules."""
 
 import tokenize
 from typing import Any
@@ -7,31 +7,31 @@ from gin import config_parser
 
 
 def settings(config: str) -> dict[str, Any]:
-  """Returns name -> value; references and macros are texts, '@Stage()' and '%NAME'.
+  """Returns {name: value}; references and macros are texts, '@Stage()' and '%NAME'.
 
   Args:
-    config: gin's text.
+    config: text in gin's syntax.
 
   Raises:
-    ValueError: it is no gin.
+    ValueError: the text is not valid gin.
   """
   return _parse(config)[0]
 
 
 def scopes(config: str) -> set[str]:
-  """Returns the scopes of a text's references and macros, 'a/b' of '@a/b/c'.
+  """Returns the scopes of all references and macros in a text, 'a/b' for '@a/b/c'.
 
   Args:
-    config: gin's text.
+    config: text in gin's syntax.
 
   Raises:
-    ValueError: it is no gin.
+    ValueError: the text is not valid gin.
   """
   return {scope_of(name) for name in _parse(config)[1]} - {''}
 
 
 def scope_of(name: str) -> str:
-  """Returns 'a/b' of 'a/b/c', '@a/b/c' or '%a/b/c'; '' where there is none."""
+  """Returns the scope of a name: 'a/b' for 'a/b/c', '@a/b/c' and '%a/b/c', else ''."""
   return name.lstrip('@%').rpartition('/')[0]
 
 
@@ -40,18 +40,18 @@ def _parse(config):
   try:
     statements = list(config_parser.ConfigParser(config, texts))
   except (SyntaxError, tokenize.TokenError) as error:
-    raise ValueError(f'no gin: {error}') from error
-  found = {}
+    raise ValueError(f'not valid gin: {error}') from error
+  values = {}
   for statement in statements:
     if isinstance(statement, config_parser.BindingStatement):
       scope, selector, argument, value, _ = statement
-      name = f'{selector}.{argument}' if argument else selector  # a macro's
-      found[f'{scope}/{name}' if scope else name] = value
-  return found, texts.named
+      name = f'{selector}.{argument}' if argument else selector  # without: a macro
+      values[f'{scope}/{name}' if scope else name] = value
+  return values, texts.named
 
 
 class _Texts(config_parser.ParserDelegate):
-  """Makes texts of references and macros, and lists them."""
+  """Turns references and macros into texts and lists them in `named`."""
 
   def __init__(self):
     self.named: list[str] = []

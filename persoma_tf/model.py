@@ -1,11 +1,11 @@
-"""PERSOMA: soft prompt, task prompt and target through one frozen decoder.
+"""PERSOMA: a frozen decoder reads soft prompt, task prompt and target.
 
-The sequence is [K soft tokens ; T task prompt ; L target], or the first two the other
-way round. The start token that SeqIO
-puts before the task prompt is not shown to the decoder: SmolLM2 was trained to forget
-what stands before it, and Gemma puts its own before everything. An encoder-decoder has
-the first two in its encoder and the target in its decoder. Parameters lie under
-'adapter' (everything that makes the soft prompt) and 'decoder'.
+The sequence is [K soft tokens ; T task prompt ; L target], or the task prompt comes
+first. SeqIO's start token before the task prompt is not given to the decoder: SmolLM2
+was trained to ignore the text before a start token, and Gemma adds its own start token
+to every sequence. In an encoder-decoder, soft tokens and task prompt go into the
+encoder and the target into the decoder. The parameter tree has two parts: 'adapter',
+which makes the soft prompt, and 'decoder'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,22 +35,25 @@ def build(
   num_task_tokens: int = 0,
   remat: bool = False,
   prompt_order: str = 'soft_first',
-) -> 'tuple[Persoma, decoders.Decoder]':
-  """The model of a recipe, and the decoder with its weights.
+) -> 'tuple[Persoma, decoders.LoadedDecoder]':
+  """Builds the model of a recipe and loads the decoder's weights.
 
   Args:
-    resampler: see `SoftPrompt`.
-    readout: see `SoftPrompt`.
-    decoder: name of a decoder (`persoma_tf.decoders`).
-    num_statistics: see `SoftPrompt`.
-    num_task_tokens: see `SoftPrompt`.
-    remat: compute the decoder's layers anew in the backward pass, for a third more
-      time and activations of one layer at a time.
-    prompt_order: 'soft_first' or 'prompt_first'. A task prompt that stands first is
+    resampler: adapter module, see `SoftPrompt`.
+    readout: readout module, see `SoftPrompt`.
+    decoder: name or path of a decoder, see `persoma_tf.decoders.load_decoder`.
+    num_statistics: number of history statistics to predict, see `SoftPrompt`.
+    num_task_tokens: number of learned task tokens, see `SoftPrompt`.
+    remat: whether the backward pass recomputes the decoder's layers. It then stores
+      the activations of one layer at a time and takes a third more time.
+    prompt_order: 'soft_first' or 'prompt_first'. With 'prompt_first' the task prompt is
       read once for all users of a batch.
 
+  Returns:
+    (model, decoder with its weights).
+
   Raises:
-    ValueError: no such order.
+    ValueError: `prompt_order` is unknown, or the decoder cannot be loaded.
   """
   if prompt_order not in ORDERS:
     raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
@@ -62,12 +65,11 @@ def build(
 
 
 class Persoma(nn.Module):
-  """The trained part and the frozen part, side by side.
+  """Combines the trained adapter and the frozen decoder.
 
   Attributes:
-    adapter: makes the soft prompt.
-    decoder: frozen language model with `embed`, `hidden` and `logits`
-      (`persoma_tf.decoders`).
+    adapter: module that makes the soft prompt.
+    decoder: frozen language model of the decoder protocol (`persoma_tf.decoders`).
     prompt_order: one of ORDERS.
   """
 
@@ -76,27 +78,27 @@ class Persoma(nn.Module):
   prompt_order: str = ORDERS[0]
 
   def soft_prompt(self, history: Array, mask: Array) -> SoftTokens:
-    """Soft prompts of histories [B, N, H] with mask [B, N]."""
+    """Returns the soft prompts of histories [B, N, H] with mask [B, N]."""
     return self.adapter(history, mask)
 
   def prefix(self, soft: SoftTokens, prompt: Array) -> tuple[Array, Array]:
-    """All that the answer stands behind.
+    """Returns the embeddings before the answer, of soft prompt and task prompt.
 
     Args:
       soft: soft prompts of B users.
       prompt: [B, T] int32 task prompts, padded with 0 on the right.
 
     Returns:
-      embeddings [B, K + T, D] and their mask, bool.
+      (embeddings [B, K + T, D], mask [B, K + T] bool).
     """
     embedded = self.decoder.embed(prompt)
     soft_tokens = soft.tokens.astype(embedded.dtype)
     parts = [(soft_tokens, soft.mask), (embedded, prompt > 0)]
     parts = parts if self.prompt_order == 'soft_first' else parts[::-1]
-    return _joined(parts)
+    return _concatenate(parts)
 
   def target_logits(self, batch: Batch) -> Array:
-    """Logits [B, L, V] that predict the targets of a batch.
+    """Returns the logits [B, L, V] that predict the targets of a batch.
 
     Args:
       batch: features of `HistoryFeatureConverter`, each [B, ...].
@@ -107,66 +109,78 @@ class Persoma(nn.Module):
     return self.decoder.logits(hidden)
 
   def logits(self, hidden: Array) -> Array:
-    """Decoder's `logits`."""
+    """Returns the decoder's logits [..., V] of hidden states [..., D]."""
     return self.decoder.logits(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Decoder's `logits_of`."""
+    """Returns the decoder's logits [B, M] of states [B, D] for tokens [B, M] only."""
     return self.decoder.logits_of(hidden, tokens)
 
   def prefill(
     self, soft: SoftTokens, prompt: Array, size: int, begun: Array | None = None
   ):
-    """Decoder's `prefill` behind all that an answer stands behind.
+    """Reads soft prompts and task prompts into a new cache of the decoder.
 
     Args:
       soft: soft prompts of B users.
-      prompt: [B, T] int32 task prompts, or [T] for all; padded with 0.
-      size: of the answers at most, without `begun`.
-      begun: [F] int32, the first tokens of every answer.
+      prompt: [B, T] int32 task prompts, or [T] for all users; padded with 0.
+      size: maximum number of tokens of an answer, without `begun`.
+      begun: [F] int32, first tokens of every answer.
+
+    Returns:
+      (hidden state [B, D] that predicts the next token, cache).
     """
-    shared, own = self._in_common(soft, prompt)
+    shared, own = self._split_prefix(soft, prompt)
     batch = len(soft.tokens)
     if begun is not None:
-      own.append(self._repeated(begun, batch))
+      own.append(self._repeat(begun, batch))
     if not shared:
-      return self.decoder.prefill(*_joined(own), size)
-    embedded, _ = _joined(shared)
-    return self.decoder.prefill(*_joined(own), size, embedded[0])
+      return self.decoder.prefill(*_concatenate(own), size)
+    embedded, _ = _concatenate(shared)
+    return self.decoder.prefill(*_concatenate(own), size, embedded[0])
 
-  def _in_common(self, soft: SoftTokens, prompt: Array) -> tuple[list, list]:
-    """What the prefixes of all users begin with, of one row, and the rest of each."""
-    batch, one = len(soft.tokens), prompt.ndim == 1
-    each = prompt if not one else jnp.broadcast_to(prompt, (batch, len(prompt)))
-    whole = (self.decoder.embed(each), each > 0)
-    tokens = soft.tokens.astype(whole[0].dtype)
+  def _split_prefix(self, soft: SoftTokens, prompt: Array) -> tuple[list, list]:
+    """Splits the prefixes into a beginning that all users share and the rest.
+
+    Args:
+      soft: soft prompts of B users.
+      prompt: [B, T] int32 task prompts, or [T] for all users.
+
+    Returns:
+      (shared parts of one row, other parts of B rows); a part is (embeddings, mask).
+    """
+    batch, one_prompt = len(soft.tokens), prompt.ndim == 1
+    if one_prompt:
+      prompt = jnp.broadcast_to(prompt, (batch, len(prompt)))
+    task = (self.decoder.embed(prompt), prompt > 0)
+    tokens = soft.tokens.astype(task[0].dtype)
     count = min(self.adapter.num_shared, tokens.shape[1] - 1)
     first = [(tokens[:1, :count], soft.mask[:1, :count])] if count else []
     rest = (tokens[:, count:], soft.mask[:, count:])
     if not isinstance(self.decoder, DecoderOnly):
-      return [], [self.prefix(soft, each)]
+      return [], [self.prefix(soft, prompt)]
     if self.prompt_order == 'soft_first':
-      return first, [rest, whole]
-    if not one:
-      return [], [whole, (tokens, soft.mask)]
-    return [(whole[0][:1], whole[1][:1]), *first], [rest]
+      return first, [rest, task]
+    if not one_prompt:
+      return [], [task, (tokens, soft.mask)]
+    return [(task[0][:1], task[1][:1]), *first], [rest]
 
-  def _repeated(self, tokens: Array, batch: int) -> tuple[Array, Array]:
-    """Embeddings [batch, F, D] of tokens [F] for all rows, and their mask."""
+  def _repeat(self, tokens: Array, batch: int) -> tuple[Array, Array]:
+    """Returns embeddings [batch, F, D] of tokens [F] for all rows, and their mask."""
     embedded = self.decoder.embed(jnp.broadcast_to(tokens, (batch, len(tokens))))
     return embedded, jnp.ones(embedded.shape[:2], bool)
 
   def step(self, tokens: Array, cache):
-    """Decoder's `step`."""
+    """Reads the next token of each row, [B] int32; see `persoma_tf.decoders`."""
     return self.decoder.step(tokens, cache)
 
   def __call__(self, batch: Batch) -> Array:
-    """Runs every part once, for initialization; returns the logits [B, L, V]."""
+    """Runs all parts once, for initialization; returns the logits [B, L, V]."""
     return self.target_logits(batch)
 
 
-def _joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-  """Embeddings and masks one behind the other."""
+def _concatenate(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+  """Concatenates the embeddings and the masks of parts along the sequence."""
   embedded, masks = zip(*parts, strict=True)
   return jnp.concatenate(embedded, axis=1), jnp.concatenate(masks, axis=1)
 
@@ -179,17 +193,18 @@ def loss_sums(
   lm: bool = True,
   history: bool = True,
 ) -> dict[str, Array]:
-  """Losses summed over what `loss_counts` counts; float32 scalars.
+  """Returns the losses of a batch, each a float32 scalar, summed over its terms.
 
   Args:
     model: the model.
     params: {'adapter': ..., 'decoder': ...}.
     batch: features of `HistoryFeatureConverter`, each [B, ...].
-    lm: 'lm_loss', the negative log-likelihood (nats) of the target tokens. Without
-      it the decoder is never run.
-    history: 'slot_loss', the cross-entropy (nats) of the word that each slot should
-      hold, and 'statistics_loss', the squared error of the history statistics, where
-      the model has them. They supervise the soft prompt without the decoder.
+    lm: whether to compute 'lm_loss', the negative log-likelihood (nats) of the target
+      tokens. The decoder runs only for this loss.
+    history: whether to compute the losses that supervise the soft prompt without the
+      decoder, if the model has them: 'slot_loss', the cross-entropy (nats) of the
+      words in the slots, and 'statistics_loss', the squared error of the history
+      statistics.
   """
   apply = lambda method, *args: model.apply({'params': params}, *args, method=method)
   sums = {}
@@ -216,7 +231,10 @@ def loss_sums(
 
 
 def loss_counts(batch: Batch) -> dict[str, Array]:
-  """How many target tokens, slots and known statistics a batch has; at least 1."""
+  """Returns the number of terms in each loss of a batch, at least 1.
+
+  The terms are target tokens, slots and known statistics.
+  """
   counts = {'lm_loss': jnp.sum(batch['decoder_loss_weights'])}
   if 'answer_slots' in batch:
     counts['slot_loss'] = jnp.float32(batch['answer_slots'].size)
@@ -227,7 +245,7 @@ def loss_counts(batch: Batch) -> dict[str, Array]:
 def mean_losses(
   model: Persoma, params: Mapping, batch: Batch, **which: bool
 ) -> dict[str, Array]:
-  """`loss_sums` over `loss_counts`."""
+  """Returns `loss_sums` divided by `loss_counts`."""
   counts = loss_counts(batch)
   sums = loss_sums(model, params, batch, **which)
   return {name: total / counts[name] for name, total in sums.items()}
@@ -240,15 +258,16 @@ def init_adapter(
   words: Sequence[Sequence[int]] | None,
   seed: int,
 ) -> dict:
-  """Fresh adapter parameters that know the decoder and the data they start from.
+  """Initializes adapter parameters from the decoder's embeddings and training data.
 
   Args:
     model: the model.
-    decoder: the model's decoder.
-    batch: some training rows; `Standardize` is measured on their interactions.
-    words: token ids of each of the W answer words; their mean token embedding is
-      where the word vectors of `TemplateReadout` start. None for other readouts.
-    seed: of the random parameters.
+    decoder: decoder of the model.
+    batch: training examples; `Standardize` is fitted to their interactions.
+    words: token ids of each of the W answer words. The word vectors of
+      `TemplateReadout` start as the mean embedding of a word's tokens. None for other
+      readouts.
+    seed: seed of the random parameters.
 
   Returns:
     The parameter tree under 'adapter'.
@@ -257,18 +276,18 @@ def init_adapter(
   params = model.adapter.init(jax.random.key(seed), history[:1], mask[:1])['params']
   params = jax.tree.map(np.asarray, params)
   rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
-  if 'task_tokens' in params:  # as words that are frequent
+  if 'task_tokens' in params:  # start as random tokens of low, thus frequent, ids
     size = len(params['task_tokens'])
     params['task_tokens'] = decoder.embed(
       rng.integers(min(5_000, vocabulary), size=size)
     )
   if model.adapter.resampler:
-    real = history[mask > 0]
-    # One scale for all components: rare but telling ones must not be blown up.
-    params['standardize']['mean'] = real.mean(0)
-    params['standardize']['scale'] = np.full(real.shape[-1], real.std(0).mean())
-    some = decoder.embed(np.arange(0, vocabulary, -(-vocabulary // 4096)))
-    params['token_rms'] = np.sqrt(np.mean(some**2))
+    vectors = history[mask > 0]
+    # One scale for all components: components of low variance must not be amplified.
+    params['standardize']['mean'] = vectors.mean(0)
+    params['standardize']['scale'] = np.full(vectors.shape[-1], vectors.std(0).mean())
+    sample = decoder.embed(np.arange(0, vocabulary, -(-vocabulary // 4096)))
+    params['token_rms'] = np.sqrt(np.mean(sample**2))
   if words is not None:
     fixed = [token for token in model.adapter.readout.layout if token != SLOT]
     params['readout']['words'] = np.stack(

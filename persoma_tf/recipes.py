@@ -1,4 +1,4 @@
-"""Gin recipes: parsing with errors that say what to do."""
+"""Parses gin recipes, with errors that say what to do."""
 
 import argparse
 import difflib
@@ -11,41 +11,42 @@ import gin
 
 from persoma_tf.gin_settings import scope_of, scopes, settings
 
-# Recipes include one another by package, as 'persoma_tf/configs/...': gin then finds
-# them from every working directory.
+# Recipes include each other by package path, 'persoma_tf/configs/...', which gin finds
+# from every working directory.
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
-# Behind the flags of every program that reads recipes.
+# Ends the --help of every program that reads recipes.
 HELP = (
-  '--gin_file may be given several times, later ones on top; it is looked up as it is '
-  'and under persoma_tf/configs. --gin.NAME=VALUE sets one thing on top of all of '
-  "them, in Python's spelling: --gin.train.seed=1, --gin.train.tuning=\"'lora'\"."
+  '--gin_file may be given several times; later files override earlier ones. A path is '
+  'looked up as it is and under persoma_tf/configs. --gin.NAME=VALUE overrides one '
+  'setting of the files. VALUE is a Python literal: --gin.train.seed=1, '
+  '--gin.train.tuning="\'lora\'".'
 )
 
 
 def parse_recipes(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
-  """Reads recipe files, then bindings such as "NAME = 3".
+  """Parses recipe files, then bindings such as "NAME = 3".
 
   Args:
-    files: gin files, found as they are or under `persoma_tf/configs`.
-    bindings: override what the files say.
+    files: paths of gin files, looked up as they are and under `persoma_tf/configs`.
+    bindings: gin bindings that override the files.
 
   Raises:
-    FileNotFoundError: a recipe is not there; the nearest names are given.
-    ValueError: a recipe does not parse or names something unknown.
+    FileNotFoundError: a recipe does not exist; the message has the nearest names.
+    ValueError: a recipe does not parse or has an unknown name.
   """
-  found = []
+  existing = []
   for file in files:
     paths = [path for path in (pathlib.Path(file), CONFIGS / file) if path.is_file()]
     if not paths:
       known = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.gin'))
       near = difflib.get_close_matches(file, known, n=3, cutoff=0.3) or known
       raise FileNotFoundError(f'no recipe {file!r}; nearest under {CONFIGS}: {near}')
-    found.append(str(paths[0].absolute()))
+    existing.append(str(paths[0].absolute()))
   try:
-    gin.parse_config_files_and_bindings(found, list(bindings))
+    gin.parse_config_files_and_bindings(existing, list(bindings))
   except (SyntaxError, ValueError, ImportError) as error:
     hint = ''
-    if 'malformed node' in str(error):  # what literal_eval says of a bare word
+    if 'malformed node' in str(error):  # literal_eval's error for a word without quotes
       hint = ' (a text needs quotes that survive the shell: --gin.NAME="\'text\'")'
     raise ValueError(
       f'recipe {list(files)} with {list(bindings)}: {error}{hint}'
@@ -54,12 +55,14 @@ def parse_recipes(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
 
 
 def _check_scopes():
-  """gin takes a setting in any scope: one that is nearly that of a stage is a slip.
+  """Checks that no setting has a scope that is nearly the scope of a stage.
 
-  Other scopes may be those of a person's own parts, and of recipes that leave them out.
+  gin accepts a setting in any scope. A scope that is similar to a known one is taken
+  for a typing error. Other unknown scopes are accepted: they may belong to modules of
+  the user or to parts that this recipe leaves out.
 
   Raises:
-    ValueError: names the setting and the scope that was meant.
+    ValueError: a scope is nearly a known one; the message names the setting and both.
   """
   text = gin.config_str()
   known = scopes(text)
@@ -74,16 +77,19 @@ def _check_scopes():
 
 
 def bind_parameter(name: str, value: Any) -> None:
-  """Sets one parameter after parsing, for values that only the data can tell."""
+  """Sets a parameter after parsing, for values that depend on the data."""
   with gin.unlock_config():
     gin.bind_parameter(name, value)
 
 
 def bindings_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-  """Splits `--gin.NAME=VALUE` flags from the others.
+  """Separates the `--gin.NAME=VALUE` flags from the other arguments.
+
+  Args:
+    arguments: arguments of a command line.
 
   Returns:
-    (bindings, other arguments).
+    (bindings "NAME = VALUE", other arguments).
 
   Raises:
     ValueError: a flag that begins with `--gin.` has no "=".
@@ -91,36 +97,52 @@ def bindings_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
   for argument in arguments:
     if argument.startswith('--gin.') and '=' not in argument:
       raise ValueError(f'{argument}: expected --gin.NAME=VALUE, in one word')
-  found = [re.fullmatch(r'--gin\.([^=]+)=(.*)', x, re.DOTALL) for x in arguments]
-  bindings = [f'{match[1]} = {match[2]}' for match in found if match]
-  return bindings, [x for x, match in zip(arguments, found, strict=True) if not match]
+  matches = [re.fullmatch(r'--gin\.([^=]+)=(.*)', x, re.DOTALL) for x in arguments]
+  bindings = [f'{match[1]} = {match[2]}' for match in matches if match]
+  return bindings, [x for x, match in zip(arguments, matches, strict=True) if not match]
 
 
 def without_effect(bindings: Sequence[str]) -> list[str]:
-  """Those of some bindings that nothing has read; after all was made from the recipe.
+  """Returns the bindings that no configurable has read.
 
-  gin takes a binding of any known parameter, in any scope, and any macro: mistyped
-  scopes and parameters of parts that the recipe has not got are no errors to it.
+  Call it after everything was built from the recipe. gin accepts bindings of any known
+  parameter in any scope, and of any macro. So mistyped scopes and parameters of parts
+  that the recipe does not use are no errors in gin.
+
+  Args:
+    bindings: gin bindings, "NAME = VALUE".
   """
   read = settings(gin.operative_config_str())
   return [binding for binding in bindings if not _is_read(binding, read)]
 
 
 def _is_read(binding, read):
-  """Whether a name's last part and scope are there, and its value is not overridden."""
+  """Tells whether a binding is among the settings that were read.
+
+  Args:
+    binding: gin binding, "NAME = VALUE".
+    read: name -> value of the settings that were read. A setting with a narrower scope
+      counts only if it has the same value; otherwise it overrides the binding.
+  """
   ((name, value),) = settings(binding).items()
   scope, _, selector = name.rpartition('/')
   selector = '.'.join(selector.split('.')[-2:])  # without its module
-  for found, now in read.items():
-    within, _, parameter = found.rpartition('/')
-    below = not scope or f'{within}/'.startswith(f'{scope}/')
-    if parameter == selector and below and (scope == within or now == value):
+  for read_name, read_value in read.items():
+    read_scope, _, parameter = read_name.rpartition('/')
+    inside = not scope or f'{read_scope}/'.startswith(f'{scope}/')
+    same = scope == read_scope or read_value == value
+    if parameter == selector and inside and same:
       return True
   return False
 
 
 def add_data_flags(parser: argparse.ArgumentParser, required: bool = False) -> None:
-  """Adds the flags that say where the data of a recipe lies."""
+  """Adds the flags `--histories_dir` and `--embeddings_dir`, the data of a recipe.
+
+  Args:
+    parser: parser to extend.
+    required: whether the flags must be given.
+  """
   for name, job in (('histories', 'build_histories'), ('embeddings', 'embed_items')):
     parser.add_argument(
       f'--{name}_dir',
@@ -130,7 +152,7 @@ def add_data_flags(parser: argparse.ArgumentParser, required: bool = False) -> N
 
 
 def data_macros(flags: argparse.Namespace) -> list[str]:
-  """Returns the bindings that `add_data_flags` stands for."""
+  """Returns the gin bindings for the flags of `add_data_flags`."""
   names = ('histories_dir', 'embeddings_dir')
   given = {name.upper(): getattr(flags, name) for name in names}
   return [f'{name} = {value!r}' for name, value in given.items() if value]

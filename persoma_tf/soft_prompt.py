@@ -1,13 +1,14 @@
-"""From a history to K soft-prompt tokens that the frozen decoder can read.
+"""Turns a history into K soft tokens for the frozen decoder.
 
-resampler (Perceiver, ...) -> [B, M, A] -> readout -> [B, K, D] -> scaled to the
-size of the decoder's own token embeddings. Learned task tokens, the same for all
-users, can stand before them.
+An adapter (Perceiver, ...) maps the history to latents [B, M, A], and a readout maps
+the latents to tokens [B, K, D], which are scaled to the root-mean-square of the
+decoder's own token embeddings. Learned task tokens, the same for all users, can come
+first.
 
-Two readouts. `LinearReadout` projects every latent to one token. `TemplateReadout`
-starts as an answer in the decoder's own token embeddings, with open slots: from the
-first step on, soft tokens lie where the decoder already reads, and what goes into the
-slots can be taught without it.
+There are two readouts. `LinearReadout` projects every latent to one token.
+`TemplateReadout` is initialized with the decoder's embeddings of an answer in which
+some words are replaced by slots. So from the first step the decoder can read the soft
+tokens, and the content of the slots can be trained without running the decoder.
 """
 
 from collections.abc import Sequence
@@ -21,19 +22,19 @@ import numpy as np
 from jax import Array
 
 _EPSILON = 1e-6
-SLOT = -1  # in `TemplateReadout.layout`
+SLOT = -1  # marks a slot in `TemplateReadout.layout`
 
 
 class SoftTokens(NamedTuple):
-  """Soft prompt.
+  """Holds the soft prompts of a batch.
 
   Attributes:
     tokens: [B, K, D] float32.
-    mask: [B, K] bool, False for tokens that stand for padding.
-    slot_logits: [B, slots, W] float32, log-weights of the mixtures; None where the
-      readout has none.
-    statistics: [B, S] float32, what the latents tell of the history's statistics;
-      None where they are not asked for. A training aid; nothing reads it later.
+    mask: [B, K] bool, False for padding.
+    slot_logits: [B, slots, W] float32, logits of the words in each slot; None if the
+      readout has no slots.
+    statistics: [B, S] float32, predicted history statistics, used only in training;
+      None if they are not predicted.
   """
 
   tokens: Array
@@ -43,11 +44,11 @@ class SoftTokens(NamedTuple):
 
 
 class AnswerTemplate(NamedTuple):
-  """The texts that `TemplateReadout` is made of.
+  """Holds the texts that define a `TemplateReadout`.
 
   Attributes:
-    parts: an answer in order: texts, and None for each slot.
-    words: the W texts that can stand in a slot.
+    parts: parts of an answer in order: texts, and None for each slot.
+    words: W texts that can fill a slot.
   """
 
   parts: Sequence[str | None]
@@ -55,17 +56,17 @@ class AnswerTemplate(NamedTuple):
 
 
 def scale_to(tokens: Array, rms: Array) -> Array:
-  """Gives each token [..., D] the root-mean-square `rms` (scalar)."""
+  """Scales each token [..., D] to the root-mean-square `rms` (scalar)."""
   size = jnp.sqrt(jnp.mean(tokens**2, axis=-1, keepdims=True) + _EPSILON**2)
   return tokens * (rms / size)
 
 
 class Standardize(nn.Module):
-  """Fixed (x - mean) / scale for each input component.
+  """Standardizes each component: (x - mean) / scale, with fixed parameters.
 
-  Sentence vectors of one template lie in a narrow cone: their common part is large,
-  what tells them apart small. `mean` and `scale` [H] are measured on training data
-  when the parameters are made, saved with the adapter, and not trained.
+  Sentence vectors of one template lie in a narrow cone: their common part is large and
+  their differences are small. `mean` and `scale` [H] are computed from training data at
+  initialization, saved with the adapter, and not trained.
   """
 
   @nn.compact
@@ -79,7 +80,7 @@ class Standardize(nn.Module):
 
 @gin.configurable
 class LinearReadout(nn.Module):
-  """One soft token a latent: K = M."""
+  """Projects each latent to one soft token, K = M."""
 
   @nn.compact
   def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
@@ -89,18 +90,18 @@ class LinearReadout(nn.Module):
 
 @gin.configurable
 class TemplateReadout(nn.Module):
-  """Soft tokens laid out as an answer: fixed tokens, with slots among them.
+  """Arranges soft tokens as an answer: template tokens with slots among them.
 
-  A slot is a convex mixture of W word vectors, decided by a network over all latents
-  at once: ranking ("which three genres come first") needs every statistic in one
-  place. `template` [F, D] and `words` [W, D] start as the decoder's embeddings of the
-  answer's own tokens and words and are trained with the rest. So the decoder finds
-  from the first step on what it can copy.
+  The token of a slot is a convex mixture of W word vectors. One network computes the
+  weights of all slots from all latents together, because ranking words ("which three
+  genres come first") needs all statistics at once. `template` [F, D] and `words` [W, D]
+  are initialized with the decoder's embeddings of the answer's tokens and words, and
+  are trained. So from the first step the prompt has tokens that the decoder can copy.
 
   Attributes:
-    layout: a token each, K of them: SLOT, or the id of the token that it starts as.
+    layout: K entries, one per token: SLOT, or the id of a template token.
     num_words: W.
-    hidden: width of the network.
+    hidden: hidden width of the network.
   """
 
   layout: tuple[int, ...] = gin.REQUIRED
@@ -109,12 +110,12 @@ class TemplateReadout(nn.Module):
 
   @property
   def num_fixed(self) -> int:
-    """How many tokens stand before the first slot."""
+    """Returns the number of tokens before the first slot."""
     return self.layout.index(SLOT)
 
   @nn.compact
   def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
-    """Mixes [B, M, A], which all hold something, into tokens [B, K, width]."""
+    """Maps latents [B, M, A] to tokens [B, K, width]; the mask is not used."""
     del mask
     x = latents.reshape(latents.shape[0], -1)
     x = nn.gelu(nn.Dense(self.hidden, name='in')(x))
@@ -127,7 +128,7 @@ class TemplateReadout(nn.Module):
     mixed = jax.nn.softmax(logits) @ words
     fixed = self.param('template', init, (len(self.layout) - slots[0], width))
     fixed = jnp.broadcast_to(fixed, (len(x), *fixed.shape))
-    # Where the k-th token stands among [fixed ; mixed].
+    # 1-based position of the k-th token in [fixed ; mixed].
     is_slot = np.array(self.layout) == SLOT
     place = np.where(is_slot, len(fixed[0]) + np.cumsum(is_slot), np.cumsum(~is_slot))
     tokens = jnp.concatenate([fixed, mixed], axis=1)[:, place - 1]
@@ -135,16 +136,16 @@ class TemplateReadout(nn.Module):
 
 
 class SoftPrompt(nn.Module):
-  """History in, soft prompt out: all that PERSOMA trains.
+  """Maps histories to soft prompts; contains all parameters of the adapter.
 
   Attributes:
-    resampler: module ([B, N, H], [B, N]) -> ([B, M, A], [B, M] bool). None for a
-      prompt of task tokens alone, which reads no history.
+    resampler: adapter module ([B, N, H], [B, N]) -> ([B, M, A], [B, M] bool). None for
+      a prompt that has only task tokens and does not depend on the history.
     readout: module ([B, M, A], [B, M], D) -> SoftTokens.
-    width: D, the decoder's width.
-    num_statistics: S, history statistics to predict beside the prompt; 0 for none.
-    num_task_tokens: learned tokens before those of the user (Lester et al. 2021,
-      arXiv 2104.08691).
+    width: D, width of the decoder's embeddings.
+    num_statistics: S, number of history statistics to predict; 0 for none.
+    num_task_tokens: number of learned task tokens before the tokens of the user (Lester
+      et al. 2021, arXiv 2104.08691).
   """
 
   resampler: nn.Module | None
@@ -155,23 +156,22 @@ class SoftPrompt(nn.Module):
 
   @property
   def num_shared(self) -> int:
-    """How many tokens, the first ones, are the same for all users."""
+    """Returns the number of tokens at the start that are the same for all users."""
     fixed = getattr(self.readout, 'num_fixed', 0) if self.resampler else 0
     return self.num_task_tokens + fixed
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> SoftTokens:
-    """Makes soft prompts.
+    """Returns the soft prompts of histories.
+
+    The tokens of the user are scaled to the root-mean-square `token_rms`. This
+    parameter is measured on the decoder's token embeddings and is not trained.
 
     Args:
       history: [B, N, H] float32 interaction vectors.
       mask: [B, N] int32, 1 for interactions and 0 for padding.
-
-    Returns:
-      SoftTokens. Those of the user have the root-mean-square `token_rms`, a parameter
-      that holds that of the decoder's token embeddings and is not trained.
     """
-    soft = self._of_user(history, mask) if self.resampler else None
+    soft = self._user_tokens(history, mask) if self.resampler else None
     if not self.num_task_tokens:
       return soft
     shape = (self.num_task_tokens, self.width)
@@ -185,7 +185,7 @@ class SoftPrompt(nn.Module):
       mask=jnp.concatenate([present, soft.mask], axis=1),
     )
 
-  def _of_user(self, history, mask):
+  def _user_tokens(self, history, mask):
     history = Standardize(name='standardize')(history)
     latents, present = self.resampler(history, mask)
     soft = self.readout(latents, present, self.width)

@@ -1,8 +1,8 @@
 """PERSOMA as a T5X model; the only module that imports t5x.
 
-The modules, loss, masks and checkpoints are those of the native trainer; this is what
-T5X wants around them: variables with named axes, an optimizer that leaves the frozen
-part alone, and answers through T5X's own search (`t5x.decoding`) on our cache.
+Flax modules, losses, masks and checkpoints are shared with the native trainer. Here are
+the parts that T5X needs: variables with named axes, an optimizer that skips frozen
+parameters, and T5X's search for answers (`t5x.decoding`) on the decoder's cache.
 
 The recipes are in `persoma_tf/configs/t5x/`.
 """
@@ -26,7 +26,7 @@ from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import axis_names, freezing, lora
 from persoma_tf.soft_prompt import AnswerTemplate
-from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from persoma_tf.training import training_run  # noqa: F401  registers configurables
 from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 from persoma_tf.training.stages import Stage, make_optimizer
@@ -38,14 +38,14 @@ def make_module(
   answer: AnswerTemplate | None = None,
   with_statistics: bool = True,
 ) -> Persoma:
-  """The model of a recipe (`persoma_tf.model.build`), as the native trainer makes it.
+  """Builds the model of a recipe (`persoma_tf.model.build`) like the native trainer.
 
   Args:
-    task: whose vocabulary the answer is written in.
-    feature_lengths: of the task.
-    answer: as a recipe has it, `train.answer`.
-    with_statistics: whether the adapter has a head for `history_statistics`; the
-      native trainer makes one where a stage has a weight for it.
+    task: SeqIO task or mixture; its vocabulary encodes the answer template.
+    feature_lengths: lengths of the task's features.
+    answer: answer template of the recipe, `train.answer`; None for other readouts.
+    with_statistics: whether the adapter has a head for `history_statistics`. The
+      native trainer makes the head if a stage has a weight for its loss.
   """
   size = feature_lengths['history_statistics'] if with_statistics else 0
   recipes.bind_parameter('build.num_statistics', size)
@@ -55,7 +55,7 @@ def make_module(
 
 
 class PersomaModel(models.BaseTransformerModel):
-  """What `t5x.train`, `t5x.eval` and `t5x.infer` run."""
+  """Implements T5X's model interface for `t5x.train`, `t5x.eval` and `t5x.infer`."""
 
   FEATURE_CONVERTER_CLS = functools.partial(HistoryFeatureConverter, supervision=True)
 
@@ -73,15 +73,15 @@ class PersomaModel(models.BaseTransformerModel):
     """Makes the model of a recipe.
 
     Args:
-      module: of `make_module`.
-      task: SeqIO task or mixture, whose vocabulary is the model's.
-      stage: weights of the losses, the optimizer and what trains. Its `batch_size`
-        and `steps` are T5X's own settings; `steps` shapes the learning rate.
-      tuning: 'frozen', 'lora' or 'full'.
-      beams: of the search for an answer; 1 is greedy.
-      length_penalty: of a beam search, `alpha` in T5X; at 0 log-probability decides.
-      decode_fn: another search of `t5x.decoding`'s form.
-      seed: of LoRA's first values.
+      module: module that `make_module` has built.
+      task: SeqIO task or mixture; its vocabulary is the model's vocabulary.
+      stage: weights of the losses, optimizer and trainable parameters. `batch_size`
+        and `steps` are set in T5X; `stage.steps` only shapes the learning rate.
+      tuning: 'frozen', 'lora' or 'full', how the decoder is trained.
+      beams: number of beams in the search for an answer; 1 for greedy search.
+      length_penalty: `alpha` of T5X's beam search; with 0 the log-probability decides.
+      decode_fn: search of `t5x.decoding`; by default beam or greedy search.
+      seed: seed of LoRA's initial values.
     """
     self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
@@ -102,10 +102,11 @@ class PersomaModel(models.BaseTransformerModel):
     input_shapes: Mapping[str, tuple[int, ...]],
     input_types: Mapping[str, Any] | None = None,
   ) -> flax.core.FrozenDict:
-    """Random parameters of the right shapes, with the names of their axes.
+    """Returns random parameters with the names of their axes.
 
-    A run starts from a checkpoint that has them all (`persoma_tf.convert_checkpoint`,
-    or a native one): what an adapter should start from is in the decoder and the data.
+    T5X needs their shapes only. A run starts from a checkpoint with all parameters,
+    made by `persoma_tf.convert_checkpoint` or the native trainer, because the initial
+    adapter depends on the decoder's weights and on the data.
     """
     types = input_types or {}
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
@@ -117,11 +118,11 @@ class PersomaModel(models.BaseTransformerModel):
     )
 
   def _compute_logits(self, params, batch, dropout_rng=None):
-    del dropout_rng  # there is none
+    del dropout_rng  # the model has no dropout
     return self.module.apply({'params': params}, batch)
 
   def loss_fn(self, params, batch, dropout_rng):
-    """The stage's loss and its metrics; frozen parameters are constants of it."""
+    """Returns the stage's loss and metrics; frozen parameters get no gradient."""
     trainable, frozen = freezing.split_params(
       flax.core.unfreeze(params), self._trainable
     )
@@ -140,7 +141,7 @@ class PersomaModel(models.BaseTransformerModel):
     return loss, metrics
 
   def score_batch(self, params, batch, return_intermediates=False):
-    """Log-likelihood [B] of the targets, nats."""
+    """Returns the log-likelihood [B] of the targets, in nats."""
     del return_intermediates
     losses = optax.softmax_cross_entropy_with_integer_labels(
       self._compute_logits(params, batch).astype(jnp.float32),
@@ -158,14 +159,14 @@ class PersomaModel(models.BaseTransformerModel):
     return_all_decodes: bool = False,
     decoder_params: Mapping[str, Any] | None = None,
   ) -> tuple[Array, dict[str, Array]]:
-    """Answers [B, L], 0 behind their end, and {'scores': [B]}.
+    """Returns answers [B, L], padded with 0, and their scores {'scores': [B]}.
 
     Args:
-      params: the parameters.
-      batch: the features.
-      rng: for sampling.
-      num_decodes: answers that are searched for each user.
-      return_all_decodes: whether to give all, [B, num_decodes, L], the best one last.
+      params: all parameters.
+      batch: features of `HistoryFeatureConverter`, each [B, ...].
+      rng: key for sampling.
+      num_decodes: number of answers to search for each user; by default `beams`.
+      return_all_decodes: whether to return all answers, [B, num_decodes, L], best last.
       decoder_params: further arguments of `decode_fn`.
     """
     call = lambda method, *args: self.module.apply(
@@ -173,11 +174,11 @@ class PersomaModel(models.BaseTransformerModel):
     )
     soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
     empty = jnp.zeros_like(batch['decoder_input_tokens'])
-    started = call(Persoma.prefill, soft, batch['encoder_input_tokens'], empty.shape[1])
-    leaves, structure = jax.tree.flatten(started, is_leaf=_is_stacked)
+    start = call(Persoma.prefill, soft, batch['encoder_input_tokens'], empty.shape[1])
+    leaves, structure = jax.tree.flatten(start, is_leaf=_is_stacked)
 
     def tokens_to_logits(state: decoding.DecodingState):
-      """The answer's first token is told by the prefix, later ones by those before."""
+      """Returns the next token's logits and the cache; call 0 reads no token."""
       calls = state.cache['calls'][_SCALAR]
       hidden, cache = structure.unflatten(_from_t5x(state.cache['leaves']))
       hidden, cache = jax.lax.cond(
@@ -187,8 +188,7 @@ class PersomaModel(models.BaseTransformerModel):
       )
       logits = call(Persoma.logits, hidden).astype(jnp.float32)
       leaves = structure.flatten_up_to((hidden, cache))
-      kept = {'leaves': _to_t5x(leaves), 'calls': {_SCALAR: calls + 1}}
-      return logits, kept
+      return logits, {'leaves': _to_t5x(leaves), 'calls': {_SCALAR: calls + 1}}
 
     decodes, scores = self._decode_fn(
       inputs=empty,
@@ -208,14 +208,14 @@ class PersomaModel(models.BaseTransformerModel):
 def _search(beams: int, length_penalty: float) -> Callable:
   if beams > 1:
     return functools.partial(decoding.beam_search, alpha=length_penalty)
-  # The best token each time; its log-probability is the model's.
+  # Greedy search, with scores from the model's own log-probabilities.
   return functools.partial(
     decoding.temperature_sample, topk=1, temperature=1.0, rescale_log_probs=False
   )
 
 
 def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransformation:
-  """The stage's optimizer for what trains; no update and no slots for the rest."""
+  """Makes the stage's optimizer; frozen parameters get no updates and no moments."""
 
   def labels(params):
     frozen = freezing.split_params(flax.core.unfreeze(params), trainable)[1]
@@ -230,15 +230,15 @@ def optimizer(stage: Stage, trainable: tuple[str, ...]) -> optax.GradientTransfo
 
 
 def axis_rules() -> list[tuple[str, str | None]]:
-  """T5X's rules for one axis of devices a name, and ours for what is not split."""
+  """Returns T5X's standard axis rules and rules for axes that are not partitioned."""
   return [
     *partitioning.standard_logical_axis_rules(),
-    *((x, None) for x in axis_names.WHOLE),
+    *((name, None) for name in axis_names.WHOLE),
   ]
 
 
-# T5X's search copies and reorders all leaves of a cache along one axis, which must be
-# that of the batch, but those of this name.
+# T5X's search repeats and reorders the leaves of a cache along the batch axis, except
+# for leaves of this name.
 _SCALAR = 'position_embedder_index'
 
 
@@ -247,43 +247,43 @@ def _is_stacked(leaf: Any) -> bool:
 
 
 def _to_t5x(leaves: list) -> dict:
-  """Leaves of our cache, each with the batch on axis 1."""
+  """Converts the leaves of a cache to T5X's form, which has the batch on axis 1."""
   return {
-    f'{place:02}': dict(x._asdict())
-    if _is_stacked(x)
-    else {'value': x[None]}
-    if x.ndim
-    else {_SCALAR: x}
-    for place, x in enumerate(leaves)
+    f'{place:02}': dict(leaf._asdict())
+    if _is_stacked(leaf)
+    else {'value': leaf[None]}
+    if leaf.ndim
+    else {_SCALAR: leaf}
+    for place, leaf in enumerate(leaves)
   }
 
 
 def _from_t5x(cache: Mapping) -> list:
-  """Inverse of `_to_t5x`."""
+  """Inverts `_to_t5x`."""
   leaves = []
-  for _, x in sorted(cache.items()):
-    if 'keys' in x:
-      leaves.append(KeysValues(**x))
+  for _, entry in sorted(cache.items()):
+    if 'keys' in entry:
+      leaves.append(KeysValues(**entry))
     else:
-      leaves.append(x['value'][0] if 'value' in x else x[_SCALAR])
+      leaves.append(entry['value'][0] if 'value' in entry else entry[_SCALAR])
   return leaves
 
 
 def target_only(
   stored: Mapping[str, Any], wanted: Mapping[str, Any], *, is_resuming: bool = False
 ) -> Mapping[str, Any]:
-  """Starts a run from a checkpoint's parameters, all of them, with a fresh optimizer.
+  """Takes the parameters of a checkpoint, but not the state of its optimizer.
 
-  For `RestoreCheckpointConfig.state_transformation_fns`. T5X fills in at random what a
-  checkpoint has not, which may be the decoder.
+  For `RestoreCheckpointConfig.state_transformation_fns`. All parameters are required:
+  T5X would initialize missing ones at random, even in the decoder.
 
   Args:
-    stored: T5X's state of the checkpoint, {'target': params, 'state': ...}.
-    wanted: the state of the model.
-    is_resuming: whether the checkpoint is of this very run, which takes all of it.
+    stored: T5X's state in the checkpoint, {'target': params, 'state': ...}.
+    wanted: T5X's state of the model.
+    is_resuming: whether the run is resumed; `stored` is then returned unchanged.
 
   Raises:
-    ValueError: names the parameters that are missing or unknown.
+    ValueError: parameters are missing or unknown; the message names them.
   """
   if is_resuming:
     return stored

@@ -1,10 +1,10 @@
-"""Adapters: from N history vectors to K latent vectors, masked.
+"""Adapters: Flax modules that map N history vectors to K latent vectors.
 
-Every adapter is a Flax module called as `adapter(history [B, N, H], mask [B, N])`
-and returns latents `[B, K, A]` and their mask `[B, K]` bool;
-`persoma_tf.soft_prompt` reads soft tokens out of them. What an adapter does with
-each item is in its file, how N become K in `resampling`.
+Every adapter is called as `adapter(history [B, N, H], mask [B, N])` and returns latents
+`[B, K, A]` and their mask `[B, K]` bool. `persoma_tf.soft_prompt` turns latents into
+soft tokens. Each adapter has a module of its own; the module `resampling` reduces N
+items to K latents for all adapters.
 """
 
-# A recipe of one may bind those of another, as a study over all of them does.
+# All adapters are registered with gin: a study over them binds all their parameters.
 from persoma_tf.adapters import mlp, perceiver, transformer  # noqa: F401

@@ -1,15 +1,19 @@
-"""Layers that the adapters share. A is an adapter's own width."""
+"""Layers that the adapters share; A is the width of an adapter."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-QUERY_CHUNK = 256  # queries that attend at a time; bounds memory, not what is computed
+QUERY_CHUNK = 256  # queries per chunk; limits the memory, does not change the result
 
 
 class FeedForward(nn.Module):
-  """Pre-normalized two-layer network; `hidden` 0 stands for four times the width."""
+  """Applies a pre-normalized two-layer network to each position.
+
+  Attributes:
+    hidden: width of the hidden layer; 0 for 4 A.
+  """
 
   hidden: int = 0
 
@@ -22,23 +26,26 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head attention of queries over keys with a mask on the keys.
+  """Computes multi-head attention with a mask on the keys.
 
-  Where there are more than `QUERY_CHUNK` queries they attend in chunks, and the
-  backward pass computes each chunk's weights anew: memory grows with N, not with N²
-  (Rabe and Staats 2021, arXiv 2112.05682, chunking the queries only).
+  More than `QUERY_CHUNK` queries are processed in chunks, and the backward pass
+  recomputes the attention weights of each chunk. Memory then grows with N instead of
+  N² (Rabe and Staats 2021, arXiv 2112.05682; here only the queries are chunked).
+
+  Attributes:
+    num_heads: number of attention heads; divides A.
   """
 
   num_heads: int
 
   @nn.compact
   def __call__(self, queries: Array, keys: Array, mask: Array) -> Array:
-    """Attends.
+    """Returns the attention output of each query.
 
     Args:
       queries: [B, Q, A] float32.
-      keys: [B, S, A] float32; the values are read from them too.
-      mask: [B, S] bool; False keys are never read.
+      keys: [B, S, A] float32; the values are projections of the same vectors.
+      mask: [B, S] bool, False for keys that are never read.
 
     Returns:
       [B, Q, A] float32.
@@ -66,10 +73,13 @@ class Attention(nn.Module):
 
 
 class Items(nn.Module):
-  """History vectors brought to the adapter's width; padded rows become zeros first.
+  """Projects history vectors to the adapter's width.
 
-  A masked key still enters 0 * value, and garbage there (inf, nan) must not reach
-  the sum.
+  Padding is set to zero first: attention multiplies a masked value by 0, and inf or
+  nan times 0 is nan.
+
+  Attributes:
+    width: A.
   """
 
   width: int

@@ -1,4 +1,4 @@
-"""MLP adapter: a network on each interaction alone, then resampling."""
+"""MLP adapter: a network on each interaction, then resampling."""
 
 import flax.linen as nn
 import gin
@@ -10,17 +10,17 @@ from persoma_tf.adapters.resampling import Resample
 
 @gin.configurable
 class Mlp(nn.Module):
-  """Residual feed-forward layers on every item vector, O(N).
+  """Applies residual feed-forward layers to each item vector, O(N).
 
   With resampling 'pool' and one token this is a deep set (Zaheer et al. 2017,
   arXiv 1703.06114).
 
   Attributes:
-    num_layers: feed-forward layers.
+    num_layers: number of feed-forward layers.
     width: A.
-    resampling: see `Resample`.
+    resampling: kind of the resampling, see `Resample`.
     num_tokens: K.
-    num_heads: of the resampling's attention, if it has one.
+    num_heads: number of attention heads, for resampling with attention.
   """
 
   num_layers: int = 2

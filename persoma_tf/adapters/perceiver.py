@@ -1,8 +1,8 @@
 """Perceiver adapter: K learned latents read a user's N history vectors.
 
-After Jaegle et al. 2021 (arXiv 2103.03206) and the resampler of Flamingo
-(Alayrac et al. 2022, arXiv 2204.14198), with a padding mask, which the latter
-lacks: histories are ragged.
+It follows Jaegle et al. 2021 (arXiv 2103.03206) and the resampler of Flamingo
+(Alayrac et al. 2022, arXiv 2204.14198). Flamingo's resampler has no padding mask; this
+adapter has one because histories differ in length.
 """
 
 import flax.linen as nn
@@ -15,15 +15,14 @@ from persoma_tf.adapters.resampling import Resample
 
 @gin.configurable
 class Perceiver(nn.Module):
-  """K latents that attend to the history and to each other, O(N K).
+  """Reads a history with K latents, which also attend to each other, O(N K).
 
-  Attention to a set knows no order: permuting the items with their mask changes
-  nothing.
+  The result does not depend on the order of the items.
 
   Attributes:
-    num_layers: cross-attention layers.
+    num_layers: number of cross-attention layers.
     width: A.
-    num_heads: attention heads; divides `width`.
+    num_heads: number of attention heads; divides `width`.
     num_tokens: K.
   """
 

@@ -1,7 +1,7 @@
-"""From N item vectors to K latents: the four ways.
+"""Resampling: four ways to reduce N item vectors to K latents.
 
-All map ([B, N, A], [B, N] bool) to ([B, K, A], [B, K] bool), the second the mask of
-what came out. Padded items change nothing.
+Each maps items [B, N, A] with mask [B, N] bool to latents [B, K, A] with mask [B, K]
+bool. Padding does not change the result.
 """
 
 import flax.linen as nn
@@ -15,20 +15,20 @@ KINDS = ('none', 'pool', 'queries', 'latents')
 
 
 class Resample(nn.Module):
-  """One of `KINDS`.
+  """Reduces N items to K latents in one of the ways in `KINDS`.
 
-  - none: every item stays a latent, K = N.
-  - pool: item i of a user's n goes to segment floor(i K / n); a latent is the mean of
-    its segment, with the logarithm of its size. O(N K).
+  - none: every item is a latent, K = N.
+  - pool: item i of a user's n items goes to segment floor(i K / n); a latent is a
+    projection of the mean of its segment and the logarithm of 1 + its size. O(N K).
   - queries: K learned queries attend once. O(N K).
   - latents: K learned latents attend `num_layers` times and are refined between
     (Perceiver, Jaegle et al. 2021, arXiv 2103.03206). O(N K).
 
   Attributes:
-    kind: of `KINDS`.
-    num_tokens: K; nothing to 'none'.
-    num_heads: of the attention.
-    num_layers: of 'latents'.
+    kind: one of `KINDS`.
+    num_tokens: K; not used by 'none'.
+    num_heads: number of attention heads, for 'queries' and 'latents'.
+    num_layers: number of attention layers, for 'latents'.
   """
 
   kind: str
@@ -38,10 +38,14 @@ class Resample(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, mask: Array) -> tuple[Array, Array]:
-    """Resamples.
+    """Returns the latents [B, K, A] and their mask [B, K] bool.
+
+    Args:
+      x: [B, N, A] item vectors.
+      mask: [B, N] bool, False for padding.
 
     Raises:
-      ValueError: no such kind.
+      ValueError: `kind` is not one of `KINDS`.
     """
     if self.kind not in KINDS:
       raise ValueError(f'resampling={self.kind!r}; expected one of {KINDS}')
@@ -67,8 +71,8 @@ class Resample(nn.Module):
     shape = (self.num_tokens, x.shape[-1])
     latents = self.param('latents', nn.initializers.normal(1.0), shape)
     z = jnp.broadcast_to(latents, (len(x), *shape))
-    # The latents are among the keys, so that a user with an empty history still has
-    # something to read and gets one constant, finite prompt.
+    # The latents are also keys: with an empty history the queries still have keys to
+    # read, and the prompt is finite and the same for all such users.
     keep = jnp.concatenate([mask, jnp.ones(z.shape[:2], bool)], axis=1)
     for layer in range(num_layers):
       queries = nn.LayerNorm(name=f'norm_{layer}')(z)

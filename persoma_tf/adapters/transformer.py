@@ -1,4 +1,4 @@
-"""Transformer adapter: interactions attend to each other, then resampling."""
+"""Transformer adapter: self-attention of the interactions, then resampling."""
 
 import flax.linen as nn
 import gin
@@ -10,17 +10,17 @@ from persoma_tf.adapters.resampling import Resample
 
 @gin.configurable
 class Transformer(nn.Module):
-  """Pre-normalized encoder over the items, O(N²) time and O(N) memory.
+  """Encodes the items with pre-normalized layers, O(N²) time and O(N) memory.
 
-  Attention to a set knows no order: permuting the items changes nothing, unless the
-  resampling does ('pool', 'none').
+  The result depends on the order of the items only with the resampling 'pool' or
+  'none'.
 
   Attributes:
-    num_layers: of the encoder.
+    num_layers: number of encoder layers.
     width: A.
-    num_heads: attention heads; divides `width`.
-    hidden: width of the feed-forward layers; 0 for 4 A.
-    resampling: see `Resample`.
+    num_heads: number of attention heads; divides `width`.
+    hidden: hidden width of the feed-forward layers; 0 for 4 A.
+    resampling: kind of the resampling, see `Resample`.
     num_tokens: K.
   """
 

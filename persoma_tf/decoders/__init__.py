@@ -1,19 +1,20 @@
 """Frozen language models: Flax modules that read embeddings instead of tokens.
 
-A decoder module, decoder-only or encoder-decoder, has the methods
+The decoder protocol: a decoder module, decoder-only or encoder-decoder, has the methods
 
     embed(tokens [B, S] int32) -> [B, S, D]
     logits(hidden [..., D]) -> [..., V]
-    logits_of(hidden [B, D], tokens [B, M] int32) -> [B, M], the logits of these alone
+    logits_of(hidden [B, D], tokens [B, M] int32) -> [B, M], logits of these tokens
     target_hidden(prefix, mask, inputs [B, L] int32) -> [B, L, D]
     prefill(prefix, mask, size) -> (hidden [B, D], cache)
     step(tokens [B] int32, cache) -> (hidden [B, D], cache)
 
-The prefix [B, P, D] is all that stands before the answer: soft tokens and embedded
-task prompt, with padding where `mask` [B, P] bool is False. Every row has something
-in it. `inputs` are the targets shifted right behind a start token of id 0;
-`target_hidden` gives the states whose logits predict the targets. `prefill` gives the
-state that predicts the first token of an answer of at most `size`, `step` the next.
+The prefix [B, P, D] holds the embeddings before the answer: the soft tokens and the
+embedded task prompt, with padding where `mask` [B, P] bool is False. No row is all
+padding. `inputs` are the targets shifted right after a start token of id 0;
+`target_hidden` returns the states whose logits predict the targets. `prefill` returns
+the state that predicts the first token of an answer of at most `size` tokens, and
+`step` the state that predicts the next token.
 """
 
 import difflib
@@ -28,13 +29,13 @@ from persoma_tf import assets
 
 
 class LoadedDecoder(NamedTuple):
-  """A language model that is ready to run.
+  """Holds a language model that is ready to run.
 
   Attributes:
-    name: of the model.
-    module: with the methods above.
-    params: its parameters, float32 numpy arrays.
-    width: D.
+    name: name or path that the model was loaded by.
+    module: Flax module of the decoder protocol (`persoma_tf.decoders`).
+    params: parameters of the module, float32 numpy arrays.
+    width: D, width of the embeddings.
     vocab_size: V.
   """
 
@@ -45,12 +46,12 @@ class LoadedDecoder(NamedTuple):
   vocab_size: int
 
   def embed(self, tokens: np.ndarray) -> np.ndarray:
-    """Token embeddings [..., S, D] of ids [..., S]."""
+    """Returns the embeddings [..., S, D] of token ids [..., S]."""
     variables = {'params': self.params}
     return np.asarray(self.module.apply(variables, tokens, method='embed'))
 
 
-# name -> the GGUF file in the asset of the same name
+# Name of a decoder and of its asset -> GGUF file in the asset.
 _GGUF = {
   'smollm2-135m-instruct': 'SmolLM2-135M-Instruct.Q4_1.gguf',
   'gemma3-270m': 'gemma-3-270m-q4_k_m.gguf',
@@ -58,18 +59,18 @@ _GGUF = {
 
 
 def gguf_file(name: str) -> str:
-  """Path of a decoder's GGUF file; downloads the asset if it is not there.
+  """Returns the path of a decoder's GGUF file; downloads the asset if necessary.
 
   Args:
-    name: of a decoder, or the path of a GGUF file of one's own.
+    name: name of a decoder, or path of a GGUF file.
 
   Raises:
-    ValueError: no decoder has this name; the nearest one is given.
+    ValueError: no decoder has this name; the message names the nearest one.
   """
   if name.endswith('.gguf'):
     return name
   if os.sep in name:
-    raise ValueError(f'decoder {name!r}: no such folder, nor a .gguf file')
+    raise ValueError(f'decoder {name!r}: not a folder and not a .gguf file')
   if name not in _GGUF:
     near = difflib.get_close_matches(name, _GGUF, n=1, cutoff=0.0)
     raise ValueError(f'no decoder {name!r}; did you mean {near[0]!r}?')
@@ -80,15 +81,14 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   """Loads a decoder.
 
   Args:
-    name: of a decoder, or the path of a GGUF file of Llama's or Gemma 3's
-      architecture, of a Hugging Face folder of one of these or of T5, or of a T5X
-      checkpoint of T5.
-    remat: whether the backward pass computes each layer anew.
+    name: name of a decoder, or path of a GGUF file (Llama or Gemma 3), of a Hugging
+      Face folder (Llama, Gemma 3 or T5) or of a T5X checkpoint (T5).
+    remat: whether the backward pass recomputes each layer.
 
   Raises:
-    ValueError: no decoder has this name, or the file is of another kind.
+    ValueError: no decoder has this name, or the file or model is not supported.
   """
-  # Reading weights needs more packages than the protocol does.
+  # Imported here: reading weights needs more packages than the protocol does.
   from persoma_tf.decoders import (
     gguf_files,
     hugging_face,
@@ -106,10 +106,10 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     config, params = t5x_checkpoint.read_t5x_checkpoint(name)
   else:
     folder = HuggingFaceFolder(name)
-    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face)
-    readers['t5'] = hugging_face_t5
+    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face.read_hugging_face)
+    readers['t5'] = hugging_face_t5.read_hugging_face_t5
     folder.expect({'model_type': tuple(readers)})
-    config, params = readers[folder.config['model_type']].load(name)
+    config, params = readers[folder.config['model_type']](name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
   module = modules[type(config)](config, remat)
   return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)

@@ -1,4 +1,4 @@
-"""What all decoder-only language models do alike with a prefix and its continuation."""
+"""The decoder protocol for decoder-only models, and attention with a cache."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,20 +10,26 @@ from jax import Array
 
 
 class KeysValues(NamedTuple):
-  """Keys and values, [layers, B, S, kv_heads, head_dim] float32, or of one layer."""
+  """Holds the keys and values of one layer or of all layers.
+
+  Attributes:
+    keys: [layers, B, S, kv_heads, head_dim] float32; without the first axis for one
+      layer.
+    values: array of the same shape and dtype.
+  """
 
   keys: Array
   values: Array
 
 
 class Cache(NamedTuple):
-  """What has been read so far.
+  """Holds the keys and values of the tokens that a decoder has read.
 
   Attributes:
-    layers: keys and values of the S positions, stacked or, where the layers run one
-      after the other, a sequence with those of each, [B, S, kv_heads, head_dim].
-    readable: [B, S] bool, positions that hold something.
-    index: scalar int32, the position that is written next.
+    layers: keys and values of S positions, stacked over the layers; for unrolled layers
+      a sequence with one entry per layer, [B, S, kv_heads, head_dim].
+    readable: [B, S] bool, True for positions that hold a token.
+    index: scalar int32, next position to write.
     length: [B] int32, number of readable positions.
   """
 
@@ -34,33 +40,41 @@ class Cache(NamedTuple):
 
 
 class DecoderOnly(nn.Module):
-  """The decoder protocol (`persoma_tf.decoders`) on the methods of a subclass.
+  """Implements the decoder protocol (`persoma_tf.decoders`) on methods of a subclass.
+
+  A subclass has these methods:
 
       embed(tokens), logits(hidden) and logits_of(hidden, tokens), as in the protocol
       read(embeddings [B, S, D], positions [B, S], mask [B or 1, S, keys] bool,
            layers, index) -> (hidden [B, S, D], layers)
-      empty(batch, size) -> keys and values of zeros, as `zeros` makes them
+      empty(batch, size) -> keys and values of zeros, made by `zeros`
 
-  `read` runs the whole stack. It reads the embeddings alone where `layers` is None,
-  and else writes their keys and values at `index` and reads from there.
+  `read` runs all layers. If `layers` is None, the embeddings attend to each other only.
+  Otherwise their keys and values are written into the cache `layers` at `index`, and
+  the embeddings attend to the cache.
 
-  Its layers, made and run by `persoma_tf.decoders.stack`, are `unrolled` or scanned.
-  A model that was trained behind a start token names it; it is put before every prefix.
+  `persoma_tf.decoders.stack` makes and runs the layers, `unrolled` or scanned. The
+  attribute `start_token` is the id of a token to put before every prefix, or None.
   """
 
   start_token = None
 
   def zeros(self, layers: int, *shape: int) -> KeysValues | tuple[KeysValues, ...]:
-    """An empty cache of so many layers, each of this shape."""
+    """Returns an empty cache.
+
+    Args:
+      layers: number of layers.
+      *shape: shape of the keys and of the values of one layer.
+    """
     dtype = self.embedder.embedding.dtype
     if self.unrolled:
-      one = lambda: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-      return tuple(one() for _ in range(layers))
+      layer = lambda: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+      return tuple(layer() for _ in range(layers))
     shape = (layers, *shape)
     return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
   def _started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
-    """A prefix and its mask behind the start token, if the model has one."""
+    """Returns a prefix and its mask, with the start token first if there is one."""
     if self.start_token is None:
       return prefix, mask
     start = self.embed(jnp.full((len(prefix), 1), self.start_token))
@@ -70,12 +84,19 @@ class DecoderOnly(nn.Module):
     )
 
   def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
-    """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
+    """Returns the hidden states [B, L, D] that predict the targets.
+
+    Args:
+      prefix: [B, P, D] embeddings.
+      mask: [B, P] bool, False for padding.
+      inputs: [B, L] int32, targets shifted right after a start token.
+    """
     prefix, mask = self._started(prefix, mask)
     batch, size = mask.shape
     length = jnp.sum(mask, axis=1)
     later = jnp.arange(inputs.shape[1] - 1)
-    # The start token is not read: the end of the prefix predicts the first target.
+    # The start token of the inputs is left out: the last prefix position predicts the
+    # first target.
     sequence = jnp.concatenate([prefix, self.embed(inputs[:, 1:])], axis=1)
     positions = jnp.concatenate(
       [jnp.cumsum(mask, axis=1) - 1, length[:, None] + later], axis=1
@@ -88,9 +109,16 @@ class DecoderOnly(nn.Module):
   def prefill(
     self, prefix: Array, mask: Array, size: int, shared: Array | None = None
   ) -> tuple[Array, Cache]:
-    """Reads a prefix into a new cache; see `persoma_tf.decoders`.
+    """Reads a prefix into a new cache.
 
-    `shared`, embeddings [S, D], stands before the prefix of every row and is read once.
+    Args:
+      prefix: [B, P, D] embeddings.
+      mask: [B, P] bool, False for padding.
+      size: number of tokens that the cache has room for after the prefix.
+      shared: [S, D] embeddings before the prefix of every row, which are read once.
+
+    Returns:
+      (hidden state [B, D] that predicts the first token, cache).
     """
     if shared is None:
       prefix, mask = self._started(prefix, mask)
@@ -116,18 +144,22 @@ class DecoderOnly(nn.Module):
     return _last(hidden, mask), Cache(layers, readable, index, length)
 
   def _common(self, shared: Array, batch: int, size: int):
-    """Keys and values of `size` positions, the first those of embeddings [S, D]."""
+    """Returns a cache of `size` positions that starts with `shared` [S, D]."""
     if not len(shared):
       return self.empty(batch, size)
     places = jnp.arange(len(shared))
     causal = (jnp.arange(size) <= places[:, None])[None]
     _, layers = self.read(shared[None], places[None], causal, self.empty(1, size), 0)
-    # Of one layer, or of all in a stack.
-    wide = lambda x: jnp.repeat(x, batch, axis=x.ndim - 4)
-    return jax.tree.map(wide, layers)
+    # The batch is the fourth axis from the end, with or without an axis of layers.
+    repeat = lambda x: jnp.repeat(x, batch, axis=x.ndim - 4)
+    return jax.tree.map(repeat, layers)
 
   def step(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
-    """Reads one more token a row; see `persoma_tf.decoders`."""
+    """Reads the next token of each row, [B] int32.
+
+    Returns:
+      (hidden state [B, D] that predicts the token after it, cache).
+    """
     readable = cache.readable.at[:, cache.index].set(True)
     hidden, layers = self.read(
       self.embed(tokens[:, None]),
@@ -139,7 +171,7 @@ class DecoderOnly(nn.Module):
     return hidden[:, 0], Cache(layers, readable, cache.index + 1, cache.length + 1)
 
   def __call__(self, tokens: Array) -> Array:
-    """Logits [B, S, V] of token sequences [B, S] int32, just as they are."""
+    """Returns the logits [B, S, V] of tokens [B, S] int32; adds no start token."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     causal = jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool))
     hidden, _ = self.read(self.embed(tokens), positions, causal[None], None, 0)
@@ -147,24 +179,30 @@ class DecoderOnly(nn.Module):
 
 
 def _last(hidden: Array, mask: Array) -> Array:
-  """Hidden states [B, D] of the last positions that `mask` [B, P] has."""
+  """Returns the hidden state [B, D] of the last position in each row of `mask`."""
   last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
   return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
 
 
 def some_logits(table: Array, tokens: Array, hidden: Array) -> Array:
-  """Logits [B, M] of states [B, D] for tokens [B, M] of an embedding table [V, D]."""
+  """Returns the logits [B, M] of a few tokens of each row.
+
+  Args:
+    table: [V, D] output embeddings.
+    tokens: [B, M] token ids.
+    hidden: [B, D] hidden states.
+  """
   return jnp.einsum('bmd,bd->bm', table[tokens], hidden)
 
 
 def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
-  """Grouped-query attention; each key-value head serves several query heads.
+  """Computes grouped-query attention: several query heads share a key-value head.
 
   Args:
     query: [B, S, heads, head_dim].
     seen: keys and values [B, keys, kv_heads, head_dim] of one layer.
     mask: [B or 1, S, keys] bool, True where a query may read a key.
-    scale: of the scores.
+    scale: factor of the attention scores.
 
   Returns:
     [B, S, heads * head_dim].
@@ -182,7 +220,7 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
 
 
 def write_cache(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
-  """One layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
+  """Returns one layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
   update = jax.lax.dynamic_update_slice_in_dim
   return KeysValues(
     *(update(old, x, index, 1) for old, x in zip(cache, new, strict=True))
@@ -190,12 +228,12 @@ def write_cache(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
 
 
 def newest(mask: Array, size: int) -> Array:
-  """Keeps of a causal mask what lies in a sliding window.
+  """Limits a causal mask to a sliding window of the newest keys.
 
   Args:
-    mask: [B or 1, S, keys] bool, True where a query may read a key. Keys that no query
-      may read take no place in the window.
-    size: how many keys a query reads at most, the newest, its own included.
+    mask: [B or 1, S, keys] bool, True where a query may read a key. Masked keys do not
+      count towards the window.
+    size: number of keys in the window, including the query's own.
 
   Returns:
     [B or 1, S, keys] bool.

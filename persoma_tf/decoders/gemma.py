@@ -1,12 +1,12 @@
 """Gemma 3, text only (Gemma Team 2025, arXiv 2503.19786), small sizes.
 
-What differs from Llama: embeddings grow by sqrt(D); queries and keys are normalized
-head by head; each sublayer's output is normalized before it is added; the gate is a
-tanh-approximated GELU. Most layers are local: they read the newest `window` positions
-only and rotate with a base of their own. The others, every sixth, read everything. A
-start token stands before every sequence.
+Differences from Llama: embeddings are multiplied by sqrt(D); queries and keys are
+normalized per head; the output of each sublayer is normalized before it is added; the
+gate is a tanh-approximated GELU. Every sixth layer is global and reads all positions.
+The other layers are local: they read only the newest `window` positions, and their
+rotary embedding has another base. Every sequence starts with a start token.
 
-The kind of each layer is an input to it, so that one scan can run them all.
+Whether a layer is local is an input to the layer, so that one scan runs all layers.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from persoma_tf.parameters.lora import Dense
 
 @dataclasses.dataclass(frozen=True)
 class GemmaConfig:
-  """Shape of a model; D = `d_model`, V = `vocab_size`."""
+  """Describes the shape of a model; D = `d_model`, V = `vocab_size`."""
 
   vocab_size: int
   d_model: int
@@ -40,8 +40,8 @@ class GemmaConfig:
   num_kv_heads: int
   head_dim: int
   d_ff: int
-  local_layers: tuple[bool, ...]  # a layer each: whether it reads a window only
-  window: int  # how many positions a local layer reads, its own included
+  local_layers: tuple[bool, ...]  # for each layer, whether it is local
+  window: int  # number of positions that a local layer reads, including its own
   start_token: int
   rope_base: float = 1_000_000.0
   local_rope_base: float = 10_000.0
@@ -49,12 +49,12 @@ class GemmaConfig:
 
 
 def every_sixth_global(num_layers: int) -> tuple[bool, ...]:
-  """`local_layers` of the published models."""
+  """Returns `local_layers` of the published models."""
   return tuple((layer + 1) % 6 > 0 for layer in range(num_layers))
 
 
 class Attention(nn.Module):
-  """Rotary grouped-query attention with normalized queries and keys."""
+  """Computes rotary grouped-query attention with normalized queries and keys."""
 
   config: GemmaConfig
 
@@ -68,7 +68,19 @@ class Attention(nn.Module):
     cache: KeysValues | None,
     index: int,
   ) -> tuple[Array, KeysValues]:
-    """Attends; `base` is that of the rotation, all else as in Llama's."""
+    """Returns the attention output and the cache.
+
+    Args:
+      x: [B, S, D].
+      positions: [B, S] int32.
+      mask: [B or 1, S, keys] bool, True where a query may read a key.
+      base: scalar, base of the rotary embedding.
+      cache: cache of this layer, to which x is added; None to read x alone.
+      index: position of x in the cache.
+
+    Returns:
+      ([B, S, D], cache with x in it).
+    """
     cfg = self.config
     heads = (*x.shape[:2], -1, cfg.head_dim)
     project = lambda count, name: Dense(count * cfg.head_dim, name=name)(x).reshape(
@@ -85,21 +97,21 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer."""
+  """Runs one layer: attention and a gated feed-forward network."""
 
   config: GemmaConfig
 
   @nn.compact
   def __call__(self, x, cache, local, positions, masks, index):
-    """Maps (x [B, S, D], this layer's cache) to the same.
+    """Returns the layer's output [B, S, D] and its cache.
 
     Args:
       x: [B, S, D].
-      cache: see `Attention`.
-      local: scalar bool, the kind of the layer.
+      cache: cache of this layer, to which x is added; None to read x alone.
+      local: scalar bool, whether the layer is local.
       positions: [B, S] int32.
-      masks: of a global and of a local layer, [B or 1, S, keys] bool.
-      index: see `Attention`.
+      masks: masks of a global and of a local layer, [B or 1, S, keys] bool.
+      index: position of x in the cache.
     """
     cfg = self.config
     norm = lambda name: RMSNorm(cfg.norm_epsilon, name=name)
@@ -120,7 +132,7 @@ class Block(nn.Module):
 
 
 class Gemma(DecoderOnly):
-  """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
+  """Implements the decoder protocol (`persoma_tf.decoders`) for Gemma 3."""
 
   config: GemmaConfig
   remat: bool = False
@@ -128,7 +140,7 @@ class Gemma(DecoderOnly):
 
   @property
   def start_token(self) -> int:
-    """Stands before every prefix."""
+    """Returns the id of the token before every prefix."""
     return self.config.start_token
 
   def setup(self):
@@ -147,19 +159,19 @@ class Gemma(DecoderOnly):
     self.final_norm = RMSNorm(cfg.norm_epsilon)
 
   def embed(self, tokens: Array) -> Array:
-    """Token embeddings [B, S, D] of ids [B, S] int32, as the stack reads them."""
+    """Returns the scaled embeddings [B, S, D] of token ids [B, S] int32."""
     return self.embedder(tokens) * self.config.d_model**0.5
 
   def logits(self, hidden: Array) -> Array:
-    """Logits [..., V] of hidden states [..., D]."""
+    """Returns the logits [..., V] of hidden states [..., D]."""
     return self.embedder.attend(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""
     return some_logits(self.embedder.embedding, tokens, hidden)
 
   def read(self, embeddings, positions, mask, layers, index):
-    """Runs the stack; see `DecoderOnly`."""
+    """Runs all layers; see `DecoderOnly`."""
     cfg = self.config
     masks = mask, newest(mask, cfg.window)
     each = (np.array(cfg.local_layers),)
@@ -169,7 +181,7 @@ class Gemma(DecoderOnly):
     return self.final_norm(x), layers
 
   def empty(self, batch: int, size: int):
-    """A cache of `size` positions."""
+    """Returns an empty cache of `size` positions for `batch` rows."""
     cfg = self.config
     layers = len(cfg.local_layers)
     return self.zeros(layers, batch, size, cfg.num_kv_heads, cfg.head_dim)

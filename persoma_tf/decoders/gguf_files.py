@@ -1,4 +1,4 @@
-"""GGUF files of llama and gemma3 architecture to parameters, dequantized to float32."""
+"""Reads GGUF files of architecture llama or gemma3, dequantized to float32."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from flax import traverse_util
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.llama import LlamaConfig
 
-# Our name -> GGUF's name of a tensor in each layer. Matrices are stored [out, in].
+# Our name -> GGUF's name of a tensor of a layer. GGUF stores matrices as [out, in].
 _MATRICES = {
   'attention/query': 'attn_q',
   'attention/key': 'attn_k',
@@ -30,20 +30,20 @@ _GEMMA_NORMS = {
 
 
 class _Architecture(NamedTuple):
-  """What differs between architectures.
+  """Describes how the file of one architecture is read.
 
   Attributes:
-    config: (settings, tensors) -> configuration; settings by their names behind that
-      of the architecture, or else their whole names.
-    norms: as `_NORMS`.
-    pairs: configuration -> {name of a matrix: heads, whose rotary pairs the file holds
-      side by side}.
-    optional: tensors that may be there.
+    config: function (meta, tensors) -> configuration. `meta` returns the value of a
+      metadata key, with or without the name of the architecture as its first part.
+    norms: our name -> GGUF's name of a norm of a layer.
+    heads: function from a configuration to {GGUF's name of a matrix: number of heads},
+      for the matrices with interleaved rotary pairs.
+    optional: names of the tensors that a file may lack.
   """
 
   config: Callable
   norms: Mapping[str, str]
-  pairs: Callable
+  heads: Callable
   optional: frozenset[str] = frozenset()
 
 
@@ -89,17 +89,17 @@ _ARCHITECTURES = {
 
 
 def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
-  """Reads a model.
+  """Reads a model from a GGUF file.
 
   Args:
-    path: a GGUF file.
+    path: path of the file.
 
   Returns:
-    Its configuration and the parameters of `Llama` or `Gemma`, as numpy arrays.
+    (configuration, parameters of `Llama` or `Gemma` as float32 numpy arrays).
 
   Raises:
-    ValueError: the file is of another architecture, lacks something, or has something
-      that is not computed here.
+    ValueError: the file has another architecture, lacks a field or tensor, or needs a
+      computation that is not supported.
   """
   reader = gguf.GGUFReader(path)
   name = reader.fields['general.architecture'].contents()
@@ -110,48 +110,54 @@ def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   scaling = reader.fields.get(f'{name}.rope.scaling.type')
   if scaling and scaling.contents() != 'none':
     raise ValueError(
-      f'{path}: {name}.rope.scaling.type={scaling.contents()!r}; expected none, the '
-      'only one that is computed here'
+      f'{path}: {name}.rope.scaling.type={scaling.contents()!r}; expected none; other '
+      'scalings are not supported'
     )
 
   def meta(key):
     field = reader.fields.get(f'{name}.{key}') or reader.fields.get(key)
     if field is None:
-      raise ValueError(f'{path}: no field {name}.{key} in it')
+      raise ValueError(f'{path}: no field {name}.{key}')
     return field.contents()
 
   architecture = _ARCHITECTURES[name]
   tensors = {tensor.name: tensor for tensor in reader.tensors}
   names = {*_MATRICES.values(), *architecture.norms.values()}
   layers = range(meta('block_count'))
-  expected = {f'blk.{index}.{each}.weight' for index in layers for each in names}
+  expected = {f'blk.{index}.{part}.weight' for index in layers for part in names}
   expected |= {'token_embd.weight', 'output_norm.weight'}
-  _check(path, {*tensors}, expected, architecture.optional)
+  _check_tensors(path, {*tensors}, expected, architecture.optional)
   config = architecture.config(meta, tensors)
   return config, _params(tensors, layers, architecture, config)
 
 
-def _check(path, found, expected, optional):
-  """What is missing, or would have to be computed and is not, must not go unseen."""
+def _check_tensors(path, found, expected, optional):
+  """Checks that a file has exactly the tensors that the model reads.
+
+  An unread tensor, such as a bias, would change the answers of the model.
+
+  Raises:
+    ValueError: tensors are missing or unknown.
+  """
   for verb, wrong in (
     ('lacks', expected - found),
     ('has', found - expected - optional),
   ):
     if wrong:
       raise ValueError(
-        f'{path}: {verb} {len(wrong)} tensors, such as {min(wrong)!r}; expected just '
-        f'the {len(expected)} of its architecture'
+        f'{path}: {verb} {len(wrong)} tensors, such as {min(wrong)!r}; expected '
+        f'exactly the {len(expected)} tensors of its architecture'
       )
 
 
 def _params(tensors, layers, architecture, config) -> dict[str, Any]:
-  heads = architecture.pairs(config)
+  heads = architecture.heads(config)
 
   def stacked(name):
-    """One tensor of all layers, [layers, in, out] or [layers, D]."""
-    read = [_dequantize(tensors[f'blk.{index}.{name}.weight']) for index in layers]
+    """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
+    arrays = [_dequantize(tensors[f'blk.{index}.{name}.weight']) for index in layers]
     return np.stack(
-      [(_unpermute(x, heads[name]) if name in heads else x).T for x in read]
+      [(_unpermute(x, heads[name]) if name in heads else x).T for x in arrays]
     )
 
   flat = {
@@ -172,6 +178,10 @@ def _dequantize(tensor):
 
 
 def _unpermute(x, heads):
-  """GGUF stores each head's rotary pairs side by side; we rotate its two halves."""
+  """Reorders the rows of a matrix from interleaved rotary pairs to two halves per head.
+
+  GGUF stores the two components of a rotary pair next to each other; `layers.rope`
+  expects the first components of all pairs before the second ones.
+  """
   pairs = x.reshape(heads, x.shape[0] // heads // 2, 2, -1)
   return pairs.swapaxes(1, 2).reshape(x.shape)

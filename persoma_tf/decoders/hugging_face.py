@@ -1,4 +1,4 @@
-"""Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
+"""Reads Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 from persoma_tf.decoders.llama import LlamaConfig
 
-# Our name -> Hugging Face's, of a matrix in each layer. Stored as [out, in].
+# Our name -> Hugging Face's name of a matrix of a layer. Stored as [out, in].
 _MATRICES = {
   'attention/query': 'self_attn.q_proj',
   'attention/key': 'self_attn.k_proj',
@@ -32,14 +32,13 @@ _GEMMA_NORMS = {
 
 
 class _Family(NamedTuple):
-  """What differs between values of `model_type`.
+  """Describes how the folder of one `model_type` is read.
 
   Attributes:
-    config: settings -> configuration.
-    expected: settings that change the computation, and the only values that are
-      computed here.
-    norms: our name -> Hugging Face's.
-    offset: what is added to a norm's stored weights.
+    config: function from the content of config.json to the configuration.
+    expected: field of config.json that changes the computation -> supported values.
+    norms: our name -> Hugging Face's name of a norm of a layer.
+    offset: number to add to the stored weights of a norm.
   """
 
   config: Callable
@@ -48,41 +47,41 @@ class _Family(NamedTuple):
   offset: float
 
 
-def _llama(found):
-  rope = found.get('rope_parameters') or {}
+def _llama(settings):
+  rope = settings.get('rope_parameters') or {}
   return LlamaConfig(
-    vocab_size=found['vocab_size'],
-    num_layers=found['num_hidden_layers'],
-    d_model=found['hidden_size'],
-    num_heads=found['num_attention_heads'],
-    num_kv_heads=found.get('num_key_value_heads') or found['num_attention_heads'],
-    d_ff=found['intermediate_size'],
-    rope_base=rope.get('rope_theta') or found.get('rope_theta', 10_000.0),
-    norm_epsilon=found['rms_norm_eps'],
-    tied=found.get('tie_word_embeddings', False),
+    vocab_size=settings['vocab_size'],
+    num_layers=settings['num_hidden_layers'],
+    d_model=settings['hidden_size'],
+    num_heads=settings['num_attention_heads'],
+    num_kv_heads=settings.get('num_key_value_heads') or settings['num_attention_heads'],
+    d_ff=settings['intermediate_size'],
+    rope_base=rope.get('rope_theta') or settings.get('rope_theta', 10_000.0),
+    norm_epsilon=settings['rms_norm_eps'],
+    tied=settings.get('tie_word_embeddings', False),
   )
 
 
-def _gemma(found):
-  rope = found.get('rope_parameters') or {}
-  base = lambda kind, key: rope.get(kind, {}).get('rope_theta') or found[key]
-  if 'layer_types' in found:
-    local = tuple(kind == 'sliding_attention' for kind in found['layer_types'])
+def _gemma(settings):
+  rope = settings.get('rope_parameters') or {}
+  base = lambda layers, key: rope.get(layers, {}).get('rope_theta') or settings[key]
+  if 'layer_types' in settings:
+    local = tuple(kind == 'sliding_attention' for kind in settings['layer_types'])
   else:
-    local = every_sixth_global(found['num_hidden_layers'])
+    local = every_sixth_global(settings['num_hidden_layers'])
   return GemmaConfig(
-    vocab_size=found['vocab_size'],
-    d_model=found['hidden_size'],
-    num_heads=found['num_attention_heads'],
-    num_kv_heads=found['num_key_value_heads'],
-    head_dim=found['head_dim'],
-    d_ff=found['intermediate_size'],
+    vocab_size=settings['vocab_size'],
+    d_model=settings['hidden_size'],
+    num_heads=settings['num_attention_heads'],
+    num_kv_heads=settings['num_key_value_heads'],
+    head_dim=settings['head_dim'],
+    d_ff=settings['intermediate_size'],
     local_layers=local,
-    window=found['sliding_window'],
-    start_token=found['bos_token_id'],
+    window=settings['sliding_window'],
+    start_token=settings['bos_token_id'],
     rope_base=base('full_attention', 'rope_theta'),
     local_rope_base=base('sliding_attention', 'rope_local_base_freq'),
-    norm_epsilon=found['rms_norm_eps'],
+    norm_epsilon=settings['rms_norm_eps'],
   )
 
 
@@ -116,39 +115,39 @@ FAMILIES = {
 
 
 def read_hugging_face(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
-  """Reads a model.
+  """Reads a model from a Hugging Face folder.
 
   Args:
-    folder: see `Folder`.
+    folder: path of the folder, see `HuggingFaceFolder`.
 
   Returns:
-    Its configuration and the parameters of `Llama` or `Gemma`, as float32 numpy
-    arrays.
+    (configuration, parameters of `Llama` or `Gemma` as float32 numpy arrays).
 
   Raises:
-    ValueError: a file is missing, or the model is of another kind.
+    ValueError: a file is missing, or the model is not supported.
   """
   opened = HuggingFaceFolder(folder)
-  found = opened.config
-  family = FAMILIES[found['model_type']]
+  settings = opened.config
+  family = FAMILIES[settings['model_type']]
   opened.expect(family.expected)
   _check_rope(opened)
-  config = family.config(found)
-  # The scores' scale, and the width that some files spell out, are not free here.
+  config = family.config(settings)
+  # Both fields must equal the head width: other values are not supported.
   for field in ('head_dim', 'query_pre_attn_scalar'):
-    if (found.get(field) or config.head_dim) != config.head_dim:
+    if (settings.get(field) or config.head_dim) != config.head_dim:
       raise ValueError(
-        f'{opened.file}: {field}={found[field]}; expected {config.head_dim}'
+        f'{opened.file}: {field}={settings[field]}; expected {config.head_dim}'
       )
   return config, _params(opened, family, config)
 
 
 def _check_rope(folder: HuggingFaceFolder) -> None:
   rope = folder.config.get('rope_parameters') or {}
-  for each in (rope, *(value for value in rope.values() if isinstance(value, dict))):
-    if each.get('rope_type', 'default') != 'default':
+  # Gemma 3 has one dict for each kind of layer.
+  for part in (rope, *(value for value in rope.values() if isinstance(value, dict))):
+    if part.get('rope_type', 'default') != 'default':
       raise ValueError(
-        f'{folder.file}: rope_parameters.rope_type={each["rope_type"]!r}; expected '
+        f'{folder.file}: rope_parameters.rope_type={part["rope_type"]!r}; expected '
         'default'
       )
 
@@ -157,7 +156,7 @@ def _params(folder: HuggingFaceFolder, family: _Family, config) -> dict:
   read = folder.read
 
   def stacked(name):
-    """One tensor of all layers, [layers, in, out] or [layers, D]."""
+    """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
     layers = range(folder.config['num_hidden_layers'])
     return np.stack([read(f'model.layers.{index}.{name}.weight').T for index in layers])
 

@@ -1,4 +1,4 @@
-"""Folders as Hugging Face stores models: config.json and safetensors."""
+"""Reads folders in which Hugging Face stores models: config.json and safetensors."""
 
 import functools
 import json
@@ -11,29 +11,29 @@ from safetensors import safe_open
 
 
 class HuggingFaceFolder:
-  """A model's settings, checked, and its tensors.
+  """Reads the settings and tensors of a model.
 
   Attributes:
-    path: of the folder.
-    file: its `config.json`.
-    config: what that says.
+    path: path of the folder.
+    file: path of `config.json`.
+    config: content of `config.json`.
   """
 
   def __init__(self, folder: str):
-    """Opens a folder.
+    """Reads `config.json`.
 
     Args:
-      folder: with `config.json` and `model.safetensors`, or the parts of one with
-        `model.safetensors.index.json`.
+      folder: path of a folder with `config.json`, and with either `model.safetensors`
+        or `model.safetensors.index.json` and the files that it lists.
 
     Raises:
-      ValueError: there is no `config.json`.
+      ValueError: `config.json` is missing.
     """
     self.path = pathlib.Path(folder)
     self.file = self.path / 'config.json'
     if not self.file.exists():
       raise ValueError(
-        f'{folder}: no config.json in it; expected a Hugging Face folder'
+        f'{folder}: no config.json in this folder; expected a Hugging Face folder'
       )
     self.config = json.loads(self.file.read_text())
 
@@ -41,7 +41,7 @@ class HuggingFaceFolder:
     """Checks settings that change the computation.
 
     Args:
-      settings: field of the config -> the values that are computed here.
+      settings: field of `config.json` -> supported values.
 
     Raises:
       ValueError: a field has another value.
@@ -49,7 +49,7 @@ class HuggingFaceFolder:
     for field, values in settings.items():
       if self.config.get(field) not in values:
         known = [repr(value) for value in values if value is not None] or ['None']
-        only = ', the only one that is computed here' if len(known) == 1 else ''
+        only = '; other values are not supported' if len(known) == 1 else ''
         raise ValueError(
           f'{self.file}: {field}={self.config.get(field)!r}; expected '
           f'{" or ".join(known)}{only}'
@@ -57,7 +57,7 @@ class HuggingFaceFolder:
 
   @functools.cached_property
   def files(self) -> Mapping[str, pathlib.Path]:
-    """Tensor name -> the file that holds it."""
+    """Maps the name of each tensor to the file that holds it."""
     index = self.path / 'model.safetensors.index.json'
     if index.exists():
       names = json.loads(index.read_text())['weight_map']
@@ -65,16 +65,20 @@ class HuggingFaceFolder:
     file = self.path / 'model.safetensors'
     if not file.exists():
       raise ValueError(
-        f'{self.path}: no model.safetensors in it, nor an index of parts'
+        f'{self.path}: no model.safetensors and no model.safetensors.index.json in '
+        'this folder'
       )
     with safe_open(file, framework='flax') as opened:
       return dict.fromkeys(opened.keys(), file)
 
   def read(self, name: str) -> np.ndarray:
-    """One tensor as float32.
+    """Returns a tensor as float32.
+
+    Args:
+      name: name of the tensor.
 
     Raises:
-      ValueError: there is none of this name.
+      ValueError: the folder has no tensor of this name.
     """
     if name not in self.files:
       raise ValueError(f'{self.path}: no tensor {name!r} in its safetensors files')

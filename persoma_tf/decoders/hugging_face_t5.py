@@ -1,4 +1,4 @@
-"""Hugging Face folders of T5 architecture (T5 1.0, T5 1.1, Flan-T5) to `T5`."""
+"""Reads Hugging Face folders of T5 models (T5 1.0, T5 1.1, Flan-T5)."""
 
 import numpy as np
 from flax import traverse_util
@@ -7,14 +7,15 @@ from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 from persoma_tf.decoders.t5 import T5Config, layout
 from persoma_tf.parameters import checkpoints
 
-# Settings that change the computation, and the values that `T5` computes.
+# Field of config.json that changes the computation -> values that `T5` supports.
 _EXPECTED = {
   'model_type': ('t5',),
   'feed_forward_proj': ('relu', 'gated-gelu', None),
   'dense_act_fn': ('relu', 'gelu_new', None),
   'decoder_start_token_id': (0, None),
 }
-# Our name -> Hugging Face's, of what a model has once. Matrices are stored [out, in].
+# Our name -> Hugging Face's name of a tensor that is not in a layer, or only in the
+# first one. Matrices are stored as [out, in].
 _BIAS = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
 _ONCE = {
   'token_embedder/embedding': 'shared.weight',
@@ -24,7 +25,7 @@ _ONCE = {
   'decoder/decoder_norm/scale': 'decoder.final_layer_norm.weight',
   'decoder/logits_dense/kernel': 'lm_head.weight',
 }
-# ... and of the parts of a layer of each stack, and of the matrices in them.
+# The same for the parts of a layer of each stack, and for the matrices in the parts.
 _PARTS = {
   'encoder': {
     'pre_attention_layer_norm': '0.layer_norm',
@@ -42,23 +43,23 @@ _PARTS = {
   },
 }
 _MATRICES = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
-# The same tensor under other names, in folders that were converted long ago.
+# Copies of shared.weight in folders that old versions of transformers have written.
 _COPIES = ('encoder.embed_tokens.weight', 'decoder.embed_tokens.weight')
-# In T5 1.0 as it was published; no implementation reads it.
+# A tensor in the published T5 1.0 folders that no implementation reads.
 _UNUSED = 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
 
 
 def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
-  """Reads a model.
+  """Reads a model from a Hugging Face folder.
 
   Args:
-    folder: see `Folder`.
+    folder: path of the folder, see `HuggingFaceFolder`.
 
   Returns:
-    Its configuration and the parameters of `T5`, as float32 numpy arrays.
+    (configuration, parameters of `T5` as float32 numpy arrays).
 
   Raises:
-    ValueError: the model is of another kind, or a tensor is missing, unknown or of
+    ValueError: the model is not supported, or a tensor is missing, unknown or of
       another shape.
   """
   opened = HuggingFaceFolder(folder)
@@ -66,13 +67,13 @@ def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   config = _config(opened.config)
   expected = layout(config)
   paths = traverse_util.flatten_dict(expected, sep='/')
-  names = {path: _theirs(path) for path in paths}
+  names = {path: _tensor_name(path) for path in paths}
   copies = [*_COPIES, *(['lm_head.weight'] if config.tied else [])]
   unknown = sorted(opened.files.keys() - {*names.values(), *copies, _UNUSED})
   if unknown:
     raise ValueError(
-      f'{folder}: unknown tensors {unknown[:5]} in a model with the settings of its '
-      f'config.json: {config}'
+      f'{folder}: unknown tensors {unknown[:5]}; expected only those of the settings '
+      f'in its config.json: {config}'
     )
   arrays = {
     path: opened.read(name) if name == 'shared.weight' else opened.read(name).T
@@ -81,37 +82,41 @@ def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   for name in opened.files.keys() & set(copies):
     if not np.array_equal(opened.read(name), arrays['token_embedder/embedding']):
       raise ValueError(
-        f'{folder}: {name} differs from shared.weight; expected the same, since its '
-        'config.json says tie_word_embeddings=true or gives the encoder and the '
-        'decoder one embedding'
+        f'{folder}: {name} differs from shared.weight; expected the same values: '
+        'encoder and decoder share one embedding, and with tie_word_embeddings=true '
+        'in config.json the output matrix shares it, too'
       )
   params = traverse_util.unflatten_dict(arrays, sep='/')
   checkpoints.check_same(expected, params, folder)
   return config, params
 
 
-def _config(found: dict) -> T5Config:
-  # Newer versions of transformers write tie_word_embeddings=true for every T5, and
-  # what it used to mean, scaled logits, in a field of its own.
-  tied = found.get('scale_decoder_outputs', found.get('tie_word_embeddings'))
+def _config(settings: dict) -> T5Config:
+  # Newer versions of transformers write tie_word_embeddings=true for every T5. Whether
+  # the logits are scaled is then in the field scale_decoder_outputs.
+  tied = settings.get('scale_decoder_outputs', settings.get('tie_word_embeddings'))
   return T5Config(
-    vocab_size=found['vocab_size'],
-    d_model=found['d_model'],
-    d_ff=found['d_ff'],
-    num_heads=found['num_heads'],
-    head_dim=found['d_kv'],
-    num_encoder_layers=found['num_layers'],
-    num_decoder_layers=found.get('num_decoder_layers') or found['num_layers'],
-    gated=found.get('feed_forward_proj') == 'gated-gelu',
+    vocab_size=settings['vocab_size'],
+    d_model=settings['d_model'],
+    d_ff=settings['d_ff'],
+    num_heads=settings['num_heads'],
+    head_dim=settings['d_kv'],
+    num_encoder_layers=settings['num_layers'],
+    num_decoder_layers=settings.get('num_decoder_layers') or settings['num_layers'],
+    gated=settings.get('feed_forward_proj') == 'gated-gelu',
     tied=tied is not False,
-    num_buckets=found.get('relative_attention_num_buckets', 32),
-    max_distance=found.get('relative_attention_max_distance', 128),
-    norm_epsilon=found.get('layer_norm_epsilon', 1e-6),
+    num_buckets=settings.get('relative_attention_num_buckets', 32),
+    max_distance=settings.get('relative_attention_max_distance', 128),
+    norm_epsilon=settings.get('layer_norm_epsilon', 1e-6),
   )
 
 
-def _theirs(path: str) -> str:
-  """The tensor that a parameter such as 'encoder/layers_0/mlp/wo/kernel' is."""
+def _tensor_name(path: str) -> str:
+  """Returns Hugging Face's name of a parameter of `T5`.
+
+  Args:
+    path: path of the parameter, such as 'encoder/layers_0/mlp/wo/kernel'.
+  """
   if path in _ONCE:
     return _ONCE[path]
   stack, layer, part, *matrix, _ = path.split('/')

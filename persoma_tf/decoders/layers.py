@@ -1,4 +1,4 @@
-"""Layers that decoders of several families are made of."""
+"""Layers that decoders of several families share."""
 
 import flax.linen as nn
 import jax
@@ -7,12 +7,14 @@ from jax import Array
 
 
 def rope(x: Array, positions: Array, base: float | Array) -> Array:
-  """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), split halves.
+  """Applies rotary position embedding (Su et al. 2021, arXiv 2104.09864).
+
+  Component i of the first half of a head is rotated with component i of the second.
 
   Args:
     x: [B, S, heads, head_dim].
     positions: [B, S] int32.
-    base: of the wavelengths.
+    base: base of the wavelengths.
 
   Returns:
     [B, S, heads, head_dim].
@@ -28,7 +30,7 @@ def rope(x: Array, positions: Array, base: float | Array) -> Array:
 
 
 class RMSNorm(nn.Module):
-  """x / rms(x) * scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+  """Computes x / rms(x) * scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
 
   epsilon: float
 
@@ -42,14 +44,15 @@ class RMSNorm(nn.Module):
 
 
 def recomputed(block: type[nn.Module], whole: bool) -> type[nn.Module]:
-  """A layer, to be scanned, whose backward pass computes some of it anew.
+  """Returns a layer for a scan whose backward pass recomputes activations.
 
   Args:
-    block: the layer.
-    whole: all of it, for the least memory. Otherwise only what lies between the
-      products with its weights, which on CPU is faster than to write it and read it
-      back (docs/speed.md), and keeps no [S, S] attention weights.
+    block: class of the layer.
+    whole: whether to recompute all activations, which needs the least memory.
+      Otherwise the outputs of the products with weights are stored. On CPU it is faster
+      to recompute the rest than to store it (docs/speed.md), and no [S, S] attention
+      weights are stored.
   """
   keep = None if whole else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-  # A scan already keeps the compiler from undoing it.
+  # In a scan the compiler cannot merge the recomputation with the forward pass.
   return nn.remat(block, prevent_cse=False, policy=keep)

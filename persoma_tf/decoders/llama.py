@@ -1,9 +1,10 @@
 """Decoder-only language model of the Llama family (SmolLM2, Llama 2 and 3, ...).
 
-Pre-normalized blocks: RMSNorm, rotary grouped-query attention, residual; RMSNorm,
-SwiGLU, residual; a final RMSNorm; the output matrix, often the embedding matrix.
+Each pre-normalized layer has RMSNorm, rotary grouped-query attention and a residual
+connection, then RMSNorm, SwiGLU and a residual connection. A final RMSNorm and the
+output matrix, often the embedding matrix, follow the layers.
 
-Input are embeddings, not tokens, so that soft prompts can stand among them.
+The input are embeddings, not tokens, so that it can contain soft prompts.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from persoma_tf.parameters.lora import Dense
 
 @dataclasses.dataclass(frozen=True)
 class LlamaConfig:
-  """Shape of a model; D = `d_model`, V = `vocab_size`."""
+  """Describes the shape of a model; D = `d_model`, V = `vocab_size`."""
 
   vocab_size: int
   num_layers: int
@@ -40,12 +41,12 @@ class LlamaConfig:
 
   @property
   def head_dim(self) -> int:
-    """Width of an attention head."""
+    """Returns the width of an attention head."""
     return self.d_model // self.num_heads
 
 
 class Attention(nn.Module):
-  """Rotary grouped-query attention."""
+  """Computes rotary grouped-query attention."""
 
   config: LlamaConfig
 
@@ -53,17 +54,17 @@ class Attention(nn.Module):
   def __call__(
     self, x: Array, positions: Array, mask: Array, cache: KeysValues | None, index: int
   ) -> tuple[Array, KeysValues]:
-    """Attends.
+    """Returns the attention output and the cache.
 
     Args:
       x: [B, S, D].
       positions: [B, S] int32.
       mask: [B or 1, S, keys] bool, True where a query may read a key.
-      cache: this layer's, to write x into and read from, or None to read x alone.
-      index: where in the cache x stands.
+      cache: cache of this layer, to which x is added; None to read x alone.
+      index: position of x in the cache.
 
     Returns:
-      ([B, S, D], the cache with x in it).
+      ([B, S, D], cache with x in it).
     """
     cfg = self.config
     heads = (*x.shape[:2], -1, cfg.head_dim)
@@ -79,13 +80,21 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer."""
+  """Runs one layer: attention and a gated feed-forward network."""
 
   config: LlamaConfig
 
   @nn.compact
   def __call__(self, x, cache, positions, mask, index):
-    """Maps (x [B, S, D], this layer's cache) to the same; see `Attention`."""
+    """Returns the layer's output [B, S, D] and its cache.
+
+    Args:
+      x: [B, S, D].
+      cache: cache of this layer, to which x is added; None to read x alone.
+      positions: [B, S] int32.
+      mask: [B or 1, S, keys] bool, True where a query may read a key.
+      index: position of x in the cache.
+    """
     cfg = self.config
     attended, seen = Attention(cfg, name='attention')(
       RMSNorm(cfg.norm_epsilon, name='attention_norm')(x), positions, mask, cache, index
@@ -98,7 +107,7 @@ class Block(nn.Module):
 
 
 class Llama(DecoderOnly):
-  """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
+  """Implements the decoder protocol (`persoma_tf.decoders`) for Llama."""
 
   config: LlamaConfig
   remat: bool = False
@@ -121,28 +130,28 @@ class Llama(DecoderOnly):
       self.output = Dense(cfg.vocab_size)
 
   def embed(self, tokens: Array) -> Array:
-    """Token embeddings [B, S, D] of ids [B, S] int32."""
+    """Returns the embeddings [B, S, D] of token ids [B, S] int32."""
     return self.embedder(tokens)
 
   def logits(self, hidden: Array) -> Array:
-    """Logits [..., V] of hidden states [..., D]."""
+    """Returns the logits [..., V] of hidden states [..., D]."""
     cfg = self.config
     return self.embedder.attend(hidden) if cfg.tied else self.output(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""
     if self.config.tied:
       return some_logits(self.embedder.embedding, tokens, hidden)
     return some_logits(self.output.variables['params']['kernel'].T, tokens, hidden)
 
   def read(self, embeddings, positions, mask, layers, index):
-    """Runs the stack; see `DecoderOnly`."""
+    """Runs all layers; see `DecoderOnly`."""
     x, layers = stack.run_layers(
       self.layers, embeddings, layers, (), positions, mask, index
     )
     return self.final_norm(x), layers
 
   def empty(self, batch: int, size: int):
-    """A cache of `size` positions."""
+    """Returns an empty cache of `size` positions for `batch` rows."""
     cfg = self.config
     return self.zeros(cfg.num_layers, batch, size, cfg.num_kv_heads, cfg.head_dim)

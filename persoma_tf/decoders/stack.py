@@ -1,9 +1,10 @@
-"""The layers of a decoder-only model: one scan over all, or one after the other.
+"""The layers of a decoder-only model, scanned or unrolled.
 
-Training scans, for which the parameters of all layers lie stacked on a first axis:
-compilation is short, and the backward pass has one place to say what it keeps.
-Answering does not: a scan takes each layer's weights and keys out of their stack at
-every token, a copy of the whole model (docs/speed.md).
+Training scans over parameters that are stacked over the layers on a first axis. This
+makes compilation short, and one policy decides which activations are stored for the
+backward pass. Answering runs unrolled layers: at every token, a scan would slice each
+layer's weights and keys out of their stack, which copies the whole model
+(docs/speed.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from jax import Array
 
 from persoma_tf.decoders.layers import recomputed
 
-LAYERS = 'layers'  # where a module has its stack
+LAYERS = 'layers'  # attribute of a module that holds its layers
 
 
 def make_layers(
@@ -28,16 +29,18 @@ def make_layers(
   each: int = 0,
   shared: int = 0,
 ):
-  """Submodules for the attribute `layers` of a module.
+  """Makes the submodules for the attribute `layers` of a module.
 
   Args:
-    block: maps (x, this layer's cache, *each, *shared) to (x, cache).
-    config: what a block is made with.
+    block: class of a layer that maps (x, cache of the layer, *each, *shared) to
+      (x, cache).
+    config: argument of the constructor of `block`.
     length: number of layers.
-    remat: whether the backward pass computes a scanned layer anew as a whole.
-    unrolled: one submodule a layer, `layers_0` and so on, instead of a scan.
-    each: number of arguments that differ from layer to layer.
-    shared: number of those that do not.
+    remat: whether the backward pass recomputes all activations of a scanned layer.
+    unrolled: whether to make one submodule per layer, `layers_0` and so on, instead of
+      a scan.
+    each: number of arguments with a value for each layer.
+    shared: number of arguments with one value for all layers.
   """
   if unrolled:
     return [block(config) for _ in range(length)]
@@ -51,17 +54,18 @@ def make_layers(
 
 
 def run_layers(layers, x: Array, cache, each: Sequence[Array], *shared):
-  """Runs a stack.
+  """Runs all layers.
 
   Args:
-    layers: as `make` gave them.
+    layers: submodules that `make_layers` has made.
     x: [B, S, D].
-    cache: of all layers, stacked for a scan and else a sequence; or None.
-    each: arguments whose first axis is that of the layers.
-    *shared: the other arguments.
+    cache: cache of all layers, stacked for a scan and a sequence for unrolled layers;
+      or None.
+    each: arguments with a value for each layer, on their first axis.
+    *shared: arguments with one value for all layers.
 
   Returns:
-    ([B, S, D], the cache of all layers).
+    ([B, S, D], cache of all layers or None).
   """
   if not isinstance(layers, list | tuple):
     return layers(x, cache, *each, *shared)
@@ -74,20 +78,20 @@ def run_layers(layers, x: Array, cache, each: Sequence[Array], *shared):
 
 
 def unrolled(module: nn.Module, params: Mapping) -> tuple[nn.Module, dict]:
-  """The same model with its layers one after the other.
+  """Returns a model and its parameters with unrolled layers.
 
   Args:
-    module: a decoder.
-    params: its parameters; they are not copied where they are numpy arrays.
+    module: decoder module.
+    params: parameters of the module; numpy arrays are not copied.
 
   Returns:
-    (module, parameters); both as given where the module has no stack.
+    (module, parameters); unchanged if the layers of the module are not scanned.
   """
   if not hasattr(module, 'unrolled') or module.unrolled:
     return module, dict(params)
   stacked = params[LAYERS]
   length = jax.tree.leaves(stacked)[0].shape[0]
   rest = {name: value for name, value in params.items() if name != LAYERS}
-  one = lambda number: jax.tree.map(lambda x: x[number], stacked)
-  layers = {f'{LAYERS}_{number}': one(number) for number in range(length)}
+  layer = lambda number: jax.tree.map(lambda x: x[number], stacked)
+  layers = {f'{LAYERS}_{number}': layer(number) for number in range(length)}
   return module.clone(unrolled=True), rest | layers

@@ -1,14 +1,14 @@
 """Encoder-decoder language model T5 (Raffel et al. 2020, arXiv 1910.10683).
 
-Version 1.0 has a ReLU between two matrices and takes the embedding matrix for its
-logits; version 1.1, which Flan-T5 is, has a gated GELU and an output matrix of its
-own. The prefix goes into the encoder, which reads it in both directions; the decoder
-writes the answer behind a start token of id 0 and reads the encoder's states in every
-layer. Attention scores are not scaled and carry a bias that depends on how far apart
-two positions are, the same in all layers of a stack.
+Version 1.0 has ReLU networks and computes logits with the embedding matrix. Version
+1.1, which includes Flan-T5, has gated GELU networks and a separate output matrix. The
+encoder reads the prefix in both directions. The decoder writes the answer after a
+start token of id 0 and attends to the encoder's states in every layer. Attention
+scores are not scaled. A bias that depends on the distance of two positions is added to
+the scores; all layers of a stack share it.
 
-Parameters have the names and shapes of T5X (`t5x.examples.t5.network`), so that its
-checkpoints are ours.
+Parameters have the names and shapes of T5X (`t5x.examples.t5.network`), so that T5X
+checkpoints can be loaded.
 """
 
 from typing import NamedTuple
@@ -30,20 +30,20 @@ from persoma_tf.parameters.lora import Dense
 
 
 def layout(config: T5Config) -> dict:
-  """The parameter tree of a model, shapes in the place of arrays."""
+  """Returns the parameter tree of a model, with shapes instead of arrays."""
   token = jnp.zeros((1, 1), jnp.int32)
   return jax.eval_shape(T5(config).init, jax.random.key(0), token, token)['params']
 
 
 class T5Cache(NamedTuple):
-  """What has been read so far.
+  """Holds the keys and values that the decoder attends to.
 
   Attributes:
-    written: the decoder's own keys and values, [layers, B, S, heads, head_dim]; None
-      where a whole answer is read at once and nothing is kept.
-    prefix: those of the encoder's states, [layers, B, P, heads, head_dim].
-    mask: [B, P] bool, where the prefix holds something.
-    index: scalar int32, the position that is written next.
+    written: keys and values of the answer, [layers, B, S, heads, head_dim]; None if a
+      whole answer is read at once and its keys and values are not stored.
+    prefix: keys and values of the encoder's states, [layers, B, P, heads, head_dim].
+    mask: [B, P] bool, False for padding of the prefix.
+    index: scalar int32, next position of the answer to write.
   """
 
   written: KeysValues | None
@@ -52,8 +52,8 @@ class T5Cache(NamedTuple):
   index: Array
 
 
-class Encoder(nn.Module):
-  """Reads a prefix."""
+class T5Encoder(nn.Module):
+  """Encodes a prefix."""
 
   config: T5Config
   remat: bool = False
@@ -67,8 +67,8 @@ class Encoder(nn.Module):
     self.encoder_norm = RMSNorm(cfg.norm_epsilon)
 
   def __call__(self, prefix: Array, mask: Array) -> Array:
-    """States [B, P, D] of a prefix [B, P, D] with mask [B, P] bool."""
-    # Counted without padding, which then changes no distance.
+    """Returns the states [B, P, D] of a prefix [B, P, D] with mask [B, P] bool."""
+    # Padding is not counted, so it does not change the distances.
     positions = jnp.cumsum(mask, axis=1) - 1
     bias = self.relpos_bias(positions, positions)
     x = prefix
@@ -77,8 +77,8 @@ class Encoder(nn.Module):
     return self.encoder_norm(x)
 
 
-class Decoder(nn.Module):
-  """Writes an answer."""
+class T5Decoder(nn.Module):
+  """Reads the answer so far and predicts the next token."""
 
   config: T5Config
   remat: bool = False
@@ -94,18 +94,18 @@ class Decoder(nn.Module):
       self.logits_dense = Dense(cfg.vocab_size)
 
   def read_prefix(self, encoded: Array) -> KeysValues:
-    """Keys and values of all layers, [layers, B, P, heads, head_dim]."""
+    """Returns the keys and values of encoder states [B, P, D] for all layers."""
     return _stack([layer.read_prefix(encoded) for layer in self.layers])
 
   def __call__(self, x: Array, cache: T5Cache) -> tuple[Array, T5Cache]:
-    """Runs the stack.
+    """Runs all layers.
 
     Args:
-      x: [B, S, D] embeddings.
-      cache: what stands before them.
+      x: [B, S, D] embeddings of the next S tokens of the answer.
+      cache: cache of the prefix and of the answer before x.
 
     Returns:
-      ([B, S, D], the cache with x in it).
+      (hidden states [B, S, D], cache with x in it).
     """
     past, length = cache.written, x.shape[1]
     queries = cache.index + jnp.arange(length)
@@ -126,12 +126,12 @@ class Decoder(nn.Module):
     return self.logits_dense(hidden)
 
   def output_kernel(self) -> Array:
-    """The output matrix [D, V]."""
+    """Returns the output matrix [D, V]."""
     return self.logits_dense.variables['params']['kernel']
 
 
 class T5(nn.Module):
-  """The decoder protocol: `embed`, `logits`, `target_hidden`, `prefill`, `step`."""
+  """Implements the decoder protocol (`persoma_tf.decoders`) for T5."""
 
   config: T5Config
   remat: bool = False
@@ -142,51 +142,75 @@ class T5(nn.Module):
     self.token_embedder = nn.Embed(
       cfg.vocab_size, cfg.d_model, embedding_init=nn.initializers.normal(1.0)
     )
-    self.encoder = Encoder(cfg, self.remat)
-    self.decoder = Decoder(cfg, self.remat)
+    self.encoder = T5Encoder(cfg, self.remat)
+    self.decoder = T5Decoder(cfg, self.remat)
 
   def embed(self, tokens: Array) -> Array:
-    """Token embeddings [B, S, D] of ids [B, S] int32."""
+    """Returns the embeddings [B, S, D] of token ids [B, S] int32."""
     return self.token_embedder(tokens)
 
   def logits(self, hidden: Array) -> Array:
-    """Logits [..., V] of hidden states [..., D]."""
+    """Returns the logits [..., V] of hidden states [..., D]."""
     if self.config.tied:
       return self.token_embedder.attend(hidden * self.config.d_model**-0.5)
     return self.decoder.logits(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Logits [B, M] of some tokens a row; see `persoma_tf.decoders`."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""
     if self.config.tied:
       hidden = hidden * self.config.d_model**-0.5
       return some_logits(self.token_embedder.embedding, tokens, hidden)
     return some_logits(self.decoder.output_kernel().T, tokens, hidden)
 
   def target_hidden(self, prefix: Array, mask: Array, inputs: Array) -> Array:
-    """Hidden states [B, L, D] that predict the targets; see `persoma_tf.decoders`."""
+    """Returns the hidden states [B, L, D] that predict the targets.
+
+    Args:
+      prefix: [B, P, D] embeddings.
+      mask: [B, P] bool, False for padding.
+      inputs: [B, L] int32, targets shifted right after a start token.
+    """
     return self.decoder(self.embed(inputs), self._read_prefix(prefix, mask))[0]
 
   def prefill(self, prefix: Array, mask: Array, size: int) -> tuple[Array, T5Cache]:
-    """Reads a prefix into a new cache; see `persoma_tf.decoders`."""
+    """Reads a prefix into a new cache.
+
+    Args:
+      prefix: [B, P, D] embeddings.
+      mask: [B, P] bool, False for padding.
+      size: maximum number of tokens of the answer.
+
+    Returns:
+      (hidden state [B, D] that predicts the first token, cache).
+    """
     cache = self._read_prefix(prefix, mask)
     layers, batch, _, *head = cache.prefix.keys.shape
-    # The start token takes a place too.
+    # One more position for the start token.
     empty = jnp.zeros((layers, batch, size + 1, *head), cache.prefix.keys.dtype)
     start = jnp.zeros(batch, jnp.int32)
     return self.step(start, cache._replace(written=KeysValues(empty, empty)))
 
   def step(self, tokens: Array, cache: T5Cache) -> tuple[Array, T5Cache]:
-    """Reads one more token a row; see `persoma_tf.decoders`."""
+    """Reads the next token of each row, [B] int32.
+
+    Returns:
+      (hidden state [B, D] that predicts the token after it, cache).
+    """
     hidden, cache = self.decoder(self.embed(tokens[:, None]), cache)
     return hidden[:, 0], cache
 
   def __call__(self, tokens: Array, inputs: Array) -> Array:
-    """Logits [B, L, V] behind tokens [B, P] int32, 0 where there is padding."""
+    """Returns the logits [B, L, V] of an answer.
+
+    Args:
+      tokens: [B, P] int32 tokens of the prefix, 0 for padding.
+      inputs: [B, L] int32, targets shifted right after a start token.
+    """
     prefix, mask = self.embed(tokens), tokens > 0
     return self.logits(self.target_hidden(prefix, mask, inputs))
 
   def _read_prefix(self, prefix: Array, mask: Array) -> T5Cache:
-    """A cache that holds a prefix and has no room for an answer."""
+    """Returns a cache that holds a prefix and has no room for an answer."""
     read = self.decoder.read_prefix(self.encoder(prefix, mask))
     return T5Cache(None, read, mask, jnp.int32(0))
 

@@ -1,4 +1,4 @@
-"""What T5 (`persoma_tf.decoders.t5`) is made of: one layer of each stack."""
+"""Layers of T5 (`persoma_tf.decoders.t5`): one of the encoder, one of the decoder."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from persoma_tf.parameters.lora import Dense
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-  """Shape of a model; D = `d_model`, V = `vocab_size`."""
+  """Describes the shape of a model; D = `d_model`, V = `vocab_size`."""
 
   vocab_size: int
   d_model: int
@@ -24,8 +24,8 @@ class T5Config:
   head_dim: int
   num_encoder_layers: int
   num_decoder_layers: int
-  gated: bool = True  # tanh-approximated GELU times linear, not a ReLU
-  tied: bool = False  # the output matrix is the embedding matrix over sqrt(D)
+  gated: bool = True  # tanh-approximated GELU times linear instead of ReLU
+  tied: bool = False  # the output matrix is the embedding matrix divided by sqrt(D)
   num_buckets: int = 32
   max_distance: int = 128
   norm_epsilon: float = 1e-6
@@ -34,17 +34,18 @@ class T5Config:
 def distance_buckets(
   num_buckets: int, max_distance: int, bidirectional: bool
 ) -> np.ndarray:
-  """The bucket of each distance to a position before.
+  """Returns the bucket of each distance to an earlier position.
 
-  Half of the buckets hold one distance each, the others ever more: of b buckets, m =
-  b / 2 of them exact, distance n >= m falls into m + floor((b - m) log(n / m) /
-  log(max_distance / m)), the last one at most. Computed in integers, since the
-  logarithms meet whole numbers.
+  The first half of the buckets hold one distance each, the others ranges that grow
+  logarithmically. With b buckets and m = b / 2, a distance n < m has the bucket n, and
+  a distance n >= m the bucket m + floor((b - m) log(n / m) / log(max_distance / m)), at
+  most b - 1. The formula is computed in integers, because rounded logarithms could
+  fall below a whole number.
 
   Args:
-    num_buckets: of both directions together.
-    max_distance: from which on all distances share the last bucket.
-    bidirectional: whether positions behind have the other half of the buckets.
+    num_buckets: number of buckets, of both directions together.
+    max_distance: distance from which on all distances share the last bucket.
+    bidirectional: whether later positions use the second half of the buckets.
 
   Returns:
     [max_distance + 1] int32.
@@ -56,21 +57,21 @@ def distance_buckets(
   def bucket(distance):
     if distance < exact:
       return distance
-    reached = lambda k: distance**wide * exact**k >= max_distance**k * exact**wide
-    return exact + max(k for k in range(wide) if reached(k))
+    reaches = lambda k: distance**wide * exact**k >= max_distance**k * exact**wide
+    return exact + max(k for k in range(wide) if reaches(k))
 
   return np.array([bucket(n) for n in range(max_distance + 1)], np.int32)
 
 
 class RelativeBias(nn.Module):
-  """A learned bias of attention scores for each head and bucket of distances."""
+  """Learns a bias of the attention scores for each head and bucket of distances."""
 
   config: T5Config
   bidirectional: bool
 
   @nn.compact
   def __call__(self, queries: Array, keys: Array) -> Array:
-    """Biases of positions.
+    """Returns the bias of each pair of a query and a key.
 
     Args:
       queries: [B or 1, S] int32 positions.
@@ -92,12 +93,12 @@ class RelativeBias(nn.Module):
 
 
 class Attention(nn.Module):
-  """Attention without scaling."""
+  """Computes multi-head attention without scaling of the scores."""
 
   config: T5Config
 
   def setup(self):
-    """Makes the matrices."""
+    """Makes the projections."""
     cfg = self.config
     self.query, self.key, self.value = (
       Dense(cfg.num_heads * cfg.head_dim) for _ in range(3)
@@ -105,18 +106,18 @@ class Attention(nn.Module):
     self.out = Dense(cfg.d_model)
 
   def seen(self, x: Array) -> KeysValues:
-    """Keys and values [B, K, heads, head_dim] of states [B, K, D]."""
+    """Returns the keys and values [B, K, heads, head_dim] of states [B, K, D]."""
     heads = (*x.shape[:2], -1, self.config.head_dim)
     return KeysValues(self.key(x).reshape(heads), self.value(x).reshape(heads))
 
   def __call__(
     self, x: Array, seen: KeysValues, mask: Array, bias: Array | None = None
   ) -> Array:
-    """Attends.
+    """Returns the attention output of states x.
 
     Args:
       x: [B, S, D].
-      seen: what may be read, of K positions.
+      seen: keys and values of K positions.
       mask: [B or 1, S or 1, K] bool, True where a query may read a key.
       bias: [B or 1, heads, S, K] float32, or None.
 
@@ -135,7 +136,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-  """The network on each position."""
+  """Applies a feed-forward network to each position."""
 
   config: T5Config
 
@@ -152,7 +153,7 @@ class Mlp(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-  """Attention in both directions and a network."""
+  """Runs one encoder layer: attention in both directions and a network."""
 
   config: T5Config
 
@@ -165,14 +166,20 @@ class EncoderLayer(nn.Module):
     self.mlp = Mlp(cfg)
 
   def __call__(self, x: Array, mask: Array, bias: Array) -> Array:
-    """Maps [B, P, D] to the same; see `Attention`."""
+    """Returns the layer's output [B, P, D].
+
+    Args:
+      x: [B, P, D].
+      mask: [B, 1, P] bool, False for padding.
+      bias: [B, heads, P, P] float32.
+    """
     inner = self.pre_attention_layer_norm(x)
     x = x + self.attention(inner, self.attention.seen(inner), mask, bias)
     return x + self.mlp(self.pre_mlp_layer_norm(x))
 
 
 class DecoderLayer(nn.Module):
-  """Attention to what is written, attention to the prefix, and a network."""
+  """Runs one decoder layer: self-attention, attention to the prefix and a network."""
 
   config: T5Config
 
@@ -187,7 +194,7 @@ class DecoderLayer(nn.Module):
     self.mlp = Mlp(cfg)
 
   def read_prefix(self, encoded: Array) -> KeysValues:
-    """Keys and values of the encoder's states [B, P, D]."""
+    """Returns the keys and values of the encoder's states [B, P, D]."""
     return self.encoder_decoder_attention.seen(encoded)
 
   def __call__(
@@ -200,20 +207,19 @@ class DecoderLayer(nn.Module):
     mask: Array,
     bias: Array,
   ) -> tuple[Array, KeysValues]:
-    """One layer.
+    """Returns the layer's output and its cache.
 
     Args:
       x: [B, S, D].
-      prefix: of `read_prefix`.
-      prefix_mask: [B, P] bool.
-      written: this layer's cache, to write x into and read from, or None to read x
-        alone.
-      index: where in the cache x stands.
-      mask: [1, S, K] bool, of what is written.
-      bias: [1, heads, S, K] float32, likewise.
+      prefix: keys and values of the prefix, from `read_prefix`.
+      prefix_mask: [B, P] bool, False for padding.
+      written: cache of this layer, to which x is added; None to read x alone.
+      index: position of x in the cache.
+      mask: [1, S, K] bool, True where x may read a position of the answer.
+      bias: [1, heads, S, K] float32, bias of the self-attention.
 
     Returns:
-      ([B, S, D], the cache with x in it).
+      ([B, S, D], cache with x in it).
     """
     inner = self.pre_self_attention_layer_norm(x)
     seen = self.self_attention.seen(inner)

@@ -1,12 +1,13 @@
-"""T5X checkpoints of its encoder-decoder (`t5x.examples.t5.network`) to `T5`.
+"""Reads T5X checkpoints of T5X's encoder-decoder (`t5x.examples.t5.network`).
 
-Both layouts of a `checkpoint_<step>` folder are read: Orbax (`state/`), and the one
-that the published T5X checkpoints have, a file `checkpoint` (msgpack: small arrays,
-and for each other one where it lies) beside a zarr folder for each array.
+A `checkpoint_<step>` folder can have two layouts: Orbax (`state/`), or the layout of
+the published T5X checkpoints. The latter is a msgpack file `checkpoint`, with the
+small arrays and the location of each large array, and a zarr folder for each large
+array.
 
-The shape of the model is that of its arrays. What no array tells is as in T5X's own
-configurations of T5: ReLU or, if gated, tanh-approximated GELU times linear; buckets
-up to a distance of 128; 1e-6 in the norms.
+The configuration is derived from the shapes of the arrays. Other settings are those of
+T5X's own configurations of T5: ReLU or, if gated, tanh-approximated GELU times linear;
+a maximum distance of 128 for the buckets; an epsilon of 1e-6 in the norms.
 """
 
 import math
@@ -24,29 +25,29 @@ from persoma_tf.parameters import checkpoints
 
 
 def is_t5x_checkpoint(folder: str) -> bool:
-  """Whether a folder looks like a T5X checkpoint."""
+  """Tells whether a folder looks like a T5X checkpoint."""
   path = pathlib.Path(folder)
   return (path / 'state').is_dir() or (path / 'checkpoint').is_file()
 
 
 def read_t5x_checkpoint(folder: str) -> tuple[T5Config, dict]:
-  """Reads a model.
+  """Reads a model from a T5X checkpoint.
 
   Args:
-    folder: a `checkpoint_<step>`.
+    folder: path of a `checkpoint_<step>` folder.
 
   Returns:
-    Its configuration and the parameters of `T5`, as float32 numpy arrays.
+    (configuration, parameters of `T5` as float32 numpy arrays).
 
   Raises:
-    ValueError: a parameter is missing, unknown or of a shape that does not fit.
+    ValueError: a parameter is missing, unknown or of the wrong shape.
   """
   path = pathlib.Path(folder)
   if (path / 'state').is_dir():
-    found = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
+    stored = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
   else:
-    found = _read_legacy(path)
-  arrays = {name: np.asarray(x, np.float32) for name, x in found.items()}
+    stored = _read_legacy(path)
+  arrays = {name: np.asarray(x, np.float32) for name, x in stored.items()}
   config = _config(arrays, folder)
   params = traverse_util.unflatten_dict(arrays, sep='/')
   checkpoints.check_same(layout(config), params, folder)
@@ -56,10 +57,10 @@ def read_t5x_checkpoint(folder: str) -> tuple[T5Config, dict]:
 def _config(arrays: Mapping[str, np.ndarray], folder: str) -> T5Config:
   def shape(name):
     if name not in arrays or arrays[name].ndim != 2:
-      what = 'misshapen' if name in arrays else 'missing'
+      reason = 'not a matrix' if name in arrays else 'missing'
       raise ValueError(
-        f'{folder}: parameter {name} is {what}; expected a T5 of T5X, found '
-        f'{sorted(arrays)[:5]}'
+        f'{folder}: parameter {name} is {reason}; expected the parameters of '
+        f't5x.examples.t5, found {sorted(arrays)[:5]}'
       )
     return arrays[name].shape
 
@@ -83,7 +84,7 @@ def _config(arrays: Mapping[str, np.ndarray], folder: str) -> T5Config:
 
 
 def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Parameter path -> array, of a folder in the older layout."""
+  """Returns {parameter path: array} of a checkpoint in the msgpack and zarr layout."""
   contents = serialization.msgpack_restore((path / 'checkpoint').read_bytes())
   version = contents.get('version')
   if version not in (2, 3):
@@ -93,7 +94,7 @@ def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
     contents['optimizer']['target'], sep='/', is_leaf=is_leaf
   )
   arrays = {name: x for name, x in target.items() if not isinstance(x, Mapping)}
-  # All are opened at once, since what takes time is to wait for each file.
+  # All arrays are opened at the same time, so that the waits for files overlap.
   opening = {
     name: tensorstore.open(_spec(path, x), open=True, read=True)
     for name, x in target.items()
@@ -108,9 +109,10 @@ def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _spec(path: pathlib.Path, stored: Mapping[str, Any]) -> dict:
-  """Where an array lies, as tensorstore takes it."""
-  # Relative to the checkpoint, wherever it was written: in a bucket, a driver of
-  # another name stands here. Before tensorstore 0.1.14 the path stood outside.
+  """Returns the tensorstore spec of an array in a local checkpoint."""
+  # The stored path is relative to the checkpoint. The stored kvstore driver is ignored:
+  # it is that of the file system or bucket to which the checkpoint was written. Before
+  # tensorstore 0.1.14 the path was not in 'kvstore'.
   place = path / (stored['kvstore'].get('path') or stored['path'])
   return {
     'driver': stored['driver'],
@@ -119,13 +121,17 @@ def _spec(path: pathlib.Path, stored: Mapping[str, Any]) -> dict:
 
 
 def _read(store: tensorstore.TensorStore) -> np.ndarray:
-  """The array in a zarr folder, all of which must be there."""
+  """Reads the array of a zarr folder.
+
+  Raises:
+    ValueError: a chunk is missing, or the dtype is not supported.
+  """
   if store.dtype.name == 'uint16':
     raise ValueError(
-      'uint16, which is how T5X stored bfloat16 until June 2021; expected a checkpoint '
-      'that a later T5X has saved'
+      'dtype uint16, in which T5X stored bfloat16 until June 2021; expected a '
+      'checkpoint that a later T5X has saved'
     )
-  # Zarr reads a chunk that is not there as zeros, such as one that was never copied.
+  # Zarr reads a missing chunk as zeros, also one that was lost in a copy.
   chunks = zip(store.shape, store.chunk_layout.write_chunk.shape, strict=True)
   expected = math.prod(-(-size // chunk) for size, chunk in chunks)
   files = [x for x in store.kvstore.list().result() if not x.startswith(b'.')]

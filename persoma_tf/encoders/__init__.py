@@ -1,6 +1,6 @@
-"""Frozen history encoders: texts to vectors.
+"""Frozen text encoders, which turn the texts of a history into vectors.
 
-To add one, write a class with what `Encoder` asks for and a line in ENCODERS.
+To add an encoder, write a class with the members of `Encoder` and add it to ENCODERS.
 """
 
 import difflib
@@ -11,12 +11,12 @@ import numpy as np
 
 
 class Encoder(Protocol):
-  """What an encoder offers.
+  """Describes the members of a text encoder.
 
   Attributes:
-    name: its name.
+    name: name of the encoder.
     width: H, the length of a vector.
-    sha256: of its weights.
+    sha256: hex SHA-256 of the weights.
   """
 
   name: str
@@ -24,7 +24,7 @@ class Encoder(Protocol):
   sha256: str
 
   def encode(self, texts: list[str]) -> np.ndarray:
-    """Vectors [n, H] float32 of n texts."""
+    """Returns the vectors [n, H] float32 of n texts."""
 
 
 SENTENCE_T5 = 'https://tfhub.dev/google/sentence-t5/st5-base/1'
@@ -48,7 +48,7 @@ def _saved_model(handle: str, name: str | None = None) -> Encoder:
   return SavedModel(handle, name)
 
 
-# Imports wait for the encoder that is asked for: each brings a library of its own.
+# Each encoder imports its own library, and only when it is loaded.
 ENCODERS: Mapping[str, Callable[[], Encoder]] = {
   'all-MiniLM-L6-v2': _minilm,
   'use-multilingual-v3': _use,
@@ -57,16 +57,19 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {
 
 
 def check_encoder(name: str) -> str:
-  """Returns `name` if it is that of an encoder, or of a place: it has a slash.
+  """Returns `name` if it is a known name or contains a slash, as an address does.
+
+  Args:
+    name: key of `ENCODERS`, TF-Hub address or path of a SavedModel.
 
   Raises:
-    ValueError: no encoder has this name; the nearest one is given.
+    ValueError: no encoder has this name; the message names the nearest one.
   """
   if name not in ENCODERS and '/' not in name:
     near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.0)[0]
     raise ValueError(
-      f'no encoder {name!r}; did you mean {near!r}? A TF-Hub address or a path of a '
-      f'SavedModel has a slash in it; the names are {sorted(ENCODERS)}'
+      f'no encoder {name!r}; did you mean {near!r}? Expected one of '
+      f'{sorted(ENCODERS)}, or a TF-Hub address or SavedModel path with a slash in it'
     )
   return name
 
@@ -75,10 +78,10 @@ def load_encoder(name: str) -> Encoder:
   """Loads an encoder.
 
   Args:
-    name: of `ENCODERS`, or a TF-Hub address, or a folder with a SavedModel.
+    name: key of `ENCODERS`, TF-Hub address or path of a SavedModel.
 
   Raises:
-    ValueError: there is no such encoder, or it is of another kind.
+    ValueError: the encoder does not exist, or the model is not a sentence encoder.
   """
   check_encoder(name)
   return ENCODERS[name]() if name in ENCODERS else _saved_model(name)

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 in JAX: BERT of 6 layers, masked mean of the last, unit length.
+"""all-MiniLM-L6-v2 in JAX: 6 BERT layers, masked mean of the states, unit length.
 
 Reimers and Gurevych 2019 (arXiv 1908.10084), Wang et al. 2020 (arXiv 2002.10957).
 """
@@ -17,13 +17,14 @@ from persoma_tf import asset_table, assets
 
 _NAME = 'all-MiniLM-L6-v2'
 _LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
-_MAX_LENGTH = 256  # tokens, as the model's own settings say
-_BUCKET = 8  # lengths are padded to multiples of this,
-_ROWS = 32  # and batches to this many rows: few shapes to compile
+_MAX_LENGTH = 256  # tokens, from the settings of the published model
+# Few shapes mean few compilations:
+_BUCKET = 8  # lengths are padded to a multiple of this
+_ROWS = 32  # batches are padded to this number of rows
 
 
 def load_minilm() -> 'MiniLM':
-  """The encoder with its weights; downloads them if they are not there."""
+  """Loads the encoder; downloads its weights if they are not in the cache."""
   folder = assets.path(_NAME)
   tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
   tokenizer.no_padding()
@@ -34,7 +35,7 @@ def load_minilm() -> 'MiniLM':
 
 
 class MiniLM:
-  """See `persoma_tf.encoders.Encoder`."""
+  """Encodes texts with all-MiniLM-L6-v2; see `persoma_tf.encoders.Encoder`."""
 
   name = _NAME
   width = 384
@@ -42,12 +43,18 @@ class MiniLM:
   def __init__(
     self, tokenizer: Tokenizer, weights: Mapping[str, np.ndarray], sha256: str
   ):
-    """Takes a tokenizer and the weights under their names in the model's file."""
+    """Puts the weights on the device.
+
+    Args:
+      tokenizer: tokenizer of the model, without padding.
+      weights: tensor name in the model's file -> array.
+      sha256: hex SHA-256 of the weights.
+    """
     self._tokenizer, self._weights = tokenizer, jax.device_put(dict(weights))
     self.sha256 = sha256
 
   def encode(self, texts: list[str]) -> np.ndarray:
-    """Vectors [n, 384] float32 of unit length; what exceeds 256 tokens is cut off."""
+    """Returns vectors [n, 384] float32 of unit length; cuts texts at 256 tokens."""
     vectors = np.zeros((len(texts), self.width), np.float32)
     ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
     order = np.argsort([len(row) for row in ids], kind='stable')
@@ -65,7 +72,13 @@ class MiniLM:
 
 @jax.jit
 def _forward(weights: Mapping[str, Array], tokens: Array, sizes: Array) -> Array:
-  """Vectors [B, H] of tokens [B, S] int32, of which the first `sizes` [B] count."""
+  """Returns the vectors [B, H] of a batch.
+
+  Args:
+    weights: tensor name in the model's file -> array.
+    tokens: [B, S] int32, padded on the right.
+    sizes: [B] int32, number of tokens in each row.
+  """
   mask = jnp.arange(tokens.shape[1]) < sizes[:, None]
   table = lambda name: weights[f'embeddings.{name}_embeddings.weight']
   x = table('word')[tokens] + table('position')[: tokens.shape[1]]

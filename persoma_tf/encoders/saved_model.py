@@ -1,7 +1,7 @@
-"""SavedModels of TF-Hub's sentence encoders: Sentence-T5 and what has its signature.
+"""Sentence encoders as SavedModels: Sentence-T5 and others with the same signature.
 
-A model is called with strings [n] and returns vectors [n, H] float32, alone or as the
-first of a list or dict (Ni et al. 2021, arXiv 2108.08877).
+A model is called with strings [n] and returns vectors [n, H] float32, either alone or
+as the first entry of a list or dict (Ni et al. 2021, arXiv 2108.08877).
 """
 
 import hashlib
@@ -12,23 +12,23 @@ import numpy as np
 
 _LOGGER = logging.getLogger(__name__)
 _PROBE = 'The movie is rated with 4.5 stars'
-_WANTED = 'a model that maps strings [n] to finite vectors [n, H] float32'
+_EXPECTED = 'a model that maps strings [n] to finite vectors [n, H] float32'
 
 
 class SavedModel:
-  """See `persoma_tf.encoders.Encoder`."""
+  """Encodes texts with a SavedModel; see `persoma_tf.encoders.Encoder`."""
 
   def __init__(self, handle: str, name: str | None = None):
-    """Loads a model; TF-Hub keeps what it has downloaded.
+    """Loads a model; TF-Hub caches its downloads.
 
     Args:
       handle: TF-Hub address, or folder of a SavedModel, local or in a bucket.
-      name: the encoder's; by default the handle.
+      name: name of the encoder; by default the handle.
 
     Raises:
-      ValueError: there is no such model, or it is of another kind.
+      ValueError: the model does not exist, or is not a sentence encoder.
     """
-    # Heavy imports; the second one registers the operations of the models' tokenizers.
+    # Heavy imports. tensorflow_text registers the operations of the tokenizers.
     import tensorflow_hub as hub
     import tensorflow_text  # noqa: F401
 
@@ -36,52 +36,52 @@ class SavedModel:
     try:
       folder = pathlib.Path(hub.resolve(handle))
       self._model = hub.load(handle)
-    except Exception as error:  # network, file system and format, each of many kinds
+    except Exception as error:  # errors of network, file system and format
       reason = str(error).strip().split('\n')[0]
       raise ValueError(
         f'encoder {handle!r} cannot be loaded: {reason}; give a TF-Hub address that '
-        'this machine reaches, or the folder of a SavedModel (with saved_model.pb)'
+        'this machine can reach, or the folder of a SavedModel (with saved_model.pb)'
       ) from error
     self.sha256 = _fingerprint(folder)
     self.width = self._encode([_PROBE]).shape[1]
 
   def encode(self, texts: list[str]) -> np.ndarray:
-    """Vectors [n, H] float32."""
+    """Returns the vectors [n, H] float32 of n texts."""
     return self._encode(texts) if texts else np.zeros((0, self.width), np.float32)
 
   def _encode(self, texts):
     import tensorflow as tf
 
     try:
-      made = self._model(tf.constant(texts))
+      outputs = self._model(tf.constant(texts))
     except (TypeError, ValueError, tf.errors.OpError) as error:
       reason = str(error).strip().split('\n')[0]
       raise ValueError(
         f'encoder {self.name!r} cannot be called with strings: {reason}; expected '
-        f'{_WANTED}'
+        f'{_EXPECTED}'
       ) from error
-    made = next(iter(made.values())) if isinstance(made, dict) else made
-    made = np.asarray(made[0] if isinstance(made, list | tuple) else made)
-    if made.ndim != 2 or len(made) != len(texts) or made.dtype != np.float32:
+    if isinstance(outputs, dict):
+      outputs = next(iter(outputs.values()))
+    vectors = np.asarray(outputs[0] if isinstance(outputs, list | tuple) else outputs)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.dtype != np.float32:
       raise ValueError(
-        f'encoder {self.name!r} gave {made.dtype} {made.shape} for {len(texts)} texts; '
-        f'expected {_WANTED}'
+        f'encoder {self.name!r} gave {vectors.dtype} {vectors.shape} for {len(texts)} '
+        f'texts; expected {_EXPECTED}'
       )
-    if not np.isfinite(made).all():
-      row = int(np.argmin(np.isfinite(made).all(1)))
+    if not np.isfinite(vectors).all():
+      row = int(np.argmin(np.isfinite(vectors).all(1)))
       raise ValueError(
         f'encoder {self.name!r} gave a vector that is not finite for {texts[row]!r}; '
-        f'expected {_WANTED}'
+        f'expected {_EXPECTED}'
       )
-    return made
+    return vectors
 
 
 def _fingerprint(folder: pathlib.Path) -> str:
-  """sha256 over the names and bytes of a SavedModel's files."""
+  """Returns the hex SHA-256 over the names and bytes of a SavedModel's files."""
   digest = hashlib.sha256()
   for path in sorted(path for path in folder.rglob('*') if path.is_file()):
-    # TF-Hub's own notes differ from download to download; this one is TensorFlow's.
-    if path.name == 'fingerprint.pb':
+    if path.name == 'fingerprint.pb':  # written by TensorFlow, no part of the model
       continue
     digest.update(str(path.relative_to(folder)).encode())
     digest.update(hashlib.sha256(path.read_bytes()).digest())

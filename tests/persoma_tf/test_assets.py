@@ -154,7 +154,7 @@ def test_wrong_hash(cache, asset, wrong):
   else:
     asset = replace(asset, files={**asset.files, 'NOTICE': (9, '0' * 64)})
   with pytest.raises(
-    AssetError, match=f'expected {"0" * 64}: nothing was kept'
+    AssetError, match=f'expected {"0" * 64}; the download was deleted'
   ) as error:
     assets.path(ASSET, {ASSET: asset})
   assert ('persoma-toy==1.0' if wrong == 'wheel' else 'NOTICE') in str(error.value)
@@ -246,7 +246,7 @@ def test_killed_in_the_extraction(cache, tmp_path):
   files = {'zeros': bytes(1 << 27), 'last': b'1'}
   asset = write_wheel(tmp_path / 'wheels', files)
   first = start(asset)
-  wait_for(lambda: list(cache.glob('.partial-*/made/zeros')))
+  wait_for(lambda: list(cache.glob('.partial-*/files/zeros')))
   first.kill()
   first.wait()
   assert all(name.startswith('.partial-') for name in kept(cache))

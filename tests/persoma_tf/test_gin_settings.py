@@ -48,5 +48,5 @@ def test_scopes():
 
 @pytest.mark.parametrize('text', ['a.b = [', 'a b', 'a.b = word', "a.b = 'x"])
 def test_no_gin(text):
-  with pytest.raises(ValueError, match='no gin'):
+  with pytest.raises(ValueError, match='not valid gin'):
     settings(text)

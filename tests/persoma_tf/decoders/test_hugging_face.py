@@ -50,8 +50,8 @@ def test_other_models_are_refused(tmp_path, changes, message):
 
 
 def test_missing_files(tmp_path):
-  with pytest.raises(ValueError, match=r'no config\.json in it'):
+  with pytest.raises(ValueError, match=r'no config\.json in this folder'):
     decoders.load_decoder(str(tmp_path))
   shutil.copy(MODELS / 'tied' / 'config.json', tmp_path)
-  with pytest.raises(ValueError, match=r'no model\.safetensors in it'):
+  with pytest.raises(ValueError, match=r'no model\.safetensors and no'):
     decoders.load_decoder(str(tmp_path))

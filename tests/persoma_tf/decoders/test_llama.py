@@ -93,5 +93,5 @@ def test_padding_in_the_prefix_is_never_read(tiny):
 def test_unknown_decoder():
   with pytest.raises(ValueError, match="did you mean 'smollm2-135m-instruct'"):
     decoders.load_decoder('smollm')
-  with pytest.raises(ValueError, match="'/no/t5-base': no such folder"):
+  with pytest.raises(ValueError, match="'/no/t5-base': not a folder"):
     decoders.load_decoder('/no/t5-base')

@@ -216,5 +216,5 @@ def test_broken_legacy_checkpoints(tmp_path, params):
 
 def test_bfloat16_of_long_ago_is_refused(tmp_path, params):
   write_legacy(tmp_path, params, dtype='uint16')
-  with pytest.raises(ValueError, match='uint16, which is how T5X stored bfloat16'):
+  with pytest.raises(ValueError, match='uint16, in which T5X stored bfloat16'):
     decoders.load_decoder(str(tmp_path))

@@ -69,7 +69,7 @@ def test_a_checkpoint_and_an_adapter(tmp_path):
   assert found['adapter']['parameters'] == 12
   (tmp_path / 'config.gin').write_text('train.stages = [')
   cut = folder_contents.describe_folder(str(tmp_path))
-  assert 'config.gin: damaged: no gin' in cut['damaged'][0]
+  assert 'config.gin: damaged: not valid gin' in cut['damaged'][0]
   assert cut['adapter'] == found['adapter']
   alone = folder_contents.describe_folder(str(tmp_path / 'checkpoint_7'))
   assert (alone['kind'], alone['checkpoints']['checkpoint_7']) == ('checkpoint', point)
