@@ -74,8 +74,8 @@ def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, 
   head, whole = vocabulary.encode(before), vocabulary.encode(before + text)
   if list(whole[: len(head)]) != list(head) or vocabulary.unk_id in whole:
     raise ValueError(
-      f'grammar: the vocabulary does not write {text!r} as tokens of its own behind '
-      f'{before!r}: answers cannot be kept to their form (constrained=False)'
+      f'grammar: the vocabulary has no separate tokens for {text!r} after {before!r}: '
+      'constrained answers are impossible; set constrained=False'
     )
   return tuple(whole[len(head) :])
 
@@ -94,6 +94,6 @@ def _check(vocabulary, question, name, genres, words) -> None:
     text = question.answer(liked, [name])
     if [token for part in parts for token in part] != list(vocabulary.encode(text)):
       raise ValueError(
-        f'grammar: the tokens of {text!r} are not those of its parts: answers cannot '
-        'be kept to their form (constrained=False)'
+        f'grammar: {text!r} as a whole has other tokens than its parts: constrained '
+        'answers are impossible; set constrained=False'
       )

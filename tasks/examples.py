@@ -67,9 +67,9 @@ def _check_question(registered: Question | None) -> None:
   of_recipe = questions.asked_question()
   if registered and registered != of_recipe:
     raise ValueError(
-      f'the task is one of {registered.name}, the recipe asks {of_recipe.name}: '
-      f"expected question.name = '{registered.name}' in the recipe, or another "
-      'train.task'
+      f'the task belongs to question {registered.name}, but the recipe asks question '
+      f"{of_recipe.name}: expected question.name = '{registered.name}' in the recipe, "
+      'or another train.task'
     )
 
 

@@ -55,7 +55,7 @@ class Question:
     if not self.likes or self.likes != self.likes.strip():
       self._refuse('likes', "words without outer spaces, such as 'The user likes'")
     if not self.dislikes.strip() or self.dislikes != f' {self.dislikes.strip()}':
-      self._refuse('dislikes', "words behind one space, such as ' and avoids'")
+      self._refuse('dislikes', "words after exactly one space, such as ' and avoids'")
     if not self.none or self.none != self.none.strip() or ',' in self.none:
       self._refuse('none', "a word without outer spaces and commas, such as 'none'")
     if self.most < 1:
@@ -147,16 +147,17 @@ class Question:
     """
     if top > self.most:
       raise ValueError(
-        f'the label rule names up to {top} genres on a side, the answers of '
-        f'{self.name} have room for most={self.most}: make the histories with '
+        f'the label rule names up to {top} genres on a side, but answers to '
+        f'question {self.name} have room for most={self.most}: make the histories with '
         f'--label_top={self.most}, or ask a Question with most={top}'
       )
     for name in genres:
       text = self.answer([name], [name])
       if self.parse(text, genres) != ((name,), (name,), True):
         raise ValueError(
-          f'genre {name!r} cannot be read back from {text!r}: a name has no commas, no '
-          f'outer spaces and no full stop at its end, and is not {self.none!r}'
+          f'genre {name!r} cannot be read back from {text!r}: a name must not have '
+          'commas, outer spaces or a full stop at its end, and must not be '
+          f'{self.none!r}'
         )
 
 
@@ -177,7 +178,9 @@ def add_question(question: Question) -> None:
     ValueError: the name is that of another one.
   """
   if _known.setdefault(question.name, question) != question:
-    raise ValueError(f'question {question.name}: there is another one of this name')
+    raise ValueError(
+      f'question {question.name}: another question with this name is already registered'
+    )
 
 
 @gin.configurable
@@ -189,8 +192,8 @@ def question(name: str = MOVIELENS.name) -> Question:
   """
   if name not in _known:
     raise ValueError(
-      f'question.name={name!r}: expected one of {sorted(_known)}; the recipe imports '
-      'the module that registers another'
+      f'question.name={name!r}: expected one of {sorted(_known)}; for another '
+      'question, the recipe must import the module that registers it'
     )
   return _known[name]
 

@@ -32,8 +32,8 @@ class Decoding:
       raise ValueError(f'beams={self.beams}: expected at least 1')
     if self.temperature < 0 or (self.temperature and self.beams > 1):
       raise ValueError(
-        f'temperature={self.temperature} with beams={self.beams}: expected 0 or, with '
-        'one beam, more'
+        f'temperature={self.temperature} with beams={self.beams}: expected '
+        'temperature=0, or beams=1 to draw tokens'
       )
     if self.weights not in WEIGHTS:
       raise ValueError(f'weights={self.weights!r}: expected one of {WEIGHTS}')

@@ -24,12 +24,12 @@ class Grammar(NamedTuple):
     """The tokens that every answer begins with, and the state behind them.
 
     Raises:
-      ValueError: there is but one answer, and it is without an end.
+      ValueError: the grammar has only one answer, and it never ends.
     """
     tokens, state = [], 0
     while (self.tokens[state] >= 0).sum() == 1 and self.next[state, 0] != state:
       if len(tokens) == len(self.tokens):
-        raise ValueError('grammar: an answer without an end')
+        raise ValueError('grammar: the only answer never ends')
       tokens.append(int(self.tokens[state, 0]))
       state = int(self.next[state, 0])
     return tokens, state

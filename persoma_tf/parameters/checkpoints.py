@@ -192,8 +192,9 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   manifest = json.loads((folder / 'manifest.json').read_text())
   if manifest['decoder_sha256'] != decoder_sha256:
     raise ValueError(
-      f'{folder}: trained with the decoder of sha256 '
-      f'{manifest["decoder_sha256"][:12]}…, not {decoder_sha256[:12]}…'
+      f'{folder}: the adapter was trained with the decoder of sha256 '
+      f'{manifest["decoder_sha256"][:12]}…, but this decoder has '
+      f'{decoder_sha256[:12]}…'
     )
   return safetensors.load_file(folder / 'adapter.safetensors')
 

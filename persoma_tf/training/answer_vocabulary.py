@@ -20,8 +20,8 @@ def vocabulary_of(task: str) -> seqio.Vocabulary:
   known = sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})
   if task not in known:
     raise ValueError(
-      f'there is no task {task!r}; the recipe knows {", ".join(known)}: is the module '
-      'that registers it imported?'
+      f'there is no task {task!r}; registered are {", ".join(known)}: does the recipe '
+      'import the module that registers the task?'
     )
   return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
 
@@ -34,8 +34,9 @@ def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> No
   """
   ours, theirs = vocabulary.vocab_size, decoder.vocab_size
   message = (
-    f'the task has a vocabulary of {ours:,} tokens, the decoder {decoder.name} one of '
-    f'{theirs:,}; task_vocabulary.decoder should name that of build.decoder'
+    f'the task has a vocabulary of {ours:,} tokens, but the decoder {decoder.name} '
+    f'has {theirs:,}; set task_vocabulary.decoder to the decoder that build.decoder '
+    'names'
   )
   if ours > theirs or ours < 0.9 * theirs:
     raise ValueError(message)

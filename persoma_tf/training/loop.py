@@ -70,7 +70,7 @@ class Loop:
 
     Raises:
       FloatingPointError: the loss is no longer a number.
-      ValueError: a batch cannot be cut among the devices.
+      ValueError: a batch cannot be divided among the devices.
     """
     self._log = MetricLog(self._model_dir, done, stretches[-1].end)
     for _, part in itertools.groupby(stretches, lambda stretch: stretch.start):
@@ -119,7 +119,7 @@ class Loop:
     if part % devices:
       raise ValueError(
         f'{stage.name}/Stage: {part} examples at a time (batch_size / accumulate) '
-        f'cannot be cut among {devices} devices; take a multiple of {devices}'
+        f'cannot be divided among {devices} devices; use a multiple of {devices}'
       )
 
   def _train(self, steps: Steps, stretch: Stretch, trained, state, constant):

@@ -61,7 +61,7 @@ class MetricLog:
       saved = f'checkpoint_{self._saved}' if self._saved else 'none yet'
       raise FloatingPointError(
         f'the loss is {bad[0]["loss"]} at step {first}, in stage {stage}; the last '
-        f'good checkpoint is {saved}: go on from there with a lower {stage}/'
+        f'good checkpoint is {saved}: resume from it with a lower {stage}/'
         'Stage.learning_rate'
       )
     scalars = {f'{stage}/{key}': value for key, value in means.items()}

@@ -19,8 +19,8 @@ def delete_run(folder: pathlib.Path) -> None:
     return
   if any(folder.iterdir()) and not (folder / CONFIG).exists():
     raise ValueError(
-      f'--overwrite would delete {folder}, which is no run of ours (no {CONFIG} in '
-      'it); name another --model_dir or empty it yourself'
+      f'--overwrite would delete {folder}, which is not a PERSOMA run (no {CONFIG} '
+      'in it); name another --model_dir or empty it yourself'
     )
   shutil.rmtree(folder)
 
@@ -41,8 +41,8 @@ def check_config(folder: pathlib.Path) -> None:
     )
     lines = '\n  '.join(list(changed)[2:12])
     raise ValueError(
-      f'{file} is of a run with other settings; use another --model_dir or pass '
-      f'--overwrite to start again:\n  {lines}'
+      f'{file} belongs to a run with other settings; use another --model_dir or '
+      f'pass --overwrite to start again:\n  {lines}'
     )
 
 
