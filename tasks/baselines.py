@@ -1,4 +1,4 @@
-"""Answers without a model: the baselines of the scores.
+"""Predicts answers without a model, as baselines for the scores.
 
 All functions work on class indicators [U, 2G] bool (`tasks.metrics.indicator`): liked
 genres first, then disliked genres.
@@ -16,9 +16,9 @@ TOP = 3  # as in UEM (arXiv 2401.04858)
 def constant(train: np.ndarray, top: int = TOP) -> np.ndarray:
   """Returns the one answer [2G] bool that scores best on the training labels.
 
-  If all users get the same answer, a class in it has F1 = 2p / (1 + p), where p is the
-  share of users with this class, and the weight p. Each class adds to the weighted F1
-  independently, so the `top` most frequent classes of each side are the best.
+  All users get the same answer. Let p be the share of users who have a class of this
+  answer: the class has F1 = 2p / (1 + p) and the weight p. Each class adds to the
+  weighted F1 independently, so the `top` most frequent classes of each side are best.
 
   Args:
     train: [U, 2G] bool labels of the training users.
@@ -57,7 +57,7 @@ def counting(
 def rule_on_sample(
   histories: Iterable[tuple[np.ndarray, np.ndarray]], num_genres: int, rule: LabelRule
 ) -> np.ndarray:
-  """Applies the label rule to the sampled items, as a perfect reader of them would.
+  """Applies the label rule to the sampled items, as a perfect model would.
 
   Args:
     histories: (genres [n, G] bool, ratings [n] stars) of each user's sample.

@@ -99,7 +99,7 @@ def _with_text_tokens(source: ExampleSource, *history):
 
 
 def _features(make_arrays, history, seed):
-  """Makes the features that all tasks have, and the array that represents the history.
+  """Makes the features of both kinds of tasks, and the array that holds the history.
 
   One call into Python makes everything except the vectors, since a call costs more than
   the work in it.
@@ -121,7 +121,7 @@ def _source(**shown_by) -> ExampleSource:
   """Reads the settings of examples from gin.
 
   Args:
-    **shown_by: `vectors` or `text`, which represents the history.
+    **shown_by: `vectors` or `text` of the interactions.
   """
   folder = data_folders().histories_dir
   loaded = load_genres(folder), load_rule(folder), history_limits()

@@ -128,7 +128,7 @@ def sub_history(
     length: n, number of items in the history.
     limit: N, maximum number of items that the model sees.
     rng: random generator.
-    min_items: minimum number of items in a part; shorter histories are taken whole.
+    min_items: minimum number of items in a part; a shorter history is its only part.
     window_share: share of draws that are a window of consecutive items, as from the
       recency sampler; all other draws are random items.
 

@@ -2,9 +2,9 @@
 
 A stored history has row numbers and ratings; this module turns them into vectors
 [n, H]. There are two templates, recognized by the columns of `embeddings.parquet`.
-`fields` has one row per item and a second, small table with one row per rating; an
-interaction's vector is both, concatenated. `joined` has one row per distinct
-(item, rating).
+`fields` has one row of vectors per item, and a second, small table with one row per
+rating; an interaction's vector is the concatenation of all of them. `joined` has one
+row per distinct (item, rating).
 """
 
 import functools

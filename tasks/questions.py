@@ -20,8 +20,8 @@ class Answer(NamedTuple):
   """Holds a parsed answer.
 
   Attributes:
-    liked: names of the liked genres, best first.
-    disliked: names of the disliked genres, worst first.
+    liked: names of the liked genres, in the order of the text.
+    disliked: names of the disliked genres, in the order of the text.
     ok: False if the text had another form or an unknown name.
   """
 
@@ -79,7 +79,7 @@ class Question:
     return (self.likes, *listed, self.dislikes, *listed)
 
   def task(self, kind: str) -> str:
-    """Returns the name of a SeqIO task: 'x_v1' has 'x_text_v1' as the kind 'text'."""
+    """Returns the name of a task of the question: 'x_text_v1' for 'x_v1' and 'text'."""
     stem, version = self.name.rsplit('_', 1)
     return f'{stem}_{kind}_{version}'
 

@@ -16,7 +16,7 @@ from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import SoftTokens
 
 _NEVER = -1e30
-_FEWEST = 16  # minimum number of rows for which a smaller shape saves time
+_MIN_ROWS = 16  # smallest batch for which a separate compilation saves time
 
 
 class Generated(NamedTuple):
@@ -127,7 +127,7 @@ def beam_search(
   task: Task,
   beams: int,
 ) -> Generated:
-  """Generates the most probable answers that beam search finds, without length penalty.
+  """Generates the most probable answers by beam search, without length normalization.
 
   Args:
     model: adapter and decoder.
@@ -179,10 +179,10 @@ def _write(model, params, soft, prompt, task: Task, pick: Callable) -> Generated
 def _finish(call, step, rows: _Row, task: Task, extend: Callable) -> Generated:
   """Generates until all rows have ended; halves the batch each time half have ended."""
   half = len(rows.ended) // 2
-  enough = half if half >= _FEWEST else 0
-  going = lambda rows: jnp.sum(~rows.ended) > enough
+  stop_at = half if half >= _MIN_ROWS else 0
+  going = lambda rows: jnp.sum(~rows.ended) > stop_at
   step, rows = _loop(call, step, rows, task, extend, going)
-  if not enough:
+  if not stop_at:
     return Generated(rows.tokens, rows.log_prob)
   unfinished = jnp.argsort(rows.ended)[:half]
   rest = _finish(call, step, _take(rows, unfinished), task, extend)

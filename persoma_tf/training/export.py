@@ -50,4 +50,4 @@ def export_adapter(
   size = sum(path.stat().st_size for path in folder.iterdir())
   completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
   (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
-  logger.info('adapter of %s in %s', format_bytes(size), folder)
+  logger.info('wrote an adapter of %s to %s', format_bytes(size), folder)

@@ -133,7 +133,7 @@ class Loop:
     return trained, state
 
   def _evaluate(self, steps: Steps, stretch: Stretch, trained, constant, fixed):
-    """Returns all validation losses of the stage, with a new one, as {step: loss}."""
+    """Validates; returns all validation losses of the stage so far, {step: loss}."""
     rows = [
       steps.evaluate(trained, constant, jax.device_put(batch, self._sharded))
       for batch in fixed
