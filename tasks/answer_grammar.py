@@ -1,6 +1,7 @@
-"""The answers that can be read back, as an automaton over a vocabulary's tokens.
+"""Builds the automaton of all answers that the parser can read, over token ids.
 
-Its parts are names with what follows them: ")," may be one token.
+A phrase of the automaton is a genre name together with the separator after it, since
+a tokenizer may join both: ")," may be one token.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,12 @@ from tasks.questions import Question
 
 
 class _Side(NamedTuple):
-  """Where an answer stands: one of two sides, and the genres it names there so far.
+  """Describes a state: the side that is being written, and its genres so far.
 
   Attributes:
-    disliked: whether it is the second side.
-    named: genres of this side, in whatever order they came; behind some another comes.
+    disliked: False on the side of the liked genres, True on the second side.
+    named: genres that this side has so far, in any order; if not empty, a comma was
+      written last and another genre must follow.
   """
 
   disliked: bool
@@ -27,20 +29,22 @@ class _Side(NamedTuple):
 def answer_grammar(
   genres: tuple[str, ...], vocabulary: seqio.Vocabulary, question: Question
 ) -> grammar.Grammar:
-  """The answers to a question: on each side genres, none of them twice, or none.
+  """Returns the automaton of the answers to a question.
+
+  Each side of an answer names genres, none of them twice, or has the word for none.
 
   Args:
-    genres: all names that an answer may have.
-    vocabulary: of the tokens.
-    question: the form of the answers.
+    genres: all genre names that an answer may have.
+    vocabulary: vocabulary of the decoder.
+    question: question with the form of the answers.
 
   Raises:
-    ValueError: the vocabulary cannot write a genre, or in several ways, depending on
-      what stands before it or behind its separator.
+    ValueError: the vocabulary cannot write a genre, or writes it with different tokens
+      in different contexts.
   """
   most = min(question.most, len(genres))
   words = {
-    (name, follows): _behind(vocabulary, question.likes, f' {name}{follows}')
+    (name, follows): _tokens_after(vocabulary, question.likes, f' {name}{follows}')
     for name in (*genres, question.none)
     for follows in (_COMMA, question.dislikes, _NOTHING)
   }
@@ -50,17 +54,17 @@ def answer_grammar(
   def choices(state) -> Iterable[tuple[Sequence[int], _Side | None]]:
     if state is _START:
       return [(vocabulary.encode(question.likes), _Side(False))]
-    follows, behind = question.dislikes, _Side(True)
+    follows, after = question.dislikes, _Side(True)
     if state.disliked:
-      follows, behind = _NOTHING, grammar.END
-    found = [] if state.named else [(words[question.none, follows], behind)]
+      follows, after = _NOTHING, grammar.END
+    phrases = [] if state.named else [(words[question.none, follows], after)]
     for name in genres:
       if name not in state.named:
         named = state.named | {name}
-        found.append((words[name, follows], behind))
+        phrases.append((words[name, follows], after))
         if len(named) < most:
-          found.append((words[name, _COMMA], state._replace(named=named)))
-    return found
+          phrases.append((words[name, _COMMA], state._replace(named=named)))
+    return phrases
 
   return grammar.compiled(_START, choices, vocabulary.eos_id)
 
@@ -69,31 +73,33 @@ _START = 'start'
 _COMMA, _NOTHING = ',', ''
 
 
-def _behind(vocabulary: seqio.Vocabulary, before: str, text: str) -> tuple[int, ...]:
-  """The tokens of a text behind another one."""
+def _tokens_after(
+  vocabulary: seqio.Vocabulary, before: str, text: str
+) -> tuple[int, ...]:
+  """Returns the tokens of a text that follows another text."""
   head, whole = vocabulary.encode(before), vocabulary.encode(before + text)
   if list(whole[: len(head)]) != list(head) or vocabulary.unk_id in whole:
     raise ValueError(
-      f'grammar: the vocabulary does not write {text!r} as tokens of its own behind '
-      f'{before!r}: answers cannot be kept to their form (constrained=False)'
+      f'grammar: the vocabulary has no separate tokens for {text!r} after {before!r}: '
+      'constrained answers are impossible; set constrained=False'
     )
   return tuple(whole[len(head) :])
 
 
 def _check(vocabulary, question, name, genres, words) -> None:
-  """An answer that is put together from parts is what the task would write."""
-  others = [x for x in genres if x != name][: min(question.most, 2) - 1]
+  """Checks that the joined phrases of an answer are the tokens of its whole text."""
+  others = [genre for genre in genres if genre != name][: min(question.most, 2) - 1]
   for liked in ([name], [name, *others]):
     *listed, last = liked
     parts = [
       vocabulary.encode(question.likes),
-      *(words[x, _COMMA] for x in listed),
+      *(words[genre, _COMMA] for genre in listed),
       words[last, question.dislikes],
       words[name, _NOTHING],
     ]
     text = question.answer(liked, [name])
     if [token for part in parts for token in part] != list(vocabulary.encode(text)):
       raise ValueError(
-        f'grammar: the tokens of {text!r} are not those of its parts: answers cannot '
-        'be kept to their form (constrained=False)'
+        f'grammar: {text!r} as a whole has other tokens than its parts: constrained '
+        'answers are impossible; set constrained=False'
       )

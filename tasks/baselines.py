@@ -1,7 +1,7 @@
-"""Answers without a model: what a score must be read against.
+"""Predicts answers without a model, as baselines for the scores.
 
-All work on class indicators [U, 2G] bool (`tasks.metrics.indicator`): liked genres
-first, then disliked ones.
+All functions work on class indicators [U, 2G] bool (`tasks.metrics.indicator`): liked
+genres first, then disliked genres.
 """
 
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ import numpy as np
 
 from tasks.labels import LabelRule, label
 
-TOP = 3  # UEM's
+TOP = 3  # as in UEM (arXiv 2401.04858)
 
 
 def constant(train: np.ndarray, top: int = TOP) -> np.ndarray:
-  """The one answer [2G] that scores best on the training labels.
+  """Returns the one answer [2G] bool that scores best on the training labels.
 
-  With the same answer for all, a class named in it has F1 = 2p / (1 + p), where p is
-  its share of users, and counts with weight p: every class adds to the weighted F1
-  on its own, so that the most frequent `top` of each side are the best.
+  All users get the same answer. Let p be the share of users who have a class of this
+  answer: the class has F1 = 2p / (1 + p) and the weight p. Each class adds to the
+  weighted F1 independently, so the `top` most frequent classes of each side are best.
 
   Args:
     train: [U, 2G] bool labels of the training users.
-    top: most genres on a side.
+    top: maximum number of genres on a side.
   """
   share, half = train.mean(axis=0), train.shape[1] // 2
   answer = np.zeros(train.shape[1], bool)
@@ -35,15 +35,15 @@ def constant(train: np.ndarray, top: int = TOP) -> np.ndarray:
 def counting(
   members: Iterable[np.ndarray], num_genres: int, top: int = TOP
 ) -> np.ndarray:
-  """UEM's baseline: the `top` most frequent genres of each history are liked.
+  """Predicts the `top` most frequent genres of each history as liked (UEM's baseline).
 
   Args:
     members: [n, G] bool genres of the items of each user's sampled history.
     num_genres: G.
-    top: how many.
+    top: number of genres.
 
   Returns:
-    [U, 2G] bool.
+    [U, 2G] bool class indicators.
   """
   rows = []
   for member in members:
@@ -57,15 +57,15 @@ def counting(
 def rule_on_sample(
   histories: Iterable[tuple[np.ndarray, np.ndarray]], num_genres: int, rule: LabelRule
 ) -> np.ndarray:
-  """The label rule on the sampled items: what a perfect reader of them would say.
+  """Applies the label rule to the sampled items, as a perfect model would.
 
   Args:
     histories: (genres [n, G] bool, ratings [n] stars) of each user's sample.
     num_genres: G.
-    rule: the rule of the full-history labels.
+    rule: rule of the full-history labels.
 
   Returns:
-    [U, 2G] bool.
+    [U, 2G] bool class indicators.
   """
   rows = []
   for member, ratings in histories:

@@ -1,6 +1,7 @@
 """Turns stored histories into examples of a SeqIO task.
 
-A history is shown either by the vectors of its interactions, or as text in the prompt.
+An example has its history either as the vectors of the interactions, or as text in the
+prompt.
 """
 
 import functools
@@ -39,9 +40,10 @@ def whole_histories(
   """Makes an example of every stored history.
 
   Args:
-    dataset: histories as `tasks.histories.read_histories` gives them.
-    maker: returns the function that makes one example; called once gin is read.
-    registered: the question that the task was registered for; None for any.
+    dataset: histories as `tasks.histories.read_histories` returns them.
+    maker: function without arguments that returns the function that makes one example;
+      called after gin has read the recipe.
+    registered: question that the task was registered for; None for any question.
 
   Raises:
     ValueError: the recipe asks another question.
@@ -55,7 +57,17 @@ def parts_of_histories(
   maker: Callable[[], MakeExample],
   registered: Question | None = None,
 ) -> tf.data.Dataset:
-  """Makes an example of a random part of every history; else as `whole_histories`."""
+  """Makes an example of a random part of every stored history.
+
+  Args:
+    dataset: histories as `tasks.histories.read_histories` returns them.
+    maker: function without arguments that returns the function that makes one example;
+      called after gin has read the recipe.
+    registered: question that the task was registered for; None for any question.
+
+  Raises:
+    ValueError: the recipe asks another question.
+  """
   _check_question(registered)
   make_example = maker()
   with_seed = lambda history, seed: make_example(history, seed)
@@ -63,32 +75,33 @@ def parts_of_histories(
 
 
 def _check_question(registered: Question | None) -> None:
-  """Compares the recipe's question with that of the task: targets have its words."""
-  of_recipe = questions.asked_question()
-  if registered and registered != of_recipe:
+  """Checks that the recipe asks the task's question, since targets have its words."""
+  asked = questions.asked_question()
+  if registered and registered != asked:
     raise ValueError(
-      f'the task is one of {registered.name}, the recipe asks {of_recipe.name}: '
-      f"expected question.name = '{registered.name}' in the recipe, or another "
-      'train.task'
+      f'the task belongs to question {registered.name}, but the recipe asks question '
+      f"{asked.name}: expected question.name = '{registered.name}' in the recipe, "
+      'or another train.task'
     )
 
 
 def _with_vector_rows(source: ExampleSource, *history):
-  """Makes the arrays of an example, and the rows of its interactions' vectors."""
-  made = make_target(source, *history)
-  return *made[2:], source.vectors.rows(made.items, made.ratings)
+  """Makes the arrays of an example and the table rows of its interactions' vectors."""
+  target = make_target(source, *history)
+  return *target[2:], source.vectors.rows(target.items, target.ratings)
 
 
 def _with_text_tokens(source: ExampleSource, *history):
-  """Makes the arrays of an example, and the tokens of a prompt with its history."""
-  made = make_target(source, *history)
-  return *made[2:], source.text.prompt(made.items, made.ratings, source.limits)
+  """Makes the arrays of an example and the tokens of the prompt with its history."""
+  target = make_target(source, *history)
+  prompt = source.text.prompt(target.items, target.ratings, source.limits)
+  return *target[2:], prompt
 
 
 def _features(make_arrays, history, seed):
-  """Makes the features of both kinds of task, and the array that shows the history.
+  """Makes the features of both kinds of tasks, and the array that holds the history.
 
-  One call into Python makes all but the vectors, tokens too: a call costs more than
+  One call into Python makes everything except the vectors, since a call costs more than
   the work in it.
   """
   fields = ('history_items', 'history_ratings', 'liked', 'disliked')
@@ -105,19 +118,23 @@ def _features(make_arrays, history, seed):
 
 
 def _source(**shown_by) -> ExampleSource:
-  """Reads what gin says of examples; `shown_by` shows the history."""
+  """Reads the settings of examples from gin.
+
+  Args:
+    **shown_by: `vectors` or `text` of the interactions.
+  """
   folder = data_folders().histories_dir
-  known = load_genres(folder), load_rule(folder), history_limits()
-  return ExampleSource(questions.asked_question(), *known, **shown_by)
+  loaded = load_genres(folder), load_rule(folder), history_limits()
+  return ExampleSource(questions.asked_question(), *loaded, **shown_by)
 
 
 def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample:
-  """Returns a function that shows a history by its vectors.
+  """Returns a function that makes an example with the vectors of a history.
 
   Args:
-    make_arrays: (ExampleSource, items, ratings, liked, disliked, *seed) -> targets,
-      slots, statistics and rows of the vector tables.
-    prompt: the task prompt; '' for the question's.
+    make_arrays: function (ExampleSource, items, ratings, liked, disliked, *seed) ->
+      (targets, slots, statistics, rows of the vector tables).
+    prompt: task prompt; '' for the prompt of the question.
   """
   vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
   source = _source(vectors=vectors)
@@ -128,8 +145,8 @@ def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample
   def make_example(history, *seed):
     features, rows = _features(make_arrays, history, seed)
     rows = tf.ensure_shape(rows, [None, len(tables)])
-    # The one large part of an example is made here, in one piece and without Python.
-    vectors = [tf.gather(x, rows[:, column]) for column, x in enumerate(tables)]
+    # TensorFlow gathers the vectors, the one large part of an example, without Python.
+    vectors = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
     return features | {
       'inputs': tf.constant(VOCABULARY.encode(prompt), tf.int32),
       'history_embeddings': tf.concat(vectors, axis=1),
@@ -140,7 +157,7 @@ def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample
 
 
 def from_text() -> MakeExample:
-  """Returns a function that shows a history as text in the prompt."""
+  """Returns a function that makes an example with a history as text in the prompt."""
   folders, question = data_folders(), questions.asked_question()
   nouns = item_vectors.load_nouns(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)

@@ -1,9 +1,9 @@
-"""Tells whether a folder is whole, and of the job that the reader expects."""
+"""Checks that a folder is finished and was made by the job that the reader expects."""
 
 import pathlib
 
 COMPLETED = 'COMPLETED'
-# Job -> a file that no other job writes.
+# Job -> file that only this job writes.
 OWN_FILE = {
   'pipelines.build_histories': 'dataset_info.json',
   'pipelines.embed_items': 'encoder_info.json',
@@ -18,7 +18,13 @@ def needed_files(job: str) -> tuple[str, str]:
 
 
 def not_finished(folder: str, job: str, missing: str) -> str:
-  """Says that a folder lacks a file that finished folders of a job have."""
+  """Returns the error message for a folder that lacks a file of a finished folder.
+
+  Args:
+    folder: path or address of the folder.
+    job: module of the job that makes such folders, a key of OWN_FILE.
+    missing: name of the file that the folder lacks.
+  """
   return (
     f'{folder} is not a finished folder of {job} (no {missing} in it): '
     f'make it with python -m {job}'
@@ -33,7 +39,7 @@ def check_finished(folder: str, job: str) -> pathlib.Path:
     job: module of the job that makes such folders, a key of OWN_FILE.
 
   Raises:
-    FileNotFoundError: it is not finished, or of another job.
+    FileNotFoundError: the folder is not finished, or another job made it.
   """
   for name in needed_files(job):
     if not pathlib.Path(folder, name).exists():

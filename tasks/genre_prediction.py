@@ -1,16 +1,16 @@
-"""Genre prediction as SeqIO tasks: MovieLens's, and those of other data sets.
+"""Registers genre prediction as SeqIO tasks, for MovieLens and other data sets.
 
-`movielens_genre_prediction_v1` asks about the history as it is stored; its label is
-that of the user's full history. `movielens_genre_prediction_subhistories_v1` is for
-training: every pass draws another part of each stored history and computes the label
-of that part, so that a few hundred users give as many examples as wanted, none of
-them contradictory.
+`movielens_genre_prediction_v1` asks about the stored history; the target is the label
+of the user's full history. `movielens_genre_prediction_subhistories_v1` is for
+training: every epoch draws another part of each stored history and computes the label
+of this part. A few hundred users then give any number of examples that do not
+contradict each other.
 
-Each has a twin with `_text_`, whose prompt is the history itself as text: the baseline
-that soft prompts are measured against.
+Both tasks exist a second time with `_text_` in the name. Their prompts have the history
+as text; they are the baseline for soft prompts.
 
-`register` adds the same four tasks with other words (docs/own_data.md). Where the data
-lies is set by gin: `data_folders.histories_dir`, `.embeddings_dir`.
+`register` adds the same four tasks for another question (docs/own_data.md). The folders
+with the data are gin parameters: `data_folders.histories_dir`, `.embeddings_dir`.
 """
 
 import functools
@@ -30,10 +30,9 @@ from tasks.vocabularies import VOCABULARY
 
 @gin.configurable
 def answer_template() -> AnswerTemplate:
-  """The answer as the trainer takes it, its words one a class: liked, disliked, none.
+  """Returns the form of an answer with one word for each class: liked, disliked, none.
 
-  A genre stands among the words twice, because liking it and disliking it are two
-  things to tell the decoder.
+  Every genre is in the words twice, since liking and disliking it are two classes.
   """
   names, question = (
     load_genres(data_folders().histories_dir).names,
@@ -45,13 +44,14 @@ def answer_template() -> AnswerTemplate:
 
 @gin.configurable
 def feature_lengths(min_targets: int = 0) -> dict[str, int]:
-  """Padded lengths of the features, none of which any example exceeds.
+  """Returns the padded length of each feature, which no example exceeds.
 
   Args:
-    min_targets: room for the answers of other tasks that stand beside this one.
+    min_targets: minimum length of `targets`, for longer answers of other tasks in the
+      same mixture.
 
   Raises:
-    ValueError: the question has no room for the labels of these histories.
+    ValueError: the labels of these histories do not fit into answers to the question.
   """
   limits, question = history_limits(), questions.asked_question()
   folder = data_folders().histories_dir
@@ -59,11 +59,12 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
   genres = load_genres(folder).names
   question.check(genres, load_rule(folder).top)
   size = lambda text: len(VOCABULARY.encode(text))
-  most = sorted(genres, key=lambda name: size(f' {name},'))[-question.most :]
-  answers = itertools.starmap(question.answer, itertools.product((most, ()), repeat=2))
+  longest = sorted(genres, key=lambda name: size(f' {name},'))[-question.most :]
+  sides = itertools.product((longest, ()), repeat=2)
+  answers = itertools.starmap(question.answer, sides)
   return {
     'inputs': limits.text_tokens + size(question.prompt),
-    # One more for the end of the sequence.
+    # + 1 for the end of the sequence.
     'targets': max(max(map(size, answers)) + 1, min_targets),
     'history_embeddings': vectors,
     'history_mask': vectors,
@@ -73,7 +74,7 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
 
 
 def parse_answer(output: str, **_) -> questions.Answer:
-  """Parses an answer for SeqIO's metrics, which count unreadable ones."""
+  """Parses an answer for SeqIO's metrics, which count the parse failures."""
   return questions.asked_question().parse(
     output, load_genres(data_folders().histories_dir).names
   )
@@ -83,26 +84,28 @@ _SHUFFLED = seqio.dataset_providers.SHUFFLE_BUFFER_SIZE
 
 
 def register(question: questions.Question) -> None:
-  """Makes a question known to recipes, and adds its SeqIO tasks.
+  """Registers a question for recipes, and its four SeqIO tasks.
 
-  Those of 'x_v1' are x_v1, x_subhistories_v1, x_text_v1 and x_text_subhistories_v1.
+  The tasks of question 'x_v1' are x_v1, x_subhistories_v1, x_text_v1 and
+  x_text_subhistories_v1.
 
   Raises:
-    ValueError: there is a question of this name already.
+    ValueError: another question with this name is already registered.
   """
   questions.add_question(question)
   whole, parts = examples.whole_histories, examples.parts_of_histories
   from_vectors, from_text = examples.from_vectors, examples.from_text
   _add(question.name, question, whole, from_vectors)
   _add(question.task('subhistories'), question, parts, from_vectors)
-  # The baseline: the history as text.
+  # The baseline for soft prompts: the history as text.
   _add(question.task('text'), question, whole, from_text)
   _add(question.task('text_subhistories'), question, parts, from_text)
 
 
 def _add(name, question, make_examples, maker):
   """Adds one SeqIO task."""
-  # `read_histories` has shuffled; whole histories are shuffled again.
+  # `read_histories` shuffles the records. Examples of whole histories are shuffled a
+  # second time, parts of histories are not (a buffer of 1 keeps the order).
   shuffled_once = make_examples is examples.parts_of_histories
   seqio.TaskRegistry.add(
     name,

@@ -1,6 +1,7 @@
-"""What the tasks read: stored histories, parts of them, and the genres of their items.
+"""Reads stored histories, the genres of their items and the label rule; draws parts.
 
-Where the data lies is set by gin: `data_folders.histories_dir`, `.embeddings_dir`.
+The folders with the data are gin parameters: `data_folders.histories_dir`,
+`.embeddings_dir`.
 """
 
 import functools
@@ -21,7 +22,7 @@ _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
 
 
 def _feature(name: str):
-  """Returns TensorFlow's parser of a field of `schema.HISTORY`."""
+  """Returns the TensorFlow feature that parses a field of `schema.HISTORY`."""
   kind = _TYPES[schema.HISTORY[name]]
   if name in schema.SCALARS:
     return tf.io.FixedLenFeature([], kind)
@@ -29,7 +30,12 @@ def _feature(name: str):
 
 
 class Folders(NamedTuple):
-  """Finished folders of `build_histories` and `embed_items`."""
+  """Names the folders that the tasks read.
+
+  Attributes:
+    histories_dir: finished folder of `pipelines.build_histories`.
+    embeddings_dir: finished folder of `pipelines.embed_items`.
+  """
 
   histories_dir: str
   embeddings_dir: str
@@ -39,16 +45,21 @@ class Folders(NamedTuple):
 def data_folders(
   histories_dir: str = gin.REQUIRED, embeddings_dir: str = gin.REQUIRED
 ) -> Folders:
-  """Where the tasks read."""
+  """Returns the folders that the tasks read.
+
+  Args:
+    histories_dir: finished folder of `pipelines.build_histories`.
+    embeddings_dir: finished folder of `pipelines.embed_items`.
+  """
   return Folders(histories_dir, embeddings_dir)
 
 
 class Genres(NamedTuple):
-  """Genre names and the genres of every item.
+  """Holds the genre names and the genres of every item.
 
   Attributes:
-    names: the G names, sorted.
-    of_items: [I, G] bool.
+    names: names of the G genres, sorted.
+    of_items: [I, G] bool, True where an item has a genre.
   """
 
   names: tuple[str, ...]
@@ -57,10 +68,10 @@ class Genres(NamedTuple):
 
 @functools.cache
 def load_genres(histories_dir: str) -> Genres:
-  """Reads the item table of a histories folder.
+  """Reads the genres from a histories folder.
 
   Raises:
-    FileNotFoundError: the folder is not finished, or of another job.
+    FileNotFoundError: the folder is not finished, or another job made it.
   """
   folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
   names = json.loads((folder / 'dataset_info.json').read_text())['genres']
@@ -73,15 +84,21 @@ def load_genres(histories_dir: str) -> Genres:
 
 @functools.cache
 def load_rule(histories_dir: str) -> LabelRule:
-  """The rule that the labels of a histories folder were made by."""
+  """Reads the rule that made the labels of a histories folder."""
   info = json.loads((pathlib.Path(histories_dir) / 'dataset_info.json').read_text())
   return LabelRule(**info['label_rule'])
 
 
 def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
-  """SeqIO source: the histories of a split as dense tensors.
+  """Reads the histories of a split as dense tensors, as a source of SeqIO.
 
-  With `shuffle_files` the users come in an order given by `seed`.
+  Args:
+    split: name of the split, one of `schema.SPLITS`.
+    shuffle_files: whether to shuffle the files and the records in them.
+    seed: seed of the shuffling.
+
+  Raises:
+    FileNotFoundError: the folder has no files of this split.
   """
   folder = pathlib.Path(data_folders().histories_dir)
   files = sorted(str(path) for path in folder.glob(f'{split}-*.tfrecord*'))
@@ -91,10 +108,10 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
     files = np.random.default_rng(seed).permutation(files).tolist()
   compression = 'GZIP' if files[0].endswith('.gz') else ''
   records = tf.data.TFRecordDataset(files, compression)
-  if shuffle_files:  # as records, which are small; examples with vectors are not
+  if shuffle_files:  # here, since records are small and examples with vectors large
     records = records.shuffle(10_000, seed=seed)
   features = {name: _feature(name) for name in _READ}
-  return records.map(lambda x: tf.io.parse_single_example(x, features))
+  return records.map(lambda record: tf.io.parse_single_example(record, features))
 
 
 @gin.configurable
@@ -108,20 +125,20 @@ def sub_history(
   """Draws a part of a history.
 
   Args:
-    length: n, items in the history.
-    limit: N, items that the model sees at most.
+    length: n, number of items in the history.
+    limit: N, maximum number of items that the model sees.
     rng: random generator.
-    min_items: the least number of items, where there are so many.
-    window_share: share of draws that are a window of consecutive items, as the
-      recency sampler gives; the others are random items.
+    min_items: minimum number of items in a part; a shorter history is its only part.
+    window_share: share of draws that are a window of consecutive items, as from the
+      recency sampler; all other draws are random items.
 
   Returns:
-    [m] int64 positions, ascending, so that newest stay first; m is drawn
+    [m] int64 positions in ascending order, so the newest item stays first; m is drawn
     log-uniformly from min_items to min(n, N).
   """
-  most = min(length, limit)
-  low = np.log(min(min_items, most))
-  size = int(np.exp(rng.uniform(low, np.log(most + 1))))
+  longest = min(length, limit)
+  low = np.log(min(min_items, longest))
+  size = int(np.exp(rng.uniform(low, np.log(longest + 1))))
   if rng.random() < window_share:
     return np.arange(size) + rng.integers(length - size + 1)
   return np.sort(rng.choice(length, size, replace=False))

@@ -1,4 +1,4 @@
-"""Interactions as texts: what a history encoder or a text prompt reads."""
+"""Writes interactions as texts, for a history encoder or a text prompt."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,13 @@ import pyarrow as pa
 
 
 class Nouns(NamedTuple):
-  """What items, their genres and the unit of ratings are called."""
+  """Holds the nouns that the texts use.
+
+  Attributes:
+    item: noun for an item.
+    genres: plural noun for the genres of an item.
+    rating: plural noun for the unit of ratings.
+  """
 
   item: str = 'movie'
   genres: str = 'genres'
@@ -15,13 +21,13 @@ class Nouns(NamedTuple):
 
 
 MOVIELENS = Nouns()
-# Forms of the texts that a history encoder reads of an interaction: a text for each
-# field, each encoded on its own, or one sentence.
+# Forms of the texts of an interaction for a history encoder: one text for each field,
+# each encoded separately, or one sentence.
 TEMPLATES = ('fields', 'joined')
 
 
 def title_genres(items: pa.Table, nouns: Nouns = MOVIELENS) -> list[str]:
-  """'The movie X (1999) is listed with genres A, B' of each item of the table."""
+  """Writes 'The movie X (1999) is listed with genres A, B' for each item of a table."""
   return [
     f'The {nouns.item} {title_with_year(row)} is listed with {_genres(row, nouns)}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()
@@ -29,7 +35,7 @@ def title_genres(items: pa.Table, nouns: Nouns = MOVIELENS) -> list[str]:
 
 
 def rating_texts(values: Iterable[float], nouns: Nouns = MOVIELENS) -> list[str]:
-  """'The movie is rated with 4.5 stars' of each rating."""
+  """Writes 'The movie is rated with 4.5 stars' for each rating."""
   rated = f'The {nouns.item} is rated with'
   return [f'{rated} {value:.1f} {nouns.rating}' for value in values]
 
@@ -37,15 +43,21 @@ def rating_texts(values: Iterable[float], nouns: Nouns = MOVIELENS) -> list[str]
 def interaction_sentence(
   title_genres: str, rating: float, nouns: Nouns = MOVIELENS
 ) -> str:
-  """An interaction in one sentence."""
+  """Writes an interaction as one sentence.
+
+  Args:
+    title_genres: text of the item, as `title_genres` returns it.
+    rating: rating in the data set's unit.
+    nouns: nouns of the data set.
+  """
   return f'{title_genres}, rated {rating:.1f} {nouns.rating}'
 
 
 def title_with_year(row: Mapping[str, Any]) -> str:
-  """'Heat (1995)' of a row of the item table."""
+  """Writes title and year of a row of the item table, such as 'Heat (1995)'."""
   return f'{row["title"]} ({row["year"]})' if row['year'] else row['title']
 
 
 def _genres(row, nouns):
-  some = row['genres']
-  return f'{nouns.genres} {", ".join(some)}' if some else f'no {nouns.genres}'
+  names = row['genres']
+  return f'{nouns.genres} {", ".join(names)}' if names else f'no {nouns.genres}'

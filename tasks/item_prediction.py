@@ -1,8 +1,8 @@
-"""An auxiliary task: soft tokens of one or two interactions, and what they are.
+"""Registers an auxiliary task: the answer names the items of one or two interactions.
 
-The answer, 'Heat (1995): Action, Crime', is different every time and says how the
-decoder spells what the vectors hold. `movielens_items_and_genres_v1` mixes the task
-with the real one, half and half.
+The targets, such as 'Heat (1995): Action, Crime', differ from example to example, and
+spell the contents of the vectors in the decoder's own tokens. The mixture
+`movielens_items_and_genres_v1` has equal parts of this task and of genre prediction.
 """
 
 import functools
@@ -28,7 +28,7 @@ _MOST_ITEMS = 2
 
 
 def item_texts(histories_dir: str) -> list[str]:
-  """'Heat (1995): Action, Crime' of each item of the table."""
+  """Writes 'Heat (1995): Action, Crime' for each item of a histories folder."""
   items = pq.read_table(f'{histories_dir}/items.parquet')
   none = questions.asked_question().none
   return [
@@ -38,7 +38,7 @@ def item_texts(histories_dir: str) -> list[str]:
 
 
 def _items(names, shown, items, ratings, liked, disliked, seed):
-  """One or two interactions of a history; there are no likings to tell of them."""
+  """Makes the arrays of an example of one or two interactions, without genre labels."""
   del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
   size = min(int(rng.integers(1, _MOST_ITEMS + 1)), len(items))
@@ -54,7 +54,7 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
 
 
 def _from_items():
-  """Returns a function that asks about one or two interactions."""
+  """Returns a function that makes an example of one or two interactions."""
   names = item_texts(data_folders().histories_dir)
   example = functools.partial(_items, names)
   return examples.from_vectors(example, TASK_PROMPT)
@@ -65,10 +65,10 @@ seqio.TaskRegistry.add(
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
     functools.partial(examples.parts_of_histories, maker=_from_items),
-    seqio.preprocessors.append_eos_after_trim,  # a title may be longer than the room
+    seqio.preprocessors.append_eos_after_trim,  # a long title may exceed the limit
   ],
   output_features=examples.FEATURES,
-  shuffle_buffer_size=1,  # `read_histories` has shuffled
+  shuffle_buffer_size=1,  # `read_histories` shuffles
 )
 seqio.MixtureRegistry.add(
   'movielens_items_and_genres_v1',

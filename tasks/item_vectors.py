@@ -1,9 +1,10 @@
-"""The vectors of interactions: rows of the embeddings folder, gathered by row number.
+"""Looks up the vectors of interactions in the tables of an embeddings folder.
 
-A history holds row numbers and ratings, not vectors; this is where they become
-`[n, H]`. Two templates, told apart by the columns of `embeddings.parquet`:
-`fields` has item columns and a separate small table by rating, all concatenated;
-`joined` has one row a distinct (item, rating).
+A stored history has row numbers and ratings; this module turns them into vectors
+[n, H]. There are two templates, recognized by the columns of `embeddings.parquet`.
+`fields` has one row of vectors per item, and a second, small table with one row per
+rating; an interaction's vector is the concatenation of all of them. `joined` has one
+row per distinct (item, rating).
 """
 
 import functools
@@ -19,28 +20,30 @@ from tasks.interaction_texts import Nouns
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-  """A fixed-size-list column as [rows, width] float32."""
+  """Returns a column of fixed-size lists as [rows, width] float32."""
   flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
   return flat.reshape(len(column), -1).astype(np.float32, copy=False)
 
 
 class ItemVectors:
-  """Interaction vectors of one embeddings folder.
+  """Holds the interaction vectors of one embeddings folder.
 
   Attributes:
-    tables: float32 [rows, width], side by side they make an interaction's vector.
+    tables: tables of vectors, each [rows, width] float32; an interaction's vector is
+      one row of each table, concatenated.
     width: H, the length of an interaction's vector.
-    info: `encoder_info.json`.
+    info: content of `encoder_info.json`.
   """
 
   def __init__(self, embeddings_dir: str):
     """Loads the tables.
 
     Args:
-      embeddings_dir: a finished folder of `pipelines.embed_items`.
+      embeddings_dir: finished folder of `pipelines.embed_items`.
 
     Raises:
-      FileNotFoundError: the folder is not finished, or of another job.
+      FileNotFoundError: the folder is not finished, or another job made it.
+      ValueError: the rows of the item vectors are not in the order of the items.
     """
     folder = finished.check_finished(embeddings_dir, 'pipelines.embed_items')
     self.info = json.loads((folder / 'encoder_info.json').read_text())
@@ -62,20 +65,20 @@ class ItemVectors:
       by_rating = pq.read_table(folder / 'ratings.parquet')
       self._ratings = by_rating['rating'].to_numpy()
       self.tables = (items, _matrix(by_rating['rating_text']))
-    self.width = sum(x.shape[1] for x in self.tables)
+    self.width = sum(table.shape[1] for table in self.tables)
 
   def rows(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Where interactions stand in `tables`.
+    """Returns the rows of interactions in `tables`.
 
     Args:
       items: [n] int64 row numbers of the item table.
       ratings: [n] float32 stars.
 
     Returns:
-      [n, number of tables] int32.
+      [n, number of tables] int32 row numbers.
 
     Raises:
-      KeyError: an item or rating that the embeddings folder does not hold.
+      KeyError: the embeddings folder has no vector for an item or a rating.
     """
     if self._joined:
       keys = zip(items.tolist(), ratings.tolist(), strict=True)
@@ -90,18 +93,26 @@ class ItemVectors:
     return np.stack([items, rows], axis=1).astype(np.int32)
 
   def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """The vectors [n, H] float32 of interactions; arguments as for `rows`."""
-    rows = self.rows(items, ratings)
-    return np.concatenate([x[i] for x, i in zip(self.tables, rows.T, strict=True)], 1)
+    """Returns the vectors [n, H] float32 of interactions.
+
+    Args:
+      items: [n] int64 row numbers of the item table.
+      ratings: [n] float32 stars.
+
+    Raises:
+      KeyError: the embeddings folder has no vector for an item or a rating.
+    """
+    columns = zip(self.tables, self.rows(items, ratings).T, strict=True)
+    return np.concatenate([table[rows] for table, rows in columns], axis=1)
 
 
 def load_nouns(embeddings_dir: str) -> Nouns:
-  """The words that the texts of an embeddings folder were made with."""
+  """Reads the nouns that the texts of an embeddings folder were made with."""
   info = json.loads((pathlib.Path(embeddings_dir) / 'encoder_info.json').read_text())
   return Nouns(**info.get('nouns', {}))
 
 
 @functools.cache
 def load_item_vectors(embeddings_dir: str) -> ItemVectors:
-  """One `ItemVectors` a folder and process."""
+  """Loads the vectors of a folder once per process."""
   return ItemVectors(embeddings_dir)

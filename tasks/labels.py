@@ -1,10 +1,10 @@
-"""The label rule: which genres a user likes and dislikes, from the ratings alone.
+"""Labels users with the genres that they like and dislike, from their ratings alone.
 
-UEM's rule (arXiv 2401.04858): genres with at least `min_count` ratings in the
-history are eligible; the `top` with the highest mean rating above `liked_above` are
-liked, the `top` with the lowest mean below `disliked_below` disliked. How UEM breaks
-ties is unknown; here the genre with more ratings wins, then the one that comes first
-in the columns (which are sorted by name).
+The rule is that of UEM (arXiv 2401.04858). Genres with at least `min_count` ratings in
+the history are eligible. The `top` genres with the highest mean rating above
+`liked_above` are liked, the `top` genres with the lowest mean below `disliked_below`
+are disliked. How UEM breaks ties is unknown. Here the genre with more ratings comes
+first, then the genre with the lower column (columns are sorted by name).
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class LabelRule:
-  """The numbers of the rule.
+  """Holds the numbers of the rule.
+
+  Attributes:
+    min_count: minimum number of ratings of an eligible genre.
+    liked_above: mean rating that a liked genre exceeds, in stars.
+    disliked_below: mean rating that a disliked genre falls below, in stars.
+    top: maximum number of genres on a side.
 
   Raises:
-    ValueError: the numbers let a genre be liked and disliked at once, or nothing be
-      chosen at all.
+    ValueError: a genre could be liked and disliked at once, or a count is less than 1.
   """
 
   min_count: int = 3
@@ -35,8 +40,8 @@ class LabelRule:
   def __post_init__(self):
     if self.liked_above < self.disliked_below:
       raise ValueError(
-        f'LabelRule: liked_above={self.liked_above} lies below '
-        f'disliked_below={self.disliked_below}: a genre could be both'
+        f'LabelRule: liked_above={self.liked_above} is less than '
+        f'disliked_below={self.disliked_below}: a genre could be liked and disliked'
       )
     if self.min_count < 1 or self.top < 1:
       raise ValueError(
@@ -47,15 +52,16 @@ class LabelRule:
 def label(
   genre_matrix: np.ndarray, ratings: np.ndarray, rule: LabelRule
 ) -> tuple[list[int], list[int]]:
-  """Labels of one user.
+  """Labels one user.
 
   Args:
-    genre_matrix: [n, G] bool, the genres of the n rated items.
-    ratings: [n] float, in stars.
-    rule: the numbers of the rule.
+    genre_matrix: [n, G] bool genres of the n rated items.
+    ratings: [n] float stars.
+    rule: label rule.
 
   Returns:
-    Columns of the liked and of the disliked genres, best and worst first.
+    (columns of the liked genres, best first; columns of the disliked genres, worst
+    first).
   """
   count = np.asarray(genre_matrix).sum(axis=0)
   liked, disliked = choose(count, _exact(ratings) @ genre_matrix, rule)
@@ -69,17 +75,17 @@ def label_users(
   ratings: np.ndarray,
   rule: LabelRule,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Labels of U users at once, equal to `label` of each.
+  """Labels U users at once, each with the result of `label`.
 
   Args:
-    genres: [I, G], 1 where an item has a genre.
-    starts: [U + 1] int, user u has the ratings from starts[u] to starts[u + 1].
+    genres: [I, G] sparse array, 1 where an item has a genre.
+    starts: [U + 1] int, the ratings of user u are rows starts[u] to starts[u + 1].
     items: [R] int, the item of each rating.
-    ratings: [R] float, in stars.
-    rule: the numbers of the rule.
+    ratings: [R] float stars.
+    rule: label rule.
 
   Returns:
-    liked and disliked, [U, min(top, G)] int: columns, filled up with -1.
+    (liked, disliked), each [U, min(top, G)] int columns, padded with -1.
   """
   from scipy import sparse  # slow to import; jobs read their flags without it
 
@@ -98,10 +104,10 @@ def choose(
   Args:
     count: [..., G] number of ratings.
     total: [..., G] sum of the ratings.
-    rule: the numbers of the rule.
+    rule: label rule.
 
   Returns:
-    liked and disliked, [..., min(top, G)] int: columns, filled up with -1.
+    (liked, disliked), each [..., min(top, G)] int columns, padded with -1.
   """
   mean = total / np.maximum(count, 1)
   often = count >= rule.min_count
@@ -112,20 +118,23 @@ def choose(
 
 
 def members(labels: tuple[np.ndarray, np.ndarray], num_genres: int) -> np.ndarray:
-  """Class membership [U, 2G] bool of labels as `choose` gives them."""
-  found = np.zeros((len(labels[0]), 2 * num_genres), bool)
+  """Returns the class indicators [U, 2G] bool of labels that `choose` returned."""
+  indicators = np.zeros((len(labels[0]), 2 * num_genres), bool)
   for side, columns in enumerate(labels):
     user, place = np.nonzero(columns >= 0)
-    found[user, side * num_genres + columns[user, place]] = True
-  return found
+    indicators[user, side * num_genres + columns[user, place]] = True
+  return indicators
 
 
 def _best(cost, eligible, count, top):
-  """The `top` eligible columns of least cost, then of most count, then leftmost."""
+  """Returns the `top` eligible columns with the lowest cost, -1 for missing ones.
+
+  Among equal costs the higher count comes first, then the lower column.
+  """
   order = np.lexsort((-count, np.where(eligible, cost, np.inf)), axis=-1)[..., :top]
   return np.where(np.take_along_axis(eligible, order, axis=-1), order, -1)
 
 
 def _exact(ratings):
-  """float32 values add up exactly in float64, so that no order of rows can matter."""
+  """Returns ratings as float64, in which float32 values add up exactly in any order."""
   return np.asarray(ratings, np.float32).astype(np.float64)

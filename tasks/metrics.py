@@ -1,13 +1,13 @@
-"""Scores of genre answers: weighted precision, recall and F1 over 2G classes.
+"""Computes scores of genre answers: weighted precision, recall and F1 over 2G classes.
 
-Liking a genre and disliking it are two classes. Each class's score is weighted
-by its number of users, as in UEM (arXiv 2401.04858) and as scikit-learn's
-`average='weighted', zero_division=0` defines it.
+Liking a genre and disliking it are two classes. Each class's score is weighted by the
+class's number of users, as in UEM (arXiv 2401.04858) and as scikit-learn defines it for
+`average='weighted', zero_division=0`.
 
-Two libraries stay out; the tests compare with both. scikit-learn scores rows and takes
-60 times as long: it has no way from the counts of several shards to their scores.
-`scipy.stats.bootstrap` draws the same users and takes the same time and as many lines,
-but it refuses a single user and keeps all draws in memory.
+Two libraries are not used here, but the tests compare with both. scikit-learn takes 60
+times as long, and cannot compute scores from the summed counts of several shards.
+`scipy.stats.bootstrap` draws the same users in the same time, but fails for a single
+user and keeps all draws in memory.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tasks.questions import Answer
 
 
 def indicator(answers: Sequence[Answer], genres: Sequence[str]) -> np.ndarray:
-  """Class membership [U, 2G] bool: liked genres first, then disliked ones."""
+  """Returns class indicators [U, 2G] bool: liked genres first, then disliked genres."""
   column = {name: i for i, name in enumerate(genres)}
   matrix = np.zeros((len(answers), 2 * len(genres)), bool)
   for row, answer in enumerate(answers):
@@ -29,12 +29,12 @@ def indicator(answers: Sequence[Answer], genres: Sequence[str]) -> np.ndarray:
 
 
 class ClassCounts(NamedTuple):
-  """What the scores are made of; counts of parts of the users add up.
+  """Holds the counts from which scores are computed; counts of shards can be summed.
 
   Attributes:
-    hits: [C] users that have the class and were given it.
-    support: [C] users that have it.
-    named: [C] users that were given it.
+    hits: [C] number of users who have the class and whose answer names it.
+    support: [C] number of users who have the class.
+    named: [C] number of users whose answer names the class.
   """
 
   hits: np.ndarray
@@ -43,15 +43,15 @@ class ClassCounts(NamedTuple):
 
 
 def class_counts(truth: np.ndarray, predicted: np.ndarray) -> ClassCounts:
-  """Counts of class members, both [U, C] bool."""
+  """Counts the users of each class in labels and answers, both [U, C] bool."""
   return ClassCounts((truth & predicted).sum(0), truth.sum(0), predicted.sum(0))
 
 
 def scores(counts: ClassCounts) -> dict[str, float]:
-  """Support-weighted precision, recall and F1.
+  """Computes support-weighted precision, recall and F1.
 
   Returns:
-    {'precision', 'recall', 'f1'}, each in [0, 1]; 0 where no user has a class.
+    {'precision', 'recall', 'f1'}, each in [0, 1]; all 0 if no user has any class.
   """
   hits, support, named = (np.asarray(count, float) for count in counts)
   weight = support / max(support.sum(), 1)
@@ -69,21 +69,24 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def weighted_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-  """`scores` of class members, both [U, C] bool."""
+  """Computes the `scores` of answers, given labels and answers as [U, C] bool."""
   return scores(class_counts(truth, predicted))
 
 
 def bootstrap_f1(
   truth: np.ndarray, predicted: np.ndarray, *, samples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-  """95 % percentile interval of the weighted F1 over resampled users.
+  """Computes the 95 % percentile interval of the weighted F1 over resampled users.
 
   Args:
-    truth: [U, C] bool.
-    predicted: [U, C] bool.
+    truth: [U, C] bool labels.
+    predicted: [U, C] bool answers.
     samples: number of resamples of the U users with replacement.
-    seed: of the resampling; the same seed resamples the same users, so that two
-      methods' intervals rest on the same draws.
+    seed: seed of the resampling; the intervals of two methods with the same seed are
+      over the same draws.
+
+  Returns:
+    (low, high); (0.0, 0.0) without users.
   """
   if not len(truth):
     return 0.0, 0.0
@@ -95,14 +98,15 @@ def bootstrap_f1(
 
 
 def genre_scores(targets: Sequence[Answer], predictions: Sequence[Answer]) -> dict:
-  """SeqIO metric: weighted scores over the genres that either side names.
+  """Computes weighted scores over all genres in labels and answers, for SeqIO.
 
   Args:
     targets: parsed labels.
     predictions: parsed model answers, aligned with `targets`.
 
   Returns:
-    {'f1', 'precision', 'recall', 'parse_failures'}; the last is a share.
+    {'f1', 'precision', 'recall', 'parse_failures'}; `parse_failures` is a share of
+    the answers.
   """
   named = (answer.liked + answer.disliked for answer in [*targets, *predictions])
   genres = sorted({name for names in named for name in names})

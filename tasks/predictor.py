@@ -1,4 +1,4 @@
-"""Binds the inference engine to a question: histories to requests, tokens to rows."""
+"""Answers a question about users: histories become requests, tokens become rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from persoma_tf import recipes
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
-from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG
 from tasks import genre_prediction, item_vectors, questions, text_history, vocabularies
 from tasks.answer_grammar import answer_grammar
@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
   Attributes:
     row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `log_prob` (nats),
       `parse_ok`, `history_length`, `task`.
-    tokens: number of tokens that were written, the end among them.
+    tokens: number of generated tokens, including the end of the sequence.
   """
 
   row: dict[str, Any]
@@ -34,7 +34,7 @@ class Predictor:
   """Answers the question of a trained model about users.
 
   Attributes:
-    engine: the engine that answers.
+    engine: inference engine.
   """
 
   def __init__(
@@ -50,15 +50,15 @@ class Predictor:
 
     Args:
       model_dir: finished folder of `persoma_tf.train`.
-      histories_dir: folder of the histories that will be answered.
-      embeddings_dir: folder of embeddings of the same items.
-      batch_size: B, users that are answered together.
-      decoding: how answers are written.
-      batch_tokens: tokens in a batch at most, where histories are text.
+      histories_dir: folder with the histories of the users.
+      embeddings_dir: folder with the embeddings of the same items.
+      batch_size: B, maximum number of users in a batch.
+      decoding: settings of the decoding.
+      batch_tokens: maximum number of tokens in a batch if histories are text.
 
     Raises:
-      ValueError: the decoder is not the one that the adapter was trained for, or the
-        parameters do not fit.
+      ValueError: the adapter was trained with another decoder, or the parameters do not
+        fit.
     """
     gin.clear_config()
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
@@ -96,8 +96,9 @@ class Predictor:
     )
 
   def problem(self, history: Mapping[str, Any]) -> str | None:
-    """Says why a history cannot be answered; None if it can."""
-    items, ratings = (np.asarray(history[f'history_{x}']) for x in ('items', 'ratings'))
+    """Returns the reason why a history cannot be answered; None without a problem."""
+    items = np.asarray(history['history_items'])
+    ratings = np.asarray(history['history_ratings'])
     if len(items) != len(ratings):
       return f'{len(items)} history_items with {len(ratings)} history_ratings'
     known = len(self._genres.of_items)
@@ -107,28 +108,28 @@ class Predictor:
     try:
       self._vectors.rows(items, ratings)
     except KeyError as error:
-      return f'no vector for {error.args[0]}'
+      return f'no vector: {error.args[0]}'
     return None
 
   def predict(self, histories: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-    """Answers users.
+    """Answers the question about each user.
 
     Args:
-      histories: users without a `problem`, each with `user_id`, `history_items` and
+      histories: histories without a `problem`, each with `user_id`, `history_items` and
         `history_ratings`, newest first.
 
     Returns:
-      A prediction a user, in the order given.
+      One prediction per history, in the same order.
     """
     answers = self.engine.answer([self._request(history) for history in histories])
     return list(map(self._prediction, histories, answers))
 
   def soft_prompts(self, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Returns soft prompts [U, K, D] float32, as `predict` puts them before a task."""
+    """Returns the soft prompts [U, K, D] float32 that `predict` gives the decoder."""
     return self.engine.soft_prompts([self._request(history) for history in histories])
 
   def _size(self, history) -> int:
-    """Returns the number of interactions that the model is shown."""
+    """Returns the number of interactions that the model sees."""
     return min(len(history['history_items']), self._limits.items)
 
   def _request(self, history) -> Request:

@@ -1,10 +1,11 @@
-"""What the model is asked, how it should answer, and how an answer is read back.
+"""Defines questions: the prompt, the form of the answers, and the parser of answers.
 
-All of it that differs from data set to data set is a `Question`. MovieLens's has the
-form of UEM's answers (arXiv 2401.04858): 'The user likes A, B and doesn't like C'.
-Separators, order (best first) and the word for an empty side are ours.
+A `Question` holds everything here that differs between data sets. The question of
+MovieLens has the form of UEM's answers (arXiv 2401.04858): 'The user likes A, B and
+doesn't like C'. The separators, the order (best first) and the word for an empty side
+are our own choice.
 
-Which question a recipe asks is set by gin: `question.name`.
+The gin parameter `question.name` sets the question of a recipe.
 """
 
 import dataclasses
@@ -16,7 +17,13 @@ import gin
 
 
 class Answer(NamedTuple):
-  """A parsed answer; `ok` is False where the text had another form or names."""
+  """Holds a parsed answer.
+
+  Attributes:
+    liked: names of the liked genres, in the order of the text.
+    disliked: names of the disliked genres, in the order of the text.
+    ok: False if the text had another form or an unknown name.
+  """
 
   liked: tuple[str, ...] = ()
   disliked: tuple[str, ...] = ()
@@ -25,19 +32,19 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-  """The words of a task: its prompt, and the form of its answers.
+  """Holds the words of a task: its prompt and the form of its answers.
 
   Attributes:
-    name: of the SeqIO task; ends in a version, such as '_v1'. Column `task` of the
-      predictions.
-    prompt: the task prompt, behind the history.
-    likes: what an answer begins with; liked genres follow.
-    dislikes: what stands between the sides, with its space in front.
-    none: the word for a side without genres.
-    most: genres that an answer names on a side at most.
+    name: name of the SeqIO task, ends in a version, such as '_v1'; the value of column
+      `task` of the predictions.
+    prompt: task prompt, which follows the history.
+    likes: first words of an answer, before the liked genres.
+    dislikes: words between the two sides, starting with a space.
+    none: word for a side without genres.
+    most: maximum number of genres on a side of an answer.
 
   Raises:
-    ValueError: words that do not make an answer that can be read back.
+    ValueError: the parser could not read answers with these words.
   """
 
   name: str
@@ -55,7 +62,7 @@ class Question:
     if not self.likes or self.likes != self.likes.strip():
       self._refuse('likes', "words without outer spaces, such as 'The user likes'")
     if not self.dislikes.strip() or self.dislikes != f' {self.dislikes.strip()}':
-      self._refuse('dislikes', "words behind one space, such as ' and avoids'")
+      self._refuse('dislikes', "words after exactly one space, such as ' and avoids'")
     if not self.none or self.none != self.none.strip() or ',' in self.none:
       self._refuse('none', "a word without outer spaces and commas, such as 'none'")
     if self.most < 1:
@@ -67,30 +74,35 @@ class Question:
 
   @property
   def parts(self) -> tuple[str | None, ...]:
-    """An answer of `most` genres on each side, None where a genre stands."""
+    """Returns the parts of an answer with `most` genres per side, None for a genre."""
     listed = (None, *(',', None) * (self.most - 1))
     return (self.likes, *listed, self.dislikes, *listed)
 
   def task(self, kind: str) -> str:
-    """The name of one of its SeqIO tasks, such as 'movielens_text_v1' for 'text'."""
+    """Returns the name of a task of the question: 'x_text_v1' for 'x_v1' and 'text'."""
     stem, version = self.name.rsplit('_', 1)
     return f'{stem}_{kind}_{version}'
 
   def answer(self, liked: Sequence[str], disliked: Sequence[str]) -> str:
-    """The target text of a label, best genre first on both sides."""
+    """Writes the target text of a label.
+
+    Args:
+      liked: names of the liked genres, best first.
+      disliked: names of the disliked genres, worst first.
+    """
     listed = lambda names: ', '.join(names) or self.none
     return f'{self.likes} {listed(liked)}{self.dislikes} {listed(disliked)}'
 
   def parse(self, text: str, genres: Iterable[str]) -> Answer:
-    """Reads an answer back.
+    """Parses an answer.
 
     Args:
-      text: what the language model wrote.
-      genres: every known genre name.
+      text: text that the language model wrote.
+      genres: names of all genres.
 
     Returns:
-      The named genres without repeats, in the order of the text. Unknown names are
-      dropped, and `ok` is False where there was one or the form did not match.
+      Answer with the named genres without repeats, in the order of the text. Unknown
+      names are dropped; `ok` is then False, as it is for a text of another form.
     """
     likes, dislikes = re.escape(self.likes), re.escape(self.dislikes)
     form = f'{likes} (.+){dislikes} (.+)'
@@ -114,14 +126,14 @@ class Question:
     history_length: int,
     genres: Iterable[str],
   ) -> dict[str, Any]:
-    """A user's answer as a row of the prediction table, without the run's columns.
+    """Returns a user's row of the prediction table, without the columns of the run.
 
     Args:
-      user_id: whose answer it is.
-      text: what the language model wrote.
-      log_prob: of the text, nats.
-      history_length: how many interactions the model was shown.
-      genres: every known genre name.
+      user_id: id of the user.
+      text: text that the language model wrote.
+      log_prob: log probability of the text, nats.
+      history_length: number of interactions that the model saw.
+      genres: names of all genres.
     """
     answer = self.parse(text, genres)
     return {
@@ -136,27 +148,29 @@ class Question:
     }
 
   def check(self, genres: Sequence[str], top: int) -> None:
-    """Every label of a data set can be written and read back.
+    """Checks that the parser can read the answer for every label of a data set.
 
     Args:
-      genres: every genre name.
-      top: genres that the label rule names on a side at most.
+      genres: names of all genres.
+      top: maximum number of genres on a side of a label.
 
     Raises:
-      ValueError: it cannot; says which genre or number is in the way.
+      ValueError: labels have more genres than answers, or the parser cannot read back
+        a genre name.
     """
     if top > self.most:
       raise ValueError(
-        f'the label rule names up to {top} genres on a side, the answers of '
-        f'{self.name} have room for most={self.most}: make the histories with '
+        f'the label rule names up to {top} genres on a side, but answers to '
+        f'question {self.name} have room for most={self.most}: make the histories with '
         f'--label_top={self.most}, or ask a Question with most={top}'
       )
     for name in genres:
       text = self.answer([name], [name])
       if self.parse(text, genres) != ((name,), (name,), True):
         raise ValueError(
-          f'genre {name!r} cannot be read back from {text!r}: a name has no commas, no '
-          f'outer spaces and no full stop at its end, and is not {self.none!r}'
+          f'genre {name!r} cannot be read back from {text!r}: a name must not have '
+          'commas, outer spaces or a full stop at its end, and must not be '
+          f'{self.none!r}'
         )
 
 
@@ -171,50 +185,52 @@ _known: dict[str, Question] = {}
 
 
 def add_question(question: Question) -> None:
-  """Makes a question known by its name.
+  """Registers a question under its name.
 
   Raises:
-    ValueError: the name is that of another one.
+    ValueError: another question with this name is already registered.
   """
   if _known.setdefault(question.name, question) != question:
-    raise ValueError(f'question {question.name}: there is another one of this name')
+    raise ValueError(
+      f'question {question.name}: another question with this name is already registered'
+    )
 
 
 @gin.configurable
 def question(name: str = MOVIELENS.name) -> Question:
-  """The question of a recipe, by its name.
+  """Returns the registered question of this name.
 
   Raises:
-    ValueError: there is none of this name.
+    ValueError: no question of this name is registered.
   """
   if name not in _known:
     raise ValueError(
-      f'question.name={name!r}: expected one of {sorted(_known)}; the recipe imports '
-      'the module that registers another'
+      f'question.name={name!r}: expected one of {sorted(_known)}; for another '
+      'question, the recipe must import the module that registers it'
     )
   return _known[name]
 
 
 def asked_question() -> Question:
-  """The question that gin names, and MovieLens's where it names none."""
+  """Returns the question that gin names, or MovieLens's question by default."""
   try:
     gin.query_parameter('question.name')
   except ValueError:
-    # Not called: config.gin would then name what the recipe does not, and a run that
-    # was begun before there was a choice could not go on.
+    # Calling `question` here would add its default to config.gin. A run from before
+    # this parameter existed could then not resume.
     return MOVIELENS
   return question()
 
 
 def question_of_config(config: str) -> Question:
-  """The question of a model; clears gin.
+  """Returns the question of a model; clears the gin configuration first.
 
   Args:
-    config: text of its `config.gin`. What it imports is imported, which registers the
-      question.
+    config: text of the model's `config.gin`; the modules in its import lines are
+      imported and register their questions.
 
   Raises:
-    ValueError: nothing that could be imported registers the question.
+    ValueError: no module that could be imported registers the question.
   """
   gin.clear_config()
   gin.parse_config(config, skip_unknown=True)
@@ -222,7 +238,7 @@ def question_of_config(config: str) -> Question:
 
 
 def search_query(genres: Sequence[str]) -> str:
-  """What the task asks for as words to search for: all that an answer may name."""
+  """Returns the task as a search query: all genre names that an answer may have."""
   return ' '.join(genres)
 
 

@@ -1,7 +1,7 @@
-"""Names and types of all stored records, for Beam and for TensorFlow.
+"""Defines names and types of all stored records, for Beam and for TensorFlow.
 
-These are the tf.Examples of histories, the Arrow tables of items and embeddings, and
-the prediction table for Arrow and BigQuery.
+The records are the tf.Examples of histories, the Arrow tables of items and embeddings,
+and the prediction table for Arrow and BigQuery.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-# One tf.Example a user; lists are newest first. `history_items` are row numbers of
+# One tf.Example per user; lists are newest first. `history_items` are row numbers of
 # the item table, `history_total` is the length before sampling.
 HISTORY = {
   'user_id': 'bytes',
@@ -22,7 +22,7 @@ HISTORY = {
 }
 SCALARS = ('user_id', 'history_total')
 SPLITS = ('train', 'validation', 'test')
-# How the prediction table may be written.
+# File formats of the prediction table.
 PREDICTION_FORMATS = ('avro', 'parquet', 'json')
 
 ITEMS = pa.schema(
@@ -40,13 +40,13 @@ ITEMS = pa.schema(
 
 
 class Column(NamedTuple):
-  """A column of the prediction table.
+  """Describes a column of the prediction table.
 
   Attributes:
-    name: its name.
-    kind: BigQuery's type name.
+    name: name of the column.
+    kind: name of the type in BigQuery.
     mode: NULLABLE, REQUIRED or REPEATED.
-    description: shown in BigQuery.
+    description: text that BigQuery shows.
   """
 
   name: str
@@ -78,7 +78,7 @@ _ARROW_TYPES = {
 
 
 def predictions_arrow() -> pa.Schema:
-  """The prediction table as an Arrow schema."""
+  """Returns the Arrow schema of the prediction table."""
   return pa.schema(
     [
       pa.field(
@@ -94,7 +94,7 @@ def predictions_arrow() -> pa.Schema:
 
 
 def predictions_bigquery() -> list[dict[str, str]]:
-  """The prediction table as BigQuery's JSON schema."""
+  """Returns the JSON schema of the prediction table for BigQuery."""
   return [
     {'name': name, 'type': kind, 'mode': mode, 'description': description}
     for name, kind, mode, description in PREDICTIONS
@@ -102,14 +102,11 @@ def predictions_bigquery() -> list[dict[str, str]]:
 
 
 def vectors_arrow(keys: Mapping[str, pa.DataType], widths: Mapping[str, int]):
-  """A table of text vectors.
+  """Returns the Arrow schema of a table of text vectors, key columns first.
 
   Args:
-    keys: the columns that say what a row is about, such as {'item_index': int64}.
-    widths: the width of each field's float32 vectors, such as {'title_genres': 384}.
-
-  Returns:
-    The Arrow schema, keys first.
+    keys: types of the columns that identify a row, such as {'item_index': int64}.
+    widths: width of each field's float32 vectors, such as {'title_genres': 384}.
   """
   return pa.schema(
     [pa.field(name, kind, nullable=False) for name, kind in keys.items()]

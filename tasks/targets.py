@@ -1,4 +1,4 @@
-"""What is asked of a history, as the arrays of an example."""
+"""Makes the target arrays of an example from a history."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,16 @@ from tasks.vocabularies import VOCABULARY
 
 
 class ExampleSource(NamedTuple):
-  """What an example is made from, asked of gin once and not for every example."""
+  """Holds everything that examples are made from, read from gin only once.
+
+  Attributes:
+    question: question of the recipe.
+    genres: names of the genres, and the genres of all items.
+    rule: rule of the labels.
+    limits: maximum size of a history.
+    vectors: vectors of the interactions; None if histories are text.
+    text: texts of the interactions; None if histories are vectors.
+  """
 
   question: Question
   genres: Genres
@@ -24,7 +33,15 @@ class ExampleSource(NamedTuple):
 
 
 class Target(NamedTuple):
-  """A history, or a part of it, with what is asked of it."""
+  """Holds a history, or a part of one, with its targets.
+
+  Attributes:
+    items: [n] int64 row numbers of the item table, newest first.
+    ratings: [n] float32 stars.
+    tokens: [L] int32 token ids of the target text.
+    slots: [2 * most] int32 word indices that `answer_slots` returned.
+    statistics: [2G] float32 targets that `history_statistics` returned.
+  """
 
   items: np.ndarray
   ratings: np.ndarray
@@ -36,16 +53,16 @@ class Target(NamedTuple):
 def answer_slots(
   liked: list[int], disliked: list[int], num_genres: int, most: int
 ) -> np.ndarray:
-  """The class that each place of an answer holds, as indices of its template's words.
+  """Returns the class of each slot of an answer, as an index of the template's words.
 
   Args:
-    liked: genre columns, best first.
-    disliked: genre columns, worst first.
+    liked: columns of the liked genres, best first.
+    disliked: columns of the disliked genres, worst first.
     num_genres: G.
-    most: places on each side.
+    most: number of slots on each side.
 
   Returns:
-    [2 * most] int32; places without a genre hold 2G, the word 'none'.
+    [2 * most] int32; slots without a genre have index 2G, the word 'none'.
   """
   slots = np.full(2 * most, 2 * num_genres, np.int32)
   slots[: len(liked)] = liked
@@ -55,15 +72,15 @@ def answer_slots(
 
 
 def history_statistics(member: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-  """What a history says of each genre, as regression targets.
+  """Computes the regression targets of a history: mean and count of each genre.
 
   Args:
     member: [n, G] bool genres of the items.
     ratings: [n] float32 stars.
 
   Returns:
-    [2G] float32: mean rating (stars, less 3) or nan where there is none, then
-    log(1 + count).
+    [2G] float32: for each genre the mean rating minus 3 (stars; nan without ratings),
+    then for each genre log(1 + count).
   """
   count = member.sum(0)
   mean = (ratings @ member) / np.where(count, count, np.nan) - 3
@@ -71,15 +88,16 @@ def history_statistics(member: np.ndarray, ratings: np.ndarray) -> np.ndarray:
 
 
 def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) -> Target:
-  """One history as the arrays of an example; with a seed, one part of it.
+  """Makes the target of a history or, with a seed, of a random part of it.
 
   Args:
-    shown: what examples are made from.
+    shown: source of the examples.
     items: [n] int64 row numbers of the item table, newest first.
     ratings: [n] float32 stars.
-    liked: names in bytes, best first; those of the full history.
-    disliked: the same, worst first.
-    *seed: [2] int32, of the part; its label is that of the rule.
+    liked: liked genres of the full history, names as bytes, best first.
+    disliked: disliked genres of the full history, names as bytes, worst first.
+    *seed: [2] int32 seed of the part, which gets its label from the rule; without a
+      seed the label is `liked` and `disliked`.
   """
   genres, question = shown.genres, shown.question
   if seed:
@@ -91,7 +109,9 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
     liked, disliked = (
       [genres.names.index(name.decode()) for name in side] for side in (liked, disliked)
     )
-  text = question.answer(*([genres.names[i] for i in x] for x in (liked, disliked)))
+  text = question.answer(
+    *([genres.names[column] for column in side] for side in (liked, disliked))
+  )
   return Target(
     items,
     ratings,

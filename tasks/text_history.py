@@ -1,4 +1,4 @@
-"""Histories as text in the prompt: the baseline of soft prompts."""
+"""Writes histories as text in the prompt, the baseline for soft prompts."""
 
 import functools
 import itertools
@@ -14,7 +14,12 @@ from tasks import interaction_texts, questions, vocabularies
 
 
 class HistoryLimits(NamedTuple):
-  """How much of a history is shown, the newest of it."""
+  """Limits how much of a history the model sees; the newest interactions are kept.
+
+  Attributes:
+    items: N, maximum number of interactions.
+    text_tokens: maximum number of tokens of the history as text; 0 if it is vectors.
+  """
 
   items: int
   text_tokens: int
@@ -22,17 +27,18 @@ class HistoryLimits(NamedTuple):
 
 @gin.configurable
 def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLimits:
-  """How much of a history the model sees.
+  """Returns the limits of a history.
 
   Args:
-    items: N, interactions.
-    text_tokens: what they may take as text, for the tasks that show them so.
+    items: N, maximum number of interactions.
+    text_tokens: maximum number of tokens of the history as text, for the tasks with
+      text in the prompt; 0 for the other tasks.
   """
   return HistoryLimits(items, text_tokens)
 
 
 class Interactions:
-  """Every (item, rating) of a data set as tokens."""
+  """Writes the interactions of a data set as tokens."""
 
   def __init__(
     self,
@@ -41,7 +47,14 @@ class Interactions:
     nouns: interaction_texts.Nouns,
     task_prompt: str,
   ):
-    """Reads the item table of a histories folder."""
+    """Reads the item table of a histories folder.
+
+    Args:
+      histories_dir: finished folder of `pipelines.build_histories`.
+      vocabulary: vocabulary of the decoder.
+      nouns: nouns of the texts.
+      task_prompt: prompt that follows the history.
+    """
     self._vocabulary, self._nouns = vocabulary, nouns
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
     self._names = interaction_texts.title_genres(items, nouns)
@@ -58,15 +71,16 @@ class Interactions:
   def prompt(
     self, items: np.ndarray, ratings: np.ndarray, limits: HistoryLimits
   ) -> np.ndarray:
-    """A history as text, then the task prompt.
+    """Writes a history as text, followed by the task prompt.
 
     Args:
       items: [n] row numbers of the item table, newest first.
       ratings: [n] float32 stars.
-      limits: what does not fit whole is left out, the oldest first.
+      limits: maximum size of the history; older interactions that do not fit are left
+        out.
 
     Returns:
-      [at most text_tokens + T] int32.
+      [at most text_tokens + T] int32 token ids.
     """
     tokens: list[int] = []
     pairs = zip(items.tolist(), ratings.tolist(), strict=True)
@@ -84,7 +98,7 @@ def load_interactions(
   nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
   task_prompt: str = questions.TASK_PROMPT,
 ) -> Interactions:
-  """One `Interactions` a folder, wording, vocabulary and process."""
+  """Loads the texts of a histories folder once per process and wording."""
   vocabulary = vocabularies.task_vocabulary()
   return _load_interactions(histories_dir, vocabulary, nouns, task_prompt)
 

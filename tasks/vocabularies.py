@@ -1,7 +1,7 @@
-"""Vocabularies of the decoders' own tokenizers, for SeqIO.
+"""Makes SeqIO vocabularies of the decoders' own tokenizers.
 
-Which one the tasks use is set by gin: `task_vocabulary.decoder`, next to the decoder of
-the model.
+The gin parameter `task_vocabulary.decoder` sets the vocabulary of the tasks; it must
+fit the decoder of the model.
 """
 
 import functools
@@ -16,21 +16,21 @@ from persoma_tf.tokenizers.gguf_tokenizer import GgufTokenizer, read_tokenizer
 
 
 class GgufVocabulary(seqio.Vocabulary):
-  """The tokenizer inside a GGUF file: byte-level BPE or SentencePiece BPE.
+  """Wraps the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE.
 
-  Ids are those of the file; no start token is added. SeqIO pads with id 0, which is
-  `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma: no text encodes to it, so that
-  padding can be told by id and the file's own pad id, which may equal `eos_id`, need
-  not be used.
+  Token ids are the ids of the file; no start token is added. SeqIO pads with id 0,
+  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma. No text encodes to id 0, so
+  this id identifies padding. The pad id of the file, which may equal `eos_id`, is not
+  used.
 
-  The file is read at first use, so that registering a task costs nothing.
+  The file is read at first use, so registering a task costs nothing.
   """
 
   def __init__(self, decoder: str):
     """Makes the vocabulary.
 
     Args:
-      decoder: name of a decoder that comes as GGUF (`persoma_tf.decoders`), or path of
+      decoder: name of a decoder that is a GGUF file (`persoma_tf.decoders`), or path of
         a GGUF file.
     """
     super().__init__(extra_ids=0)
@@ -38,18 +38,18 @@ class GgufVocabulary(seqio.Vocabulary):
 
   @functools.cached_property
   def _tokenizer(self) -> GgufTokenizer:
-    from persoma_tf.decoders import gguf_file  # JAX; listing tasks stays quick
+    from persoma_tf.decoders import gguf_file  # imports JAX; listing tasks stays fast
 
     return read_tokenizer(gguf_file(self._decoder))
 
   @property
   def eos_id(self) -> int:
-    """Ends a target."""
+    """Returns the id of the end-of-sequence token."""
     return self._tokenizer.eos_id
 
   @property
   def unk_id(self) -> int:
-    """Never made by the encoder: every byte has a token."""
+    """Returns the unknown id, which the encoder never uses: every byte has a token."""
     return self._tokenizer.unk_id
 
   @property
@@ -60,16 +60,16 @@ class GgufVocabulary(seqio.Vocabulary):
     return self._tokenizer.encode(s)
 
   def _decode(self, ids: list[int]) -> str:
-    # SeqIO cuts behind the end of the sequence, which is no text itself.
-    return self._tokenizer.decode([x for x in ids if x != self.eos_id])
+    # SeqIO truncates after the end of the sequence, which has no text itself.
+    return self._tokenizer.decode([token for token in ids if token != self.eos_id])
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    # Called eagerly, TensorFlow wraps the text in an array.
+    # In eager mode, TensorFlow wraps the text in an array.
     encode = lambda text: np.array(
       self._encode(np.asarray(text).item().decode()), np.int32
     )
     if s.shape.rank == 0:
-      # numpy_function, since py_function costs ten times the encoding.
+      # A call of py_function would take ten times as long as the encoding.
       return tf.ensure_shape(tf.numpy_function(encode, [s], tf.int32), [None])
     rows = tf.RaggedTensorSpec([None], tf.int32, ragged_rank=0)
     return tf.map_fn(self._encode_tf, s, fn_output_signature=rows)
@@ -89,21 +89,24 @@ class GgufVocabulary(seqio.Vocabulary):
 
 @gin.configurable
 def task_vocabulary(decoder: str = 'smollm2-135m-instruct') -> str:
-  """Which vocabulary the tasks have.
+  """Returns the name of the tasks' vocabulary.
 
   Args:
     decoder: name of a decoder, or path of a GGUF file ('.gguf') or of a SentencePiece
-      model ('.model'); the one that `build.decoder` was trained with.
+      model ('.model'); must be the tokenizer that `build.decoder` was trained with.
   """
   return decoder
 
 
 @functools.cache
 def load_vocabulary(decoder: str) -> seqio.Vocabulary:
-  """The vocabulary that `task_vocabulary` names, one a process.
+  """Loads a vocabulary once per process.
+
+  Args:
+    decoder: name or path that `task_vocabulary` returned.
 
   Raises:
-    ValueError: it names a folder.
+    ValueError: the path is a folder.
   """
   if os.path.isdir(decoder):
     raise ValueError(
@@ -116,20 +119,20 @@ def load_vocabulary(decoder: str) -> seqio.Vocabulary:
 
 
 class TaskVocabulary(seqio.Vocabulary):
-  """The vocabulary that gin names whenever it is used, so that tasks follow it."""
+  """Delegates to the vocabulary that gin names at the time of each call."""
 
   def __init__(self):
-    """Reads nothing."""
+    """Makes the vocabulary without reading anything."""
     super().__init__(extra_ids=0)
 
   @property
   def eos_id(self) -> int:
-    """Ends a target."""
+    """Returns the id of the end-of-sequence token."""
     return load_vocabulary(task_vocabulary()).eos_id
 
   @property
   def unk_id(self) -> int:
-    """Stands for what has no token."""
+    """Returns the id for text without a token."""
     return load_vocabulary(task_vocabulary()).unk_id
 
   @property

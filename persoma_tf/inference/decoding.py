@@ -1,24 +1,25 @@
-"""How answers are written: settings that can be read without loading a model."""
+"""Defines the settings of the decoding, in a module that loads no model."""
 
 import dataclasses
 
-# Types that the decoder's weights may have (`persoma_tf.parameters.quantization`).
+# Types of the decoder's weights (`persoma_tf.parameters.quantization`).
 WEIGHTS = ('float32', 'bfloat16', 'int8')
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-  """How answers are written.
+  """Holds the settings of the decoding.
 
   Attributes:
-    constrained: only answers that can be read back.
-    beams: more than one searches for the most probable answer.
-    temperature: more than 0 draws tokens instead of taking the best.
-    seed: of what is drawn; a user's answer depends on no other's.
+    constrained: whether to write only answers that the parser can read.
+    beams: number of beams; more than 1 is beam search for the most probable answer.
+    temperature: divisor of the logits for drawing tokens; 0 takes the most probable
+      token.
+    seed: seed of the random sampler; a user's answer does not depend on other users.
     weights: type of the decoder's weights (`persoma_tf.parameters.quantization`).
 
   Raises:
-    ValueError: numbers that cannot be.
+    ValueError: a setting is out of range, or drawing is combined with beam search.
   """
 
   constrained: bool = True
@@ -32,8 +33,8 @@ class Decoding:
       raise ValueError(f'beams={self.beams}: expected at least 1')
     if self.temperature < 0 or (self.temperature and self.beams > 1):
       raise ValueError(
-        f'temperature={self.temperature} with beams={self.beams}: expected 0 or, with '
-        'one beam, more'
+        f'temperature={self.temperature} with beams={self.beams}: expected '
+        'temperature=0, or beams=1 to draw tokens'
       )
     if self.weights not in WEIGHTS:
       raise ValueError(f'weights={self.weights!r}: expected one of {WEIGHTS}')

@@ -1,7 +1,7 @@
 """Answers many requests with a trained model, in batches of a few static shapes.
 
-The engine knows tokens, masks and grammars. What a request asks, and what its tokens
-mean, is the business of the caller (`tasks.predictor`).
+The engine works on tokens, masks and grammars. Only the caller (`tasks.predictor`)
+knows the question of a request and the meaning of the tokens.
 """
 
 import functools
@@ -23,9 +23,10 @@ class Request(NamedTuple):
   """Asks for one answer.
 
   Attributes:
-    key: text that decides what is drawn, together with the seed: a user's id.
-    vectors: [n, H] float32 vectors of the history; None where it stands in the prompt.
-    prompt: [t] int32 history as text and task prompt; None for the engine's prompt.
+    key: text that, together with the seed, determines the random draws: the user's id.
+    vectors: [n, H] float32 vectors of the history; None if the history is text.
+    prompt: [t] int32 tokens of the history as text and of the task prompt; None for the
+      engine's task prompt.
   """
 
   key: str
@@ -34,7 +35,7 @@ class Request(NamedTuple):
 
   @property
   def length(self) -> int:
-    """Returns the size that decides the shape of its batch."""
+    """Returns the number of vectors or tokens, which the batch is padded for."""
     return len(self.prompt if self.vectors is None else self.vectors)
 
 
@@ -42,8 +43,8 @@ class Answered(NamedTuple):
   """Holds one answer.
 
   Attributes:
-    tokens: [L] int; `eos_id` from the first end of sequence on.
-    log_prob: natural log probability of the tokens.
+    tokens: [L] token ids, padded with `eos_id` after the end of the answer.
+    log_prob: log probability of the tokens, nats.
   """
 
   tokens: list[int]
@@ -54,10 +55,10 @@ class Limits(NamedTuple):
   """Limits the shapes of batches.
 
   Attributes:
-    batch_size: B, requests in a batch at most.
-    longest: the longest history, in items; in tokens where histories are text.
-    width: H of the vectors.
-    batch_tokens: tokens in a batch at most, where histories are text; 0 elsewhere.
+    batch_size: B, maximum number of requests in a batch.
+    longest: length of the longest history, in items; in tokens if histories are text.
+    width: H, length of a vector.
+    batch_tokens: maximum number of tokens in a batch if histories are text; else 0.
   """
 
   batch_size: int
@@ -67,14 +68,14 @@ class Limits(NamedTuple):
 
 
 class Engine:
-  """Loads a trained adapter beside its frozen decoder and answers in batches.
+  """Answers requests in batches, with a trained adapter and its decoder.
 
-  Batches have few static shapes: a quarter, half or all of `batch_size` requests, and
-  of the longest history.
+  Batches have few static shapes: the number of requests and the length of the histories
+  are each padded to a quarter, half or all of their limit.
 
   Attributes:
-    model: the model with its layers one after the other.
-    params: its parameters, on the device.
+    model: model whose decoder layers are unrolled instead of stacked.
+    params: parameters of the model, on the device.
   """
 
   def __init__(
@@ -92,11 +93,11 @@ class Engine:
       prompt: [T] tokens of the task prompt.
       task: end, length and grammar of all answers.
       limits: limits of the batches.
-      decoding: how answers are written.
+      decoding: settings of the decoding.
 
     Raises:
-      ValueError: the decoder is not the one that the adapter was trained for, or the
-        parameters do not fit.
+      ValueError: the adapter was trained with another decoder, or the parameters do not
+        fit.
     """
     self._prompt, self._limits = np.array(prompt, np.int32), limits
     self._seed = decoding.seed
@@ -105,30 +106,30 @@ class Engine:
     self._answer = jax.jit(_writer(self.model, task, decoding))
 
   def answer(self, requests: Sequence[Request]) -> list[Answered]:
-    """Answers requests, in the order given."""
+    """Returns the answers to requests, in the same order."""
     answers = {}
     for places, length, rows in self._batches(requests):
-      some = [requests[place] for place in places]
-      soft, prompt = self._inputs(some, length, rows)
-      keys = _keys([request.key for request in some], rows, self._seed)
-      made = jax.device_get(self._answer(self.params, soft, prompt, keys))
-      for place, tokens, log_prob in zip(places, *made, strict=False):
+      batch = [requests[place] for place in places]
+      soft, prompt = self._inputs(batch, length, rows)
+      keys = _keys([request.key for request in batch], rows, self._seed)
+      generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
+      for place, tokens, log_prob in zip(places, *generated, strict=False):
         answers[place] = Answered(tokens.tolist(), float(log_prob))
     return [answers[place] for place in range(len(requests))]
 
   def soft_prompts(self, requests: Sequence[Request]) -> np.ndarray:
-    """Returns the soft prompts [R, K, D] float32 of requests, as `answer` uses them."""
-    made = {}
+    """Returns the soft prompts [R, K, D] float32 that `answer` uses for requests."""
+    prompts = {}
     for places, length, rows in self._batches(requests):
       soft, _ = self._inputs([requests[place] for place in places], length, rows)
-      made |= dict(zip(places, np.asarray(soft.tokens), strict=False))
-    return np.stack([made[place] for place in range(len(requests))])
+      prompts |= dict(zip(places, np.asarray(soft.tokens), strict=False))
+    return np.stack([prompts[place] for place in range(len(requests))])
 
   def _batches(self, requests) -> Iterator[tuple[list[int], int, int]]:
-    """Yields (places of requests, padded length, padded number of rows) of batches.
+    """Yields (indices of requests, padded length, padded number of rows) of batches.
 
-    Requests of like length come together, in the least static shape that holds them.
-    All batches but the last are full: each number of rows is compiled anew.
+    A batch has requests of similar length and the smallest static shape that fits. All
+    batches except the last are full, since each number of rows is compiled separately.
     """
     batch_size, longest, _, batch_tokens = self._limits
     fixed = len(self._prompt) if batch_tokens else 0
@@ -138,14 +139,14 @@ class Engine:
     while at < len(order):
       most = batch_size
       if batch_tokens:
-        reach = order[at : at + most]
-        most = max(1, min(most, batch_tokens // lengths[reach[-1]]))
-      some = order[at : at + most]
-      yield some, lengths[some[-1]], _bucket(len(some), most)
+        candidates = order[at : at + most]
+        most = max(1, min(most, batch_tokens // lengths[candidates[-1]]))
+      batch = order[at : at + most]
+      yield batch, lengths[batch[-1]], _bucket(len(batch), most)
       at += most
 
   def _inputs(self, requests, length, rows):
-    """Returns (soft prompts, prompts [rows, T] or [T]); rows to spare are empty."""
+    """Returns (soft prompts, prompts [rows, T] or [T]); unused rows are padding."""
     if self._limits.batch_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
       prompt = np.zeros((rows, length), np.int32)
@@ -155,24 +156,28 @@ class Engine:
     else:
       vectors = np.zeros((rows, length, self._limits.width), np.float32)
       mask = np.zeros((rows, length), np.int32)
-      prompt = self._prompt  # of all rows
+      prompt = self._prompt  # the same for all rows
       for row, request in enumerate(requests):
         size = len(request.vectors)
         vectors[row, :size], mask[row, :size] = request.vectors, 1
     return self._soft(self.params, vectors, mask), prompt
 
 
-def _writer(model, task: generate.Task, how: Decoding):
+def _writer(model, task: generate.Task, decoding: Decoding):
   """Returns a function (params, soft, prompts, keys) -> Generated."""
-  if how.beams > 1:
-    return lambda *args: generate.beam_search(model, *args[:3], task, how.beams)
-  if not how.temperature:
+  beams, temperature = decoding.beams, decoding.temperature
+  if beams > 1:
+    return lambda *args: generate.beam_search(model, *args[:3], task, beams)
+  if not temperature:
     return lambda *args: generate.greedy(model, *args[:3], task)
-  return lambda *args: generate.sample(model, *args[:3], task, args[3], how.temperature)
+  return lambda *args: generate.sample(model, *args[:3], task, args[3], temperature)
 
 
 def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
-  """Returns the model as it answers fastest, and its parameters on the device."""
+  """Returns the model in its fastest form, and its parameters on the device.
+
+  LoRA is merged, the decoder's weights are converted and its layers unrolled.
+  """
   model, decoder = persoma.build()
   trained = checkpoints.load_adapter(
     f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
@@ -184,12 +189,12 @@ def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
 
 
 def _keys(texts: Sequence[str], rows: int, seed: int) -> jax.Array:
-  """Returns a random key for each row, of seed and text alone."""
+  """Returns a random key for each row, which depends only on the seed and its text."""
   sums = [zlib.crc32(text.encode()) for text in texts]
   sums = np.array(sums + [0] * (rows - len(sums)), np.uint32)
   return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(sums)
 
 
 def _bucket(size: int, longest: int) -> int:
-  """Returns the least of a quarter, half and all of `longest` that holds `size`."""
+  """Returns the smallest of a quarter, half and all of `longest` that fits `size`."""
   return next(n for n in (-(-longest // part) for part in (4, 2, 1)) if n >= size)

@@ -1,4 +1,7 @@
-"""Answers behind soft prompts: greedy, drawn or searched, free or within a grammar."""
+"""Generates answers after soft prompts: greedy, sampled or by beam search.
+
+A grammar can constrain the answers.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -13,16 +16,16 @@ from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import SoftTokens
 
 _NEVER = -1e30
-_FEWEST = 16  # rows that are worth a smaller shape of their own
+_MIN_ROWS = 16  # smallest batch for which a separate compilation saves time
 
 
 class Generated(NamedTuple):
-  """Answers.
+  """Holds the answers of a batch.
 
   Attributes:
-    tokens: [B, L] int32; `eos_id` from the first end of sequence on.
-    log_prob: [B] float32, nats, of the tokens up to and with the first `eos_id`;
-      within a grammar, among the tokens that it allowed.
+    tokens: [B, L] int32 token ids, padded with `eos_id` after the end of an answer.
+    log_prob: [B] float32 log probability (nats) of the tokens up to and including the
+      first `eos_id`; with a grammar, probabilities are among the allowed tokens.
   """
 
   tokens: Array
@@ -30,12 +33,12 @@ class Generated(NamedTuple):
 
 
 class Task(NamedTuple):
-  """What all answers have in common.
+  """Holds the properties that all answers of a task share.
 
   Attributes:
-    eos_id: ends an answer.
-    max_tokens: L.
-    grammar: what answers are kept to; None for none.
+    eos_id: id of the end-of-sequence token.
+    max_tokens: L, maximum number of tokens in an answer.
+    grammar: grammar that constrains the answers; None for unconstrained answers.
   """
 
   eos_id: int
@@ -44,16 +47,16 @@ class Task(NamedTuple):
 
 
 class _Row(NamedTuple):
-  """The state of R answers that are being written.
+  """Holds the state of R answers during generation.
 
   Attributes:
-    place: [R] int32, where each stood at the start.
-    hidden: [R, D], predicts the next token.
-    cache: the decoder's.
-    state: [R] int32, of the grammar.
-    ended: [R] bool.
-    tokens: [R, L] int32.
-    log_prob: [R] float32.
+    place: [R] int32, index of each row in the batch.
+    hidden: [R, D] hidden state that predicts the next token.
+    cache: cache of the decoder.
+    state: [R] int32 state of the grammar.
+    ended: [R] bool, whether the answer has its end-of-sequence token.
+    tokens: [R, L] int32 token ids.
+    log_prob: [R] float32 log probability so far, nats.
   """
 
   place: Array
@@ -68,21 +71,21 @@ class _Row(NamedTuple):
 def soft_prompt(
   model: Persoma, params: Mapping, history: Array, mask: Array
 ) -> SoftTokens:
-  """Soft prompts of histories [B, N, H] float32 with mask [B, N] int32."""
+  """Computes the soft prompts of histories [B, N, H] float32, mask [B, N] int32."""
   return model.apply({'params': params}, history, mask, method=Persoma.soft_prompt)
 
 
 def greedy(
   model: Persoma, params: Mapping, soft: SoftTokens, prompt: Array, task: Task
 ) -> Generated:
-  """Writes the most probable next token until every row has ended.
+  """Generates answers with the most probable token at each step.
 
   Args:
-    model: the model.
+    model: adapter and decoder.
     params: {'adapter': ..., 'decoder': ...}.
     soft: soft prompts of B users.
-    prompt: [T] int32 task prompt of all rows, or [B, T], padded with 0.
-    task: what all answers have in common.
+    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    task: properties that all answers share.
   """
   best = lambda log_probs, step, place: jnp.argmax(log_probs, axis=-1)
   return _write(model, params, soft, prompt, task, best)
@@ -97,21 +100,21 @@ def sample(
   keys: Array,
   temperature: float,
 ) -> Generated:
-  """Draws every token.
+  """Generates answers with a randomly drawn token at each step.
 
   Args:
-    model: see `greedy`.
-    params: see `greedy`.
-    soft: see `greedy`.
-    prompt: see `greedy`.
-    task: see `greedy`.
-    keys: [B] random keys, one a row, so that an answer does not depend on the others.
-    temperature: divides the logits.
+    model: adapter and decoder.
+    params: {'adapter': ..., 'decoder': ...}.
+    soft: soft prompts of B users.
+    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    task: properties that all answers share.
+    keys: [B] random keys, one per row, so that an answer does not depend on other rows.
+    temperature: divisor of the logits.
   """
 
   def draw(log_probs, step, place):
-    now = jax.vmap(jax.random.fold_in, (0, None))(keys[place], step)
-    return jax.vmap(jax.random.categorical)(now, log_probs / temperature)
+    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys[place], step)
+    return jax.vmap(jax.random.categorical)(step_keys, log_probs / temperature)
 
   return _write(model, params, soft, prompt, task, draw)
 
@@ -124,20 +127,20 @@ def beam_search(
   task: Task,
   beams: int,
 ) -> Generated:
-  """The most probable answer among those that `beams` beams find, lengths as they are.
+  """Generates the most probable answers by beam search, without length normalization.
 
   Args:
-    model: see `greedy`.
-    params: see `greedy`.
-    soft: see `greedy`.
-    prompt: see `greedy`.
-    task: see `greedy`.
-    beams: unfinished and finished answers that are kept of each row.
+    model: adapter and decoder.
+    params: {'adapter': ..., 'decoder': ...}.
+    soft: soft prompts of B users.
+    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    task: properties that all answers share.
+    beams: number of answers, finished or not, that are kept for each row.
   """
   call = _caller(model, params)
   started, first = _start(call, model, soft, prompt, task)
   batch = len(started.hidden)
-  # All beams of a row are the same before the first token: one of them counts.
+  # Before the first token, all beams of a row are equal, so only one may continue.
   rows = _take(started, jnp.repeat(jnp.arange(batch), beams))
   only = jnp.where(jnp.arange(batch * beams) % beams == 0, 0.0, _NEVER)
   rows = rows._replace(log_prob=only)
@@ -159,7 +162,7 @@ def beam_search(
 
 
 def _write(model, params, soft, prompt, task: Task, pick: Callable) -> Generated:
-  """One token a row at a time, as `pick` chooses from log-probabilities [B, C]."""
+  """Generates one token per row and step; `pick` chooses by log-probs [R, C]."""
   call = _caller(model, params)
   rows, first = _start(call, model, soft, prompt, task)
 
@@ -174,34 +177,35 @@ def _write(model, params, soft, prompt, task: Task, pick: Callable) -> Generated
 
 
 def _finish(call, step, rows: _Row, task: Task, extend: Callable) -> Generated:
-  """Writes on; whenever half of the rows have ended, goes on with the others alone."""
+  """Generates until all rows have ended; halves the batch each time half have ended."""
   half = len(rows.ended) // 2
-  enough = half if half >= _FEWEST else 0
-  going = lambda rows: jnp.sum(~rows.ended) > enough
+  stop_at = half if half >= _MIN_ROWS else 0
+  going = lambda rows: jnp.sum(~rows.ended) > stop_at
   step, rows = _loop(call, step, rows, task, extend, going)
-  if not enough:
+  if not stop_at:
     return Generated(rows.tokens, rows.log_prob)
-  open_ones = jnp.argsort(rows.ended)[:half]
-  rest = _finish(call, step, _take(rows, open_ones), task, extend)
-  put = lambda old, new: old.at[open_ones].set(new)
+  unfinished = jnp.argsort(rows.ended)[:half]
+  rest = _finish(call, step, _take(rows, unfinished), task, extend)
+  put = lambda old, new: old.at[unfinished].set(new)
   return Generated(*map(put, (rows.tokens, rows.log_prob), rest))
 
 
 def _caller(model, params):
+  """Returns a function that calls a method of the model."""
   return lambda method, *args: model.apply({'params': params}, *args, method=method)
 
 
 def _start(call, model, soft, prompt, task: Task) -> tuple[_Row, int]:
-  """Rows behind their prefix, and how many tokens they have."""
+  """Returns the rows after the forced first tokens, and the number of these tokens."""
   batch = len(soft.tokens)
   forced, state = task.grammar.forced() if task.grammar else ([], 0)
-  if not isinstance(model.decoder, DecoderOnly):  # reads its prompt elsewhere
+  if not isinstance(model.decoder, DecoderOnly):  # its prompt goes to the encoder
     forced, state = [], 0
-  begun = jnp.array(forced, jnp.int32)
+  prefix = jnp.array(forced, jnp.int32)
   left = task.max_tokens - len(forced)
-  hidden, cache = call(Persoma.prefill, soft, prompt, left, begun)
+  hidden, cache = call(Persoma.prefill, soft, prompt, left, prefix)
   tokens = jnp.full((batch, task.max_tokens), task.eos_id, jnp.int32)
-  tokens = tokens.at[:, : len(forced)].set(begun)
+  tokens = tokens.at[:, : len(forced)].set(prefix)
   fill = lambda value: jnp.full(batch, value)
   place = jnp.arange(batch, dtype=jnp.int32)
   rows = _Row(place, hidden, cache, fill(state), fill(False), tokens, fill(0.0))
@@ -209,7 +213,7 @@ def _start(call, model, soft, prompt, task: Task) -> tuple[_Row, int]:
 
 
 def _loop(call, step, rows: _Row, task: Task, extend, going) -> tuple[Array, _Row]:
-  """Extends rows while it is `going`; the last token is never read."""
+  """Extends rows while `going` is true; the decoder never reads the last token."""
 
   def read_and_extend(state):
     step, rows = state
@@ -222,7 +226,10 @@ def _loop(call, step, rows: _Row, task: Task, extend, going) -> tuple[Array, _Ro
 
 
 def _choices(call, rows: _Row, task: Task) -> tuple[Array, Array | None]:
-  """Log-probabilities [R, C] of what may come next and its tokens; None for all."""
+  """Returns log-probabilities [R, C] of the C next choices, and their token ids.
+
+  The token ids are None without a grammar, where the choices are the vocabulary.
+  """
   if task.grammar is None:
     logits, tokens = call(Persoma.logits, rows.hidden), None
     end = jnp.where(jnp.arange(logits.shape[-1]) == task.eos_id, 0.0, _NEVER)
@@ -235,7 +242,16 @@ def _choices(call, rows: _Row, task: Task) -> tuple[Array, Array | None]:
 
 
 def _append(rows: _Row, step, choice, tokens, log_prob, task: Task) -> _Row:
-  """Rows with one more token, given as a choice of those that might come."""
+  """Returns the rows with one more token each.
+
+  Args:
+    rows: rows so far.
+    step: number of tokens in each row so far.
+    choice: [R] index of the chosen token among the choices.
+    tokens: [R, C] token ids of the choices; None if the choices are the vocabulary.
+    log_prob: [R] float32 log probability of the extended rows, nats.
+    task: properties that all answers share.
+  """
   token, state = choice.astype(jnp.int32), rows.state
   if tokens is not None:
     token = jnp.take_along_axis(tokens, choice[:, None], 1)[:, 0]
@@ -249,11 +265,11 @@ def _append(rows: _Row, step, choice, tokens, log_prob, task: Task) -> _Row:
 
 
 def _take(rows: _Row, places: Array) -> _Row:
-  """Some of the rows, in another order."""
+  """Returns the rows at the given places."""
 
   def take(x):
     if not jnp.ndim(x):
       return x
-    return x[:, places] if x.ndim == 5 else x[places]  # stacked layers stand first
+    return x[:, places] if x.ndim == 5 else x[places]  # [layers, rows, ...]
 
   return jax.tree.map(take, rows)

@@ -1,4 +1,4 @@
-"""Which tokens may follow which: an automaton that keeps answers in their form."""
+"""Compiles a grammar into an automaton that names the tokens allowed at each step."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
@@ -10,46 +10,50 @@ Choices = Callable[[Hashable], Iterable[tuple[Sequence[int], Hashable]]]
 
 
 class Grammar(NamedTuple):
-  """A deterministic automaton over tokens; state 0 is the start of an answer.
+  """Holds a deterministic automaton over tokens; state 0 is the start of an answer.
 
   Attributes:
-    tokens: [states, M] int32, what may come next; -1 where there is no further choice.
-    next: [states, M] int32, the state behind each.
+    tokens: [states, M] int32 token ids that may come next, padded with -1.
+    next: [states, M] int32 state after each token.
   """
 
   tokens: np.ndarray
   next: np.ndarray
 
   def forced(self) -> tuple[list[int], int]:
-    """The tokens that every answer begins with, and the state behind them.
+    """Returns the tokens that every answer starts with, and the state after them.
 
     Raises:
-      ValueError: there is but one answer, and it is without an end.
+      ValueError: the grammar has only one answer, and it never ends.
     """
     tokens, state = [], 0
     while (self.tokens[state] >= 0).sum() == 1 and self.next[state, 0] != state:
       if len(tokens) == len(self.tokens):
-        raise ValueError('grammar: an answer without an end')
+        raise ValueError('grammar: the only answer never ends')
       tokens.append(int(self.tokens[state, 0]))
       state = int(self.next[state, 0])
     return tokens, state
 
 
 def compiled(start: Hashable, choices: Choices, eos_id: int) -> Grammar:
-  """The automaton of a grammar of phrases, by subset construction.
+  """Compiles a grammar of phrases into an automaton, by subset construction.
 
   Args:
-    start: the grammar's first state.
-    choices: what may follow in a state: phrases as token ids, each with the state
-      behind it. A phrase may begin like another one. Behind END nothing follows.
-    eos_id: follows a whole answer, and itself.
+    start: first state of the grammar.
+    choices: function from a state to the phrases that may follow, as pairs of token ids
+      and the state after them. Phrases may have the same first tokens. It is not called
+      with END.
+    eos_id: id of the end-of-sequence token, which follows an answer and itself.
 
   Raises:
-    ValueError: a state other than END leads nowhere.
+    ValueError: no phrase follows a state other than END.
   """
 
   def settled(items) -> frozenset:
-    """What may come: (tokens that are left of a phrase, state behind it)."""
+    """Replaces items without tokens by the phrases that may follow.
+
+    An item is a pair: (tokens left of a phrase, state after the phrase).
+    """
     found, todo = set(), list(items)
     while todo:
       left, state = todo.pop()
@@ -58,21 +62,21 @@ def compiled(start: Hashable, choices: Choices, eos_id: int) -> Grammar:
       elif state is END:
         found.add(((eos_id,), END))
       else:
-        todo += [(tuple(phrase), behind) for phrase, behind in choices(state)]
+        todo += [(tuple(phrase), after) for phrase, after in choices(state)]
     if not found:
       raise ValueError(f'grammar: no phrase follows {sorted(map(str, items))}')
     return frozenset(found)
 
   numbers = {settled([((), start)]): 0}
   rows, todo = [], list(numbers)
-  for items in todo:  # grows while it is read
+  for items in todo:  # the list grows during the loop
     row = {}
     for token in sorted({left[0] for left, _ in items}):
-      behind = settled([(x[1:], state) for x, state in items if x[0] == token])
-      if behind not in numbers:
-        numbers[behind] = len(numbers)
-        todo.append(behind)
-      row[token] = numbers[behind]
+      after = settled([(left[1:], state) for left, state in items if left[0] == token])
+      if after not in numbers:
+        numbers[after] = len(numbers)
+        todo.append(after)
+      row[token] = numbers[after]
     rows.append(row)
   width = max(map(len, rows))
   padded = lambda values, fill: [*values] + [fill] * (width - len(values))

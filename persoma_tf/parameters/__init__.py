@@ -1,1 +1,1 @@
-"""Parameters as arrays: stored, frozen or trained, low-rank, in fewer bits."""
+"""Stores, freezes, quantizes and adapts (LoRA) the parameters of a model."""

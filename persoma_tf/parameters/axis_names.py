@@ -1,4 +1,4 @@
-"""Names of the parameters' axes, by which a partitioner splits them over devices."""
+"""Names the axes of parameters, so that a partitioner can shard them over devices."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from flax import traverse_util
 from flax.linen import partitioning
 
-# How the axes of a frozen kernel are split over devices, as T5X names them: input side,
-# output side.
+# T5X's names for the two axes of a decoder kernel: (input, output).
 _INTO_HEADS, _INTO_MLP = ('embed', 'joined_kv'), ('embed', 'mlp')
 _KERNELS = {
   **dict.fromkeys(('query', 'key', 'value'), _INTO_HEADS),
@@ -16,15 +15,16 @@ _KERNELS = {
   **dict.fromkeys(('down', 'wo'), _INTO_MLP[::-1]),
   **dict.fromkeys(('output', 'logits_dense'), ('embed', 'vocab')),
 }
-# A name that T5X's rules do not split; a parameter's names must differ.
+# Names of axes that T5X's rules do not shard; the names within a parameter must differ.
 WHOLE = ('unsharded_0', 'unsharded_1', 'unsharded_2', 'unsharded_3')
 
 
 def axis_names_of(params: Mapping) -> dict:
-  """T5X's `params_axes`: which axis of each parameter is split over devices, by name.
+  """Names the axes of all parameters, as T5X's `params_axes`.
 
-  Kernels, embeddings and LoRA of the decoder have T5X's own names for them; a first
-  axis of stacked layers, vectors and the adapter are not split.
+  Kernels, embeddings and LoRA matrices of the decoder get T5X's own axis names. The
+  first axis of stacked layers, all vectors and the adapter get names of axes that are
+  not sharded.
   """
   axes = {}
   for path, x in traverse_util.flatten_dict(params).items():

@@ -1,11 +1,11 @@
-"""Checkpoints in the layout that T5X reads and writes, and adapters on their own.
+"""Reads and writes checkpoints in the layout of T5X, and adapters without a decoder.
 
     model_dir/checkpoint_<step>/state      {'target': params, 'state': {'step': ...}}
     model_dir/checkpoint_<step>/optimizer  the native trainer's optimizer state
     model_dir/adapter/                     adapter.safetensors, manifest.json
 
-A checkpoint appears under its name only when it is whole. Restores are strict:
-missing, unknown or misshapen parameters are errors.
+A checkpoint gets its name only after it is complete. Restoring is strict: missing or
+unknown parameters and wrong shapes are errors.
 """
 
 import hashlib
@@ -25,7 +25,12 @@ _ITEMS = ('state', 'optimizer')
 
 
 def manager(model_dir: str, keep: int | None = 1) -> ocp.CheckpointManager:
-  """Orbax manager of `checkpoint_<step>` folders; the newest `keep` stay."""
+  """Returns an Orbax manager of `checkpoint_<step>` folders.
+
+  Args:
+    model_dir: folder of the checkpoints.
+    keep: number of newest checkpoints to keep; None keeps all.
+  """
   options = ocp.CheckpointManagerOptions(
     step_prefix='checkpoint', max_to_keep=keep, enable_async_checkpointing=False
   )
@@ -36,10 +41,10 @@ def manager(model_dir: str, keep: int | None = 1) -> ocp.CheckpointManager:
 def save(
   checkpoints: ocp.CheckpointManager, step: int, params: Mapping, optimizer: Any
 ) -> None:
-  """Writes `checkpoint_<step>`; returns when it is on disk.
+  """Writes `checkpoint_<step>`; returns after it is on disk.
 
   Args:
-    checkpoints: of `manager`.
+    checkpoints: manager that `manager` returned.
     step: number of finished steps.
     params: {'adapter': ..., 'decoder': ...}.
     optimizer: any pytree of arrays; its leaves are stored in order.
@@ -59,16 +64,20 @@ def save(
 
 
 def prune(checkpoints: ocp.CheckpointManager, keep: Container[int]) -> None:
-  """Deletes all checkpoints but those of the steps in `keep`."""
+  """Deletes all checkpoints except the steps in `keep`."""
   for step in checkpoints.all_steps():
     if step not in keep:
       checkpoints.delete(step)
 
 
 def load_params(checkpoint_dir: str) -> dict:
-  """Parameters of one `checkpoint_<step>` folder, ours or T5X's, as numpy arrays.
+  """Reads the parameters of one `checkpoint_<step>` folder as numpy arrays.
 
-  On whatever devices they were written. The optimizer's state is not read.
+  PERSOMA or T5X may have written the checkpoint, on any devices. The optimizer state is
+  not read.
+
+  Raises:
+    FileNotFoundError: the folder has no Orbax `state` folder.
   """
   state = pathlib.Path(checkpoint_dir).absolute() / 'state'
   if not state.exists():
@@ -77,19 +86,23 @@ def load_params(checkpoint_dir: str) -> dict:
     stored = {'target': reader.metadata(state).item_metadata.tree['target']}
     shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
     plain = ocp.RestoreArgs(restore_type=np.ndarray)
-    how = ocp.args.PyTreeRestore(
+    options = ocp.args.PyTreeRestore(
       item=jax.tree.map(shape, stored),
       restore_args=jax.tree.map(lambda _: plain, stored),
       partial_restore=True,
     )
-    return reader.restore(state, args=how)['target']
+    return reader.restore(state, args=options)['target']
 
 
 def load_optimizer(checkpoint_dir: str, like: Any) -> Any:
-  """The optimizer state of a native checkpoint, in the structure of `like`.
+  """Reads the optimizer state of a native checkpoint.
+
+  Args:
+    checkpoint_dir: `checkpoint_<step>` folder.
+    like: optimizer state with the structure and shapes that are expected.
 
   Raises:
-    ValueError: the checkpoint was made with another optimizer or other parameters.
+    ValueError: the checkpoint has another optimizer or other trained parameters.
   """
   with ocp.PyTreeCheckpointer() as reader:
     stored = reader.restore(pathlib.Path(checkpoint_dir).absolute() / 'optimizer')
@@ -105,15 +118,15 @@ def load_optimizer(checkpoint_dir: str, like: Any) -> Any:
 
 
 def checkpoint_folder(model_dir: str, step: int) -> str:
-  """Path of `checkpoint_<step>`."""
+  """Returns the path of `checkpoint_<step>`."""
   return str(pathlib.Path(model_dir) / f'checkpoint_{step}')
 
 
 def latest(model_dir: str) -> str:
-  """The newest finished checkpoint folder.
+  """Returns the path of the newest finished checkpoint.
 
   Raises:
-    FileNotFoundError: there is none.
+    FileNotFoundError: the folder has no finished checkpoint.
   """
   step = manager(model_dir).latest_step()
   if step is None:
@@ -124,8 +137,14 @@ def latest(model_dir: str) -> str:
 def check_same(expected: Mapping, found: Mapping, source: str) -> None:
   """Checks that two parameter trees have the same names and shapes.
 
+  Args:
+    expected: parameters of the model.
+    found: parameters of the source.
+    source: name of the source, for the error message.
+
   Raises:
-    ValueError: names the parameters that are missing, unknown or misshapen.
+    ValueError: a parameter is missing or unknown, or has another shape; the message
+      names up to five of each.
   """
   flatten = lambda tree: traverse_util.flatten_dict(tree, sep='/')
   expected, found = flatten(expected), flatten(found)
@@ -144,7 +163,7 @@ def check_same(expected: Mapping, found: Mapping, source: str) -> None:
 
 
 def fingerprint(params: Mapping) -> str:
-  """sha256 over the names, shapes and bytes of a parameter tree."""
+  """Returns the sha256 of the names, shapes, dtypes and bytes of a parameter tree."""
   digest = hashlib.sha256()
   for path, x in sorted(traverse_util.flatten_dict(params, sep='/').items()):
     x = np.asarray(x, order='C')
@@ -154,15 +173,15 @@ def fingerprint(params: Mapping) -> str:
 
 
 def save_adapter(model_dir: str, trained: Mapping, manifest: Mapping) -> pathlib.Path:
-  """Writes the trained parameters alone, a few MB, with what they belong to.
+  """Writes the trained parameters (a few MB) and their manifest.
 
   Args:
-    model_dir: holds the `adapter` folder.
+    model_dir: parent of the `adapter` folder.
     trained: flat dict from parameter path to array.
-    manifest: facts to store beside them; must hold `decoder_sha256`.
+    manifest: facts for `manifest.json`; must have `decoder_sha256`.
 
   Returns:
-    The folder.
+    Path of the `adapter` folder.
   """
   folder = pathlib.Path(model_dir) / 'adapter'
   folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +198,8 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   """Reads an adapter for a decoder.
 
   Args:
-    folder: as `save_adapter` wrote it.
-    decoder_sha256: `fingerprint` of the decoder that it is meant for.
+    folder: folder that `save_adapter` wrote.
+    decoder_sha256: `fingerprint` of the decoder.
 
   Returns:
     Flat dict from parameter path to array.
@@ -192,14 +211,15 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   manifest = json.loads((folder / 'manifest.json').read_text())
   if manifest['decoder_sha256'] != decoder_sha256:
     raise ValueError(
-      f'{folder}: trained with the decoder of sha256 '
-      f'{manifest["decoder_sha256"][:12]}…, not {decoder_sha256[:12]}…'
+      f'{folder}: the adapter was trained with the decoder of sha256 '
+      f'{manifest["decoder_sha256"][:12]}…, but this decoder has '
+      f'{decoder_sha256[:12]}…'
     )
   return safetensors.load_file(folder / 'adapter.safetensors')
 
 
 def _replace(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file so that it is there whole or not at all."""
+  """Writes a file atomically: readers see the whole file or none."""
   temporary = path.with_name(path.name + '.tmp')
   temporary.write_bytes(content)
   os.replace(temporary, path)

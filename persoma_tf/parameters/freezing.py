@@ -1,10 +1,9 @@
-"""Which parameters train: one list of path patterns decides.
+"""Splits parameters into trained and frozen ones, by a list of path patterns.
 
 A parameter's path is its keys joined by '/', such as 'adapter/latents' or
-'decoder/layers/attention/query/kernel'. Training takes gradients of, and
-optimizer slots for, the matching parameters only; all others are handed to the
-step as constants, so that the compiler never builds their gradients and nothing
-can move them.
+'decoder/layers/attention/query/kernel'. Only parameters with a matching path have
+gradients and optimizer slots. All other parameters are constants of the training step:
+the compiler never builds their gradients, and nothing can change them.
 """
 
 import re
@@ -16,15 +15,15 @@ from flax import traverse_util
 
 Params = Mapping[str, Any]
 
-# Tuning mode -> what of the decoder trains with the adapter.
+# Tuning mode -> patterns of the decoder parameters that train with the adapter.
 TUNING = {'frozen': (), 'lora': ('decoder/.*/lora_[ab]',), 'full': ('decoder/.*',)}
 
 
 def tuned(tuning: str) -> tuple[str, ...]:
-  """The patterns of a tuning mode.
+  """Returns the path patterns of a tuning mode.
 
   Raises:
-    ValueError: no such mode.
+    ValueError: the tuning mode is unknown.
   """
   if tuning not in TUNING:
     raise ValueError(f'tuning={tuning!r}: expected one of {sorted(TUNING)}')
@@ -39,7 +38,7 @@ def split_params(params: Params, trainable: Iterable[str]) -> tuple[dict, dict]:
     trainable: regular expressions, each matched against whole paths.
 
   Returns:
-    (trainable, frozen): flat dicts from path to array. `merge` joins them again.
+    (trainable, frozen): flat dicts from path to array, which `join_params` joins.
 
   Raises:
     ValueError: a pattern matches no parameter.
@@ -50,8 +49,8 @@ def split_params(params: Params, trainable: Iterable[str]) -> tuple[dict, dict]:
     hits = {path for path in flat if re.fullmatch(pattern, path)}
     if not hits:
       raise ValueError(
-        f'trainable pattern {pattern!r} matches no parameter; paths look like '
-        f'{sorted(flat)[:3]} and patterns must match them whole'
+        f'trainable pattern {pattern!r} matches no parameter; a pattern must match a '
+        f'whole path, such as {sorted(flat)[:3]}'
       )
     chosen |= hits
   return (
@@ -61,17 +60,17 @@ def split_params(params: Params, trainable: Iterable[str]) -> tuple[dict, dict]:
 
 
 def join_params(trainable: Mapping, frozen: Mapping) -> dict:
-  """The nested parameter tree of two flat dicts that `split` gave."""
+  """Joins the two flat dicts of `split_params` into a nested parameter tree."""
   return traverse_util.unflatten_dict({**frozen, **trainable}, sep='/')
 
 
 def overlay(params: Params, trained: Mapping) -> dict:
-  """`params` with the flat dict `trained` put over it, as a nested tree."""
+  """Replaces parameters of a nested tree by those of the flat dict `trained`."""
   return join_params(trained, traverse_util.flatten_dict(params, sep='/'))
 
 
 def describe_trainable(trainable: Mapping, frozen: Mapping) -> str:
-  """The line people look for: 'trainable 1,234 of 56,789 parameters (2.17 %)'."""
+  """Returns the log line 'trainable 1,234 of 56,789 parameters (2.17 %)'."""
   count = sum(int(np.prod(x.shape)) for x in trainable.values())
   total = count + sum(int(np.prod(x.shape)) for x in frozen.values())
   return f'trainable {count:,} of {total:,} parameters ({100 * count / total:.2f} %)'

@@ -1,9 +1,9 @@
-"""LoRA: low-rank updates of frozen matrices (Hu et al. 2021, arXiv 2106.09685).
+"""Adds LoRA: low-rank updates of frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
-A matrix `kernel` [in, out] with the parameters `lora_a` [in, r], `lora_b` [r, out]
-and `lora_scale` beside it acts as kernel + lora_scale * lora_a @ lora_b. The
-parameter tree alone decides: `add` puts the three there, `merge` takes them away
-again, and `Dense` uses what it finds.
+A matrix `kernel` [in, out] with the parameters `lora_a` [in, r], `lora_b` [r, out] and
+`lora_scale` next to it acts as kernel + lora_scale * lora_a @ lora_b. The parameter
+tree alone decides whether LoRA is on: `add_lora` adds the three parameters,
+`merge_lora` removes them, and `Dense` uses them if they are present.
 """
 
 import re
@@ -16,14 +16,15 @@ import numpy as np
 from flax import traverse_util
 from jax import Array
 
-ATTENTION = (r'.*/(query|value)/kernel',)  # the targets of the paper
+ATTENTION = (r'.*/(query|value)/kernel',)  # targets in the paper
 
 
 class Dense(nn.Module):
-  """Matrix product without bias, of floats or integers, with LoRA where it is there.
+  """Multiplies by a float or int8 matrix without bias, and applies its LoRA update.
 
-  The update is applied to x, never multiplied out, so that its gradient costs
-  O(in r + r out) a position and that of the kernel is never made.
+  The product lora_a @ lora_b is never computed: x is multiplied by one factor after the
+  other. The gradient then costs O(in r + r out) per position, and the kernel needs no
+  gradient.
   """
 
   features: int
@@ -33,9 +34,8 @@ class Dense(nn.Module):
     """Maps [..., in] to [..., features]."""
     shape = (x.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.normal(0.02), shape)
-    if self.has_variable(
-      'params', 'kernel_scale'
-    ):  # persoma_tf.parameters.quantization
+    # `persoma_tf.parameters.quantization` adds the scale of an int8 kernel.
+    if self.has_variable('params', 'kernel_scale'):
       scale = self.get_variable('params', 'kernel_scale')
       y = (x @ kernel.astype(x.dtype)) * scale.astype(x.dtype)
     else:
@@ -55,18 +55,18 @@ def add_lora(
   alpha: float = 16.0,
   targets: Iterable[str] = ATTENTION,
 ) -> dict:
-  """Puts fresh updates, which change nothing yet, beside the matching kernels.
+  """Adds fresh LoRA parameters to the matching kernels; the outputs stay the same.
 
   Args:
-    params: of a decoder; a kernel may be stacked, [layers, in, out].
-    seed: of `lora_a`, uniform as in the authors' code; `lora_b` is zero.
+    params: parameters of a decoder; a kernel may be stacked, [layers, in, out].
+    seed: seed of `lora_a`, which is uniform as in the authors' code; `lora_b` is zero.
     rank: r.
-    alpha: `lora_scale` is alpha / r.
+    alpha: numerator of `lora_scale`, which is alpha / r.
     targets: regular expressions, each matched against whole paths such as
       'layers/attention/query/kernel'.
 
   Raises:
-    ValueError: a pattern matches no kernel, or something that is no matrix.
+    ValueError: a pattern matches no kernel, or a parameter that is not a matrix.
   """
   flat = traverse_util.flatten_dict(params, sep='/')
   rng, added = np.random.default_rng(seed), {}
@@ -89,7 +89,7 @@ def add_lora(
 
 
 def merge_lora(params: Mapping) -> dict:
-  """The same model without LoRA: every update multiplied out into its kernel."""
+  """Adds every LoRA update to its kernel and removes the LoRA parameters."""
   flat = traverse_util.flatten_dict(params, sep='/')
   merged = {path: x for path, x in flat.items() if '/lora_' not in path}
   for path in flat:

@@ -1,9 +1,8 @@
-"""Weights of the decoder in fewer bits, for answering.
+"""Quantizes the weights of a decoder for inference.
 
-`bfloat16` casts everything, so that the decoder computes in it. `int8` keeps the
-matrices of the layers as integers with a scale for each output, symmetric around zero;
-a product widens them again, so that only memory is saved. `lora.Dense` uses
-what it finds.
+`bfloat16` casts all parameters, so that the decoder computes in bfloat16. `int8` stores
+the matrices of the layers as integers, symmetric around zero, with one scale per
+output. `lora.Dense` casts such a matrix back for each product: int8 saves memory only.
 """
 
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ import numpy as np
 
 
 def converted(params: Mapping, weights: str) -> dict:
-  """A decoder's parameters in another type.
+  """Converts a decoder's parameters to another type.
 
   Args:
-    params: float32; a kernel may be stacked, [layers, in, out].
-    weights: one of `inference.decoding.WEIGHTS`.
+    params: float32 parameters; a kernel may be stacked, [layers, in, out].
+    weights: name of the type, one of `inference.decoding.WEIGHTS`.
   """
   if weights == 'float32':
     return dict(params)
@@ -34,29 +33,29 @@ def _narrowed(params):
 
 
 def _of_layers(params):
-  """Everything below a name that begins with 'layers' in integers."""
-  made = {}
+  """Rounds all kernels below names that begin with 'layers' to int8."""
+  result = {}
   for name, x in params.items():
     if isinstance(x, Mapping):
-      made[name] = _rounded(x) if name.startswith('layers') else _of_layers(x)
+      result[name] = _rounded(x) if name.startswith('layers') else _of_layers(x)
     else:
-      made[name] = x
-  return made
+      result[name] = x
+  return result
 
 
 def _rounded(params):
-  made = {}
+  result = {}
   for name, x in params.items():
     if isinstance(x, Mapping):
-      made[name] = _rounded(x)
+      result[name] = _rounded(x)
     elif name == 'kernel':
-      made['kernel'], made['kernel_scale'] = integers(np.asarray(x))
+      result['kernel'], result['kernel_scale'] = integers(np.asarray(x))
     else:
-      made[name] = x
-  return made
+      result[name] = x
+  return result
 
 
 def integers(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """A matrix [..., in, out] as int8, and the scale [..., out] of each output."""
+  """Rounds a matrix [..., in, out] to int8; returns it and its scales [..., out]."""
   scale = np.maximum(np.abs(kernel).max(axis=-2) / 127, np.finfo(np.float32).tiny)
   return np.rint(kernel / scale[..., None, :]).astype(np.int8), scale

@@ -1,1 +1,1 @@
-"""Fits the adapter: stages, batches, the loop, and what a run leaves."""
+"""Trains the adapter: stages, batches, the training loop, and the exported files."""

@@ -1,4 +1,4 @@
-"""The vocabulary of a task's answers, and what it makes of the form of an answer."""
+"""Checks the vocabulary of a task's answers, and encodes the form of answers."""
 
 import logging
 
@@ -15,43 +15,44 @@ def vocabulary_of(task: str) -> seqio.Vocabulary:
   """Returns the vocabulary of a task's answers.
 
   Raises:
-    ValueError: there is no such task; tells those that there are.
+    ValueError: the task is not registered; the message names the registered tasks.
   """
   known = sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})
   if task not in known:
     raise ValueError(
-      f'there is no task {task!r}; the recipe knows {", ".join(known)}: is the module '
-      'that registers it imported?'
+      f'there is no task {task!r}; registered are {", ".join(known)}: does the recipe '
+      'import the module that registers the task?'
     )
   return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
 
 
 def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> None:
-  """Checks that a decoder knows a vocabulary: ids mean nothing to that of another.
+  """Checks that a vocabulary fits a decoder, by size; warns if it may not fit.
 
   Raises:
-    ValueError: the vocabulary has ids that the decoder has not, or far fewer.
+    ValueError: the vocabulary has more ids than the decoder, or less than 90 % of them.
   """
   ours, theirs = vocabulary.vocab_size, decoder.vocab_size
   message = (
-    f'the task has a vocabulary of {ours:,} tokens, the decoder {decoder.name} one of '
-    f'{theirs:,}; task_vocabulary.decoder should name that of build.decoder'
+    f'the task has a vocabulary of {ours:,} tokens, but the decoder {decoder.name} '
+    f'has {theirs:,}; set task_vocabulary.decoder to the decoder that build.decoder '
+    'names'
   )
   if ours > theirs or ours < 0.9 * theirs:
     raise ValueError(message)
-  if ours < 0.99 * theirs:  # some decoders are padded by a few rows
+  if ours < 0.99 * theirs:  # some decoders pad their vocabulary by a few rows
     logger.warning(message)
 
 
 def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
-  """Tells the readout the layout of the answer's form in tokens.
+  """Gives the readout the layout of an answer in tokens, through gin.
 
   Args:
-    answer: the form.
-    task: whose vocabulary it is written in.
+    answer: form of the answer.
+    task: name of the task whose vocabulary encodes the form.
 
   Returns:
-    Token ids of the form's words.
+    Token ids of each word of the form.
   """
   vocabulary = vocabulary_of(task)
   encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)

@@ -1,9 +1,9 @@
-"""Streams of training batches, in which examples of like length stand together.
+"""Makes streams of training batches, with examples of similar length in a batch.
 
-Every padded position costs a batch as much as a real one. Histories and answers differ
-several times in length, so a batch of like ones, padded to what they need, is cheaper
-than one that is padded to the limit. Lengths are rounded up to quarters of the limit:
-few shapes, few compilations.
+Every padded position costs as much as a real one. The lengths of histories and answers
+differ by a factor of several, so a batch of examples of similar length, padded to this
+length, is cheaper than a batch that is padded to the limit. Lengths are rounded up to
+quarters of the limit, which gives few shapes and few compilations.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 
-# What a stage can group by -> the features that have this length.
+# Value of `Stage.group_by` -> features of the same length; the first one is measured.
 GROUPS = {
   'history': ('history_embeddings', 'history_mask'),
   'inputs': ('encoder_input_tokens',),
@@ -31,20 +31,21 @@ def training_batches(
   seed: int,
   group_by: str = '',
 ) -> Iterator[dict[str, np.ndarray]]:
-  """An endless shuffled stream of model features, each [B, ...].
+  """Returns an endless, shuffled stream of batches of model features, each [B, ...].
 
   Args:
     task: name of a registered SeqIO task or mixture.
-    split: of the task.
-    lengths: the most that every task feature may have.
+    split: name of the split.
+    lengths: maximum length of each task feature.
     batch_size: B.
-    seed: the same seed gives the same stream.
-    group_by: of `GROUPS`: its features are padded to a quarter, half, three quarters or
-      all of their limit, and a batch holds examples that need the same. '' pads
-      everything to its limit.
+    seed: seed of the shuffling and of random examples; the same seed gives the same
+      stream.
+    group_by: key of `GROUPS`; its features are padded to a quarter, half, three
+      quarters or all of their limit, and a batch has examples of the same padded
+      length. '' pads all features to their limits.
 
   Raises:
-    ValueError: the task has nothing to group by.
+    ValueError: the features of `group_by` are empty in this task.
   """
   converter = HistoryFeatureConverter(supervision='answer_slots' in lengths, pad=False)
   dataset = seqio.get_dataset(
@@ -62,27 +63,27 @@ def training_batches(
 
 
 def _padded(dataset, limits, batch_size, group_by):
-  """Batches of examples that keep their own lengths until here."""
+  """Pads and batches a dataset of unpadded examples."""
   rank = {name: len(spec.shape) for name, spec in dataset.element_spec.items()}
 
   def pad(rows, sizes):
-    # -1: the vectors of a batch have one width.
+    # -1: all vectors of a batch have the same width, which needs no padding.
     shapes = {name: [size] + [-1] * (rank[name] - 1) for name, size in sizes.items()}
     return rows.padded_batch(batch_size, shapes, drop_remainder=True)
 
   if not group_by:
     return pad(dataset, limits)
-  together = GROUPS[group_by]
-  limit = limits[together[0]]
+  grouped = GROUPS[group_by]
+  limit = limits[grouped[0]]
   if not limit:
-    raise ValueError(f'group_by={group_by!r}: the task leaves {together[0]} empty')
+    raise ValueError(f'group_by={group_by!r}: the task leaves {grouped[0]} empty')
 
   def parts_of(example):
-    size = tf.shape(example[together[0]])[0]
+    size = tf.shape(example[grouped[0]])[0]
     return tf.cast(tf.maximum(-(-size * _PARTS // limit), 1), tf.int64)
 
   def pad_group(parts, rows):
     size = -(-parts * limit // _PARTS)
-    return pad(rows, limits | dict.fromkeys(together, size))
+    return pad(rows, limits | dict.fromkeys(grouped, size))
 
   return dataset.group_by_window(parts_of, pad_group, batch_size)

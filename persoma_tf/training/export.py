@@ -1,4 +1,4 @@
-"""What a finished run leaves for others: the adapter alone, and its model card."""
+"""Exports a finished run: the adapter without the decoder, and its model card."""
 
 import json
 import logging
@@ -23,14 +23,14 @@ def export_adapter(
   step: int,
   prompt: str | None,
 ) -> None:
-  """Writes the trained parameters, `adapter/README.md`, and marks the folder finished.
+  """Writes the adapter and its model card, and marks the model folder as finished.
 
   Args:
-    model_dir: with `config.gin`.
+    model_dir: folder of the run, with `config.gin`.
     trained: flat dict from parameter path to array.
-    decoder: as it was loaded.
+    decoder: decoder of the run, with the weights from before the training.
     step: number of finished steps.
-    prompt: the task prompt; None where each user has one of their own.
+    prompt: task prompt; None if each user has a different prompt.
   """
   trained = jax.device_get(trained)
   sha256 = checkpoints.fingerprint(trained)
@@ -50,4 +50,4 @@ def export_adapter(
   size = sum(path.stat().st_size for path in folder.iterdir())
   completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
   (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
-  logger.info('adapter of %s in %s', format_bytes(size), folder)
+  logger.info('wrote an adapter of %s to %s', format_bytes(size), folder)

@@ -1,9 +1,9 @@
-"""SeqIO examples to model features: prompt and answer with the history beside them.
+"""Converts SeqIO examples to model features: task prompt, answer and history.
 
-What the native trainer and a T5X model class share, for decoder-only models and for
-encoder-decoders: the task prompt in `encoder_input_tokens` [T], the answer in
-`decoder_target_tokens` [L] and, shifted right behind a start token of id 0, in
-`decoder_input_tokens` [L]; `decoder_loss_weights` [L] is 0 on padding.
+The native trainer and the T5X model class use the same features, for decoder-only and
+encoder-decoder models. The task prompt is in `encoder_input_tokens` [T], the answer in
+`decoder_target_tokens` [L]. `decoder_input_tokens` [L] is the answer shifted right,
+after a start token with id 0; `decoder_loss_weights` [L] is 0 on padding.
 """
 
 import seqio
@@ -21,11 +21,11 @@ SUPERVISION_FEATURES = {
 
 
 class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
-  """Adds `history_embeddings` [N, H] and `history_mask` [N].
+  """Adds `history_embeddings` [N, H] and `history_mask` [N] to the model features.
 
-  And, where the task has them, `answer_slots` [K] int32, the word that each soft
-  token should stand for, and `history_statistics` [S] float32, dense targets with
-  nan where there is none.
+  With `supervision` it also adds `answer_slots` [K] int32, the target word of each soft
+  token, and `history_statistics` [S] float32, regression targets with nan for missing
+  values.
   """
 
   def __init__(
@@ -34,14 +34,14 @@ class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
     """Makes the converter.
 
     Args:
-      pack: must be False; T5X passes it.
+      pack: must be False; the argument exists because T5X passes it.
       supervision: whether the task has `answer_slots` and `history_statistics`.
-      pad: whether every feature is padded to its limit. Without, examples keep their
-        own lengths (`persoma_tf.training.batching` pads a batch to what it needs).
-      **kwargs: of SeqIO's converter.
+      pad: whether to pad every feature to its limit. If False, examples keep their own
+        lengths, and `persoma_tf.training.batching` pads whole batches.
+      **kwargs: arguments of SeqIO's converter.
 
     Raises:
-      ValueError: `pack` is set; two users' histories cannot share a row.
+      ValueError: `pack` is True; two users' histories cannot share a row.
     """
     if pack:
       raise ValueError('history features cannot be packed: set pack=False')

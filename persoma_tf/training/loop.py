@@ -1,4 +1,4 @@
-"""The training loop: steps, validation, checkpoints, over all devices."""
+"""Runs the training loop: steps, validation and checkpoints, on all devices."""
 
 import itertools
 import logging
@@ -18,15 +18,15 @@ Batches = Iterable[Mapping[str, np.ndarray]]
 
 
 class Loop:
-  """Takes a run from its newest checkpoint to its end.
+  """Trains a run from its newest checkpoint to its end.
 
-  The batch is cut along its first axis among all devices, the parameters are on every
-  one of them; the compiler adds up the gradients.
+  Batches are sharded over all devices along their first axis, and parameters are
+  replicated; the compiler sums the gradients.
 
-  With validation, the run evaluates at every checkpoint, keeps the newest and the best
-  of the stage, ends a stage that no longer improves (`Stage.patience`), and closes
-  every stage with its best parameters. A stage that ends early is closed under the
-  number of its last planned step.
+  With validation, the run evaluates at every checkpoint and keeps the newest and the
+  best checkpoint of the stage. A stage that no longer improves ends early
+  (`Stage.patience`). Every stage ends with its best parameters, in a checkpoint with
+  the number of its last planned step, even if the stage ended early.
   """
 
   def __init__(
@@ -39,42 +39,42 @@ class Loop:
     log_period: int,
     dtype: str,
   ):
-    """Takes the parts of a run.
+    """Makes the loop of a run.
 
     Args:
-      model: the model.
+      model: adapter and decoder.
       model_dir: folder of the run.
-      data: (stage, step) -> the stream of batches from this step on.
-      validation: stage -> its validation batches; None for no validation.
-      log_period: steps between reports.
-      dtype: in which the decoder computes.
+      data: function (stage, step) -> stream of batches that starts at this step.
+      validation: function stage -> validation batches; None for no validation.
+      log_period: number of steps between reports.
+      dtype: dtype of the decoder's computations.
     """
     self._model, self._model_dir = model, model_dir
     self._data, self._validation = data, validation
     self._log_period, self._dtype = log_period, dtype
     self._manager = checkpoints.manager(model_dir, keep=None)
     mesh = Mesh(np.array(jax.devices()), ('data',))
-    self._everywhere = NamedSharding(mesh, PartitionSpec())
-    self._cut = NamedSharding(mesh, PartitionSpec('data'))
+    self._replicated = NamedSharding(mesh, PartitionSpec())
+    self._sharded = NamedSharding(mesh, PartitionSpec('data'))
 
   def run(self, params: Mapping, stretches: Sequence[Stretch], done: int) -> dict:
-    """Trains.
+    """Trains the remaining steps.
 
     Args:
       params: {'adapter': ..., 'decoder': ...} after `done` steps.
-      stretches: all of the run.
-      done: finished steps.
+      stretches: all stretches of the run, including the finished ones.
+      done: number of finished steps.
 
     Returns:
-      The parameters at the end.
+      {'adapter': ..., 'decoder': ...} after the last step.
 
     Raises:
-      FloatingPointError: the loss is no longer a number.
-      ValueError: a batch cannot be cut among the devices.
+      FloatingPointError: the loss is not finite.
+      ValueError: a batch cannot be divided among the devices.
     """
     self._log = MetricLog(self._model_dir, done, stretches[-1].end)
-    for _, part in itertools.groupby(stretches, lambda stretch: stretch.start):
-      left = [stretch for stretch in part if stretch.end > done]
+    for _, of_stage in itertools.groupby(stretches, lambda stretch: stretch.start):
+      left = [stretch for stretch in of_stage if stretch.end > done]
       if left:
         params = self._run_stage(params, left)
     self._log.close()
@@ -90,8 +90,8 @@ class Loop:
     if stretches[0].begin > start:
       folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)
       state = checkpoints.load_optimizer(folder, state)
-    constant = jax.device_put(cast_decoder(frozen, self._dtype), self._everywhere)
-    trained, state = jax.device_put((trained, state), self._everywhere)
+    constant = jax.device_put(cast_decoder(frozen, self._dtype), self._replicated)
+    trained, state = jax.device_put((trained, state), self._replicated)
     fixed = list(self._validation(stage)) if self._validation else []
     for stretch in stretches:
       trained, state = self._train(steps, stretch, trained, state, constant)
@@ -105,27 +105,27 @@ class Loop:
       if closes and best != stretch.end:
         folder = checkpoints.checkpoint_folder(self._model_dir, best)
         params = checkpoints.load_params(folder)
-        logger.info('%s ends with its best checkpoint, of step %d', stage.name, best)
+        logger.info('%s ends with its best checkpoint, step %d', stage.name, best)
       step = stop if closes else stretch.end
       checkpoints.save(self._manager, step, params, state)
       checkpoints.prune(self._manager, {step} if closes else {step, best})
       self._log.saved(step)
       if closes:
         return params
-    raise AssertionError('a stage ends with its last stretch')
+    raise AssertionError('the last stretch must end its stage')
 
   def _check_batch(self, stage):
     part, devices = stage.batch_size // stage.accumulate, jax.device_count()
     if part % devices:
       raise ValueError(
         f'{stage.name}/Stage: {part} examples at a time (batch_size / accumulate) '
-        f'cannot be cut among {devices} devices; take a multiple of {devices}'
+        f'cannot be divided among {devices} devices; use a multiple of {devices}'
       )
 
   def _train(self, steps: Steps, stretch: Stretch, trained, state, constant):
     stage, data = stretch.stage, self._data(stretch.stage, stretch.begin)
     for step in range(stretch.begin + 1, stretch.end + 1):
-      batch = jax.device_put(next(data), self._cut)
+      batch = jax.device_put(next(data), self._sharded)
       trained, state, metrics = steps.update(trained, state, constant, batch)
       self._log.add(metrics)
       if step % self._log_period == 0 or step == stretch.end:
@@ -133,9 +133,9 @@ class Loop:
     return trained, state
 
   def _evaluate(self, steps: Steps, stretch: Stretch, trained, constant, fixed):
-    """Validates; returns every validation loss of the stage so far, {step: loss}."""
+    """Validates; returns all validation losses of the stage so far, {step: loss}."""
     rows = [
-      steps.evaluate(trained, constant, jax.device_put(batch, self._cut))
+      steps.evaluate(trained, constant, jax.device_put(batch, self._sharded))
       for batch in fixed
     ]
     return self._log.validation(stretch.end, stretch.stage.name, stretch.start, rows)

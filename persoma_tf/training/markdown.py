@@ -1,4 +1,4 @@
-"""Texts from anywhere as parts of a Markdown page."""
+"""Writes arbitrary texts as code and tables of a Markdown page."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def markdown_code(text: Any) -> str:
-  """A text as code, whatever it holds."""
+  """Writes a text as inline code; the text may contain any characters."""
   text = ' '.join(str(text).split('\n'))
   fence = '`' * (max(map(len, re.findall('`+', text)), default=0) + 1)
   pad = ' ' if '`' in text else ''
@@ -14,7 +14,7 @@ def markdown_code(text: Any) -> str:
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  """A table whose cells may hold anything; '' if it has no rows."""
+  """Writes a table; cells may contain any characters. Returns '' without rows."""
   cell = lambda x: ' '.join(str(x).split()).replace('|', '\\|').replace('<', '&lt;')
   line = lambda cells: f'| {" | ".join(map(cell, cells))} |'
   body = [line(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What a training run reports, and where: TensorBoard, metrics.jsonl, the terminal."""
+"""Reports the metrics of a training run: TensorBoard, metrics.jsonl, the terminal."""
 
 import json
 import logging
@@ -15,10 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 class MetricLog:
-  """Means of what the steps report, to TensorBoard, `metrics.jsonl` and the log."""
+  """Writes means of the steps' metrics to TensorBoard, `metrics.jsonl` and the log."""
 
   def __init__(self, model_dir: str, first_step: int, total: int):
-    """Opens the writers; lines of steps that will be taken again are removed."""
+    """Opens the files, and removes the lines of steps that will be repeated.
+
+    Args:
+      model_dir: folder of the run.
+      first_step: number of finished steps; later lines of `metrics.jsonl` are removed.
+      total: number of steps of the run.
+    """
     self._file = pathlib.Path(model_dir) / 'metrics.jsonl'
     lines = self._file.read_text().splitlines() if self._file.exists() else []
     kept = [line for line in lines if json.loads(line)['step'] <= first_step]
@@ -32,7 +38,7 @@ class MetricLog:
     self._since = time.monotonic()
 
   def add(self, metrics: Mapping) -> None:
-    """Takes one step's scalars, still on the device."""
+    """Adds one step's scalars, which may still be on the device."""
     self._pending.append(metrics)
     self._bar.update()
 
@@ -45,8 +51,8 @@ class MetricLog:
       batch_size: B.
 
     Raises:
-      FloatingPointError: the loss is not a number; names the step and the last
-        good checkpoint.
+      FloatingPointError: the loss is not finite; the message names the step and the
+        last checkpoint.
     """
     if not self._pending:
       return
@@ -61,7 +67,7 @@ class MetricLog:
       saved = f'checkpoint_{self._saved}' if self._saved else 'none yet'
       raise FloatingPointError(
         f'the loss is {bad[0]["loss"]} at step {first}, in stage {stage}; the last '
-        f'good checkpoint is {saved}: go on from there with a lower {stage}/'
+        f'good checkpoint is {saved}: resume from it with a lower {stage}/'
         'Stage.learning_rate'
       )
     scalars = {f'{stage}/{key}': value for key, value in means.items()}
@@ -84,17 +90,17 @@ class MetricLog:
     Args:
       step: number of finished steps.
       stage: name of the stage.
-      start: step at which the stage began.
-      rows: metrics of the batches, still on the device.
+      start: number of steps before the stage.
+      rows: metrics of the batches, which may still be on the device.
 
     Returns:
-      Every validation loss of the stage so far, {step: loss}.
+      All validation losses of the stage so far, {step: loss}.
     """
     means = _means(jax.device_get(rows))
     key = f'validation/{stage}'
     self._write(step, {f'{key}/{name}': value for name, value in means.items()})
     logger.info('step %d %s validation loss %.4f', step, stage, means['loss'])
-    self._since = time.monotonic()  # speed is that of training
+    self._since = time.monotonic()  # the speed is without validation
     lines = map(json.loads, self._file.read_text().splitlines())
     return {
       line['step']: line[f'{key}/loss']
@@ -103,7 +109,7 @@ class MetricLog:
     }
 
   def saved(self, step: int) -> None:
-    """Notes that there is a checkpoint of this step."""
+    """Records that the checkpoint of this step was saved."""
     self._saved, self._since = step, time.monotonic()
 
   def _write(self, step, scalars):
@@ -112,7 +118,7 @@ class MetricLog:
       file.write(json.dumps({'step': step, **scalars}) + '\n')
 
   def close(self) -> None:
-    """Flushes the files."""
+    """Flushes and closes the files."""
     self._writer.close()
     self._bar.close()
 

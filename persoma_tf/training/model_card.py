@@ -1,8 +1,8 @@
-"""The model card of a trained adapter, in the form of Hugging Face's.
+"""Writes the model card of a trained adapter, in the format of Hugging Face.
 
-Everything comes from files: the model folder, the info files of the histories and
-embeddings that its recipe names, and a report's scores where there are any. The same
-files give the same card; it holds no dates and no paths.
+All facts come from files: the model folder, the info files of the recipe's histories
+and embeddings, and the scores of a report, if given. The same files give the same card,
+which has no dates and no paths.
 """
 
 import json
@@ -20,16 +20,16 @@ from persoma_tf.training import model_record
 from persoma_tf.training.markdown import markdown_code, markdown_table
 from persoma_tf.training.model_record import ModelRecord
 
-FILE = 'README.md'  # beside the adapter
+FILE = 'README.md'  # in the folder of the adapter
 _NOT_STATED = 'not stated'
 _HUB = 'https://huggingface.co/'
 _OF_A_STAGE = ('steps', 'batch_size', 'learning_rate', 'schedule', 'trainable')
 _LABELS = {
   'profile': (
-    'Labels are a function of the whole history. The model can only approach that '
-    'rule; its score says nothing of how it would predict the future.'
+    'Labels are a function of the whole history. The model can only approach this '
+    'rule; its score does not tell how well it would predict the future.'
   ),
-  'future': 'Labels come from what follows a cut in time, histories from before it.',
+  'future': 'Labels come from ratings after a cutoff time, histories from before it.',
 }
 
 
@@ -39,21 +39,21 @@ def card_of_folder(
   """Returns the card of a model folder, as Markdown.
 
   Args:
-    model_dir: with `config.gin` and `adapter/manifest.json`.
-    histories_dir: told of if the model was trained on these and they are no longer
-      where its recipe has them.
-    report: `metrics.json` of `pipelines.evaluate`, whose scores to add.
+    model_dir: model folder, with `config.gin` and `adapter/manifest.json`.
+    histories_dir: folder of the histories if they were moved since the training; used
+      only if the model was trained on these histories.
+    report: content of `metrics.json` of `pipelines.evaluate`, for the scores.
   """
   return render_card(model_record.read(model_dir, histories_dir), report)
 
 
 def render_card(record: ModelRecord, report: Mapping[str, Any] | None = None) -> str:
-  """Returns the card of a record, with the scores of a report where there is one."""
+  """Returns the card of a record as Markdown, with the scores of a report, if given."""
   parts = [
     _front_matter(record),
-    f'# {record.manifest["model_id"]}\n\nA soft-prompt adapter of PERSOMA: it turns '
-    "the vectors of a user's interactions into a few soft tokens, which stand before "
-    'the task prompt in a language model.',
+    f'# {record.manifest["model_id"]}\n\nA soft-prompt adapter of PERSOMA. It turns '
+    "the vectors of a user's interactions into a few soft tokens, which a language "
+    'model reads together with the task prompt.',
     _task(record),
     _data(record),
     _models(record),
@@ -66,7 +66,7 @@ def render_card(record: ModelRecord, report: Mapping[str, Any] | None = None) ->
 
 
 def _front_matter(record):
-  """Says what is known alone: no licence of the trained parameters is claimed."""
+  """Returns the YAML header; the licence of the trained parameters is unknown."""
   tags = ['personalization', 'soft-prompt', 'prompt-tuning']
   tags += ['lora'] if record.config.get('train.tuning') == 'lora' else []
   asset = ASSETS.get(record.manifest.get('decoder'))
@@ -79,11 +79,11 @@ def _front_matter(record):
 
 def _task(record):
   prompt = record.manifest.get('task_prompt')
-  shown = "Each user's history stands in the prompt as text."
+  shown = "Each user's history is in the prompt as text."
   if prompt is not None:
-    shown = f'Task prompt, behind the soft tokens: {markdown_code(json.dumps(prompt))}'
-    if record.config.get('build.prompt_order') == 'prompt_first':
-      shown = shown.replace('behind', 'before')
+    first = record.config.get('build.prompt_order') == 'prompt_first'
+    place, text = 'before' if first else 'after', markdown_code(json.dumps(prompt))
+    shown = f'Task prompt, {place} the soft tokens: {text}'
   elif 'task_prompt' not in record.manifest:
     shown = f'Task prompt: {_NOT_STATED}.'
   task = record.config.get('train.task', _NOT_STATED)
@@ -93,7 +93,7 @@ def _task(record):
 def _data(record):
   data = record.data
   if not data:
-    return '## Data\n\nThe info file of the histories was not at hand: not stated.'
+    return '## Data\n\nNot stated: the info file of the histories was not available.'
   users = data.get('counts', {}).get('users', {})
   about = {
     'licence': _license_of(data),
@@ -121,7 +121,10 @@ def _data(record):
 
 
 def _license_of(data):
-  """Returns what the histories job was told; else that of the pinned data set."""
+  """Returns the licence that the histories job was given, or those of its input files.
+
+  The checksums identify files of the pinned data sets.
+  """
   if data.get('data_license'):
     return data['data_license']
   known = {
@@ -141,16 +144,19 @@ def _models(record):
   sums = (record.manifest.get('decoder_sha256'), record.encoder.get('encoder_sha256'))
   rows = [
     (
-      what,
-      pathlib.PurePath(name).name,  # a model of one's own is a path
+      role,
+      pathlib.PurePath(name).name,  # the name of a user's own model is a path
       ASSETS[name].license if name in ASSETS else _NOT_STATED,
       markdown_code(f'sha256:{sha256}') if sha256 else _NOT_STATED,
     )
-    for what, name, sha256 in zip(
+    for role, name, sha256 in zip(
       ('decoder', 'history encoder'), (decoder, encoder), sums, strict=True
     )
   ]
-  note = "The decoder's checksum is over its parameters: another one is refused."
+  note = (
+    "The decoder's checksum is over its parameters. The adapter does not load with a "
+    'decoder that has another checksum.'
+  )
   return '\n\n'.join(
     ['## Models', markdown_table(('', 'name', 'licence', 'checksum'), rows), note]
   )
@@ -215,7 +221,7 @@ def _test(report):
   title = '## Test scores\n\n'
   if report is None:
     return (
-      f'{title}Not in this file: `pipelines.evaluate --model_dir` writes a card with '
+      f'{title}Not in this file. `pipelines.evaluate --model_dir` writes a card with '
       'scores, `model_card.md`, into the folder of its report.'
     )
   rows = [
@@ -230,20 +236,21 @@ def _test(report):
     for name, row in sorted(report['methods'].items(), key=lambda x: -x[1]['f1'])
   ]
   headers = ('method', 'F1', '95 % interval', 'precision', 'recall', 'parse failures')
+  split = markdown_code(report['data']['split'])
   return (
-    f'{title}On the split {markdown_code(report["data"]["split"])}; `persoma` is this '
-    'model. F1 is weighted over liked and disliked classes, intervals are bootstrapped '
-    f'over users.\n\n{markdown_table(headers, rows)}'
+    f'{title}On the split {split}; `persoma` is this model. F1 is weighted over liked '
+    'and disliked classes, intervals are bootstrapped over users.'
+    f'\n\n{markdown_table(headers, rows)}'
   )
 
 
 def _limits(record):
   lines = [
     'The adapter works only with this decoder and these item vectors.',
-    'It was trained for one task; other prompts were not tried.',
+    'It was trained for one task and not tested with other prompts.',
     _LABELS.get(record.data.get('label_mode'), ''),
-    'No licence is stated for the trained parameters: whoever publishes them decides, '
-    'within the terms of the data and the decoder.',
+    'The trained parameters have no licence yet. The publisher chooses it, within the '
+    'terms of the data and the decoder.',
     'Differences between groups of people were not measured.',
   ]
   return '## Limits\n\n' + '\n'.join(f'- {line}' for line in lines if line)

@@ -1,4 +1,4 @@
-"""What a model folder, and the folders that its recipe names, say of a training."""
+"""Reads the facts about a training from the model folder and the recipe's folders."""
 
 import json
 import pathlib
@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 from persoma_tf.gin_settings import settings
 
-_VECTORS = ('encoder_sha256', 'template', 'nouns')  # of encoder_info.json
+_VECTORS = ('encoder_sha256', 'template', 'nouns')  # fields of encoder_info.json
 
 
 class ModelRecord(NamedTuple):
-  """Holds what is known of a trained adapter.
+  """Holds the facts about a trained adapter.
 
   Attributes:
-    manifest: of the adapter.
+    manifest: content of `adapter/manifest.json`.
     config: settings of `config.gin`, name -> value.
     metrics: lines of `metrics.jsonl`.
-    data: `dataset_info.json` of the histories; {} where it is not there.
-    encoder: `encoder_info.json` of the embeddings; {} where it is not there.
+    data: content of the histories' `dataset_info.json`; {} if it does not exist.
+    encoder: content of the embeddings' `encoder_info.json`; {} if it does not exist.
   """
 
   manifest: Mapping[str, Any]
@@ -32,9 +32,9 @@ def read(model_dir: str, histories_dir: str = '') -> ModelRecord:
   """Returns the record of a model folder.
 
   Args:
-    model_dir: with `config.gin` and `adapter/manifest.json`.
-    histories_dir: read if the model was trained on these and they are no longer where
-      its recipe has them.
+    model_dir: model folder, with `config.gin` and `adapter/manifest.json`.
+    histories_dir: folder of the histories if they were moved since the training; read
+      only if the model was trained on these histories.
   """
   folder = pathlib.Path(model_dir)
   recipe, metrics = folder / 'config.gin', folder / 'metrics.jsonl'
@@ -42,7 +42,7 @@ def read(model_dir: str, histories_dir: str = '') -> ModelRecord:
   manifest = _read_json(folder / 'adapter', 'manifest.json')
   places = [config.get('HISTORIES_DIR', '')]
   if wanted := manifest.get('histories'):
-    places = [x for x in (*places, histories_dir) if _fingerprint(x) == wanted]
+    places = [path for path in (*places, histories_dir) if _fingerprint(path) == wanted]
   data = _data_info(places[0]) if places else {}
   lines = metrics.read_text().splitlines() if metrics.exists() else []
   lines = [json.loads(line) for line in lines]
@@ -50,31 +50,31 @@ def read(model_dir: str, histories_dir: str = '') -> ModelRecord:
 
 
 def histories_fingerprint(config: Mapping[str, Any]) -> str | None:
-  """Returns that of the histories that a recipe names; None if they are not there.
+  """Returns the fingerprint of the recipe's histories; None if they do not exist.
 
   Args:
-    config: as `settings` gives it.
+    config: settings that `settings` returned.
   """
   return _fingerprint(config.get('HISTORIES_DIR', ''))
 
 
 def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what data must share with that of a recipe to be answered by its model.
+  """Returns the facts that other data must share with the training data of a model.
 
   Args:
-    config: as `settings` gives it.
+    config: settings that `settings` returned.
 
   Returns:
-    `vectors`: how those of the interactions are made; `genres`: names. Without what
-    the recipe's folders no longer have.
+    `vectors`: encoder, template and nouns of the interactions' vectors; `genres`: names
+    of the genres. A key is missing if the recipe's folder no longer exists.
   """
   encoder, data = _encoder_info(config), _data_info(config.get('HISTORIES_DIR', ''))
-  found = {}
+  facts = {}
   if encoder:
-    found['vectors'] = {name: encoder.get(name) for name in _VECTORS}
+    facts['vectors'] = {name: encoder.get(name) for name in _VECTORS}
   if data:
-    found['genres'] = data['genres']
-  return found
+    facts['genres'] = data['genres']
+  return facts
 
 
 def _fingerprint(histories_dir):
@@ -90,6 +90,6 @@ def _encoder_info(config):
 
 
 def _read_json(folder, name):
-  """Returns what a file says; {} without a file or a folder."""
+  """Returns the content of a JSON file; {} if the file or folder does not exist."""
   path = pathlib.Path(folder or '', name)
   return json.loads(path.read_text()) if folder and path.is_file() else {}

@@ -1,4 +1,4 @@
-"""The folder of a training run, which its `config.gin` tells from others."""
+"""Manages the folder of a training run, which is recognized by its `config.gin`."""
 
 import difflib
 import pathlib
@@ -6,33 +6,33 @@ import shutil
 
 import gin
 
-CONFIG = 'config.gin'  # the whole resolved configuration
+CONFIG = 'config.gin'  # the complete operative configuration
 
 
 def delete_run(folder: pathlib.Path) -> None:
-  """Deletes the folder of a run, where there is one.
+  """Deletes the folder of a run, if it exists.
 
   Raises:
-    ValueError: it holds files and no config.gin.
+    ValueError: the folder has files but no config.gin.
   """
   if not folder.exists():
     return
   if any(folder.iterdir()) and not (folder / CONFIG).exists():
     raise ValueError(
-      f'--overwrite would delete {folder}, which is no run of ours (no {CONFIG} in '
-      'it); name another --model_dir or empty it yourself'
+      f'--overwrite would delete {folder}, which is not a PERSOMA run (no {CONFIG} '
+      'in it); name another --model_dir or empty it yourself'
     )
   shutil.rmtree(folder)
 
 
 def check_config(folder: pathlib.Path) -> None:
-  """Checks config.gin, where there is one, against the run that is to go on.
+  """Checks that the run in a folder, if any, has the current gin configuration.
 
-  To be called after `TrainingRun` and a batch of each stage: by then every configurable
-  was called once, and the operative configuration is whole.
+  Must be called after `TrainingRun` and a batch of each stage. Every configurable was
+  then called once, so the operative configuration is complete.
 
   Raises:
-    ValueError: the folder holds a run of another configuration.
+    ValueError: the folder belongs to a run with another configuration.
   """
   config, file = gin.operative_config_str(), folder / CONFIG
   if file.exists() and file.read_text() != config:
@@ -41,12 +41,12 @@ def check_config(folder: pathlib.Path) -> None:
     )
     lines = '\n  '.join(list(changed)[2:12])
     raise ValueError(
-      f'{file} is of a run with other settings; use another --model_dir or pass '
-      f'--overwrite to start again:\n  {lines}'
+      f'{file} belongs to a run with other settings; use another --model_dir or '
+      f'pass --overwrite to start again:\n  {lines}'
     )
 
 
 def write_config(folder: pathlib.Path) -> None:
-  """Writes config.gin of the run that begins or goes on."""
+  """Writes config.gin of the run that starts or resumes."""
   folder.mkdir(parents=True, exist_ok=True)
   (folder / CONFIG).write_text(gin.operative_config_str())

@@ -1,4 +1,4 @@
-"""Stages of a training run: objective, optimizer, update, and where to checkpoint."""
+"""Defines the stages of a training run: objective, optimizer, update, checkpoints."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -17,27 +17,28 @@ from persoma_tf.training.batching import GROUPS
 @gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """Some steps under one objective, with an optimizer of its own.
+  """Describes a number of steps with one objective and a separate optimizer.
 
   Attributes:
-    name: prefix of its metrics.
+    name: name of the stage, prefix of its metrics.
     steps: number of updates.
     batch_size: B.
-    learning_rate: peak, after a linear warm-up.
-    schedule: what follows the warm-up: 'cosine' or 'linear' decay to a fiftieth of
-      the peak, or 'constant'.
-    warmup_steps: length of the warm-up.
-    weight_decay: of matrices; biases, scales and other vectors do not decay.
-    accumulate: parts that a batch is cut into, one after the other, for less memory;
-      the update is that of the whole batch.
-    patience: evaluations without a better one after which the stage ends; 0 for none.
-    lm_weight: of the language-model loss; at 0 the decoder is never run.
-    slot_weight: of the slot loss, which needs no decoder.
-    statistics_weight: of the statistics loss, which needs no decoder.
+    learning_rate: peak learning rate, after a linear warm-up.
+    schedule: learning rate after the warm-up: 'cosine' or 'linear' decay to a fiftieth
+      of the peak, or 'constant'.
+    warmup_steps: number of steps of the warm-up.
+    weight_decay: weight decay of matrices; biases, scales and other vectors have none.
+    accumulate: number of parts of a batch that are computed one after the other, which
+      needs less memory; the update is the same as for the whole batch.
+    patience: number of evaluations without improvement after which the stage ends; 0
+      for no early end.
+    lm_weight: weight of the language-model loss; at 0 the decoder never runs.
+    slot_weight: weight of the slot loss, which needs no decoder.
+    statistics_weight: weight of the statistics loss, which needs no decoder.
     trainable: patterns of parameter paths (`persoma_tf.parameters.freezing`).
-    group_by: what decides which examples share a batch and how far it is padded
-      (`persoma_tf.training.batching.GROUPS`); '' pads everything to its limit.
-    task: SeqIO task or mixture of this stage; '' for that of the run.
+    group_by: key of `persoma_tf.training.batching.GROUPS`, the features by whose length
+      examples are grouped into batches; '' pads all features to their limits.
+    task: SeqIO task or mixture of this stage; '' for the task of the run.
   """
 
   name: str = gin.REQUIRED
@@ -57,10 +58,11 @@ class Stage:
   task: str = ''
 
   def __post_init__(self):
-    """Checks.
+    """Checks the settings.
 
     Raises:
-      ValueError: of a setting that cannot work.
+      ValueError: a setting has an unknown value, or `accumulate` does not divide
+        `batch_size`.
     """
     if self.schedule not in ('cosine', 'linear', 'constant'):
       raise ValueError(
@@ -79,7 +81,7 @@ class Stage:
 
 
 def make_schedule(stage: Stage) -> optax.Schedule:
-  """Learning rate as a function of the stage's step."""
+  """Returns the learning rate as a function of the step within the stage."""
   peak, warmup = stage.learning_rate, min(stage.warmup_steps, stage.steps // 2)
   rest = stage.steps - warmup
   after = {
@@ -92,7 +94,7 @@ def make_schedule(stage: Stage) -> optax.Schedule:
 
 
 def _decays(params: Mapping) -> Mapping:
-  """Which of the parameters, nested or by path, decay: matrices, stacked or not."""
+  """Tells which parameters, nested or flat, have weight decay: the matrices."""
   vectors = ('bias', 'scale', 'lora_scale')
   name = lambda path: path[-1].key.rsplit('/', 1)[-1]
   return jax.tree_util.tree_map_with_path(
@@ -101,7 +103,7 @@ def _decays(params: Mapping) -> Mapping:
 
 
 def make_optimizer(stage: Stage) -> optax.GradientTransformation:
-  """AdamW with clipped gradients, on nested or flat {path: array} parameters."""
+  """Returns AdamW with clipped gradients, for nested or flat parameters."""
   rate, decay = make_schedule(stage), stage.weight_decay
   return optax.chain(
     optax.clip_by_global_norm(1.0),
@@ -110,7 +112,7 @@ def make_optimizer(stage: Stage) -> optax.GradientTransformation:
 
 
 def cast_decoder(params: Mapping, dtype: str) -> dict:
-  """The flat parameters {path: array} with those of the decoder in `dtype`."""
+  """Casts the decoder's parameters in a flat dict {path: array} to `dtype`."""
   return {
     path: jnp.asarray(x, dtype) if path.startswith('decoder/') else x
     for path, x in params.items()
@@ -118,13 +120,13 @@ def cast_decoder(params: Mapping, dtype: str) -> dict:
 
 
 class Steps(NamedTuple):
-  """What a stage does with a batch, compiled.
+  """Holds the compiled functions of a stage.
 
   Attributes:
-    optimizer: its state is what `update` takes.
-    update: (trainable, optimizer state, frozen, batch) -> (trainable, optimizer
-      state, metrics). Only `trainable` is differentiated.
-    evaluate: (trainable, frozen, batch) -> metrics.
+    optimizer: optimizer of the stage, which initializes the optimizer state.
+    update: function (trainable, optimizer state, frozen, batch) -> (trainable,
+      optimizer state, metrics). Only `trainable` is differentiated.
+    evaluate: function (trainable, frozen, batch) -> metrics.
   """
 
   optimizer: optax.GradientTransformation
@@ -133,7 +135,7 @@ class Steps(NamedTuple):
 
 
 def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
-  """Compiles a stage; `dtype` is what the decoder computes in."""
+  """Compiles the functions of a stage; the decoder computes in `dtype`."""
   optimizer = make_optimizer(stage)
   weights = {
     'lm_loss': stage.lm_weight,
@@ -152,7 +154,7 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
     return total, {'loss': total, **metrics}
 
   def gradients(trainable, frozen, batch):
-    """Of the whole batch, part by part: every part is divided by the whole's counts."""
+    """Sums gradients of the parts, each divided by the counts of the whole batch."""
     counts = persoma.loss_counts(batch)
     of_part = lambda part: jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
     if stage.accumulate == 1:
@@ -176,9 +178,14 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
 
 
 class Stretch(NamedTuple):
-  """Steps begin+1 ... end of a stage, between two checkpoints.
+  """Describes the steps of a stage between two checkpoints.
 
-  `start` and `stop` are where its stage begins and ends.
+  Attributes:
+    begin: number of steps of the run before the stretch.
+    end: number of steps of the run after the stretch.
+    stage: stage of the stretch.
+    start: number of steps of the run before the stage.
+    stop: number of steps of the run after the stage.
   """
 
   begin: int
@@ -189,7 +196,7 @@ class Stretch(NamedTuple):
 
 
 def segments(stages: Sequence[Stage], period: int) -> list[Stretch]:
-  """Cuts the stages into stretches of at most `period` steps."""
+  """Divides the stages into stretches of at most `period` steps."""
   stretches, start = [], 0
   for stage in stages:
     stop = start + stage.steps

@@ -1,4 +1,4 @@
-"""Makes a finished model folder of a checkpoint that t5x.train wrote."""
+"""Converts a checkpoint of t5x.train to a finished model folder."""
 
 import logging
 import pathlib
@@ -16,16 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
-  """Returns what a checkpoint has learned, {path: array}.
+  """Returns the trained parameters of a checkpoint, {path: array}.
 
-  These are its adapter, and the parameters of the decoder that have changed.
+  The result has the adapter, LoRA, and all parameters of the decoder that have changed.
 
   Args:
     found: parameters of the checkpoint.
-    start: parameters that a run of the same recipe starts from.
+    start: parameters at the start of a run of the same recipe.
 
   Raises:
-    ValueError: the checkpoint is of another model.
+    ValueError: the checkpoint belongs to another model.
   """
   checkpoints.check_same(start, found, 'the checkpoint')
   flatten = lambda tree: traverse_util.flatten_dict(tree, sep='/')
@@ -39,16 +39,16 @@ def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
 
 
 def export_checkpoint(checkpoint: str, run: TrainingRun, output_dir: str) -> None:
-  """Makes a finished model folder of a T5X checkpoint.
+  """Converts a T5X checkpoint to a finished model folder.
 
   Args:
-    checkpoint: a `checkpoint_<step>` folder.
-    run: the recipe that it was trained by.
+    checkpoint: path of a `checkpoint_<step>` folder.
+    run: run of the recipe that trained the checkpoint.
     output_dir: folder to write.
   """
   trained = trained_part(checkpoints.load_params(checkpoint), run.fresh_params())
-  moved = sorted(path for path in trained if path.startswith('decoder/'))
-  logger.info('%d parameters of the decoder are not as they were', len(moved))
+  changed = sorted(path for path in trained if path.startswith('decoder/'))
+  logger.info('%d parameters of the decoder have changed', len(changed))
   step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
   run_folder.write_config(pathlib.Path(output_dir))
   export_adapter(output_dir, trained, run.decoder, step, run.task_prompt())

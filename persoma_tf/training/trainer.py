@@ -20,19 +20,19 @@ def train(
 ) -> None:
   """Trains the recipe that gin has read, or resumes its training, in `model_dir`.
 
-  Nothing is deleted or written before the recipe has loaded decoder and data.
+  Nothing is deleted or written before the decoder and the data are loaded.
 
   Args:
     model_dir: folder of the run.
-    overwrite: delete a run in it and start again.
-    chosen: bindings of the command line; those without effect are named.
+    overwrite: whether to delete an existing run and start again.
+    chosen: gin bindings of the command line; the log warns of bindings without effect.
 
   Raises:
-    ValueError: the folder holds a run of another configuration, or is to be deleted
-      and holds no run.
+    ValueError: the folder belongs to a run with another configuration, or should be
+      overwritten but is not the folder of a run.
   """
   run, folder = TrainingRun(Recipe()), pathlib.Path(model_dir)
-  for stage in run.stages:  # by now gin knows all that the recipe reads
+  for stage in run.stages:  # completes gin's operative configuration
     next(run.data(stage, 0))
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
@@ -45,7 +45,7 @@ def train(
   done = checkpoints.manager(model_dir).latest_step() or 0
   run_folder.write_config(folder)
   if done:
-    logger.info('going on from checkpoint_%d', done)
+    logger.info('resuming from checkpoint_%d', done)
     params = run.params_at(checkpoints.checkpoint_folder(model_dir, done))
   else:
     params = run.fresh_params()

@@ -1,4 +1,4 @@
-"""A training run before it has a folder: its recipe, its model and its data."""
+"""Builds a training run from a recipe: model and data, without a folder."""
 
 import dataclasses
 import itertools
@@ -24,22 +24,23 @@ from persoma_tf.training.stages import Stage
 @gin.configurable('train')
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """Holds what a run does: the settings `train.NAME` of a recipe file.
+  """Holds the settings of a run, `train.NAME` in a recipe file.
 
   Attributes:
     task: SeqIO task or mixture of the training examples.
     feature_lengths: padded length of every task feature.
-    stages: what to do, one after the other.
-    answer: what `TemplateReadout` is made of; None for other readouts.
-    tuning: what of the decoder trains in stages that run it: nothing ('frozen'),
-      low-rank updates ('lora', settings in `lora`) or everything ('full').
-    checkpoint_period: steps between checkpoints, counted from a stage's start.
-    log_period: steps between reports.
-    validation_examples: evaluate on so many examples of the validation split at every
-      checkpoint, and let every stage end with its best one; 0 for no validation.
-    dtype: in which the decoder computes. Trained parameters are float32 always.
-    seed: of the parameters and the data.
-    initialize_only: write `checkpoint_0`, from which a run would start, and end.
+    stages: stages of the training, in order.
+    answer: form of the answers for `TemplateReadout`; None for other readouts.
+    tuning: part of the decoder that trains in stages with a language-model loss:
+      nothing ('frozen'), low-rank updates ('lora', settings in `lora`) or everything
+      ('full').
+    checkpoint_period: number of steps between checkpoints, from the start of a stage.
+    log_period: number of steps between reports.
+    validation_examples: number of examples of the validation split to evaluate at every
+      checkpoint; every stage then ends with its best checkpoint. 0 for no validation.
+    dtype: dtype of the decoder's computations. Trained parameters are always float32.
+    seed: seed of the initial parameters and of the data.
+    initialize_only: whether to write only `checkpoint_0`, the start of a run, and end.
   """
 
   task: str = gin.REQUIRED
@@ -56,20 +57,20 @@ class Recipe:
 
 
 class TrainingRun:
-  """Holds a recipe with its model, its data and what it starts from; in no folder yet.
+  """Holds a recipe with its model, data and initial parameters, without a folder.
 
   Attributes:
-    recipe: its settings.
-    stages: those of the recipe, each with what `tuning` lets it train.
+    recipe: settings of the run.
+    stages: stages of the recipe, with the trainable decoder parameters of `tuning`.
     model: adapter and decoder.
-    decoder: with its weights, as they were loaded.
+    decoder: loaded decoder, with the weights from before the training.
   """
 
   def __init__(self, recipe: Recipe):
-    """Loads the decoder.
+    """Loads the decoder and builds the model.
 
     Raises:
-      ValueError: the recipe's parts do not fit together.
+      ValueError: the parts of the recipe do not fit together.
     """
     patterns = freezing.tuned(recipe.tuning)
     self.recipe = recipe
@@ -79,8 +80,8 @@ class TrainingRun:
       else stage
       for stage in recipe.stages
     ]
-    told = any(stage.statistics_weight for stage in recipe.stages)
-    size = recipe.feature_lengths.get('history_statistics', 0) if told else 0
+    used = any(stage.statistics_weight for stage in recipe.stages)
+    size = recipe.feature_lengths.get('history_statistics', 0) if used else 0
     recipes.bind_parameter('build.num_statistics', size)
     self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
     self.model, self.decoder = persoma.build()
@@ -95,50 +96,53 @@ class TrainingRun:
     return training_batches(task, split, lengths, stage.batch_size, seed, group_by)
 
   def data(self, stage: Stage, step: int) -> Iterator[Mapping]:
-    """Yields the training batches of a stage from this step on."""
+    """Yields the training batches of a stage, starting at the given step."""
     seed = self.recipe.seed * 1_000_003 + step
     return self._stream(stage, 'train', seed, stage.group_by)
 
   def validation(self, stage: Stage) -> Iterator[Mapping]:
     """Yields the validation batches of a stage."""
     count = -(-self.recipe.validation_examples // stage.batch_size)
-    # Not grouped: a few batches hold all lengths.
+    # Not grouped by length: the few batches should have examples of all lengths.
     return itertools.islice(self._stream(stage, 'validation', self.recipe.seed), count)
 
   def fresh_params(self) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} before the first step."""
     batch = self._first_rows(self.stages[0])
     seed = self.recipe.seed
-    made = persoma.init_adapter(self.model, self.decoder, batch, self._words, seed)
-    return {'adapter': made, 'decoder': self._start}
+    adapter = persoma.init_adapter(self.model, self.decoder, batch, self._words, seed)
+    return {'adapter': adapter, 'decoder': self._start}
 
   def params_at(self, checkpoint: str) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} of a checkpoint of this recipe.
 
+    Args:
+      checkpoint: path of a `checkpoint_<step>` folder.
+
     Raises:
-      ValueError: its decoder is another one.
+      ValueError: the checkpoint has another decoder.
     """
     params = checkpoints.load_params(checkpoint)
     checkpoints.check_same(params['decoder'], self._start, 'the decoder')
     return params
 
   def _first_rows(self, stage):
-    """Returns eight batches of the training stream as one."""
+    """Returns the first eight training batches of a stage, concatenated."""
     stream = self._stream(stage, 'train', self.recipe.seed * 1_000_003)
     rows = [next(stream) for _ in range(8)]
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
   def task_prompt(self) -> str | None:
-    """Returns the task prompt; None where it holds each user's own history."""
-    few = dataclasses.replace(self.stages[-1], task='')
-    tokens = self._first_rows(few)['encoder_input_tokens']
+    """Returns the task prompt; None if the prompts contain the users' histories."""
+    stage = dataclasses.replace(self.stages[-1], task='')
+    tokens = self._first_rows(stage)['encoder_input_tokens']
     if (tokens != tokens[0]).any():
       return None
     features = seqio.get_mixture_or_task(self.recipe.task).output_features
     return features['inputs'].vocabulary.decode(tokens[0][tokens[0] > 0].tolist())
 
   def trained_part(self, params: Mapping) -> dict[str, np.ndarray]:
-    """Returns those of some parameters that any stage trains, {path: array}."""
+    """Returns the parameters that at least one stage trains, {path: array}."""
     patterns = {pattern for stage in self.stages for pattern in stage.trainable}
     patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
     return freezing.split_params(params, patterns)[0]

@@ -128,7 +128,7 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
   foreign.mkdir()
   (foreign / 'thesis.txt').write_text('x')
   recipe()
-  with pytest.raises(ValueError, match='which is no run of ours'):
+  with pytest.raises(ValueError, match='which is not a PERSOMA run'):
     trainer.train(str(foreign), overwrite=True)
   recipe('train.initialize_only = True')
   trainer.train(str(model))
@@ -167,7 +167,9 @@ def test_it_learns(recipe, tmp_path):
 
 def test_unknown_task(recipe):
   recipe("train.task = 'movielens'")
-  known = "there is no task 'movielens'; .*movielens_genre_prediction_v1.*imported"
+  known = (
+    "there is no task 'movielens'; .*movielens_genre_prediction_v1.*import the module"
+  )
   with pytest.raises(ValueError, match=known):
     TrainingRun(Recipe())
 

@@ -109,7 +109,7 @@ def test_what_is_asked():
   assert 'question' not in gin.operative_config_str(), 'as it was without a choice'
   questions.add_question(questions.Question(**BOOKS))
   questions.add_question(questions.Question(**BOOKS))  # the same again is no other
-  with pytest.raises(ValueError, match='another one of this name'):
+  with pytest.raises(ValueError, match='is already registered'):
     questions.add_question(questions.Question(**BOOKS | {'most': 3}))
   gin.parse_config("question.name = 'books_v1'")
   assert questions.asked_question() == questions.Question(**BOOKS)

@@ -154,7 +154,7 @@ def test_one_beam_is_greedy(case):
 
 
 def test_draws_follow_the_distribution(monkeypatch):
-  monkeypatch.setattr(generate, '_FEWEST', 10_000)  # one shape to compile
+  monkeypatch.setattr(generate, '_MIN_ROWS', 10_000)  # one shape to compile
   case, draws = Case(None), 700
   rows = np.repeat(np.arange(3), draws)
   keys = jax.random.split(jax.random.key(0), len(rows))
@@ -192,9 +192,9 @@ def test_rows_that_go_on_alone(monkeypatch):
   case = Case(None, rows=8)
   endless = case.run(generate.greedy, task=generate.Task(-1, L))
   task = generate.Task(int(endless.tokens[0, 1]), L)
-  monkeypatch.setattr(generate, '_FEWEST', 100)
+  monkeypatch.setattr(generate, '_MIN_ROWS', 100)
   whole = case.run(generate.greedy, task=task)
-  monkeypatch.setattr(generate, '_FEWEST', 1)
+  monkeypatch.setattr(generate, '_MIN_ROWS', 1)
   halved = case.run(generate.greedy, task=task)
   ended = (whole.tokens == task.eos_id).any(1)
   assert 0 < ended.sum() < len(ended)

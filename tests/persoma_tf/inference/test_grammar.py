@@ -65,7 +65,7 @@ def test_what_every_answer_begins_with():
     0, {0: [([7, 8], 1)], 1: [([5], None), ([6], None)]}.get, EOS
   ).forced()
   assert tokens == [7, 8]
-  with pytest.raises(ValueError, match='without an end'):
+  with pytest.raises(ValueError, match='never ends'):
     made.forced()
 
 

@@ -169,5 +169,5 @@ def test_eight_devices_follow_the_curve_of_one(tmp_path, monkeypatch):
 
 def test_a_batch_that_cannot_be_cut(tmp_path, monkeypatch):
   monkeypatch.setattr('jax.device_count', lambda: 3)
-  with pytest.raises(ValueError, match='cannot be cut among 3 devices; take a'):
+  with pytest.raises(ValueError, match='cannot be divided among 3 devices; use a'):
     run(tmp_path, [Stage('a', 1, BATCH, 1e-2)])

@@ -75,7 +75,7 @@ def test_what_it_says(model):
   assert '| licence | not stated |' in card
   assert '| histories | 1500 | 64 |' in card
   assert '| decoder | 5 | loss | 0.5000 |' in card, 'the best, not the newest'
-  assert 'Labels come from what follows a cut in time' in card
+  assert 'Labels come from ratings after a cutoff time' in card
   assert str(model.parent) not in card, 'a card goes with the adapter: no paths'
   assert model_card.card_of_folder(str(model)) == card
 
@@ -109,7 +109,7 @@ def test_histories_that_are_no_longer_those(model, tmp_path):
   """Made again with other data, they are not told of; moved, they are."""
   folder = tmp_path / 'histories'
   moved = folder.rename(tmp_path / 'moved')
-  assert 'was not at hand: not stated' in model_card.card_of_folder(str(model))
+  assert 'Not stated: the info file' in model_card.card_of_folder(str(model))
   assert 'train 600' in model_card.card_of_folder(str(model), str(moved))
   (moved / 'COMPLETED').write_text('{"fingerprint": "0ther"}')
-  assert 'was not at hand' in model_card.card_of_folder(str(model), str(moved))
+  assert 'was not available' in model_card.card_of_folder(str(model), str(moved))
