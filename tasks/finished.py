@@ -1,6 +1,8 @@
 """Checks that a folder is finished and was made by the job that the reader expects."""
 
+import os
 import pathlib
+from collections.abc import Callable
 
 COMPLETED = 'COMPLETED'
 # Job -> file that only this job writes.
@@ -12,36 +14,23 @@ OWN_FILE = {
 }
 
 
-def needed_files(job: str) -> tuple[str, str]:
-  """Names the files that every finished folder of a job has."""
-  return COMPLETED, OWN_FILE[job]
-
-
-def not_finished(folder: str, job: str, missing: str) -> str:
-  """Returns the error message for a folder that lacks a file of a finished folder.
+def check_finished(
+  folder: str, job: str, exists: Callable[[str], bool] = os.path.exists
+) -> pathlib.Path:
+  """Checks a folder and returns it as a path.
 
   Args:
-    folder: path or address of the folder.
+    folder: address of the folder.
     job: module of the job that makes such folders, a key of OWN_FILE.
-    missing: name of the file that the folder lacks.
-  """
-  return (
-    f'{folder} is not a finished folder of {job} (no {missing} in it): '
-    f'make it with python -m {job}'
-  )
-
-
-def check_finished(folder: str, job: str) -> pathlib.Path:
-  """Checks a local folder and returns it as a path.
-
-  Args:
-    folder: local path.
-    job: module of the job that makes such folders, a key of OWN_FILE.
+    exists: tells whether there is a file; for folders that are not local.
 
   Raises:
     FileNotFoundError: the folder is not finished, or another job made it.
   """
-  for name in needed_files(job):
-    if not pathlib.Path(folder, name).exists():
-      raise FileNotFoundError(not_finished(folder, job, name))
+  for name in (COMPLETED, OWN_FILE[job]):
+    if not exists(f'{folder.rstrip("/")}/{name}'):
+      raise FileNotFoundError(
+        f'{folder} is not a finished folder of {job} (no {name} in it): '
+        f'make it with python -m {job}'
+      )
   return pathlib.Path(folder)

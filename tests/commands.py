@@ -107,7 +107,7 @@ def run(command: Command, *more: str) -> str:
   package = importlib.util.find_spec(name).submodule_search_locations
   module = importlib.import_module(f'{name}.__main__' if package else name)
   gin.clear_config()  # each command is a process of its own to its user
-  start = module.run if name.startswith('pipelines.') else module.main
+  start = getattr(module, 'run', None) or module.main
   with contextlib.redirect_stdout(io.StringIO()) as printed:
     try:
       start([*command.words[3:], *more])

@@ -107,10 +107,15 @@ def read_flags(
   return ended.value.args[0]
 
 
+def is_package(module: str) -> bool:
+  """Tells whether a command is a folder with a `__main__`."""
+  found = importlib.util.find_spec(module)
+  return bool(found and found.submodule_search_locations)
+
+
 def check_module(module: str, arguments: Sequence[str], whole: bool, monkeypatch):
   """Raises SystemExit or an error about a flag, a recipe or a binding."""
-  source = pathlib.Path(importlib.util.find_spec(module).origin).read_text()
-  if 'class Config:' in source:  # a job
+  if module.startswith('pipelines.') and not is_package(module):
     config = importlib.import_module(module).Config
     given = {word.partition('=')[0] for word in arguments}
     needed = [x for x in dataclasses.fields(config) if x.default is dataclasses.MISSING]

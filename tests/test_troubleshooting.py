@@ -22,7 +22,9 @@ SAID = ('parser.error', 'sys.exit', 'logger.warning', 'logger.error', 'warnings.
 SAID += ('_LOGGER.warning', '_LOGGER.error')
 # Raised without words of their own.
 WORDLESS = {
-  'pipelines/embed_items.py': ['job.JobError(str(error))'],  # another error's words
+  # Another error's words.
+  'pipelines/common/output_folder.py': ['JobError(str(error))'],
+  'pipelines/embeddings/embeddings_job.py': ['job.JobError(str(error))'],
   'pipelines/common/threads.py': ['NotImplementedError'],  # an abstract method
 }
 VARYING = '\0'

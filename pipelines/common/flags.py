@@ -90,8 +90,10 @@ def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
   options = PipelineOptions(list(arguments))
   if not options.view_as(StandardOptions).runner:
     options = PipelineOptions([*arguments, '--runner=FnApiRunner'])
-  if problem := _cannot_run(options, config):
-    _Parser(prog=_program(type(config))).error(problem)
+  try:
+    _check_runner(options, config)
+  except ValueError as error:
+    _Parser(prog=_program(type(config))).error(str(error))
   return options
 
 
@@ -103,28 +105,31 @@ def is_detached(options: PipelineOptions) -> bool:
   return bool(template or options.view_as(StandardOptions).no_wait_until_finish)
 
 
-def _cannot_run(options, config):
-  """Returns an error message if Dataflow lacks a flag, else None.
+def _check_runner(options, config):
+  """Checks the flags that Dataflow needs; Beam itself reports them when it writes.
 
-  Beam itself reports such an error only when it writes.
+  Raises:
+    ValueError: a flag is missing, or workers cannot use its value.
   """
   from apache_beam.options import pipeline_options
 
   runner = options.view_as(pipeline_options.StandardOptions).runner
   folder = getattr(config, 'output_dir', None)  # jobs without it write elsewhere
   if folder is None or 'dataflow' not in runner.lower():
-    return None
+    return
   if '://' not in folder:
-    return f'--output_dir={folder}: workers cannot write there; expected gs://...'
+    raise ValueError(
+      f'--output_dir={folder}: workers cannot write there; expected gs://...'
+    )
   setup = options.view_as(pipeline_options.SetupOptions)
   image = options.view_as(pipeline_options.WorkerOptions).sdk_container_image
   if not (setup.setup_file or image or setup.extra_packages):
-    return (
+    raise ValueError(
       'Dataflow workers need this package: add --setup_file=./setup.py, or '
       '--sdk_container_image with an image that has it'
     )
-  project = options.view_as(pipeline_options.GoogleCloudOptions).project
-  return None if project else '--runner=DataflowRunner needs --project'
+  if not options.view_as(pipeline_options.GoogleCloudOptions).project:
+    raise ValueError('--runner=DataflowRunner needs --project')
 
 
 class _Parser(argparse.ArgumentParser):

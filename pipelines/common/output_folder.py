@@ -184,9 +184,10 @@ def require_finished(path: str, module: str) -> dict:
   Raises:
     JobError: the folder does not exist, is not finished, or another job wrote it.
   """
-  for name in finished.needed_files(module):
-    if not FileSystems.exists(FileSystems.join(path, name)):
-      raise JobError(finished.not_finished(path, module, name))
+  try:
+    finished.check_finished(path, module, FileSystems.exists)
+  except FileNotFoundError as error:
+    raise JobError(str(error)) from None
   return storage.read_json(FileSystems.join(path, COMPLETED))
 
 

@@ -135,7 +135,7 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
   files = sorted(model.rglob('*'))
   recipe("EMBEDDINGS_DIR = 'nowhere'")
   for folder in (model, tmp_path / 'new'):
-    with pytest.raises(FileNotFoundError, match='not a finished embeddings folder'):
+    with pytest.raises(FileNotFoundError, match='not a finished folder'):
       trainer.train(str(folder), overwrite=True)
   assert sorted(model.rglob('*')) == files
   assert (foreign / 'thesis.txt').exists()
@@ -187,7 +187,7 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
     asked.append(task)
     return batches(task, split, *rest)
 
-  monkeypatch.setattr(training_run, 'batches', recorded)
+  monkeypatch.setattr(training_run, 'training_batches', recorded)
   recipe(
     'items/Stage.steps = 2',
     'items/Stage.batch_size = 2',

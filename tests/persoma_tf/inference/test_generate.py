@@ -19,7 +19,7 @@ from tests import tiny
 from tests.persoma_tf import small_model
 
 EOS, L = 7, 4
-T5_FOLDER = pathlib.Path(__file__).parent / 'decoders/tiny_t5/v1_1'
+T5_FOLDER = pathlib.Path(__file__).parents[1] / 'decoders/tiny_t5/v1_1'
 DECODERS = {
   'llama': lambda: None,
   'gemma': lambda: tiny.random_gemma(small_model.V),

@@ -144,7 +144,7 @@ _STAGE = Stage('a', 8, 8, 3e-3, warmup_steps=0, trainable=('adapter/.*', 'decode
 _ON_DEVICES = """
 import sys
 import jax
-from tests.persoma_tf import test_loop
+from tests.persoma_tf.training import test_loop
 assert jax.device_count() == 8
 test_loop.BATCH = 8
 test_loop.run(sys.argv[1], [test_loop._STAGE], validation='none', period=8)
