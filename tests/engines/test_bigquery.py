@@ -221,7 +221,7 @@ def test_a_table_that_is_there(table, place):
 def test_another_table_is_refused(table, place, changes, reason):
   make(table, **changes)
   predictions.write(place, SHARDS)
-  with pytest.raises(JobError, match=f'{reason}.*; name one that is not there'):
+  with pytest.raises(JobError, match=f'{reason}.*; give the name of a new table'):
     bigquery_load.load_folder(place, table)
   assert query('SELECT * FROM TABLE', table) == []
 

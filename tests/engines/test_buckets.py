@@ -4,6 +4,7 @@ import json
 
 import pytest
 from apache_beam.io.filesystems import FileSystems
+from google.cloud import storage as google_storage
 
 from pipelines import build_histories
 from pipelines.common import output_folder, storage
@@ -43,7 +44,7 @@ def test_equals_a_local_run(source, output, data, expected):
   made = contents(output)
   assert comparable(made, source) == comparable(expected, data)
   prefix = output.removeprefix(f'gs://{BUCKET}/') + '/'
-  blobs = storage.Client().list_blobs(BUCKET, prefix=prefix)
+  blobs = google_storage.Client().list_blobs(BUCKET, prefix=prefix)
   found = {blob.name[len(prefix) :]: blob.download_as_bytes() for blob in blobs}
   assert found == made
 

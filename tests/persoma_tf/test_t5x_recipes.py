@@ -81,7 +81,7 @@ def test_what_a_recipe_names_of_ours_exists(file):
 
 
 def test_the_check_sees_what_is_wrong():
-  text = 'from persoma_tf import stages\nstages.Stage:\n  no_such = 1\n'
+  text = 'from persoma_tf.training import stages\nstages.Stage:\n  no_such = 1\n'
   (found,) = used(text)
   assert found == ('stages.Stage', 'no_such')
   assert 'no_such' not in parameters('persoma_tf.training.stages')['Stage']

@@ -181,7 +181,7 @@ def test_unknown_recipe(tmp_path):
 
 def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
   """Items first, then the real task, before the linear readout."""
-  asked, batches = [], training_run.batches
+  asked, batches = [], training_run.training_batches
 
   def recorded(task, split, *rest):
     asked.append(task)
