@@ -15,7 +15,7 @@ import pathlib
 
 import numpy as np
 
-from persoma_tf.inference.decoding import Decoding
+from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from pipelines.report.run_results import read_split

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.answers import test_histories
 from benchmarks.processes import last_line
 from persoma_tf import decoders
-from persoma_tf.inference.decoding import Decoding
+from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import job
 from pipelines.report.run_results import read_split
 from tasks import genre_prediction, metrics, questions, text_history

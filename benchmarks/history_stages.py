@@ -22,7 +22,7 @@ from benchmarks import make_ratings
 from benchmarks.histories import JOBS
 from pipelines.build_histories import Config
 from pipelines.common import job, storage, tfrecord
-from pipelines.events import check, input_files, shuffle
+from pipelines.events import check, file_blocks, input_files, shuffle
 from pipelines.events.formats import KNOWN
 from pipelines.histories import clean, make_histories
 from pipelines.items.catalogue import read_items
@@ -82,9 +82,9 @@ def measure(folder: pathlib.Path) -> dict[str, float]:
     write_items(str(folder / 'items.parquet'), table)
     items = load_items(str(folder / 'items.parquet'))
   shards = collections.defaultdict(list)
-  for block in input_files.cut_blocks(files, config.block_bytes):
+  for block in file_blocks.cut_blocks(files, config.block_bytes):
     with timed('read bytes (part of the next)'):
-      for _ in input_files.read_lines(block):
+      for _ in file_blocks.read_lines(block):
         pass
     with timed('read bytes, parse and check'):
       (found,) = check.read_ratings(block, items.ids, config.scale)

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from persoma_tf.inference.decoding import WEIGHTS, Decoding
+from persoma_tf.inference.decoding_settings import WEIGHTS, Decoding
 from pipelines.common import flags
 from pipelines.common.flags import flag
 from pipelines.predictions.table_name import TableName

@@ -11,9 +11,9 @@ import seqio
 import tensorflow as tf
 
 from tasks import item_vectors, questions
+from tasks.example_arrays import ExampleSource, make_target
 from tasks.histories import data_folders, load_genres, load_rule
 from tasks.questions import Question
-from tasks.targets import ExampleSource, make_target
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import seqio
 
 from tasks import (
+  example_arrays,
   examples,
   genre_prediction,  # noqa: F401  registers the other task of the mixture
   interaction_texts,
   questions,
-  targets,
 )
 from tasks.histories import data_folders, read_histories
 from tasks.schema import SPLITS
@@ -47,8 +47,8 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
   member = shown.genres.of_items[items]
   return (
     np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
-    targets.answer_slots([], [], member.shape[1], shown.question.most),
-    targets.history_statistics(member, ratings),
+    example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
+    example_arrays.history_statistics(member, ratings),
     shown.vectors.rows(items, ratings),
   )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from persoma_tf import recipes
 from persoma_tf.inference import generate
-from persoma_tf.inference.decoding import Decoding
+from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
 from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG

@@ -15,7 +15,7 @@ import numpy as np
 from persoma_tf import model as persoma
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate
-from persoma_tf.inference.decoding import Decoding
+from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.parameters import checkpoints, freezing, lora, quantization
 
 

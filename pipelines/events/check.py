@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events import input_files, shuffle, text_rows
+from pipelines.events import column_values, file_blocks, shuffle, text_rows
 from pipelines.events.formats import REQUIRED, Layout
 from pipelines.events.rating_scale import RatingScale
 
@@ -58,7 +58,7 @@ class Ratings(NamedTuple):
 
 
 def read_ratings(
-  block: input_files.FileBlock, item_ids: pa.Array, scale: RatingScale
+  block: file_blocks.FileBlock, item_ids: pa.Array, scale: RatingScale
 ) -> Iterator[Ratings]:
   """Reads and checks a block, piece by piece.
 
@@ -70,8 +70,8 @@ def read_ratings(
   Raises:
     JobError: the file cannot be read to its end.
   """
-  dates = block.layout.format.time_unit == text_rows.ISO
-  for rows in input_files.read_block(
+  dates = block.layout.format.time_unit == column_values.ISO
+  for rows in file_blocks.read_block(
     block, ('rating',) if dates else ('rating', 'timestamp')
   ):
     yield check_ratings(rows, block.layout, item_ids, scale)
@@ -81,9 +81,9 @@ def check_ratings(
   found: text_rows.ParsedRows, layout: Layout, item_ids: pa.Array, scale: RatingScale
 ) -> Ratings:
   """Checks rows; the first check that a row fails gives its reason."""
-  rating, rating_ok = text_rows.numbers(found.columns['rating'])
+  rating, rating_ok = column_values.numbers(found.columns['rating'])
   unit = layout.format.time_unit
-  time, time_ok = text_rows.seconds(found.columns['timestamp'], unit)
+  time, time_ok = column_values.seconds(found.columns['timestamp'], unit)
   distinct = found.columns['item'].dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
   checks = _checks(
@@ -113,7 +113,7 @@ def _checks(columns, ratings, times, index, unit, scale):
   """Returns the checks in order: (reason, field, [n] bool bad rows, expected text)."""
   rating, is_number = ratings
   time, is_time = times
-  not_a_time, time_expected = _NOT_A_DATE if unit == text_rows.ISO else _NOT_A_TIME
+  not_a_time, time_expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
   scale_expected = f'from {scale}, by --rating_scale'
   return [
     *(

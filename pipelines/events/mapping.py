@@ -19,12 +19,12 @@ import re
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common.job import JobError
-from pipelines.events import text_rows
+from pipelines.events import column_values
 from pipelines.events.formats import KNOWN, REQUIRED, Format
 
 _OPTIONAL = {'movies': ('year', 'description')}
 _OPTIONS = ('delimiter', 'genre_separator', 'encoding', 'time_unit')
-_TIME_UNITS = (*text_rows.TIME_UNITS, text_rows.ISO)
+_TIME_UNITS = (*column_values.TIME_UNITS, column_values.ISO)
 _DELIMITERS = {r'\t': '\t', 'tab': '\t'}
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipelines.common.threads import ThreadedDoFn
 from pipelines.events import shuffle
 from pipelines.events.check import read_ratings
-from pipelines.events.input_files import FileBlock
+from pipelines.events.file_blocks import FileBlock
 from pipelines.events.rating_scale import RatingScale
 from pipelines.events.rejects import BlockRejects, pack_bad
 

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from pipelines.events.text_rows import iso_seconds
+from pipelines.events.column_values import iso_seconds
 from pipelines.histories.clean import RatingColumns
 
 _EXPECTED = (

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder, storage
 from pipelines.common.job import JobError
-from pipelines.events import input_files
+from pipelines.events import file_blocks, input_files
 from pipelines.events.mapping import formats_of
 from pipelines.events.read_events import ReadBlock
 from pipelines.events.rejects import WriteRejects
@@ -65,7 +65,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     config.data_license,
   )
   write_items(run.items_path, items.table)
-  blocks = input_files.cut_blocks(files['ratings'], config.block_bytes)
+  blocks = file_blocks.cut_blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder.path)
     last = pipeline | 'Last' >> beam.Create([None])
@@ -80,7 +80,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
 def build(
   pipeline: beam.Pipeline,
   config: Config,
-  blocks: Sequence[input_files.FileBlock],
+  blocks: Sequence[file_blocks.FileBlock],
   items: ItemTable,
   output_dir: str,
 ) -> tuple[beam.PCollection, beam.PCollection]:

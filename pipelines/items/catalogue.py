@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipelines.common.job import reject
-from pipelines.events.input_files import InputFile, Piece, read_files
+from pipelines.events.file_blocks import Piece, read_files
+from pipelines.events.input_files import InputFile
 from tasks import schema
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')

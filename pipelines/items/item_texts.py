@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events.input_files import InputFile, Piece, read_files
+from pipelines.events.file_blocks import Piece, read_files
+from pipelines.events.input_files import InputFile
 from pipelines.items.catalogue import MOST_LINES, ItemTable, item_rejects
 from tasks import schema
 

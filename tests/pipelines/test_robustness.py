@@ -19,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines import build_histories
 from pipelines.common.job import JobError
-from pipelines.events import check, input_files, rating_scale
+from pipelines.events import check, file_blocks, input_files, rating_scale
 from pipelines.events.mapping import formats_of
 
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'robustness.md'
@@ -250,7 +250,7 @@ def test_read(tmp_path, kind, data, mapping, expected):
   paths = write(tmp_path, data)
   known = formats_of(mapping)['ratings']
   files = input_files.find_files(str(paths['ratings']), known, 'ratings')
-  (block,) = input_files.cut_blocks(files, 1 << 20)
+  (block,) = file_blocks.cut_blocks(files, 1 << 20)
   ids = pa.array(['1', '2'])
   (made,) = check.read_ratings(block, ids, rating_scale.RatingScale())
   assert list(zip(*made.batch.to_pydict().values(), strict=True)) == expected

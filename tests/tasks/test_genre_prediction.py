@@ -9,7 +9,7 @@ import seqio
 from persoma_tf.training import batching
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
-from tasks import genre_prediction, item_vectors, questions, targets
+from tasks import example_arrays, genre_prediction, item_vectors, questions
 from tasks import histories as read
 from tasks.vocabularies import VOCABULARY
 
@@ -112,13 +112,13 @@ def test_labels_of_parts_are_those_of_the_part(recipe, folders):
         ['mean', 'count', 'genre'], ascending=[up, False, True]
       )
       sides.append([genres.names.index(name) for name in order.genre[:3]])
-    expected = targets.answer_slots(*sides, len(genres.names), 3)
+    expected = example_arrays.answer_slots(*sides, len(genres.names), 3)
     np.testing.assert_array_equal(batch['answer_slots'][row], expected)
 
 
 def test_statistics():
   member = np.array([[1, 0, 1], [1, 0, 0]], bool)
-  made = targets.history_statistics(member, np.array([4.0, 1.0], np.float32))
+  made = example_arrays.history_statistics(member, np.array([4.0, 1.0], np.float32))
   expected = [-0.5, np.nan, 1.0, np.log(3), 0, np.log(2)]
   np.testing.assert_allclose(made, expected, rtol=1e-6)
 

@@ -11,7 +11,7 @@ import pytest
 from persoma_tf import decoders
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate, grammar
-from persoma_tf.inference.decoding import WEIGHTS
+from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import quantization
 from persoma_tf.soft_prompt import SoftPrompt

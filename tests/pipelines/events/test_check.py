@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.events import formats, input_files, shuffle
+from pipelines.events import file_blocks, formats, input_files, shuffle
 from pipelines.events.check import read_ratings
 from pipelines.events.rating_scale import RatingScale
 
@@ -17,7 +17,7 @@ def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
   files = input_files.find_files(
     str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings'
   )
-  (block,) = input_files.cut_blocks(files, 1 << 20)
+  (block,) = file_blocks.cut_blocks(files, 1 << 20)
   (ratings,) = read_ratings(block, ITEMS, scale)
   return ratings
 

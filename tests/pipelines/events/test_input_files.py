@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import formats, input_files
+from pipelines.events import file_blocks, formats, input_files
 
 NAMES = ['userId', 'movieId', 'rating', 'timestamp']
 HEADER = b'userId,movieId,rating,timestamp\r\n'
@@ -32,8 +32,8 @@ def test_every_line_is_in_one_block(tmp_path, size, body):
   (tmp_path / 'ratings.csv').write_bytes(HEADER + body)
   files = find(tmp_path / 'ratings.csv')
   read = [
-    b''.join(input_files.read_lines(block))
-    for block in input_files.cut_blocks(files, size)
+    b''.join(file_blocks.read_lines(block))
+    for block in file_blocks.cut_blocks(files, size)
   ]
   assert b''.join(read) == body
   parts = [part for part in read if part]
@@ -47,16 +47,16 @@ def test_compression_is_known_by_content_in_globs(tmp_path, pack, name):
   (tmp_path / name).write_bytes(pack(HEADER + BODY))
   files = find(tmp_path / 'ratings-*')
   assert {file.layout.header for file in files} == {tuple(NAMES)}
-  for block in input_files.cut_blocks(files, 1 << 20):
-    assert list(input_files.read_lines(block)) == [BODY]
+  for block in file_blocks.cut_blocks(files, 1 << 20):
+    assert list(file_blocks.read_lines(block)) == [BODY]
 
 
 @pytest.mark.parametrize('size', [1, 7, 50, 10_000])
 @pytest.mark.parametrize('body', [BODY, BODY[:-2], BODY + b'\r\n', BODY + b'9' * 99])
 def test_pieces_of_compressed_files_are_whole_lines(tmp_path, size, body):
   (tmp_path / 'x.gz').write_bytes(gzip.compress(HEADER + body))
-  (block,) = input_files.cut_blocks(find(tmp_path / 'x.gz'), size)
-  pieces = list(input_files.read_lines(block))
+  (block,) = file_blocks.cut_blocks(find(tmp_path / 'x.gz'), size)
+  pieces = list(file_blocks.read_lines(block))
   assert b''.join(pieces) == body
   assert all(piece.endswith(b'\n') for piece in pieces[:-1])
   longest = max(map(len, body.splitlines(keepends=True)))
@@ -67,8 +67,8 @@ def test_two_gzip_files_in_one(tmp_path):
   half = len(BODY) // 2
   packed = gzip.compress(HEADER + BODY[:half]) + gzip.compress(BODY[half:])
   (tmp_path / 'x.gz').write_bytes(packed)
-  (block,) = input_files.cut_blocks(find(tmp_path / 'x.gz'), 1 << 20)
-  assert b''.join(input_files.read_lines(block)) == BODY
+  (block,) = file_blocks.cut_blocks(find(tmp_path / 'x.gz'), 1 << 20)
+  assert b''.join(file_blocks.read_lines(block)) == BODY
 
 
 def test_a_compressed_file_does_not_lie_in_memory(tmp_path):
@@ -77,9 +77,9 @@ def test_a_compressed_file_does_not_lie_in_memory(tmp_path):
     file.write(HEADER)
     for _ in range(100):
       file.write(line * 30_000)
-  (block,) = input_files.cut_blocks(find(tmp_path / 'x.gz'), 1 << 20)
+  (block,) = file_blocks.cut_blocks(find(tmp_path / 'x.gz'), 1 << 20)
   tracemalloc.start()
-  total = sum(map(len, input_files.read_lines(block)))
+  total = sum(map(len, file_blocks.read_lines(block)))
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert total == 3_000_000 * len(line)  # 57 MB
@@ -90,19 +90,19 @@ def test_a_compressed_file_does_not_lie_in_memory(tmp_path):
 def test_a_gzip_file_that_was_cut_or_changed(tmp_path, spoil):
   body = b''.join(b'%d,1,4.0,%d\n' % (n, n * n) for n in range(50_000))
   (tmp_path / 'x.gz').write_bytes(spoil(gzip.compress(HEADER + body)))
-  (block,) = input_files.cut_blocks(find(tmp_path / 'x.gz'), 1 << 16)
+  (block,) = file_blocks.cut_blocks(find(tmp_path / 'x.gz'), 1 << 16)
   with pytest.raises(JobError, match=r'x\.gz cannot be read as gzip: '):
-    list(input_files.read_lines(block))
+    list(file_blocks.read_lines(block))
 
 
 def test_a_line_without_end(tmp_path, monkeypatch):
-  monkeypatch.setattr(input_files, '_LONGEST_LINE', 1000)
+  monkeypatch.setattr(file_blocks, '_LONGEST_LINE', 1000)
   (tmp_path / 'x').write_bytes(HEADER + b'9' * 1001)
   (tmp_path / 'x.gz').write_bytes(gzip.compress(HEADER + b'9' * 2000))
   for name in ('x', 'x.gz'):
-    first, *_ = input_files.cut_blocks(find(tmp_path / name), 500)
+    first, *_ = file_blocks.cut_blocks(find(tmp_path / name), 500)
     with pytest.raises(JobError, match='a line of more than 1,000 bytes'):
-      list(input_files.read_lines(first))
+      list(file_blocks.read_lines(first))
 
 
 def test_a_name_with_brackets(tmp_path):

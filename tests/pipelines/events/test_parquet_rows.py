@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import check, formats, input_files, parquet_rows, rating_scale
+from pipelines.events import (
+  check,
+  file_blocks,
+  formats,
+  input_files,
+  parquet_rows,
+  rating_scale,
+)
 from pipelines.items import catalogue
 
 ITEM_IDS = pa.array(['10', '20', '30'])
@@ -34,7 +41,7 @@ def write(folder, **columns):
 def ratings(path, block_bytes=1 << 20):
   """All read batches as one table, and all bad rows."""
   scale, batches, bad, first = rating_scale.RatingScale(), [], [], 1
-  for block in input_files.cut_blocks(find(path), block_bytes):
+  for block in file_blocks.cut_blocks(find(path), block_bytes):
     for made in check.read_ratings(block, ITEM_IDS, scale):
       batches.append(made.batch)
       bad += [(first + row.line, *row[1:]) for row in sorted(made.bad)]
@@ -95,7 +102,7 @@ def test_a_time_has_its_own_unit_and_fractions_are_cut(tmp_path):
     (pa.array([0, 86_400_000, 0], pa.date64()), [0, 86_400, 0]),
   ):
     path = write(tmp_path, timestamp=column)
-    (block,) = input_files.cut_blocks(
+    (block,) = file_blocks.cut_blocks(
       input_files.find_files(str(path), [in_ms], 'ratings'), 1 << 20
     )
     (made,) = check.read_ratings(block, ITEM_IDS, rating_scale.RatingScale())
@@ -161,7 +168,7 @@ def test_row_groups_are_blocks(tmp_path, block_bytes, monkeypatch):
     'timestamp': np.arange(rows),
   }
   pq.write_table(pa.table(columns), path, row_group_size=100)
-  blocks = input_files.cut_blocks(find(path), block_bytes)
+  blocks = file_blocks.cut_blocks(find(path), block_bytes)
   if block_bytes == 1:
     assert [(block.start, block.end) for block in blocks] == [
       (group, group + 1) for group in range(10)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.events import formats, text_rows
+from pipelines.events import column_values, formats, text_rows
 
 MOVIELENS = formats.detect(
   'r', b'userId,movieId,rating,timestamp', formats.KNOWN['ratings']
@@ -165,10 +165,10 @@ def test_only_bad_lines():
 def test_numbers():
   texts = ['1', '-2.5', '1e3', '.5', '5.', '0012', '', 'x', '1,5', 'nan', 'inf', '--1']
   right = [1, -2.5, 1000, 0.5, 5, 12]
-  values, good = text_rows.numbers(pa.array(texts))
+  values, good = column_values.numbers(pa.array(texts))
   assert good.tolist() == [True] * len(right) + [False] * (len(texts) - len(right))
   np.testing.assert_array_equal(values[good], right)
-  alone = [text_rows.numbers(pa.array([text])) for text in texts]
+  alone = [column_values.numbers(pa.array([text])) for text in texts]
   assert [bool(ok[0]) for _, ok in alone] == good.tolist()
   np.testing.assert_array_equal([value[0] for value, ok in alone if ok[0]], right)
 
