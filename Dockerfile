@@ -24,6 +24,10 @@ ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 ENV PERSOMA_CACHE=/persoma/assets
 RUN python -m persoma_tf.assets all-MiniLM-L6-v2 smollm2-135m-instruct
 
+# The launcher runs a job by its file: its folder, which has an `inspect`, must not hide
+# Python's own modules.
+ENV PYTHONSAFEPATH=1
+
 # Which job a flex template of this image starts: --build-arg=JOB=batch_predict.
 ARG JOB=build_histories
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/persoma/pipelines/${JOB}.py

@@ -36,7 +36,8 @@ from persoma_tf.training import training_run  # noqa: F401  registers what recip
 from persoma_tf.training.answer_vocabulary import bind_template
 from persoma_tf.training.stages import make_steps
 from pipelines.common import job, tfrecord
-from tasks import genre_prediction, item_vectors, questions, schema
+from pipelines.histories import history_records
+from tasks import genre_prediction, item_vectors, questions
 from tasks.text_history import HistoryLimits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
@@ -127,7 +128,7 @@ class Line:
     recipes.parse_recipes(self._kind.recipes, [*folders, limit, *self._kind.bindings])
     shards = sorted(pathlib.Path(data_dir, 'histories').glob('*.tfrecord*'))
     every = (
-      schema.decode_example(x)
+      history_records.decode_example(x)
       for path in shards
       for x in tfrecord.read_tfrecord(str(path))
     )

@@ -28,13 +28,21 @@ def prepare() -> None:
   logging.basicConfig(level=logging.INFO, format='%(asctime)s %(name)s: %(message)s')
   for name in _LIBRARIES:
     logging.getLogger(name).setLevel(logging.ERROR)
-  settings = {
-    'TF_CPP_MIN_LOG_LEVEL': '2',  # errors
-    'JAX_COMPILATION_CACHE_DIR': f'{assets.cache_dir()}/compiled',
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
-  for name, value in settings.items():
-    os.environ.setdefault(name, value)
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # errors
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ and (folder := _compiled_folder()):
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = folder
+    os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+    os.environ.setdefault('JAX_COMPILATION_CACHE_MAX_SIZE', str(10**9))  # bytes
+
+
+def _compiled_folder() -> str | None:
+  """Returns the folder of compiled code; None where no such folder can be written."""
+  try:
+    folder = assets.cache_dir() / 'compiled'
+    folder.mkdir(parents=True, exist_ok=True)
+  except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
+    return None
+  return str(folder) if os.access(folder, os.W_OK) else None
 
 
 def _filter_terminal() -> None:
@@ -43,10 +51,10 @@ def _filter_terminal() -> None:
   Python writes to the terminal itself. The filter is a process of its own, so that the
   last words of a process that crashes still pass.
   """
-  if not (sys.stderr and sys.stderr.isatty()):
-    return
+  if not (sys.stderr is sys.__stderr__ and sys.stderr and sys.stderr.isatty()):
+    return  # not a terminal, or filtered already
   terminal = os.dup(sys.stderr.fileno())
-  command = ['grep', '--line-buffered', '-vE', _NOTICES]
+  command = ['grep', '-a', '--line-buffered', '-vE', _NOTICES]
   try:
     filtered = subprocess.Popen(
       command, stdin=subprocess.PIPE, stdout=terminal, start_new_session=True
@@ -54,6 +62,9 @@ def _filter_terminal() -> None:
   except OSError:  # no grep: the notices are shown
     os.close(terminal)
     return
-  sys.stderr = os.fdopen(terminal, 'w', buffering=1)
+  encoding = sys.stderr.encoding
+  sys.stderr = os.fdopen(
+    terminal, 'w', buffering=1, encoding=encoding, errors='backslashreplace'
+  )
   os.dup2(filtered.stdin.fileno(), 2)
   filtered.stdin.close()

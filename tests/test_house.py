@@ -2,8 +2,10 @@
 
 import ast
 import collections
+import os
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -41,8 +43,28 @@ def test_no_two_modules_have_one_name():
 
 
 def test_no_module_has_the_name_of_one_of_python():
+  """But the folder of the command `pipelines.inspect`."""
   names = {path.stem for path in TREES if str(path) not in MOVED}
-  assert names & sys.stdlib_module_names == set()
+  names |= {part for path in TREES for part in path.parts[:-1]}
+  assert names & sys.stdlib_module_names == {'inspect'}
+
+
+@pytest.mark.parametrize('name', ['build_histories', 'load_predictions'])
+def test_a_job_can_be_run_by_its_file(name):
+  """As the launcher of a flex template does, with the image's PYTHONSAFEPATH."""
+  assert 'ENV PYTHONSAFEPATH=1' in (ROOT / 'Dockerfile').read_text()
+  environment = {**os.environ, 'PYTHONSAFEPATH': '1', 'PYTHONPATH': str(ROOT)}
+  command = [sys.executable, str(ROOT / 'pipelines' / f'{name}.py'), '--help']
+  done = subprocess.run(command, capture_output=True, text=True, env=environment)
+  assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('name', ['experiments', 'inspect'])
+def test_an_old_command_says_the_new_one(name):
+  command = [sys.executable, '-m', f'persoma_tf.{name}']
+  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+  assert done.returncode == 2
+  assert 'this command is now python -m pipelines.' in done.stderr
 
 
 def test_no_two_definitions_have_one_name():

@@ -90,6 +90,7 @@ def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
   options = PipelineOptions(list(arguments))
   if not options.view_as(StandardOptions).runner:
     options = PipelineOptions([*arguments, '--runner=FnApiRunner'])
+  options.get_all_options()  # ends with 2 where a value is wrong
   try:
     _check_runner(options, config)
   except ValueError as error:

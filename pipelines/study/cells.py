@@ -22,13 +22,12 @@ class StudyFolder:
 
   `results/` has a JSON file for every finished cell, `cells/` the outputs of the runs,
   `inputs/` histories and embeddings by sampler and length, `claims/` the claims of the
-  processes, `compiled/` the compilation cache of JAX.
+  processes.
   """
 
   def __init__(self, path: str):
     """Takes the path of the folder; creates nothing."""
     self.path = pathlib.Path(path)
-    self.compiled = self.path / 'compiled'
 
   def result(self, cell: Cell) -> pathlib.Path:
     """Returns the path of the cell's result."""
@@ -75,9 +74,7 @@ def _run(folder, study, cell, claim):
   with claims.wait(folder.claim(inputs.name)) as shared:
     for stage, arguments in processes.input_commands(cell, study, inputs).items():
       if not (inputs / stage / 'COMPLETED').exists():
-        processes.run_process(
-          stage, arguments, inputs / f'{stage}.log', folder.compiled
-        )
+        processes.run_process(stage, arguments, inputs / f'{stage}.log')
         with shared.keep():
           logger.info('%s: %s', inputs.name, stage)
   took_file = own / 'took.json'
@@ -86,9 +83,7 @@ def _run(folder, study, cell, claim):
     if stage not in took:
       logger.info('%s: %s', cell.name, stage)
       is_resumed = (own / f'{stage}.log').exists()
-      ran = processes.run_process(
-        stage, arguments, own / f'{stage}.log', folder.compiled
-      )
+      ran = processes.run_process(stage, arguments, own / f'{stage}.log')
       took[stage] = {**ran._asdict(), 'continued': is_resumed}
       with claim.keep():
         _write(took_file, took)

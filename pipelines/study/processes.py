@@ -13,12 +13,8 @@ from typing import NamedTuple
 from pipelines.study import data_files
 from pipelines.study.study_file import Cell, Study
 
-# docs/speed.md; TF_CPP_MIN_LOG_LEVEL hides TensorFlow's long logs about missing GPUs.
-_SETTINGS = {
-  'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
-  'TF_CPP_MIN_LOG_LEVEL': '3',
-  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-}
+# docs/speed.md.
+_SETTINGS = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 
 
 class StageError(RuntimeError):
@@ -110,24 +106,20 @@ def cell_commands(
   }
 
 
-def run_process(
-  stage: str, arguments: Sequence[str], log: pathlib.Path, compiled: pathlib.Path
-) -> Took:
+def run_process(stage: str, arguments: Sequence[str], log: pathlib.Path) -> Took:
   """Runs a stage and waits until it ends.
 
   Args:
     stage: name of the stage.
     arguments: module, then flags.
     log: file to append stdout and stderr to.
-    compiled: folder of JAX's compilation cache, which cells of the same shapes share.
 
   Raises:
     StageError: the exit code of the stage is not 0.
   """
   log.parent.mkdir(parents=True, exist_ok=True)
   command = [sys.executable, '-m', *arguments]
-  cache = {'JAX_COMPILATION_CACHE_DIR': str(compiled.absolute())}
-  environment = _SETTINGS | cache | os.environ
+  environment = _SETTINGS | os.environ
   begun = time.perf_counter()
   with log.open('a') as file:
     process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)

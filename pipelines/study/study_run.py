@@ -36,7 +36,7 @@ def run_study(path: str, data: str, output_dir: str, dry_run: bool) -> None:
   if any(folder.result(cell).exists() for cell in chosen.cells):
     with claims.wait(folder.claim('report')):
       log = folder.path / 'study.log'
-      processes.run_process('study report', _report(folder), log, folder.compiled)
+      processes.run_process('study report', _report(folder), log)
     print(f'report: {folder.path}/report/study.html')
   if 'failed' in states:
     sys.exit(1)
