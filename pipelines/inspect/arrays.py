@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import orbax.checkpoint as ocp
-from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 
 from pipelines.inspect.record_files import Damaged
@@ -42,6 +40,9 @@ def describe_checkpoint(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     Damaged: Orbax cannot read the metadata.
   """
+  import orbax.checkpoint as ocp  # with JAX, which only checkpoints need
+  from flax import traverse_util
+
   try:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
       tree = reader.metadata(folder.absolute() / 'state').item_metadata.tree

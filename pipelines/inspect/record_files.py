@@ -15,7 +15,6 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 _GZIP = b'\x1f\x8b'
 _LONG = 8  # number of values of a list that are shown
@@ -75,6 +74,8 @@ def _tfrecord(paths, examples):
 
 def _records(path: pathlib.Path) -> Iterator[bytes]:
   """Yields serialized records; recognizes gzip by the first bytes."""
+  import tensorflow as tf  # which only TFRecord files need
+
   number = 0
   try:
     for record in tf.data.TFRecordDataset(str(path), _compression(path)):
@@ -94,6 +95,8 @@ def _compression(path):
 
 def _values(path, record, kinds):
   """Returns {feature: values} of a tf.Example; adds its types to `kinds`."""
+  import tensorflow as tf
+
   try:
     features = tf.train.Example.FromString(record).features.feature
   except Exception as error:  # protobuf raises several types
