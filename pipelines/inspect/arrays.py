@@ -40,7 +40,7 @@ def describe_checkpoint(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     Damaged: Orbax cannot read the metadata.
   """
-  import orbax.checkpoint as ocp  # with JAX, which only checkpoints need
+  import orbax.checkpoint as ocp  # imports JAX; only checkpoints need it
   from flax import traverse_util
 
   try:

@@ -74,7 +74,7 @@ def _tfrecord(paths, examples):
 
 def _records(path: pathlib.Path) -> Iterator[bytes]:
   """Yields serialized records; recognizes gzip by the first bytes."""
-  import tensorflow as tf  # which only TFRecord files need
+  import tensorflow as tf  # slow; only TFRecord files need it
 
   number = 0
   try:
