@@ -11,7 +11,6 @@ import numpy as np
 
 from pipelines.common import job, output_folder, storage
 from pipelines.common.job import JobError
-from pipelines.common.storage import read_parquet
 from pipelines.events.rejects import RejectSummary
 from pipelines.histories.history_shards import ShardSummary, write_history_shard
 from pipelines.histories.history_statistics import (
@@ -70,7 +69,8 @@ def finish_histories(
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
     write_history_shard(folder.path, name, run.compression)
   # Read from the file, not passed as an argument: Beam pickles the arguments of a step.
-  table, genres = read_parquet(items_path), load_items(items_path).facts.genre_names
+  table = storage.read_parquet(items_path)
+  genres = load_items(items_path).facts.genre_names
   by_split = {name: [] for name in split.fractions}
   for shard in sorted(shards, key=lambda shard: shard.name):
     by_split[shard.name.split('-')[0]].append(shard.statistics)

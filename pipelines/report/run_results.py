@@ -68,11 +68,7 @@ def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelle
   listed = pq.read_table(f'{histories_dir}/items.parquet')['genres'].to_pylist()
   of_items = np.array([[name in row for name in genres] for row in listed], bool)
   users, answers, samples, items, totals = [], [], [], [], []
-  wanted = ('train', 'validation', 'test') if split == 'all' else (split,)
-  for path in storage.list_files(histories_dir):
-    name = pathlib.PurePath(path).name
-    if '.tfrecord' not in name or name.split('-')[0] not in wanted:
-      continue
+  for path in history_records.list_history_files(histories_dir, split):
     for history in map(history_records.decode_example, tfrecord.read_tfrecord(path)):
       users.append(history['user_id'])
       answers.append(Answer(history['liked'], history['disliked']))

@@ -54,3 +54,7 @@ def test_other_readers():
   assert fields['user_id'] == 'string'
   assert fields['log_prob'] == ['null', 'double']
   assert fields['predicted_liked'] == {'type': 'array', 'items': 'string'}
+
+
+def test_the_flag_offers_every_format():
+  assert set(schema.PREDICTION_FORMATS) == prediction_files.FORMATS.keys()
