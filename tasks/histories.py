@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from tasks import finished, schema
+from tasks import finished, schema, shard_files
 from tasks.labels import LabelRule
 
 _READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
@@ -101,7 +101,9 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
     FileNotFoundError: the folder has no files of this split.
   """
   folder = pathlib.Path(data_folders().histories_dir)
-  files = sorted(str(path) for path in folder.glob(f'{split}-*.tfrecord*'))
+  names = [path.name for path in folder.glob('*')]
+  names = shard_files.shard_files(names, [split], shard_files.HISTORY_ENDINGS)
+  files = [str(folder / name) for name in names]
   if not files:
     raise FileNotFoundError(f'{folder}: no {split}-*.tfrecord in it')
   if shuffle_files:

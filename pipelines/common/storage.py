@@ -58,6 +58,12 @@ def list_files(folder: str) -> list[str]:
   return sorted(file.path for file in files)
 
 
+def names_in(folder: str) -> dict[str, str]:
+  """Maps the path of every file within a folder to its address, sorted."""
+  top = len(folder.rstrip('/')) + 1
+  return {path[top:]: path for path in list_files(folder)}
+
+
 def read_json(path: str) -> Any:
   """Reads the value in a JSON file."""
   return json.loads(read_file(path))

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
 from pipelines.histories import tf_example
-from tasks import schema
+from tasks import schema, shard_files
 
 
 def encode_example(history: Mapping[str, Any]) -> bytes:
@@ -76,11 +75,9 @@ def decode_example(data: bytes) -> dict[str, Any]:
 def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
   """Lists the files of a split, or of all splits, sorted."""
   wanted = schema.SPLITS if split == 'all' else (split,)
-  return [
-    path
-    for path in storage.list_files(histories_dir)
-    if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
-  ]
+  paths = storage.names_in(histories_dir)
+  names = shard_files.shard_files(paths, wanted, shard_files.HISTORY_ENDINGS)
+  return [paths[name] for name in names]
 
 
 def _check_fields(history):

@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import json
 import math
-import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +26,8 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions import prediction_files
-from tasks import schema
+from tasks import schema, shard_files
 
-_SHARD = re.compile(r'predictions-(\d{5})-of-(\d{5})\.(\w+)')
 _CHUNK = 1 << 20
 
 
@@ -56,17 +54,20 @@ def find_shards(folder: str, kind: str) -> list[str]:
     JobError: there are no shards, a shard is missing, or the shards are from several
       tables.
   """
-  top = len(folder.rstrip('/')) + 1
-  paths = {path[top:]: path for path in storage.list_files(folder)}
-  shards = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
-  suffix = prediction_files.FORMATS[kind][0]
-  tables = {(match[2], match[3]) for match in shards.values()}
-  if len(tables) != 1 or suffix not in next(iter(tables)):
+  paths, suffix = storage.names_in(folder), prediction_files.FORMATS[kind][0]
+  parsed = {name: shard_files.parse_shard(name) for name in paths}
+  shards = {
+    name: shard
+    for name, shard in parsed.items()
+    if shard and shard.table == prediction_files.TABLE
+  }
+  tables = {(shard.total, shard.ending) for shard in shards.values()}
+  if len(tables) != 1 or f'.{suffix}' not in next(iter(tables)):
     raise JobError(
       f'{folder}: expected predictions-*.{suffix} of one table, '
       f'found {sorted(shards) or "no predictions"}'
     )
-  count = int(next(iter(tables))[0])
+  ((count, _),) = tables
   wanted = [prediction_files.shard_name(kind, at, count) for at in range(count)]
   if missing := [name for name in wanted if name not in paths]:
     raise JobError(f'{folder}: {missing[0]} is missing; expected {count} files')

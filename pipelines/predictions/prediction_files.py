@@ -8,17 +8,17 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
-from tasks import schema
+from tasks import schema, shard_files
 
+TABLE = 'predictions'  # begins the names of its files
 PredictionRows = Sequence[Mapping[str, Any]]
 
 
 def shard_name(kind: str, number: int, total: int) -> str:
   """Returns the file name of a shard of the table; `kind` is a name in FORMATS."""
-  return f'predictions-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
+  return f'{TABLE}-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
 
 
 def to_bytes(rows: PredictionRows, kind: str) -> bytes:
@@ -96,12 +96,9 @@ def read_shards(folder: str, kind: str) -> Iterator[list[dict[str, Any]]]:
     folder: local path or address of the folder.
     kind: a name in FORMATS.
   """
-  suffix = FORMATS[kind][0]
-  for path in storage.list_files(folder):
-    if not path.endswith(f'.{suffix}') or 'predictions-' not in path:
-      continue
-    with FileSystems.open(path) as file:
-      data = file.read()
+  paths = storage.names_in(folder)
+  for name in shard_files.shard_files(paths, [TABLE], [f'.{FORMATS[kind][0]}']):
+    data = storage.read_file(paths[name])
     if kind == 'parquet':
       yield pq.read_table(pa.BufferReader(data)).to_pylist()
     elif kind == 'avro':

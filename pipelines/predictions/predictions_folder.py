@@ -7,7 +7,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import job, output_folder, storage
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import schema
+from tasks import schema, shard_files
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -111,8 +111,7 @@ def finish_predictions(
     total += sum(row['log_prob'] for row in rows)
   rejects = sum(
     len(storage.read_file(folder.file(name)).splitlines())
-    for name in sorted(folder.names())
-    if name.startswith('rejects-') and '.tmp-' not in name
+    for name in shard_files.shard_files(folder.names(), ['rejects'], ['.jsonl'])
   )
   wanted = sum(shard.users for shard in every)
   if users + rejects != wanted:

@@ -1,17 +1,16 @@
 """Reads the answers that t5x.infer has written."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import job, storage
-from tasks import questions
+from tasks import questions, shard_files
 from tasks.histories import load_genres
 
-_SHARD = re.compile(r'(.*-predict_with_aux\.jsonl)-(\d{5})-of-(\d{5})')
+_TABLE = '-predict_with_aux.jsonl'
 
 
 def answer_files(folder: str) -> list[str]:
@@ -21,9 +20,14 @@ def answer_files(folder: str) -> list[str]:
     JobError: there is no run, there are several runs, or a shard is missing or not
       finished.
   """
-  paths = {FileSystems.split(path)[1]: path for path in storage.list_files(folder)}
-  shards = {name: match for name in paths if (match := _SHARD.fullmatch(name))}
-  kinds = {(match[1], int(match[3])) for match in shards.values()}
+  paths = storage.names_in(folder)
+  parsed = {name: shard_files.parse_shard(name) for name in paths}
+  shards = {
+    name: shard
+    for name, shard in parsed.items()
+    if shard and shard.table.endswith(_TABLE) and not shard.ending
+  }
+  kinds = {(shard.table, shard.total) for shard in shards.values()}
   if len(kinds) != 1:
     raise job.JobError(
       f'{folder}: expected the shards of one t5x.infer run with '

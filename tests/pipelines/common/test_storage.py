@@ -1,0 +1,47 @@
+"""Files of folders: which are found, and where copies of a bucket's objects go."""
+
+import pytest
+
+from pipelines.common import storage
+from pipelines.histories import history_records
+from pipelines.predictions import finished_shards, t5x_lines
+
+
+def in_bucket(monkeypatch, names) -> str:
+  """Lets a folder in a bucket have these names, in the order of a bucket's list."""
+  folder = 'gs://bucket/folder'
+  paths = sorted(f'{folder}/{name}' for name in names)
+  monkeypatch.setattr(storage, 'list_files', lambda _: paths)
+  return folder
+
+
+def test_histories_are_known_by_their_whole_names(tmp_path):
+  folder = tmp_path / 'old.tfrecord-data'
+  right = ['train-00000-of-00002.tfrecord', 'train-00001-of-00002.tfrecord.gz']
+  others = ['train-notes.txt', 'train-loss.tfrecord.txt', f'{right[0]}.tmp-1f']
+  for name in [*right, *others, f'copy/{right[0]}', 'test-00000-of-00001.tfrecord']:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+  found = history_records.list_history_files(str(folder), 'train')
+  assert found == [str(folder / name) for name in right]
+
+
+def test_more_than_99_999_files_are_found_in_the_order_of_their_numbers(monkeypatch):
+  total = 100_001
+  name = lambda table, at, ending='': f'{table}-{at:05}-of-{total}{ending}'
+  every = [name('predictions', at, '.avro') for at in range(total)]
+  folder = in_bucket(monkeypatch, every)
+  found = finished_shards.find_shards(folder, 'avro')
+  assert found == [f'{folder}/{x}' for x in every]
+  every = [name('train', at, '.tfrecord') for at in range(99_990, total)]
+  folder = in_bucket(monkeypatch, every)
+  found = history_records.list_history_files(folder, 'train')
+  assert found == [f'{folder}/{x}' for x in every]
+
+
+def test_as_many_answers_of_t5x(monkeypatch):
+  total = 100_001
+  name = 'q-predict_with_aux.jsonl-{:05}-of-{:05}'
+  every = [name.format(at, total) for at in range(total)]
+  folder = in_bucket(monkeypatch, [*every, *(f'{x}.COMPLETED' for x in every)])
+  assert t5x_lines.answer_files(folder) == [f'{folder}/{x}' for x in every]
