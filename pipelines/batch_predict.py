@@ -18,7 +18,7 @@ from typing import Literal
 from persoma_tf.inference.decoding_settings import WEIGHTS, Decoding
 from pipelines.common import flags
 from pipelines.common.flags import flag
-from pipelines.predictions.table_name import TableName
+from pipelines.predictions.table_name import TableName, check_run_id
 from tasks.schema import PREDICTION_FORMATS, SPLITS
 
 
@@ -59,6 +59,7 @@ class Config:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
     if self.bigquery_table:
       TableName.parse(self.bigquery_table)
+    check_run_id(self.run_id)
     self.share  # noqa: B018  raises if it cannot be parsed
     self.decoding  # noqa: B018
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pipelines.common import flags
 from pipelines.common.flags import flag
+from pipelines.predictions.table_name import check_run_id
 from tasks.schema import PREDICTION_FORMATS, SPLITS
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ class Config:
   split: Literal[(*SPLITS, 'all')] = flag('split whose users got an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
+
+  def __post_init__(self):
+    check_run_id(self.run_id)
 
 
 def run(argv: Sequence[str] | None = None) -> None:

@@ -49,13 +49,17 @@ def file_checksum(path: str) -> str:
 
 
 def list_files(folder: str) -> list[str]:
-  """Lists all files under a folder; none if the folder does not exist."""
+  """Lists all files under a folder; none if the folder does not exist.
+
+  Objects whose names end in a slash are no files: consoles of buckets make them so that
+  an empty folder is shown.
+  """
   if '://' not in folder:  # Beam would read brackets in a name as a pattern
     tree = os.walk(folder.rstrip('/'))
     return sorted(os.path.join(root, name) for root, _, names in tree for name in names)
   pattern = FileSystems.join(folder.rstrip('/'), '**')
   files = FileSystems.match([pattern])[0].metadata_list
-  return sorted(file.path for file in files)
+  return sorted(file.path for file in files if not file.path.endswith('/'))
 
 
 def names_in(folder: str) -> dict[str, str]:
@@ -86,16 +90,22 @@ def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
 
   Returns:
     The local folder with the files: `into`, or `folder` if it is local.
+
+  Raises:
+    JobError: the name of an object leads out of the folder; nothing is written then.
   """
   if '://' not in folder:
     return folder
-  root = folder.rstrip('/') + '/'
-  for path in list_files(folder):
-    name = path.removeprefix(root)
-    if wanted(name):
-      local = pathlib.Path(into, name)
-      local.parent.mkdir(parents=True, exist_ok=True)
-      local.write_bytes(read_file(path))
+  paths = {name: path for name, path in names_in(folder).items() if wanted(name)}
+  for name, path in paths.items():  # whoever may write to a bucket chooses the names
+    if name.startswith('/') or '..' in name.split('/'):
+      raise JobError(
+        f'{path}: the name of this object leads out of {folder}; delete the object'
+      )
+  for name, path in paths.items():
+    local = pathlib.Path(into, name)
+    local.parent.mkdir(parents=True, exist_ok=True)
+    local.write_bytes(read_file(path))
   return into
 
 

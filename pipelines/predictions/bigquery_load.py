@@ -156,9 +156,14 @@ def _require_same(table, content: _Content, present: _Present, loaded_by):
       f'table {table.reference} has other rows of run_id {run_id}: {present.rows}, '
       f'predicted at {present.first}; the folder has {content.rows}, predicted at '
       f'{time}. Write the folder with another --run_id, or delete the rows: '
-      f"DELETE FROM `{table.reference}` WHERE run_id = '{run_id}'"
+      f'DELETE FROM `{table.reference}` WHERE run_id = {_literal(run_id)}'
     )
   _LOGGER.info('run_id %s is in %s already', run_id, table.reference)
+
+
+def _literal(text: str) -> str:
+  """Returns a text as a literal of SQL; BigQuery's escapes are those of JSON."""
+  return json.dumps(text, ensure_ascii=False)
 
 
 def _submit(client, table, content: _Content, job_id: str) -> None:

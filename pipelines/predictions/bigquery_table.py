@@ -1,5 +1,7 @@
 """Finds or creates the BigQuery table of predictions, and checks its layout."""
 
+import shlex
+
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
@@ -70,7 +72,7 @@ def _check_dataset(client, target, location):
   try:
     dataset = client.get_dataset(name)
   except NotFound as error:
-    place = f'--location={location} ' if location else ''
+    place = f'--location={shlex.quote(location)} ' if location else ''
     raise JobError(
       f'no dataset {name}: bq mk {place}--dataset {target.project}:{target.dataset_id}'
     ) from error

@@ -1,4 +1,4 @@
-"""Parses the name of a table in BigQuery."""
+"""Parses what names a table in BigQuery, and the rows of a run in it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ _TABLE = re.compile(
   r'((?:[a-z0-9-]+\.[a-z0-9.-]+:)?[a-z][a-z0-9-]*)[:.]'
   r'([A-Za-z0-9_]{1,1024})\.([\w -]{1,1024})'
 )
+
+# Letters of every script, but no quote, backslash or control character: people paste
+# the id into queries and commands.
+_RUN_ID = re.compile(r'[\w.:/@+ -]{0,256}')
+
+
+def check_run_id(run_id: str) -> None:
+  """Checks a value of the column run_id.
+
+  Raises:
+    ValueError: the id has characters that have a meaning in queries and commands.
+  """
+  if not _RUN_ID.fullmatch(run_id):
+    raise ValueError(
+      f'run_id={run_id!r}: expected at most 256 letters, digits, blanks and characters '
+      'of . : / @ + _ -'
+    )
 
 
 class TableName(NamedTuple):

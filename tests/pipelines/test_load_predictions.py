@@ -1,12 +1,14 @@
 """Loading into BigQuery, up to its door; tests/engines/test_bigquery.py goes in."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from pipelines import load_predictions
+from pipelines import batch_predict, load_predictions, t5x_answers
 from pipelines.common.job import JobError
 from pipelines.predictions import bigquery_load
+from pipelines.predictions.finished_shards import RunColumns
 from tests import predictions
 
 TABLE = 'project:dataset.table'
@@ -58,3 +60,29 @@ def test_no_credentials(folder, monkeypatch, tmp_path):
   monkeypatch.setenv('GOOGLE_APPLICATION_CREDENTIALS', str(tmp_path / 'none.json'))
   with pytest.raises(JobError, match=f'^--bigquery_table={TABLE}: no credentials'):
     bigquery_load.load_folder(folder, TABLE)
+
+
+HOSTILE = "x' OR TRUE -- \\"
+
+
+def test_the_suggested_statement_deletes_this_run_alone():
+  """A folder of other people may have any run id; people paste the statement."""
+  table = SimpleNamespace(reference='p.d.t')
+  run = RunColumns(HOSTILE, predictions.TIME)
+  content = bigquery_load._Content([], 'json', 3, run, '')
+  present = bigquery_load._Present(4, predictions.TIME, predictions.TIME)
+  with pytest.raises(JobError) as raised:
+    bigquery_load._require_same(table, content, present, None)
+  statement = str(raised.value).partition('DELETE')[2]
+  assert statement == ' FROM `p.d.t` WHERE run_id = "x\' OR TRUE -- \\\\"'
+
+
+@pytest.mark.parametrize('module', [batch_predict, t5x_answers])
+def test_a_run_id_that_would_end_a_text_in_a_query(module, capsys):
+  folders = ('model_dir', 'histories_dir', 'embeddings_dir', 'answers_dir')
+  fields = module.Config.__dataclass_fields__
+  flags = [f'--{name}=x' for name in (*folders, 'output_dir') if name in fields]
+  with pytest.raises(SystemExit) as raised:
+    module.run([*flags, f'--run_id={HOSTILE}'])
+  assert raised.value.code == 2
+  assert 'run_id=' in capsys.readouterr().err

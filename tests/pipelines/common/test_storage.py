@@ -1,8 +1,11 @@
 """Files of folders: which are found, and where copies of a bucket's objects go."""
 
 import pytest
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from pipelines.predictions import finished_shards, t5x_lines
 
@@ -45,3 +48,33 @@ def test_as_many_answers_of_t5x(monkeypatch):
   every = [name.format(at, total) for at in range(total)]
   folder = in_bucket(monkeypatch, [*every, *(f'{x}.COMPLETED' for x in every)])
   assert t5x_lines.answer_files(folder) == [f'{folder}/{x}' for x in every]
+
+
+@pytest.mark.parametrize('name', ['../../../outside/evil.py', '/{}/outside/evil.py'])
+def test_no_object_is_written_outside_its_copy(tmp_path, monkeypatch, name):
+  """Whoever may write to a bucket chooses the names of its objects."""
+  name = name.format(str(tmp_path).lstrip('/'))
+  folder = in_bucket(monkeypatch, ['a.parquet', name])
+  monkeypatch.setattr(storage, 'read_file', lambda _: b'data')
+  into = tmp_path / 'a' / 'b' / 'copy'
+  raised = None
+  try:
+    storage.fetched(folder, lambda name: True, str(into))
+  except JobError as error:
+    raised = str(error)
+  assert not list(tmp_path.rglob('evil.py'))
+  assert raised == (
+    f'{folder}/{name}: the name of this object leads out of {folder}; delete the object'
+  )
+  assert storage.fetched(folder, lambda name: name == 'a.parquet', str(into))
+  assert (into / 'a.parquet').read_bytes() == b'data'
+
+
+def test_the_marks_of_empty_folders_in_a_bucket_are_no_files(monkeypatch):
+  class Matched:
+    metadata_list = tuple(
+      FileMetadata(f'gs://bucket/emb/{name}', 0) for name in ('', 'a.parquet', 'sub/')
+    )
+
+  monkeypatch.setattr(FileSystems, 'match', lambda patterns: [Matched])
+  assert storage.list_files('gs://bucket/emb/') == ['gs://bucket/emb/a.parquet']
