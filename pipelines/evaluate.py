@@ -114,9 +114,10 @@ def write_report(folder, results, config: Config) -> str:
   from pipelines.report.scoring import scores_as_text
 
   names = ('counts', 'sampler', 'max_history', 'seed')
-  data = {'split': results.split, **{name: results.info[name] for name in names}}
+  data = {'split': results.split, 'coverage': results.coverage._asdict()}
+  data |= {name: results.info[name] for name in names}
   report = {'methods': results.methods, 'data': data, 'run': results.run}
-  scores = scores_as_text(results.methods)
+  scores = scores_as_text(results.methods, results.coverage, results.split)
   folder.write_json('metrics.json', report)
   storage.write_file(folder.file('scores.txt'), scores.encode())
   storage.write_file(folder.file('report.html'), render_run_page(results).encode())

@@ -47,7 +47,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   # Imported after the flags are parsed: these import Beam and TensorFlow.
   from pipelines.common import output_folder, storage
   from pipelines.predictions import predictions_folder, t5x_lines
-  from pipelines.predictions.answer_shards import AnswerShard
+  from pipelines.predictions.answer_shards import AnswerShard, write_rejects
   from pipelines.predictions.prediction_files import to_bytes
 
   histories = output_folder.require_finished(
@@ -62,12 +62,21 @@ def run(argv: Sequence[str] | None = None) -> None:
     'split': config.split,
     'format': config.format,
   }
+  if config.run_id:  # older folders, of a run without an id, have no such setting
+    settings['run_id'] = config.run_id
   folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
-  rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir)
+  users = t5x_lines.split_users(config.histories_dir, config.split)
+  rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir, users)
+  rejects = t5x_lines.reject_unanswered(users, rows)
   constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
-  shard = AnswerShard(0, 1, '', 0, len(rows))
+  shard = AnswerShard(0, 1, '', 0, len(users))
+  if rejects:
+    write_rejects(folder, shard, rejects)
+    text = '%s: %d of %d users have no answer, such as %r: see rejects-*.jsonl'
+    user = rejects[0]['record']['user_id']
+    _LOGGER.warning(text, folder.path, len(rejects), len(users), user)
   data = to_bytes([row | constants for row in rows], config.format)
   storage.write_file(folder.file(shard.file(config.format)), data)
   predictions_folder.finish_predictions(folder, [shard], config.format)

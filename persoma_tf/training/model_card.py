@@ -237,6 +237,9 @@ def _test(report):
   ]
   headers = ('method', 'F1', '95 % interval', 'precision', 'recall', 'parse failures')
   split = markdown_code(report['data']['split'])
+  coverage = report['data'].get('coverage')  # older reports have none
+  if coverage and coverage['users_scored'] < coverage['users_in_split']:
+    split += ' ({users_scored} of its {users_in_split} users)'.format(**coverage)
   return (
     f'{title}On the split {split}; `persoma` is this model. F1 is weighted over liked '
     'and disliked classes, intervals are bootstrapped over users.'

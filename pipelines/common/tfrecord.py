@@ -18,6 +18,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import arrow_bytes
+from pipelines.common.job import JobError
 
 COMPRESSIONS = ('', 'GZIP')  # TensorFlow's names
 _MASK_DELTA = 0xA282EAD8
@@ -42,7 +43,7 @@ def read_tfrecord(path: str) -> Iterator[bytes]:
   """Yields the records of a file, plain or gzip.
 
   Raises:
-    ValueError: the file is cut off or damaged; the message has the record's number.
+    JobError: the file is cut off or damaged; the message has the record's number.
   """
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     data = file.read()
@@ -60,7 +61,7 @@ def read_tfrecord(path: str) -> Iterator[bytes]:
       or header[8:] != _masked_crc(header[:8])
       or body[length:] != _masked_crc(record)
     ):
-      raise ValueError(f'{path}: record {number} is cut off or damaged')
+      raise JobError(f'{path}: record {number} is cut off or damaged')
     yield record
     number += 1
 

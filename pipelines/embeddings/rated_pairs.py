@@ -4,17 +4,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pipelines.common import tfrecord
 from pipelines.histories import history_records
 
 PAIRS = np.dtype([('item', np.int64), ('rating', np.float32)])
 
 
 def read_pairs(path: str) -> np.ndarray:
-  """Reads the distinct (item, rating) pairs of a shard, [n] of PAIRS."""
+  """Reads the distinct (item, rating) pairs of a shard, [n] of PAIRS.
+
+  Raises:
+    JobError: a record is damaged, or not a history.
+  """
   pairs = [np.zeros(0, PAIRS)]
-  for record in tfrecord.read_tfrecord(path):
-    history = history_records.decode_example(record)
+  for history in history_records.read_history_file(path):
     rows = np.empty(len(history['history_items']), PAIRS)
     rows['item'], rows['rating'] = history['history_items'], history['history_ratings']
     pairs.append(rows)

@@ -1,13 +1,18 @@
 """Encodes and decodes histories: one serialized tf.Example per user."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from pipelines.common import storage
+from pipelines.common import storage, tfrecord
+from pipelines.common.job import JobError
 from pipelines.histories import tf_example
 from tasks import schema, shard_files
+
+_DTYPES = {'int64': np.int64, 'float': np.float32}
+_KINDS = {np.dtype(dtype).kind: kind for kind, dtype in _DTYPES.items()}
 
 
 def encode_example(history: Mapping[str, Any]) -> bytes:
@@ -64,12 +69,35 @@ def decode_example(data: bytes) -> dict[str, Any]:
   for name, kind in schema.HISTORY.items():
     if name not in features:
       raise ValueError(f'example: no field {name}; it has {sorted(features)}')
-    values = features[name]
-    if kind == 'bytes':
-      values = [value.decode() for value in values]
+    values = _of_kind(name, kind, features[name])
+    if name in schema.SCALARS and (len(values) != 1 or values[0] == ''):
+      raise ValueError(f'example: field {name} is {[*values]}; expected one value')
     history[name] = values[0] if name in schema.SCALARS else values
   history['history_total'] = int(history['history_total'])
   return history
+
+
+def read_history_file(path: str) -> Iterator[dict[str, Any]]:
+  """Yields the histories of a file.
+
+  Raises:
+    JobError: a record is damaged, or not a history; the message has its number.
+  """
+  for number, record in enumerate(tfrecord.read_tfrecord(path)):
+    try:
+      yield decode_example(record)
+    except ValueError as error:
+      raise JobError(f'{path}: record {number} is no history: {error}') from error
+
+
+def _of_kind(name, kind, values):
+  """Returns the values of a feature as texts or as an array of the kind of a field."""
+  found = 'bytes' if isinstance(values, list) else _KINDS[values.dtype.kind]
+  if len(values) and found != kind:
+    raise ValueError(f'example: field {name} holds {found}; expected {kind}')
+  if kind == 'bytes':
+    return [value.decode() for value in values]
+  return np.asarray(values, _DTYPES[kind])
 
 
 def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:

@@ -52,6 +52,10 @@ class AnswerShard(NamedTuple):
     """Returns the name of the shard's file of the table; `kind` is a format."""
     return prediction_files.shard_name(kind, self.number, self.total)
 
+  def beside(self, table: str, ending: str) -> str:
+    """Returns the name of the shard's file of another table."""
+    return f'{table}-{self.number:05}-of-{self.total:05}{ending}'
+
   def records(self) -> list[bytes]:
     """Reads the serialized histories of the shard."""
     if not self.path:
@@ -176,16 +180,21 @@ class WriteAnswers(beam.DoFn):
     yield element.rows
 
   def _write_aside(self, element):
-    shard, kind = element.shard, self._kind
-    name = shard.file(kind).removesuffix(prediction_files.FORMATS[kind][0])
     if element.rejects:
-      lines = [json.dumps(x, ensure_ascii=False) + '\n' for x in element.rejects]
-      path = self._folder.file(name.replace('predictions', 'rejects') + 'jsonl')
-      storage.write_file(path, ''.join(lines).encode())
+      write_rejects(self._folder, element.shard, element.rejects)
     if element.soft_prompts is not None:
-      path = self._folder.file(name.replace('predictions', 'soft_prompts') + 'parquet')
+      path = self._folder.file(element.shard.beside('soft_prompts', '.parquet'))
       users = [row['user_id'] for row in element.rows]
       storage.write_file(path, soft_prompts_file(users, element.soft_prompts))
+
+
+def write_rejects(
+  folder: output_folder.OutputFolder, shard: AnswerShard, rejects: Sequence[dict]
+) -> None:
+  """Writes the rejects of a shard, a line each."""
+  lines = [json.dumps(x, ensure_ascii=False) + '\n' for x in rejects]
+  path = folder.file(shard.beside('rejects', '.jsonl'))
+  storage.write_file(path, ''.join(lines).encode())
 
 
 def soft_prompts_file(user_ids: Sequence[str], soft_prompts: np.ndarray) -> bytes:

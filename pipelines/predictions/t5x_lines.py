@@ -1,12 +1,13 @@
 """Reads the answers that t5x.infer has written."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import job, storage
+from pipelines.histories import history_records
 from tasks import questions, shard_files
 from tasks.histories import load_genres
 
@@ -53,12 +54,17 @@ def to_row(
     answer = json.loads(line)
     user_id, shown = (answer['inputs'][key] for key in ('user_id', 'history_mask'))
     text, log_prob = answer['prediction'], float(answer['aux']['scores'])
+    length = sum(shown)
   except (ValueError, KeyError, TypeError) as error:
     raise job.JobError(
       f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '
       'and aux.scores, as configs/t5x/infer.gin writes them'
     ) from error
-  return question.row(user_id, text, log_prob, sum(shown), genres)
+  if not (isinstance(user_id, str) and isinstance(text, str)):
+    raise job.JobError(
+      f'{place}: user_id is {user_id!r}, prediction is {text!r}; expected texts'
+    )
+  return question.row(user_id, text, log_prob, length, genres)
 
 
 def question_of(model_dir: str) -> questions.Question:
@@ -76,8 +82,34 @@ def question_of(model_dir: str) -> questions.Question:
     raise job.JobError(f'{path}: {error}') from error
 
 
+def split_users(histories_dir: str, split: str) -> dict[str, dict[str, Any]]:
+  """Maps the id of each user of a split, or of 'all', to their place in the histories.
+
+  Raises:
+    JobError: a record is no history.
+  """
+  return {
+    history['user_id']: {'file': path, 'line': line}
+    for path in history_records.list_history_files(histories_dir, split)
+    for line, history in enumerate(history_records.read_history_file(path), start=1)
+  }
+
+
+def reject_unanswered(
+  users: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+) -> list[dict]:
+  """Returns a reject for each user without a row, in the order of `users`."""
+  answered = {row['user_id'] for row in rows}
+  expected = 'an answer of t5x.infer'
+  return [
+    job.reject('t5x_answers', 'no_answer', **place, user_id=user, expected=expected)
+    for user, place in users.items()
+    if user not in answered
+  ]
+
+
 def read_rows(
-  paths: Sequence[str], model_dir: str, histories_dir: str
+  paths: Sequence[str], model_dir: str, histories_dir: str, users: Collection[str]
 ) -> list[dict[str, Any]]:
   """Reads the rows of all files, sorted by user.
 
@@ -86,9 +118,10 @@ def read_rows(
     model_dir: folder of the model that wrote the answers; its recipe names the
       question.
     histories_dir: folder of the histories that the model read.
+    users: ids of the users that were asked.
 
   Raises:
-    JobError: a line cannot be read, or a user has two answers.
+    JobError: a line cannot be read, a user was not asked, or has two answers.
   """
   question, genres = question_of(model_dir), load_genres(histories_dir).names
   rows = {}
@@ -96,6 +129,11 @@ def read_rows(
     with FileSystems.open(path) as file:
       for number, line in enumerate(file, start=1):
         row = to_row(line, f'{path}:{number}', question, genres)
+        if row['user_id'] not in users:
+          raise job.JobError(
+            f'{path}:{number}: user {row["user_id"]!r} is not in the split of '
+            f'{histories_dir}: give the histories and the --split that t5x.infer read'
+          )
         if row['user_id'] in rows:
           raise job.JobError(
             f'{path}:{number}: user {row["user_id"]!r} has two answers; expected one'

@@ -119,7 +119,9 @@ def _short_settings(results):
   settings = {
     'model': run['model']['model_id'],
     'decoder': run['model'].get('decoder', 'not known'),
-    'users': f'{len(results.rows):,} of {results.split}',
+    'users scored': '{:,} of {:,} in the split {}, {:,} rejected'.format(
+      *results.coverage[:2], results.split, results.coverage.rejects
+    ),
     **{name: info[name] for name in ('sampler', 'max_history', 'label_mode')},
     'seed of the histories': info['seed'],
     **{f'label rule: {name}': value for name, value in info['label_rule'].items()},

@@ -1,7 +1,7 @@
 """The results of a run, and the folders that they are read from."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from pipelines.common import output_folder, storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
-from pipelines.predictions.prediction_files import read_predictions
 from tasks import interaction_texts, metrics
 from tasks.questions import Answer
 
@@ -26,6 +25,7 @@ class Labelled(NamedTuple):
     samples: genres [n, G] bool and ratings [n] of each user's sampled items.
     items: row numbers [n] of each user's sampled items, newest first.
     totals: [U] int, number of each user's ratings before sampling.
+    left_out: names of the split's other users; the place of a record without a name.
   """
 
   user_ids: list[str]
@@ -33,6 +33,21 @@ class Labelled(NamedTuple):
   samples: list[tuple[np.ndarray, np.ndarray]]
   items: list[np.ndarray]
   totals: np.ndarray
+  left_out: list[str]
+
+
+class Coverage(NamedTuple):
+  """Counts the users of the split that the scores are of.
+
+  Attributes:
+    users_scored: users with a prediction.
+    users_in_split: users of the split.
+    rejects: users that the predictions job rejected, by its own count.
+  """
+
+  users_scored: int
+  users_in_split: int
+  rejects: int
 
 
 class RunResults(NamedTuple):
@@ -40,6 +55,7 @@ class RunResults(NamedTuple):
 
   Attributes:
     users: the U users that were answered.
+    coverage: number of these users, of the users of the split, and of the rejects.
     rows: each user's row of the prediction table.
     answers: [U, 2G] bool of each method.
     methods: scores of each method, as in `metrics.json`.
@@ -52,6 +68,7 @@ class RunResults(NamedTuple):
   """
 
   users: Labelled
+  coverage: Coverage
   rows: Sequence[Mapping[str, Any]]
   answers: Mapping[str, np.ndarray]
   methods: Mapping[str, Mapping[str, Any]]
@@ -63,43 +80,68 @@ class RunResults(NamedTuple):
   training: Mapping[str, str]
 
 
-def read_split(histories_dir: str, split: str, genres: Sequence[str]) -> Labelled:
-  """Reads the users of a split, or of 'all', in the order of their shards."""
+def read_split(
+  histories_dir: str,
+  split: str,
+  genres: Sequence[str],
+  answered: Collection[str] | None = None,
+) -> Labelled:
+  """Reads the users of a split, or of 'all', in the order of their shards.
+
+  Args:
+    histories_dir: finished folder of the histories.
+    split: name of the split, or 'all'.
+    genres: G names.
+    answered: users to read; None for all. Records that are not valid histories are
+      left out, too: `batch_predict` rejects them.
+  """
   listed = pq.read_table(f'{histories_dir}/items.parquet')['genres'].to_pylist()
   of_items = np.array([[name in row for name in genres] for row in listed], bool)
-  users, answers, samples, items, totals = [], [], [], [], []
+  users, answers, samples, items, totals, left_out = [], [], [], [], [], []
   for path in history_records.list_history_files(histories_dir, split):
-    for history in map(history_records.decode_example, tfrecord.read_tfrecord(path)):
+    for number, record in enumerate(tfrecord.read_tfrecord(path)):
+      history = _valid_history(record, len(of_items))
+      if history is None:
+        left_out.append(f'record {number} of {path}')
+        continue
+      if answered is not None and history['user_id'] not in answered:
+        left_out.append(history['user_id'])
+        continue
       users.append(history['user_id'])
       answers.append(Answer(history['liked'], history['disliked']))
       samples.append((of_items[history['history_items']], history['history_ratings']))
       items.append(history['history_items'])
       totals.append(history['history_total'])
   truth = metrics.indicator(answers, genres)
-  return Labelled(users, truth, samples, items, np.array(totals, int))
+  return Labelled(users, truth, samples, items, np.array(totals, int), left_out)
 
 
-def read_answers(
-  predictions_dir: str, kind: str, user_ids: Sequence[str]
-) -> list[Mapping[str, Any]]:
-  """Reads the predictions of these users, in their order.
+def _valid_history(record: bytes, num_items: int) -> dict[str, Any] | None:
+  """Decodes a record; None if it is not a history of items in the table."""
+  try:
+    history = history_records.decode_example(record)
+  except ValueError:
+    return None
+  rows = history['history_items']
+  known = len(rows) == len(history['history_ratings']) and np.all(
+    (rows >= 0) & (rows < num_items)
+  )
+  return history if known else None
 
-  Args:
-    predictions_dir: finished folder of the predictions.
-    kind: format of its files.
-    user_ids: names of the users.
+
+def check_coverage(users: Labelled, rejects: int) -> Coverage:
+  """Compares the users without a prediction with the rejects.
 
   Raises:
-    JobError: a user has no prediction.
+    JobError: nobody has a prediction, or more users have none than were rejected.
   """
-  by_user = {row['user_id']: row for row in read_predictions(predictions_dir, kind)}
-  missing = [user for user in user_ids if user not in by_user]
-  if missing:
+  missing, total = users.left_out, len(users.user_ids) + len(users.left_out)
+  if len(missing) > rejects or (missing and not users.user_ids):
     raise JobError(
-      f'{len(missing)} of {len(user_ids)} users have no prediction, such as '
-      f'{missing[0]!r}: were the predictions made from these histories?'
+      f'{len(missing)} of {total} users have no prediction, such as {missing[0]!r}; '
+      f'{rejects} were rejected: were the predictions made from these histories?'
     )
-  return [by_user[user] for user in user_ids]
+  return Coverage(len(users.user_ids), total, rejects)
 
 
 def read_titles(histories_dir: str) -> list[str]:

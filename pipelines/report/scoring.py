@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.common import storage
+from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import run_results
-from pipelines.report.run_results import Labelled, RunResults
+from pipelines.report.run_results import Coverage, Labelled, RunResults
 from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.questions import Answer
@@ -30,17 +31,21 @@ def score_run(
     training: files of the model's training, as `read_training` returns them.
 
   Raises:
-    JobError: a user has no prediction.
+    JobError: a user has no prediction and was not rejected.
   """
   info = storage.read_json(f'{histories_dir}/dataset_info.json')
   split, kind, genres = predicted['split'], predicted['format'], info['genres']
-  test = run_results.read_split(histories_dir, split, genres)
+  by_user = {row['user_id']: row for row in read_predictions(predictions_dir, kind)}
+  test = run_results.read_split(histories_dir, split, genres, by_user)
   train = run_results.read_split(histories_dir, 'train', genres)
-  rows = run_results.read_answers(predictions_dir, kind, test.user_ids)
+  predictions = storage.read_json(f'{predictions_dir}/run_info.json')
+  coverage = run_results.check_coverage(test, predictions.get('rejects', 0))
+  rows = [by_user[user] for user in test.user_ids]
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
   failures = sum(not row['parse_ok'] for row in rows)
   return RunResults(
     users=test,
+    coverage=coverage,
     rows=rows,
     answers=answers,
     methods=score_methods(test.truth, answers, failures, run_info),
@@ -48,7 +53,7 @@ def score_run(
     info=info,
     split=split,
     run=run_info,
-    predictions=storage.read_json(f'{predictions_dir}/run_info.json'),
+    predictions=predictions,
     training=training,
   )
 
@@ -107,8 +112,10 @@ def score_methods(
   return methods
 
 
-def scores_as_text(methods: Mapping[str, Mapping[str, float]]) -> str:
-  """Returns the scores as lines of text, best method first."""
+def scores_as_text(
+  methods: Mapping[str, Mapping[str, float]], coverage: Coverage, split: str
+) -> str:
+  """Returns the scores as lines of text, best method first, and their coverage."""
   lines = ['method          F1     95 % interval   precision  recall  parse failures']
   for name, row in sorted(methods.items(), key=lambda pair: -pair[1]['f1']):
     lines.append(
@@ -116,4 +123,8 @@ def scores_as_text(methods: Mapping[str, Mapping[str, float]]) -> str:
       f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
       f'{row["parse_failures"]:>4} of {row["users"]}'
     )
+  scored, total, rejects = coverage
+  lines.append(
+    f'users scored: {scored} of {total} in the split {split}, {rejects} rejected'
+  )
   return '\n'.join(lines) + '\n'

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import tensorflow as tf
 
 from pipelines import build_histories, evaluate, t5x_answers
 from pipelines.common import storage, tfrecord
@@ -212,12 +215,51 @@ def test_nobody(parts, tmp_path):
   assert Page(text).texts.count('There are no users.') == 2
 
 
-def of_histories(parts, histories, tmp_path) -> str:
+def test_users_who_were_rejected_are_counted_and_the_others_scored(
+  parts, tmp_path, capsys
+):
+  """One record without a user, one of an item that is not in the table."""
+  histories, predictions = tmp_path / 'histories', tmp_path / 'predictions'
+  shutil.copytree(parts / 'histories', histories)
+  shutil.copytree(parts / 'predictions', predictions)
+  users = labels(parts)
+  nameless = tf.train.Example.FromString(history_records.encode_example(users[0]))
+  nameless.features.feature['user_id'].bytes_list.value.clear()
+  unknown = {**users[1], 'history_items': np.full(len(users[1]['history_items']), 999)}
+  records = [nameless.SerializeToString(), history_records.encode_example(unknown)]
+  records += map(history_records.encode_example, users[2:])
+  (shard,) = histories.glob('test-*')
+  shard.write_bytes(tfrecord.frame_records(pa.array(records, pa.binary())))
+  (table,) = predictions.glob('predictions-*')
+  rejected = {user['user_id'] for user in users[:2]}
+  rows = [json.loads(line) for line in table.read_text().splitlines()]
+  kept = [row for row in rows if row['user_id'] not in rejected]
+  table.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+  (predictions / 'run_info.json').write_text('{"rejects": 2}')
+  text = of_histories(parts, histories, tmp_path, predictions)
+  metrics = json.loads((tmp_path / 'report' / 'metrics.json').read_text())
+  scored, total = len(users) - 2, len(users)
+  assert metrics['data']['coverage'] == {
+    'users_scored': scored,
+    'users_in_split': total,
+    'rejects': 2,
+  }
+  assert {row['users'] for row in metrics['methods'].values()} == {scored}
+  line = f'users scored: {scored} of {total} in the split test, 2 rejected'
+  assert line in capsys.readouterr().out.splitlines()
+  assert any(
+    f'{scored} of {total} users of the split “test”; 2 were rejected' in x
+    for x in map(' '.join, map(str.split, Page(text).texts))
+  )
+
+
+def of_histories(parts, histories, tmp_path, predictions=None) -> str:
   evaluate.run(
     [
-      f'--predictions_dir={parts}/predictions',
+      f'--predictions_dir={predictions or parts / "predictions"}',
       f'--histories_dir={histories}',
       f'--output_dir={tmp_path}/report',
+      '--bootstrap_samples=50',
     ]
   )
   return (tmp_path / 'report' / 'report.html').read_text()
@@ -242,9 +284,17 @@ def test_refused(parts, tmp_path):
   (other / 'adapter' / 'manifest.json').write_text('{"model_id": "persoma-9-x"}')
   with pytest.raises(JobError, match='holds persoma-9-x, but pers'):
     report(parts, tmp_path / 'r', f'--model_dir={other}')
-  predict(parts, tmp_path / 'predictions', skip=1)
-  with pytest.raises(JobError, match=r'1 of \d+ users have no prediction'):
-    report(parts, tmp_path / 'r', predictions=tmp_path / 'predictions')
+  lost = tmp_path / 'predictions'
+  shutil.copytree(parts / 'predictions', lost)
+  (table,) = lost.glob('predictions-*')
+  lines = table.read_text().splitlines(keepends=True)
+  table.write_text(''.join(lines[1:]))  # a user who is in no reject
+  with pytest.raises(JobError, match=rf'1 of {len(lines)} users have no prediction'):
+    report(parts, tmp_path / 'r', predictions=lost)
+  table.write_text('')
+  (lost / 'run_info.json').write_text(json.dumps({'rejects': len(lines)}))
+  with pytest.raises(JobError, match=rf'{len(lines)} of {len(lines)} users have no'):
+    report(parts, tmp_path / 'r', predictions=lost)
   report(parts, tmp_path / 's')
   with pytest.raises(JobError, match='other settings'):
     report(parts, tmp_path / 's', f'--model_dir={parts}/model')

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import evaluate, t5x_answers
-from pipelines.common import job
+from pipelines.common import job, tfrecord
 from pipelines.histories import history_records
 from tasks import schema
 
@@ -72,7 +72,8 @@ GOOD = "The user likes Drama and doesn't like none"
 
 
 def test_the_table(answers, table, tmp_path):
-  rows = table(answers([line('7', GOOD)], [line('30', 'Drama!', 5)]), '--run_id=r')
+  shards = [line('7', GOOD)], [line('30', 'Drama!', 5)]
+  rows = table(answers(*shards), '--run_id=r', '--split=all')
   assert list(rows[0]) == [column.name for column in schema.PREDICTIONS]
   assert [row['user_id'] for row in rows] == ['30', '7']
   second, first = rows
@@ -86,18 +87,53 @@ def test_the_table(answers, table, tmp_path):
   assert (info['users'], info['parse_failures']) == (2, 1)
 
 
-def test_nobody(answers, table):
+def split_users(histories, split='test') -> list[str]:
+  """Ids of the users of a split, in the order of the files."""
+  return [
+    history_records.decode_example(x)['user_id']
+    for path in sorted(histories.glob(f'{split}-*'))
+    for x in tfrecord.read_tfrecord(str(path))
+  ]
+
+
+def test_nobody(answers, table, folders, tmp_path):
   assert table(answers([])) == []
+  info = json.loads((tmp_path / 'predictions' / 'run_info.json').read_text())
+  assert (info['users'], info['rejects']) == (0, len(split_users(folders[0])))
+
+
+def test_every_user_of_the_split_is_a_row_or_a_reject(
+  answers, table, folders, tmp_path
+):
+  first, *others = split_users(folders[0])
+  rows = table(answers([line(user, GOOD) for user in others]))
+  assert [row['user_id'] for row in rows] == sorted(others)
+  info = json.loads((tmp_path / 'predictions' / 'run_info.json').read_text())
+  assert (info['users'], info['rejects']) == (len(others), 1)
+  path = tmp_path / 'predictions' / 'rejects-00000-of-00001.jsonl'
+  reject = json.loads(path.read_text())
+  assert (reject['reason'], reject['record']['user_id']) == ('no_answer', first)
+
+
+def test_answers_to_another_split(answers, table, folders):
+  user = split_users(folders[0], 'train')[0]
+  with pytest.raises(job.JobError, match=f'00001:1: user {user!r} is not in the split'):
+    table(answers([line(user, GOOD)]))
+
+
+def test_another_run_id_is_another_table(answers, table):
+  folder = answers([line('7', GOOD)])
+  table(folder, '--run_id=monday', '--split=all')
+  with pytest.raises(job.JobError, match="run_id was 'monday' and is 'tuesday'"):
+    table(folder, '--run_id=tuesday', '--split=all')
+  with pytest.raises(job.JobError, match="run_id was 'monday' and is None"):
+    table(folder, '--split=all')
+  (row,) = table(folder, '--run_id=tuesday', '--split=all', '--overwrite')
+  assert row['run_id'] == 'tuesday'
 
 
 def test_it_is_evaluated_like_any_other(answers, table, folders, tmp_path):
-  from pipelines.common import tfrecord
-
-  (path,) = folders[0].glob('test-*')
-  users = [
-    history_records.decode_example(x)['user_id']
-    for x in tfrecord.read_tfrecord(str(path))
-  ]
+  users = split_users(folders[0])
   table(answers([line(user, GOOD) for user in users]))
   evaluate.run(
     [
@@ -116,16 +152,19 @@ def test_it_is_evaluated_like_any_other(answers, table, folders, tmp_path):
     ({'prediction': GOOD}, 'inputs'),
     ({**line('7', GOOD), 'aux': {}}, 'scores'),
     ([], 'TypeError'),
+    ({**line('7', GOOD), 'inputs': {'user_id': '7', 'history_mask': None}}, 'NoneType'),
+    (line(None, GOOD), 'user_id is None'),
+    (line('7', None), 'prediction is None'),
   ],
 )
 def test_a_bad_line_is_named(answers, table, bad, reason):
   with pytest.raises(job.JobError, match=rf'00001:2: .*{reason}'):
-    table(answers([line('8', GOOD), bad]))
+    table(answers([line('8', GOOD), bad]), '--split=all')
 
 
 def test_a_user_twice(answers, table):
   with pytest.raises(job.JobError, match="user '7' has two answers"):
-    table(answers([line('7', GOOD)], [line('7', GOOD)]))
+    table(answers([line('7', GOOD)], [line('7', GOOD)]), '--split=all')
 
 
 def test_unfinished_and_foreign_folders(answers, table, tmp_path):

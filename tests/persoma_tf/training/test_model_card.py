@@ -93,6 +93,12 @@ def test_the_scores_of_a_report(model):
   assert 'Test scores\n\nNot in this file' in model_card.card_of_folder(str(model))
   card = model_card.card_of_folder(str(model), report=report)
   assert '| persoma | 0.500 | 0.400 to 0.600 | 0.550 | 0.450 | 2 of 205 |' in card
+  coverage = {'users_scored': 205, 'users_in_split': 205, 'rejects': 0}
+  report['data']['coverage'] = coverage
+  assert model_card.card_of_folder(str(model), report=report) == card
+  report['data']['coverage'] = coverage | {'users_in_split': 207, 'rejects': 2}
+  card = model_card.card_of_folder(str(model), report=report)
+  assert 'On the split `test` (205 of its 207 users); `persoma` is this' in card
 
 
 def test_the_licence(model):
