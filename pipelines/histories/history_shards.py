@@ -81,7 +81,8 @@ class WriteHistories(ThreadedDoFn):
   def work(self, element: tuple[int, list[bytes], np.ndarray | None]) -> list:
     """Makes the histories of a shard and writes them."""
     shard, packed, counts = element
-    items = self._items._replace(counts=counts)
+    # Without training users, the sum of the counts is the number 0, or 0 for each item.
+    items = self._items._replace(counts=counts if np.any(counts) else None)
     records, statistics = make_histories(shuffle.unpack(packed), items, self._settings)
     name = self._names[shard]
     write_history_shard(self._output_dir, name, self._compression, records)

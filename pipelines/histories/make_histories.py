@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.common import arrow_bytes
+from pipelines.common.job import JobError
 from pipelines.histories import clean, history_records, tf_example
 from pipelines.histories.clean import RatingColumns
 from pipelines.histories.hashing import hash_ids
@@ -88,6 +89,9 @@ def make_histories(
     table: ratings with schema `shuffle.RATINGS`, in one chunk.
     items: facts about the items.
     settings: settings of the histories.
+
+  Raises:
+    JobError: the sampler counts items, and there are no counts.
   """
   users = read_users(table, settings)
   starts = clean.user_starts(users.history.user, len(users.ids))
@@ -114,9 +118,15 @@ def _sample(users, starts, items, settings) -> np.ndarray:
   """Returns a mask of the rows that are kept, [n] bool."""
   rows = users.history
   keep = np.ones(len(rows.user), bool)
-  sampler, size = SAMPLERS[settings.sampler].select, settings.max_history
+  (sampler, needs), size = SAMPLERS[settings.sampler], settings.max_history
+  long = np.flatnonzero(np.diff(starts) > size).tolist()
+  if long and needs == 'counts' and items.counts is None:
+    raise JobError(
+      f'--sampler={settings.sampler} counts the items of training users, and there are '
+      'none: use more users, a larger --train_fraction or another sampler'
+    )
   seeds = hash_ids(users.ids, settings.seed ^ _SAMPLING).tolist()
-  for user in np.flatnonzero(np.diff(starts) > size).tolist():
+  for user in long:
     start, end = starts[user], starts[user + 1]
     history = History(
       rows.item[start:end], rows.rating[start:end], rows.timestamp[start:end]

@@ -457,6 +457,16 @@ def _(folder, patch):
 
 
 @bad_file(
+  'a sampler that counts the items of training users, without any',
+  '--sampler=popularity counts the items of training users, and there are none: use '
+  'more users, a larger --train_fraction or another sampler',
+)
+def _(folder, patch):
+  fractions = {'train_fraction': 0.01, 'validation_fraction': 0.09}
+  return {'sampler': 'popularity', 'max_history': 1, **fractions}
+
+
+@bad_file(
   'more rejects than --max_reject_fraction=0.05',
   '2 of 18 rows are rejects (unknown_item 1, blank_line 1), more than '
   '--max_reject_fraction=0.05; they are in h/rejects-00000-of-00001.jsonl',
