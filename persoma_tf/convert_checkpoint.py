@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from persoma_tf import process, recipes
+from persoma_tf.addresses import local_argument
 
 logger = logging.getLogger('persoma_tf.convert_checkpoint')
 
@@ -40,11 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     description=__doc__.split('\n')[0],
     epilog=recipes.HELP,
   )
-  parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
+  recipes.add_gin_flag(parser, required=True)
   recipes.add_data_flags(parser, required=True)
-  parser.add_argument('--output_dir', required=True, help='new or empty output folder')
   parser.add_argument(
-    '--checkpoint', help='checkpoint_<step> folder of t5x.train to convert from T5X'
+    '--output_dir',
+    required=True,
+    type=local_argument,
+    help='new or empty output folder',
+  )
+  parser.add_argument(
+    '--checkpoint',
+    type=local_argument,
+    help='checkpoint_<step> folder of t5x.train to convert from T5X',
   )
   flags = parser.parse_args(arguments)
   folder = pathlib.Path(flags.output_dir)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gin
 
+from persoma_tf.addresses import local_argument
 from persoma_tf.gin_settings import scope_of, scopes, settings
 
 # Recipes include each other by package path, 'persoma_tf/configs/...', which gin finds
@@ -136,6 +137,15 @@ def _is_read(binding, read):
   return False
 
 
+def add_gin_flag(
+  parser: argparse.ArgumentParser, required: bool = False, text: str = 'recipe file'
+) -> None:
+  """Adds the flag `--gin_file`, which may be given several times."""
+  parser.add_argument(
+    '--gin_file', action='append', required=required, type=local_argument, help=text
+  )
+
+
 def add_data_flags(parser: argparse.ArgumentParser, required: bool = False) -> None:
   """Adds the flags `--histories_dir` and `--embeddings_dir`, the data of a recipe.
 
@@ -147,6 +157,7 @@ def add_data_flags(parser: argparse.ArgumentParser, required: bool = False) -> N
     parser.add_argument(
       f'--{name}_dir',
       required=required,
+      type=local_argument,
       help=f'finished folder of pipelines.{job}; sets the macro {name.upper()}_DIR',
     )
 

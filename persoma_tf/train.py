@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from persoma_tf import process, recipes
+from persoma_tf.addresses import local_argument
 
 logger = logging.getLogger('persoma_tf.train')
 
@@ -33,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     description=__doc__.split('\n')[0],
     epilog=recipes.HELP,
   )
-  parser.add_argument('--gin_file', action='append', required=True, help='recipe file')
-  parser.add_argument('--model_dir', required=True, help='folder of the run')
+  recipes.add_gin_flag(parser, required=True)
+  parser.add_argument(
+    '--model_dir', required=True, type=local_argument, help='folder of the run'
+  )
   recipes.add_data_flags(parser)
   parser.add_argument(
     '--overwrite', action='store_true', help='delete the folder and start again'

@@ -17,7 +17,8 @@ from typing import Literal
 
 from persoma_tf.inference.decoding_settings import WEIGHTS, Decoding
 from pipelines.common import flags
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
+from pipelines.common.places import WORKERS
 from pipelines.predictions.table_name import TableName, check_run_id
 from tasks.schema import PREDICTION_FORMATS, SPLITS
 
@@ -26,10 +27,10 @@ from tasks.schema import PREDICTION_FORMATS, SPLITS
 class Config:
   """Holds the flags."""
 
-  model_dir: str = flag('folder of a finished training')
-  histories_dir: str = flag('finished folder of build_histories')
-  embeddings_dir: str = flag('finished folder of embed_items')
-  output_dir: str = flag('folder to write')
+  model_dir: str = path_flag('folder of a finished training', place=WORKERS)
+  histories_dir: str = path_flag('finished folder of build_histories', place=WORKERS)
+  embeddings_dir: str = path_flag('finished folder of embed_items', place=WORKERS)
+  output_dir: str = path_flag('folder to write', place=WORKERS)
   overwrite: bool = flag('write a finished or unfinished folder again', False)
   split: Literal[(*SPLITS, 'all')] = flag('split whose users get an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.common import flags
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
+from pipelines.common.places import WORKERS
 from pipelines.events.rating_scale import RatingScale
 from pipelines.histories.cutoff import Cutoff
 from pipelines.histories.history_settings import HistorySettings
@@ -32,18 +33,22 @@ _NO_SETTINGS += ('data_license',)
 class Config:
   """Holds the flags."""
 
-  ratings: str = flag('ratings file or glob')
-  movies: str = flag('movies file or glob')
-  output_dir: str = flag('folder to write')
-  mapping: str = flag('columns of your own data: field=column,... or a .json file', '')
-  tags: str = flag('file or glob of tags that users gave to items', '')
-  descriptions: str = flag('file or glob of item ids and their texts', '')
+  ratings: str = path_flag('ratings file or glob', place=WORKERS)
+  movies: str = path_flag('movies file or glob')
+  output_dir: str = path_flag('folder to write', place=WORKERS)
+  mapping: str = path_flag(
+    'columns of your own data: field=column,... or a .json file', ''
+  )
+  tags: str = path_flag('file or glob of tags that users gave to items', '')
+  descriptions: str = path_flag('file or glob of item ids and their texts', '')
   overwrite: bool = flag('write a finished folder again', False)
   sampler: Literal[tuple(SAMPLERS)] = flag(
     'rule that selects the interactions of a long history', 'recency'
   )
-  embeddings_dir: str = flag(
-    'finished folder of embed_items on the same items, for --sampler=diverse', ''
+  embeddings_dir: str = path_flag(
+    'finished folder of embed_items on the same items, for --sampler=diverse',
+    '',
+    place=WORKERS,
   )
   query: str = flag(
     "search words for --sampler=sparse_retrieval; '': the genre names", ''

@@ -13,21 +13,25 @@ from typing import Literal
 
 from persoma_tf import encoders
 from pipelines.common import flags
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
+from pipelines.common.places import WORKERS, Place
 from tasks.interaction_texts import MOVIELENS, TEMPLATES, Nouns
+
+_ENCODER = Place('workers', tuple(encoders.ENCODERS), ('https', 'http'))
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """Holds the flags."""
 
-  histories_dir: str = flag('finished folder of build_histories')
-  output_dir: str = flag('folder to write')
+  histories_dir: str = path_flag('finished folder of build_histories', place=WORKERS)
+  output_dir: str = path_flag('folder to write', place=WORKERS)
   overwrite: bool = flag('write a finished folder again', False)
-  encoder: str = flag(
+  encoder: str = path_flag(
     f'frozen history encoder: one of {", ".join(encoders.ENCODERS)}, or a TF-Hub '
     'address, or a folder with a SavedModel',
     'all-MiniLM-L6-v2',
+    place=_ENCODER,
   )
   template: Literal[TEMPLATES] = flag('how interactions become texts', 'fields')
   batch_size: int = flag('number of texts in a batch', 128)

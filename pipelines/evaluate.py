@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.common import flags, job
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
 from pipelines.common.job import JobError
+from pipelines.common.places import LOCAL
 
 # Imports of libraries stand in functions: --help and a bad flag answer at once.
 
@@ -24,21 +25,19 @@ from pipelines.common.job import JobError
 class Config:
   """Holds the flags."""
 
-  predictions_dir: str = flag('finished folder of batch_predict or t5x_answers')
-  histories_dir: str = flag('folder of the histories that were answered')
-  output_dir: str = flag('folder to write')
-  model_dir: str = flag('folder of the model, for its training curves and card', '')
+  predictions_dir: str = path_flag(
+    'finished folder of batch_predict or t5x_answers', place=LOCAL
+  )
+  histories_dir: str = path_flag(
+    'folder of the histories that were answered', place=LOCAL
+  )
+  output_dir: str = path_flag('folder to write', place=LOCAL)
+  model_dir: str = path_flag(
+    'folder of the model, for its training curves and card', '', place=LOCAL
+  )
   overwrite: bool = flag('write a finished folder again', False)
   seed: int = flag('seed of the bootstrap and of the drawn examples', 0)
   bootstrap_samples: int = flag('number of bootstrap resamples of the users', 1000)
-
-  def __post_init__(self):
-    for name in ('predictions_dir', 'histories_dir', 'output_dir', 'model_dir'):
-      if '://' in (folder := getattr(self, name)):
-        raise ValueError(
-          f'{name}={folder}: the report job reads and writes only local folders; copy '
-          'the folder first, such as with gcloud storage cp -r'
-        )
 
 
 def require_inputs(config: Config) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipelines.common import flags
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
 from pipelines.predictions.table_name import TableName
 
 
@@ -20,7 +20,7 @@ from pipelines.predictions.table_name import TableName
 class Config:
   """Holds the flags."""
 
-  predictions_dir: str = flag('finished folder of batch_predict or t5x_answers')
+  predictions_dir: str = path_flag('finished folder of batch_predict or t5x_answers')
   bigquery_table: str = flag('table to load into, as project:dataset.table')
   bigquery_location: str = flag('expected location of the dataset, such as EU', '')
 

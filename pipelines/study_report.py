@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.common import flags, job
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
 from pipelines.common.job import JobError
+from pipelines.common.places import LOCAL
 from pipelines.report import study_numbers
 
 
@@ -23,8 +24,10 @@ from pipelines.report import study_numbers
 class Config:
   """Holds the flags."""
 
-  results_dir: str = flag('folder with the results of the finished cells')
-  output_dir: str = flag('folder to write')
+  results_dir: str = path_flag(
+    'folder with the results of the finished cells', place=LOCAL
+  )
+  output_dir: str = path_flag('folder to write', place=LOCAL)
   overwrite: bool = flag('write a finished folder again', False)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipelines.common import flags
-from pipelines.common.flags import flag
+from pipelines.common.flags import flag, path_flag
 from pipelines.predictions.table_name import check_run_id
 from tasks.schema import PREDICTION_FORMATS, SPLITS
 
@@ -24,10 +24,10 @@ _LOGGER = logging.getLogger(__name__)
 class Config:
   """Holds the flags."""
 
-  answers_dir: str = flag('folder of a t5x.infer run')
-  model_dir: str = flag('folder of the model that wrote the answers')
-  histories_dir: str = flag('folder of the histories that the model read')
-  output_dir: str = flag('folder to write')
+  answers_dir: str = path_flag('folder of a t5x.infer run')
+  model_dir: str = path_flag('folder of the model that wrote the answers')
+  histories_dir: str = path_flag('folder of the histories that the model read')
+  output_dir: str = path_flag('folder to write')
   overwrite: bool = flag('write a finished folder again', False)
   split: Literal[(*SPLITS, 'all')] = flag('split whose users got an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')

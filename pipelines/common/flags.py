@@ -18,6 +18,9 @@ import typing
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.common import places
+from pipelines.common.places import Place
+
 if TYPE_CHECKING:
   from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
 def flag(text: str, default: Any = dataclasses.MISSING) -> Any:
   """Returns a `Config` field with its help text; without a default it is required."""
   return dataclasses.field(default=default, metadata={'help': text})
+
+
+def path_flag(
+  text: str, default: Any = dataclasses.MISSING, place: Place = places.LAUNCHER
+) -> Any:
+  """Returns a field as `flag` does, of the path or address of files or of a folder."""
+  about = {'help': text, 'place': place}
+  return dataclasses.field(default=default, metadata=about)
 
 
 def parse(config_cls: type, argv: Sequence[str] | None, description: str = '') -> Any:
@@ -49,7 +60,7 @@ def parse(config_cls: type, argv: Sequence[str] | None, description: str = '') -
   values, unknown = parser.parse_known_args(argv)
   if unknown:
     parser.error(_unknown_flag(unknown, _names(parser)))
-  return _make_config(config_cls, values, parser)
+  return _make_config(config_cls, values, parser, ())
 
 
 def parse_with_beam(
@@ -69,7 +80,7 @@ def parse_with_beam(
   beam_flags = _beam_flag_names()
   if unknown := _not_of_beam(rest, beam_flags):
     parser.error(_unknown_flag(unknown, {*_names(parser), *beam_flags}))
-  return _make_config(config_cls, values, parser), rest
+  return _make_config(config_cls, values, parser, rest), rest
 
 
 def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
@@ -85,12 +96,14 @@ def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
   Raises:
     SystemExit: with code 2 if a flag that the runner needs is missing.
   """
+  from apache_beam.io.filesystems import FileSystems
   from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
   options = PipelineOptions(list(arguments))
   if not options.view_as(StandardOptions).runner:
     options = PipelineOptions([*arguments, '--runner=FnApiRunner'])
   options.get_all_options()  # ends with 2 where a value is wrong
+  FileSystems.set_options(options)  # hdfs:// is read before the pipeline is made, too
   try:
     _check_runner(options, config)
   except ValueError as error:
@@ -115,13 +128,15 @@ def _check_runner(options, config):
   from apache_beam.options import pipeline_options
 
   runner = options.view_as(pipeline_options.StandardOptions).runner
-  folder = getattr(config, 'output_dir', None)  # jobs without it write elsewhere
-  if folder is None or 'dataflow' not in runner.lower():
+  if 'dataflow' not in runner.lower():
     return
-  if '://' not in folder:
-    raise ValueError(
-      f'--output_dir={folder}: workers cannot write there; expected gs://...'
-    )
+  for name, place in _places(config):
+    value = getattr(config, name)
+    if place.by == 'workers' and place.is_local(value):
+      verb = 'write' if name == 'output_dir' else 'read'
+      raise ValueError(
+        f'--{name}={value}: workers cannot {verb} there; expected gs://...'
+      )
   setup = options.view_as(pipeline_options.SetupOptions)
   image = options.view_as(pipeline_options.WorkerOptions).sdk_container_image
   if not (setup.setup_file or image or setup.extra_packages):
@@ -185,11 +200,20 @@ def _to_bool(text):
   return values[text.lower()]
 
 
-def _make_config(config_cls, values, parser):
+def _make_config(config_cls, values, parser, beams):
+  given = vars(values)
   try:
-    return config_cls(**vars(values))
+    for name, place in _places(config_cls):
+      given[name] = place.read(name, given[name], beams)
+    return config_cls(**given)
   except ValueError as error:
     parser.error(str(error))
+
+
+def _places(config) -> list[tuple[str, Place]]:
+  """Returns name and place of each flag that takes paths."""
+  fields = dataclasses.fields(config)
+  return [(x.name, x.metadata['place']) for x in fields if 'place' in x.metadata]
 
 
 def _names(parser):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from persoma_tf import addresses
 from pipelines.common.job import JobError
 
 
@@ -42,7 +43,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 def file_checksum(path: str) -> str:
   """Returns the checksum of a file: 'sha256:...', or the bucket's own checksum."""
-  if '://' in path:
+  if addresses.scheme_of(path):
     return f'{FileSystems.checksum(path)}'
   with open(path, 'rb') as file:
     return f'sha256:{hashlib.file_digest(file, "sha256").hexdigest()}'
@@ -54,7 +55,7 @@ def list_files(folder: str) -> list[str]:
   Objects whose names end in a slash are no files: consoles of buckets make them so that
   an empty folder is shown.
   """
-  if '://' not in folder:  # Beam would read brackets in a name as a pattern
+  if not addresses.scheme_of(folder):  # Beam would read brackets in a name as a pattern
     tree = os.walk(folder.rstrip('/'))
     return sorted(os.path.join(root, name) for root, _, names in tree for name in names)
   pattern = FileSystems.join(folder.rstrip('/'), '**')
@@ -94,7 +95,7 @@ def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
   Raises:
     JobError: the name of an object leads out of the folder; nothing is written then.
   """
-  if '://' not in folder:
+  if not addresses.scheme_of(folder):
     return folder
   paths = {name: path for name, path in names_in(folder).items() if wanted(name)}
   for name, path in paths.items():  # whoever may write to a bucket chooses the names
@@ -122,9 +123,9 @@ def write_file(path: str, data: bytes) -> None:
 def delete(paths: Sequence[str]) -> None:
   """Deletes files, local ones or in buckets."""
   for path in paths:
-    if '://' not in path:
+    if not addresses.scheme_of(path):
       os.remove(path)
-  remote = [path for path in paths if '://' in path]
+  remote = [path for path in paths if addresses.scheme_of(path)]
   if remote:
     FileSystems.delete(remote)
 

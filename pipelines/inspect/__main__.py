@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--records', type=int, default=3, help='number of records to show of each table'
   )
   parser.add_argument('--json', action='store_true', help='print JSON')
-  parser.add_argument(
-    '--gin_file', action='append', help='recipe whose cost to estimate'
-  )
+  recipes.add_gin_flag(parser, text='recipe whose cost to estimate')
   recipes.add_data_flags(parser)
   parser.add_argument(
     '--steps', type=int, default=8, help='number of steps to time of each stage'

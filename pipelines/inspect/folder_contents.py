@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from persoma_tf import addresses
 from persoma_tf.gin_settings import settings
 from pipelines.inspect import arrays, record_files
 from pipelines.inspect.record_files import Damaged
@@ -40,7 +41,8 @@ def describe_folder(path: str, examples: int = 3) -> dict[str, Any]:
     FileNotFoundError: the path does not exist.
     ValueError: the path is an address, such as gs://.
   """
-  if '://' in path:
+  path = addresses.local_path(path)
+  if addresses.scheme_of(path):
     raise ValueError(f'{path}: only local paths are read; copy the folder first')
   place = pathlib.Path(path)
   if not place.exists():

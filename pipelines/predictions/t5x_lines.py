@@ -9,7 +9,6 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.common import job, storage
 from pipelines.histories import history_records
 from tasks import questions, shard_files
-from tasks.histories import load_genres
 
 _TABLE = '-predict_with_aux.jsonl'
 
@@ -123,7 +122,8 @@ def read_rows(
   Raises:
     JobError: a line cannot be read, a user was not asked, or has two answers.
   """
-  question, genres = question_of(model_dir), load_genres(histories_dir).names
+  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
+  question, genres = question_of(model_dir), info['genres']
   rows = {}
   for path in paths:
     with FileSystems.open(path) as file:

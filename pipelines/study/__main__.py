@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from persoma_tf import process
+from persoma_tf.addresses import local_argument
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,12 +43,18 @@ def _parser():
   run = parser.add_subparsers(required=True, metavar='run').add_parser(
     'run', help='run the missing cells of a study file'
   )
-  run.add_argument('study', help='YAML file of the study')
+  run.add_argument('study', type=local_argument, help='YAML file of the study')
   run.add_argument(
-    '--data', default='', help="ml-100k or a folder; replaces the study file's data"
+    '--data',
+    default='',
+    type=local_argument,
+    help="ml-100k or a folder; replaces the study file's data",
   )
   run.add_argument(
-    '--output_dir', default='', help='folder to write (default: runs/studies/<study>)'
+    '--output_dir',
+    default='',
+    type=local_argument,
+    help='folder to write (default: runs/studies/<study>)',
   )
   run.add_argument(
     '--dry_run', action='store_true', help='list the cells without running them'

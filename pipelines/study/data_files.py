@@ -4,7 +4,7 @@ import functools
 import hashlib
 import pathlib
 
-from persoma_tf import assets
+from persoma_tf import addresses, assets
 
 _RECBOLE = ('ml-100k.inter', 'ml-100k.item')
 _MOVIELENS = ('ratings.csv', 'movies.csv')
@@ -16,7 +16,7 @@ def find_data(data: str) -> tuple[pathlib.Path, pathlib.Path]:
   Raises:
     ValueError: a file is missing, or `data` is neither an asset nor a folder.
   """
-  folder = pathlib.Path(data)
+  folder = pathlib.Path(addresses.local_path(data))
   if data == 'ml-100k':
     folder, names = assets.path(data), _RECBOLE
   else:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import re
@@ -12,8 +13,18 @@ from typing import Literal
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import batch_predict, build_histories, embed_items
+from persoma_tf import convert_checkpoint, train
+from pipelines import (
+  batch_predict,
+  build_histories,
+  embed_items,
+  evaluate,
+  load_predictions,
+  study_report,
+  t5x_answers,
+)
 from pipelines.common import flags
+from pipelines.study import __main__ as study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +83,9 @@ _DATAFLOW = {
   ('changes', 'message'),
   [
     ({'--output_dir': '/here'}, '--output_dir=/here: workers cannot write'),
+    ({'--output_dir': 'file:///here'}, '--output_dir=/here: workers cannot write'),
+    ({'--ratings': '/home/r.csv'}, '--ratings=/home/r.csv: workers cannot read'),
+    ({'--embeddings_dir': 'e'}, '--embeddings_dir=e: workers cannot read'),
     ({'--setup_file': None}, '--setup_file=./setup.py'),
     ({'--project': None}, '--project'),
   ],
@@ -82,6 +96,8 @@ def test_what_dataflow_needs_is_asked_for_before_anything_runs(
   def read(given):
     given = [f'{flag}={value}' for flag, value in given.items() if value]
     inputs = ['--ratings=gs://b/r', '--movies=gs://b/m']
+    if '--embeddings_dir' in given[-1]:
+      inputs += ['--sampler=diverse']
     return parse([*inputs, *given], build_histories.Config)
 
   assert read(_DATAFLOW)[0].output_dir == 'gs://bucket/h'
@@ -89,6 +105,146 @@ def test_what_dataflow_needs_is_asked_for_before_anything_runs(
     read({**_DATAFLOW, **changes})
   assert ended.value.code == 2
   assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('module', [embed_items, batch_predict])
+def test_workers_of_dataflow_read_no_local_input(module, capsys):
+  """But the name of an encoder, or its address, is no local path."""
+  required = ('model_dir', 'histories_dir', 'embeddings_dir', 'output_dir')
+  fields = module.Config.__dataclass_fields__
+  right = {f'--{name}': f'gs://bucket/{name}' for name in required if name in fields}
+  right = {**_DATAFLOW, **right}
+  arguments = lambda given: [f'{flag}={value}' for flag, value in given.items()]
+  inputs = [name for name in (*required[:3], 'encoder') if name in fields]
+  for name in inputs:
+    with pytest.raises(SystemExit) as ended:
+      parse(arguments({**right, f'--{name}': '/home/x'}), module.Config)
+    assert ended.value.code == 2
+    assert f'--{name}=/home/x: workers cannot read' in capsys.readouterr().err
+  parse(arguments(right), module.Config)
+  if 'encoder' in inputs:
+    for encoder in ('use-multilingual-v3', 'https://tfhub.dev/x/1', 'gs://bucket/x'):
+      parse(arguments({**right, '--encoder': encoder}), module.Config)
+
+
+# Module -> its flags that name files or folders.
+_PATHS = {
+  build_histories: (
+    *('ratings', 'movies', 'output_dir', 'mapping', 'tags', 'descriptions'),
+    'embeddings_dir',
+  ),
+  embed_items: ('histories_dir', 'output_dir', 'encoder'),
+  batch_predict: ('model_dir', 'histories_dir', 'embeddings_dir', 'output_dir'),
+  t5x_answers: ('answers_dir', 'model_dir', 'histories_dir', 'output_dir'),
+  load_predictions: ('predictions_dir',),
+  evaluate: ('predictions_dir', 'histories_dir', 'output_dir', 'model_dir'),
+  study_report: ('results_dir', 'output_dir'),
+}
+
+
+def with_path(module, flag: str, value: str) -> list[str]:
+  """A command line with every required flag, and one of its paths."""
+  fields = dataclasses.fields(module.Config)
+  required = [x.name for x in fields if x.default is dataclasses.MISSING]
+  given = {name: 'p:d.t' if 'table' in name else 'x' for name in required}
+  if (module, flag) == (build_histories, 'embeddings_dir'):
+    given['sampler'] = 'diverse'
+  return [f'--{name}={text}' for name, text in {**given, flag: value}.items()]
+
+
+@pytest.mark.parametrize(
+  ('url', 'path'),
+  [
+    ('file:///data/a', '/data/a'),
+    ('file://localhost/data/a', '/data/a'),
+    ('file:/data/a', '/data/a'),
+    ('FILE:///data/a%20b', '/data/a b'),
+    ('file://data/a', 'data/a'),
+    ('gs://bucket/a%20b', 'gs://bucket/a%20b'),
+    ('/data/100%25', '/data/100%25'),
+  ],
+)
+def test_a_file_url_is_a_path(url, path):
+  for module, names in _PATHS.items():
+    local = module in (evaluate, study_report)
+    for name in names if not (local and 'gs:' in url) else ():
+      config, _ = flags.parse_with_beam(module.Config, with_path(module, name, url))
+      assert getattr(config, name) == path, (module, name)
+
+
+@pytest.mark.parametrize('scheme', ['https', 'abfs', 'hdfs', 's3', 'GS', 'wasbs'])
+def test_a_scheme_that_does_not_work_is_one_sentence(scheme, capsys):
+  """For inputs and outputs of every job, before anything is read or written."""
+  for module, names in _PATHS.items():
+    for name in {*names} - ({'encoder'} if scheme == 'https' else set()):
+      value = f'{scheme}://host/x'
+      with pytest.raises(SystemExit) as ended:
+        module.run(with_path(module, name, value))
+      (line,) = capsys.readouterr().err.splitlines()
+      assert ended.value.code == 2
+      assert f' error: --{name}={value}: ' in line
+      works = 'only local paths and file://'
+      if module not in (evaluate, study_report):
+        works = (
+          f'{scheme}:// does not work here; expected a local path, file:// or gs://'
+        )
+      assert works in line
+
+
+def test_hdfs_works_where_beam_knows_its_host(monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', _find_spec_with_hdfs)
+  arguments = with_path(embed_items, 'histories_dir', 'hdfs://x/h')
+  with pytest.raises(SystemExit):
+    flags.parse_with_beam(embed_items.Config, arguments)
+  config, _ = flags.parse_with_beam(
+    embed_items.Config, [*arguments, '--hdfs_host=node', '--hdfs_port=9870']
+  )
+  assert config.histories_dir == 'hdfs://x/h'
+
+
+def _find_spec_with_hdfs(name, find=importlib.util.find_spec):
+  return find('json' if name == 'hdfs' else name)
+
+
+@pytest.mark.parametrize(
+  ('command', 'flag'),
+  [
+    (train.main, '--model_dir={} --gin_file=x'),
+    (train.main, '--gin_file={} --model_dir=x'),
+    (train.main, '--histories_dir={} --gin_file=x --model_dir=x'),
+    (convert_checkpoint.main, '--checkpoint={} --gin_file=x --output_dir=x'),
+    (convert_checkpoint.main, '--output_dir={} --gin_file=x'),
+    (study.main, 'run {}'),
+    (study.main, 'run x --output_dir={}'),
+    (study.main, 'run x --data={}'),
+  ],
+)
+def test_commands_that_read_local_paths_say_so(command, flag, capsys):
+  with pytest.raises(SystemExit) as ended:
+    command(flag.format('gs://bucket/x').split())
+  assert ended.value.code == 2
+  line = capsys.readouterr().err.splitlines()[-1]
+  assert 'gs://bucket/x: gs:// is neither read nor written here; expected a ' in line
+
+
+def test_a_job_reads_and_writes_file_urls(tmp_path, monkeypatch):
+  """Nothing is left in a folder that is called "file:"."""
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'a b').mkdir()
+  (tmp_path / 'a b' / 'r.csv').write_text(
+    'userId,movieId,rating,timestamp\nu,1,4,100\nu,2,4,100\n'
+  )
+  (tmp_path / 'm.csv').write_text('movieId,title,genres\n1,A,War\n2,B,Drama\n')
+  build_histories.run(
+    [
+      f'--ratings=file://{tmp_path}/a%20b/r.csv',
+      f'--movies=file:{tmp_path}/m.csv',
+      f'--output_dir=file://localhost{tmp_path}/h',
+    ]
+  )
+  info = json.loads((tmp_path / 'h' / 'dataset_info.json').read_text())
+  assert info['counts']['rows_kept'] == 2
+  assert {path.name for path in tmp_path.iterdir()} == {'a b', 'm.csv', 'h'}
 
 
 @pytest.mark.parametrize('module', [build_histories, embed_items, batch_predict])

@@ -1,0 +1,36 @@
+"""Tells local paths from addresses such as gs://bucket/folder, and reads file://."""
+
+import argparse
+import re
+import urllib.parse
+
+_SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
+# file:///a, file://localhost/a, file:/a; a relative path as in file://a/b, too.
+_FILE = re.compile(r'(?i:file):(?://(?:localhost(?=/))?(?=.)|(?=/))')
+
+
+def scheme_of(path: str) -> str:
+  """Returns the scheme of an address, such as 'gs'; '' for a local path."""
+  match = _SCHEME.match(path)
+  return match[1] if match else ''
+
+
+def local_path(text: str) -> str:
+  """Returns the path of a file:// URL; every other text is returned as it is."""
+  match = _FILE.match(text)
+  return urllib.parse.unquote(text[match.end() :]) if match else text
+
+
+def local_argument(text: str) -> str:
+  """Reads an argument that names a local file or folder; a `type` of argparse.
+
+  Raises:
+    ArgumentTypeError: the argument is an address.
+  """
+  path = local_path(text)
+  if scheme := scheme_of(path):
+    raise argparse.ArgumentTypeError(
+      f'{text}: {scheme}:// is neither read nor written here; expected a local path or '
+      'file://; copy files of a bucket first, such as with gcloud storage cp -r'
+    )
+  return path
