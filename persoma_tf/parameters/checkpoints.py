@@ -189,8 +189,8 @@ def save_adapter(model_dir: str, trained: Mapping, manifest: Mapping) -> pathlib
   parameters = {path: list(x.shape) for path, x in arrays.items()}
   content = {**manifest, 'parameters': parameters}
   text = json.dumps(content, indent=2, sort_keys=True) + '\n'
-  _replace(folder / 'adapter.safetensors', safetensors.save(arrays))
-  _replace(folder / 'manifest.json', text.encode())
+  replace_file(folder / 'adapter.safetensors', safetensors.save(arrays))
+  replace_file(folder / 'manifest.json', text.encode())
   return folder
 
 
@@ -218,7 +218,7 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   return safetensors.load_file(folder / 'adapter.safetensors')
 
 
-def _replace(path: pathlib.Path, content: bytes) -> None:
+def replace_file(path: pathlib.Path, content: bytes) -> None:
   """Writes a file atomically: readers see the whole file or none."""
   temporary = path.with_name(path.name + '.tmp')
   temporary.write_bytes(content)
