@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Set
 from typing import Any
 
 import jax
@@ -160,6 +160,31 @@ def check_same(expected: Mapping, found: Mapping, source: str) -> None:
       f'{source} does not fit the model: missing {missing[:5]}, '
       f'unknown {unknown[:5]}, misshapen {misshapen[:5]}'
     )
+
+
+def check_frozen(
+  checkpoint: str, found: Mapping, start: Mapping, trained: Set[str]
+) -> None:
+  """Checks that a checkpoint has the decoder's own values where nothing trains.
+
+  Args:
+    checkpoint: path of the checkpoint, for the error message.
+    found: parameters of the decoder in the checkpoint.
+    start: parameters of the decoder before the training, of the same names and shapes.
+    trained: paths of the parameters that train, such as 'decoder/layers/up/kernel'.
+
+  Raises:
+    ValueError: another parameter differs.
+  """
+  flatten = lambda tree: traverse_util.flatten_dict({'decoder': tree}, sep='/')
+  found, start = flatten(found), flatten(start)
+  for path in sorted(start.keys() - trained):
+    if not np.array_equal(found[path], start[path]):
+      raise ValueError(
+        f'{checkpoint}: {path} differs from the decoder of the recipe, and this recipe '
+        'does not train it: give the decoder that the checkpoint was trained with, or '
+        "the tuning of its training, such as train.tuning='full'"
+      )
 
 
 def fingerprint(params: Mapping) -> str:

@@ -15,7 +15,8 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import genre_prediction, questions, vocabularies
+from tasks import genre_prediction, item_prediction, questions, vocabularies
+from tasks.predictor import Predictor
 from tests import numpy_llama
 
 pytestmark = pytest.mark.assets
@@ -94,6 +95,50 @@ def test_other_vectors_than_in_training_are_refused(predict, folders, tmp_path):
   with pytest.raises(JobError, match=wanted):
     predict('out', f'--embeddings_dir={other}')
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.fixture(scope='module')
+def of_a_mixture(tmp_path_factory):
+  """A folder to train a readout on a mixture into once."""
+  return tmp_path_factory.mktemp('of_a_mixture')
+
+
+@pytest.fixture
+def readout(recipe, of_a_mixture):
+  """The model folder of a run that trains only a readout, on two tasks."""
+  if not (of_a_mixture / 'adapter' / 'manifest.json').exists():
+    recipe(
+      "train.task = 'movielens_items_and_genres_v1'",
+      'feature_lengths.min_targets = 64',
+      'train.stages = [@decoder/Stage()]',
+      'decoder/Stage.steps = 1',
+    )
+    trainer.train(str(of_a_mixture))
+  return of_a_mixture
+
+
+def test_a_model_that_trained_its_readout_answers(readout, folders):
+  predictor = Predictor(str(readout), *map(str, folders), batch_size=4)
+  asked = users(folders[0])[:4]
+  assert [x.row['user_id'] for x in predictor.predict(asked)] == [
+    user['user_id'] for user in asked
+  ]
+
+
+def test_a_model_of_a_mixture_reads_vectors(readout, folders, tmp_path):
+  other = changed(folders[1], tmp_path / 'other', 'encoder_info.json', template='other')
+  flags = [f'--model_dir={readout}', f'--histories_dir={folders[0]}']
+  flags += [f'--embeddings_dir={other}', f'--output_dir={tmp_path / "out"}']
+  with pytest.raises(JobError, match=r'template is other, but .* trained with fields'):
+    batch_predict.run(flags)
+  prompts = {item_prediction.TASK: '\nMovies:\n'}
+  prompts['movielens_genre_prediction_subhistories_v1'] = '\nGenres:\n'
+  manifest = json.loads((readout / 'adapter' / 'manifest.json').read_text())
+  assert manifest['task_prompts'] == prompts
+  assert manifest['history'] == 'vectors'
+  card = (readout / 'adapter' / 'README.md').read_text()
+  assert '`"\\nMovies:\\n"` for `movielens_item_prediction_v1`' in card
+  assert 'history is in the prompt' not in card
 
 
 def test_genres_that_the_model_has_not_seen(predict, folders, tmp_path, caplog):
