@@ -93,13 +93,11 @@ def _task(record):
 
 def _prompts(manifest):
   """Returns the prompts as Markdown; a mixture has one for each task."""
-  show = lambda x: markdown_code(json.dumps(x)) if x is not None else _NOT_STATED
   if manifest['task_prompt'] is not None:
-    return show(manifest['task_prompt'])
-  several = manifest.get('task_prompts', {})
-  each = [
-    f'{show(prompt)} for {markdown_code(task)}' for task, prompt in several.items()
-  ]
+    return markdown_code(json.dumps(manifest['task_prompt']))
+  show = lambda x: 'one for each user' if x is None else markdown_code(json.dumps(x))
+  several = manifest.get('task_prompts', {}).items()
+  each = [f'{show(prompt)} ({markdown_code(task)})' for task, prompt in several]
   return ', '.join(each) or _NOT_STATED
 
 

@@ -118,70 +118,63 @@ def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
   assert moved.keys() == every.keys(), 'a part of the adapter cannot answer'
 
 
-def test_an_adapter_that_cannot_answer_is_not_certified(recipe, tmp_path, monkeypatch):
-  exported = checkpoints.save_adapter
-
-  def spoilt(folder, trained, manifest):
-    broken = {'adapter/readout/words': trained['adapter/readout/words'] * np.nan}
-    return exported(folder, trained | broken, manifest)
-
-  monkeypatch.setattr(checkpoints, 'save_adapter', spoilt)
-  recipe('train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2')
-  with pytest.raises(ValueError, match='an answer with a log probability of nan'):
-    trainer.train(str(tmp_path))
-  assert not (tmp_path / 'COMPLETED').exists()
-
-
 def test_other_settings_are_refused(recipe, whole):
   recipe('train.seed = 5')
   with pytest.raises(ValueError, match=r'train.seed = 5'):
     trainer.train(str(whole))
 
 
+@pytest.fixture(scope='module')
+def copies(tmp_path_factory, folders, tiny_decoder):
+  """A folder with copies of the inputs, and of a run on them that was cut."""
+  folder = tmp_path_factory.mktemp('cut')
+  for path in folders:
+    shutil.copytree(path, folder / path.name)
+  shutil.copy(tiny_decoder, folder / 'copy.gguf')
+  return folder
+
+
 @pytest.fixture
-def cut_run(recipe, folders, tiny_decoder, tmp_path, monkeypatch):
-  """A run on copies of its inputs, cut: (function that reads its recipe, folder)."""
-  copies = [shutil.copytree(x, tmp_path / x.name) for x in folders]
-  decoder = shutil.copy(tiny_decoder, tmp_path / 'copy.gguf')
-  macros = (f'{x.name.upper()}_DIR = {str(x)!r}' for x in copies)
-  stage = ('train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2')
-  small = (*macros, f'build.decoder = {decoder!r}', *stage)
+def cut_run(recipe, copies, monkeypatch):
+  """Reads the recipe of the run that was cut, and returns the folder of all."""
+  small = [
+    f'{x.upper()}_DIR = {str(copies / x)!r}' for x in ('histories', 'embeddings')
+  ]
+  small += [f'build.decoder = {str(copies / "copy.gguf")!r}']
+  small += ['train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2']
+  recipe(*small, 'train.checkpoint_period = 1')
+  if not (copies / 'model').exists():
 
-  def read():
-    recipe(*small, 'train.checkpoint_period = 1')
+    def stop(*_):
+      raise KeyboardInterrupt
 
-  def stop(*_):
-    raise KeyboardInterrupt
-
-  read()
-  monkeypatch.setattr(checkpoints, 'prune', stop)
-  with pytest.raises(KeyboardInterrupt):
-    trainer.train(str(tmp_path / 'model'))
-  monkeypatch.undo()
-  return read, tmp_path
+    monkeypatch.setattr(checkpoints, 'prune', stop)
+    with pytest.raises(KeyboardInterrupt):
+      trainer.train(str(copies / 'model'))
+    monkeypatch.undo()
+  return copies
 
 
-def test_a_run_resumes_only_with_the_decoder_of_its_start(cut_run):
-  read, folder = cut_run
-  with (folder / 'copy.gguf').open('r+b') as file:
-    file.seek(-64, 2)
-    file.write(bytes(64))
-  with pytest.raises(
-    ValueError, match=r'decoder .*copy.gguf was \w{12}… and is \w{12}…'
-  ):
-    trainer.train(str(folder / 'model'))
-  read()
-  run, checkpoint = TrainingRun(Recipe()), str(folder / 'model' / 'checkpoint_1')
+def test_a_run_resumes_only_with_the_decoder_of_its_start(cut_run, monkeypatch):
+  file, model = cut_run / 'copy.gguf', cut_run / 'model'
+  before = file.read_bytes()
+  file.write_bytes(before[:-64] + bytes(64))
+  run, checkpoint = TrainingRun(Recipe()), str(model / 'checkpoint_1')
   with pytest.raises(ValueError, match='differs from the decoder of the recipe'):
     run.params_at(checkpoint)
   with pytest.raises(ValueError, match='differs from the decoder of the recipe'):
-    t5x_export.export_checkpoint(checkpoint, run, str(folder / 'exported'))
-  assert not (folder / 'exported').exists()
+    t5x_export.export_checkpoint(checkpoint, run, str(cut_run / 'exported'))
+  assert not (cut_run / 'exported').exists()
+  monkeypatch.setattr(trainer, 'TrainingRun', lambda _: run)
+  with pytest.raises(
+    ValueError, match=r'decoder .*copy.gguf was \w{12}… and is \w{12}…'
+  ):
+    trainer.train(str(model))
+  file.write_bytes(before)
 
 
 def test_a_run_resumes_only_with_the_data_of_its_start(cut_run):
-  read, folder = cut_run
-  kept = [folder / 'histories' / 'COMPLETED', folder / 'embeddings/embeddings.parquet']
+  kept = [cut_run / 'histories/COMPLETED', cut_run / 'embeddings/embeddings.parquet']
   before = [file.read_bytes() for file in kept]
   kept[0].write_text(json.dumps(json.loads(before[0]) | {'fingerprint': 'made again'}))
   table = pq.read_table(kept[1])
@@ -189,14 +182,28 @@ def test_a_run_resumes_only_with_the_data_of_its_start(cut_run):
   pq.write_table(table.set_column(1, 'title_genres', others), kept[1])
   wanted = 'histories .*histories was .* and is made again; vectors .* was .* and is'
   with pytest.raises(ValueError, match=wanted):
-    trainer.train(str(folder / 'model'))
+    trainer.train(str(cut_run / 'model'))
   for file, content in zip(kept, before, strict=True):
     file.write_bytes(content)
-  # What a later job records on purpose, and new copies, are the same input.
-  kept[0].write_text(json.dumps(json.loads(before[0]) | {'deleted_users': ['7']}))
-  read()
-  trainer.train(str(folder / 'model'))
-  assert (folder / 'model' / 'COMPLETED').exists()
+
+
+def test_an_adapter_that_cannot_answer_is_not_certified(cut_run, monkeypatch):
+  exported, model = checkpoints.save_adapter, cut_run / 'model'
+
+  def spoilt(folder, trained, manifest):
+    broken = {'adapter/readout/words': trained['adapter/readout/words'] * np.nan}
+    return exported(folder, trained | broken, manifest)
+
+  monkeypatch.setattr(checkpoints, 'save_adapter', spoilt)
+  with pytest.raises(ValueError, match='an answer with a log probability of nan'):
+    trainer.train(str(model))
+  assert not (model / 'COMPLETED').exists()
+  monkeypatch.undo()
+  # New copies, and what a later job records on purpose, are the same input.
+  file = cut_run / 'histories' / 'COMPLETED'
+  file.write_text(json.dumps(json.loads(file.read_text()) | {'deleted_users': ['7']}))
+  trainer.train(str(model))
+  assert (model / 'COMPLETED').exists()
 
 
 def test_a_finished_run_is_left_as_it_is(recipe, whole):

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from persoma_tf.training import trainer
 from pipelines import batch_predict
@@ -117,12 +118,21 @@ def readout(recipe, of_a_mixture):
   return of_a_mixture
 
 
-def test_a_model_that_trained_its_readout_answers(readout, folders):
+def test_a_model_that_trained_its_readout_answers(readout, folders, tmp_path):
   predictor = Predictor(str(readout), *map(str, folders), batch_size=4)
   asked = users(folders[0])[:4]
   assert [x.row['user_id'] for x in predictor.predict(asked)] == [
     user['user_id'] for user in asked
   ]
+  # A folder that lacks parameters says so.
+  shutil.copytree(readout / 'adapter', tmp_path / 'adapter')
+  shutil.copy(readout / 'config.gin', tmp_path)
+  file = tmp_path / 'adapter' / 'adapter.safetensors'
+  arrays = load_file(file)
+  del arrays['adapter/token_rms']
+  save_file(arrays, file)
+  with pytest.raises(ValueError, match=r"does not fit the model: missing .'token_rms'"):
+    Predictor(str(tmp_path), *map(str, folders), batch_size=4)
 
 
 def test_a_model_of_a_mixture_reads_vectors(readout, folders, tmp_path):
@@ -137,7 +147,7 @@ def test_a_model_of_a_mixture_reads_vectors(readout, folders, tmp_path):
   assert manifest['task_prompts'] == prompts
   assert manifest['history'] == 'vectors'
   card = (readout / 'adapter' / 'README.md').read_text()
-  assert '`"\\nMovies:\\n"` for `movielens_item_prediction_v1`' in card
+  assert '`"\\nMovies:\\n"` (`movielens_item_prediction_v1`)' in card
   assert 'history is in the prompt' not in card
 
 
