@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     raise FileExistsError(f'{folder} is not empty; name another --output_dir')
   # These import JAX, which errors in the flags need not wait for.
   from persoma_tf.parameters import checkpoints
-  from persoma_tf.training import run_folder
+  from persoma_tf.training import run_folder, run_inputs
   from persoma_tf.training.t5x_export import export_checkpoint
   from persoma_tf.training.training_run import Recipe, TrainingRun
 
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
     params = run.fresh_params()
+    run_inputs.write_inputs(folder, run_inputs.inputs_of_recipe())
     run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
   logger.info('wrote %s', folder)

@@ -7,10 +7,11 @@
 
 A run is a sequence of stages. It resumes from its newest checkpoint and then takes
 the same steps as a run that was never stopped: the data stream is seeded anew at every
-checkpoint from (seed, step), so its position needs no saving.
+checkpoint from (seed, step), so its position needs no saving. It resumes only with the
+decoder, vocabulary, histories and embeddings that it began with.
 
-Writes `config.gin`, `checkpoint_<step>/`, `adapter/` with its model card,
-`metrics.jsonl`, TensorBoard events and, last of all, `COMPLETED`.
+Writes `config.gin`, `inputs.json`, `checkpoint_<step>/`, `adapter/` with its model
+card, `metrics.jsonl`, TensorBoard events and, last of all, `COMPLETED`.
 """
 
 import argparse

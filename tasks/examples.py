@@ -5,7 +5,8 @@ prompt.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import seqio
 import tensorflow as tf
@@ -32,44 +33,81 @@ FEATURES = {
 MakeExample = Callable[..., dict[str, tf.Tensor]]
 
 
+class Room(NamedTuple):
+  """Holds the lengths that the features of a task may have.
+
+  SeqIO cuts off what is longer, without a word, so every example is checked before.
+
+  Attributes:
+    task: name of the task.
+    lengths: maximum length of each feature; features without one may have any length.
+  """
+
+  task: str = ''
+  lengths: Mapping[str, int] = {}
+
+  def check(self, **sizes: int) -> None:
+    """Checks the lengths of an example's features.
+
+    Raises:
+      ValueError: a feature is longer than it may be.
+    """
+    for name, size in sizes.items():
+      if size > self.lengths.get(name, size):
+        raise ValueError(
+          f'task {self.task}: {name} has a length of {size}, but the feature lengths '
+          f'allow {self.lengths[name]}, and nothing may be cut off: give {name} at '
+          f'least {size} in train.feature_lengths, or TASK_FEATURE_LENGTHS in T5X '
+          '(feature_lengths.min_targets sets the least length of targets)'
+        )
+
+
 def whole_histories(
   dataset: tf.data.Dataset,
-  maker: Callable[[], MakeExample],
+  maker: Callable[[Room], MakeExample],
   registered: Question | None = None,
+  task: str = '',
+  sequence_length: Mapping[str, int] | None = None,
 ) -> tf.data.Dataset:
   """Makes an example of every stored history.
 
   Args:
     dataset: histories as `tasks.histories.read_histories` returns them.
-    maker: function without arguments that returns the function that makes one example;
+    maker: function from the room for an example to the function that makes one example;
       called after gin has read the recipe.
     registered: question that the task was registered for; None for any question.
+    task: name of the task, for error messages.
+    sequence_length: maximum length of each feature; SeqIO gives it.
 
   Raises:
     ValueError: the recipe asks another question.
   """
   _check_question(registered)
-  return seqio.map_over_dataset(maker())(dataset)
+  return seqio.map_over_dataset(maker(Room(task, sequence_length or {})))(dataset)
 
 
 def parts_of_histories(
   dataset: tf.data.Dataset,
-  maker: Callable[[], MakeExample],
+  maker: Callable[[Room], MakeExample],
   registered: Question | None = None,
+  task: str = '',
+  sequence_length: Mapping[str, int] | None = None,
 ) -> tf.data.Dataset:
   """Makes an example of a random part of every stored history.
 
   Args:
     dataset: histories as `tasks.histories.read_histories` returns them.
-    maker: function without arguments that returns the function that makes one example;
+    maker: function from the room for an example to the function that makes one example;
       called after gin has read the recipe.
     registered: question that the task was registered for; None for any question.
+    task: name of the task, for error messages.
+    sequence_length: maximum length of each feature; SeqIO gives it.
 
   Raises:
     ValueError: the recipe asks another question.
   """
   _check_question(registered)
-  make_example = maker()
+  make_example = maker(Room(task, sequence_length or {}))
   with_seed = lambda history, seed: make_example(history, seed)
   return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
@@ -88,7 +126,8 @@ def _check_question(registered: Question | None) -> None:
 def _with_vector_rows(source: ExampleSource, *history):
   """Makes the arrays of an example and the table rows of its interactions' vectors."""
   target = make_target(source, *history)
-  return *target[2:], source.vectors.rows(target.items, target.ratings)
+  shown = slice(source.limits.items)  # the newest interactions
+  return *target[2:], source.vectors.rows(target.items[shown], target.ratings[shown])
 
 
 def _with_text_tokens(source: ExampleSource, *history):
@@ -96,6 +135,18 @@ def _with_text_tokens(source: ExampleSource, *history):
   target = make_target(source, *history)
   prompt = source.text.prompt(target.items, target.ratings, source.limits)
   return *target[2:], prompt
+
+
+def _fitting_arrays(make_arrays, room, history_feature, *fields):
+  """Makes the arrays of an example, and checks that there is room for them."""
+  targets, slots, statistics, shown = made = make_arrays(*fields)
+  room.check(
+    targets=len(targets) + 1,  # + 1 for the end of the sequence
+    answer_slots=len(slots),
+    history_statistics=len(statistics),
+    **{history_feature: len(shown)},
+  )
+  return made
 
 
 def _features(make_arrays, history, seed):
@@ -128,18 +179,28 @@ def _source(**shown_by) -> ExampleSource:
   return ExampleSource(questions.asked_question(), *loaded, **shown_by)
 
 
-def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample:
+def from_vectors(
+  room: Room = Room(),  # noqa: B008  immutable
+  make_arrays=_with_vector_rows,
+  prompt: str = '',
+) -> MakeExample:
   """Returns a function that makes an example with the vectors of a history.
 
   Args:
+    room: room for an example.
     make_arrays: function (ExampleSource, items, ratings, liked, disliked, *seed) ->
       (targets, slots, statistics, rows of the vector tables).
     prompt: task prompt; '' for the prompt of the question.
+
+  Raises:
+    ValueError: there is no room for the prompt.
   """
   vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
   source = _source(vectors=vectors)
-  prompt = prompt or source.question.prompt
+  prompt = VOCABULARY.encode(prompt or source.question.prompt)
+  room.check(inputs=len(prompt))
   make_arrays = functools.partial(make_arrays, source)
+  make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'history_mask')
   tables = [tf.constant(table) for table in vectors.tables]
 
   def make_example(history, *seed):
@@ -148,7 +209,7 @@ def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample
     # TensorFlow gathers the vectors, the one large part of an example, without Python.
     vectors = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
     return features | {
-      'inputs': tf.constant(VOCABULARY.encode(prompt), tf.int32),
+      'inputs': tf.constant(prompt, tf.int32),
       'history_embeddings': tf.concat(vectors, axis=1),
       'history_mask': tf.ones_like(rows[:, 0]),
     }
@@ -156,12 +217,25 @@ def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample
   return make_example
 
 
-def from_text() -> MakeExample:
-  """Returns a function that makes an example with a history as text in the prompt."""
+def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
+  """Returns a function that makes an example with a history as text in the prompt.
+
+  Args:
+    room: room for an example.
+
+  Raises:
+    ValueError: the recipe allows no text of the history.
+  """
+  if not history_limits().text_tokens:
+    raise ValueError(
+      f'task {room.task}: the history is text in the prompt, but history_limits.'
+      'text_tokens is 0: set the number of tokens that it may have, such as 2048'
+    )
   folders, question = data_folders(), questions.asked_question()
   nouns = item_vectors.load_nouns(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)
   make_arrays = functools.partial(_with_text_tokens, _source(text=text))
+  make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'inputs')
 
   def make_example(history, *seed):
     features, tokens = _features(make_arrays, history, seed)

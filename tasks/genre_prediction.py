@@ -111,7 +111,7 @@ def _add(name, question, make_examples, maker):
     name,
     source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
     preprocessors=[
-      functools.partial(make_examples, maker=maker, registered=question),
+      functools.partial(make_examples, maker=maker, registered=question, task=name),
       seqio.preprocessors.append_eos,
     ],
     output_features=examples.FEATURES,

@@ -6,6 +6,8 @@ spell the contents of the vectors in the decoder's own tokens. The mixture
 """
 
 import functools
+import itertools
+import logging
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +24,7 @@ from tasks.histories import data_folders, read_histories
 from tasks.schema import SPLITS
 from tasks.vocabularies import VOCABULARY
 
+logger = logging.getLogger(__name__)
 TASK = 'movielens_item_prediction_v1'
 TASK_PROMPT = '\nMovies:\n'
 _MOST_ITEMS = 2
@@ -37,35 +40,62 @@ def item_texts(histories_dir: str) -> list[str]:
   ]
 
 
-def _items(names, shown, items, ratings, liked, disliked, seed):
+def _items(names, room, shown, items, ratings, liked, disliked, seed):
   """Makes the arrays of an example of one or two interactions, without genre labels."""
   del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
   size = min(int(rng.integers(1, _MOST_ITEMS + 1)), len(items))
   drawn = rng.choice(len(items), size, replace=False)
+  drawn, tokens = _fitting(names, room, items, drawn)
   items, ratings = items[drawn], ratings[drawn]
   member = shown.genres.of_items[items]
   return (
-    np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
+    np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
     example_arrays.history_statistics(member, ratings),
     shown.vectors.rows(items, ratings),
   )
 
 
-def _from_items():
+def _fitting(names, room, items, drawn):
+  """Returns rows of a history, and the tokens of their text, which have room.
+
+  These are the drawn rows, else one of them, else another row, else the last one.
+  """
+  singles = ([row] for row in (*drawn, *range(len(items))))
+  for rows in itertools.chain([drawn], singles):
+    text = '; '.join(names[item] for item in items[rows])
+    tokens = VOCABULARY.encode(text)
+    if len(tokens) < room.lengths.get('targets', np.inf):
+      break
+    if len(rows) == 1:
+      _warn_of_long_texts(room.task)
+  return rows, tokens
+
+
+@functools.cache
+def _warn_of_long_texts(task) -> None:
+  """Warns once."""
+  logger.warning(
+    'task %s: items whose text is longer than targets may be are not asked about; '
+    'feature_lengths.min_targets makes room for them',
+    task,
+  )
+
+
+def _from_items(room: examples.Room):
   """Returns a function that makes an example of one or two interactions."""
   names = item_texts(data_folders().histories_dir)
-  example = functools.partial(_items, names)
-  return examples.from_vectors(example, TASK_PROMPT)
+  example = functools.partial(_items, names, room)
+  return examples.from_vectors(room, example, TASK_PROMPT)
 
 
 seqio.TaskRegistry.add(
   TASK,
   source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
   preprocessors=[
-    functools.partial(examples.parts_of_histories, maker=_from_items),
-    seqio.preprocessors.append_eos_after_trim,  # a long title may exceed the limit
+    functools.partial(examples.parts_of_histories, maker=_from_items, task=TASK),
+    seqio.preprocessors.append_eos,
   ],
   output_features=examples.FEATURES,
   shuffle_buffer_size=1,  # `read_histories` shuffles

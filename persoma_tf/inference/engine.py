@@ -6,7 +6,7 @@ knows the question of a request and the meaning of the tokens.
 
 import functools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -101,7 +101,7 @@ class Engine:
     """
     self._prompt, self._limits = np.array(prompt, np.int32), limits
     self._seed = decoding.seed
-    self.model, self.params = _load(model_dir, decoding.weights)
+    self.model, self.params = _load(model_dir, decoding.weights, limits)
     self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
     self._answer = jax.jit(_writer(self.model, task, decoding))
 
@@ -173,16 +173,49 @@ def _writer(model, task: generate.Task, decoding: Decoding):
   return lambda *args: generate.sample(model, *args[:3], task, args[3], temperature)
 
 
-def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
+def trained_params(
+  model: persoma.Persoma,
+  params: Mapping,
+  folder: str,
+  decoder_sha256: str,
+  history: tuple[int, int],
+) -> dict:
+  """Returns {'adapter': ..., 'decoder': ...} of a trained model.
+
+  Args:
+    model: model of the adapter's recipe.
+    params: parameters of the decoder from before the training.
+    folder: folder of the adapter.
+    decoder_sha256: fingerprint of `params`.
+    history: shape [N, H] of a history's vectors.
+
+  Raises:
+    ValueError: the adapter was trained with another decoder, or lacks parameters.
+  """
+  trained = checkpoints.load_adapter(folder, decoder_sha256)
+  found = freezing.overlay({'decoder': params}, trained)
+  mask = np.zeros((1, history[0]), np.int32)
+  start = lambda: model.adapter.init(
+    jax.random.key(0), np.zeros((1, *history), np.float32), mask
+  )
+  expected = jax.eval_shape(start)['params']
+  checkpoints.check_same(expected, found.get('adapter', {}), folder)
+  return found
+
+
+def _load(model_dir: str, weights: str, limits: Limits) -> tuple[persoma.Persoma, dict]:
   """Returns the model in its fastest form, and its parameters on the device.
 
   LoRA is merged, the decoder's weights are converted and its layers unrolled.
   """
   model, decoder = persoma.build()
-  trained = checkpoints.load_adapter(
-    f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
+  params = trained_params(
+    model,
+    decoder.params,
+    f'{model_dir}/adapter',
+    checkpoints.fingerprint(decoder.params),
+    (0, 1) if limits.batch_tokens else (limits.longest, limits.width),
   )
-  params = freezing.overlay({'decoder': decoder.params}, trained)
   tuned = quantization.converted(lora.merge_lora(params['decoder']), weights)
   module, tuned = stack.unrolled(model.decoder, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})

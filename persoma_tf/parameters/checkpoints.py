@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Set
 from typing import Any
 
 import jax
@@ -162,6 +162,31 @@ def check_same(expected: Mapping, found: Mapping, source: str) -> None:
     )
 
 
+def check_frozen(
+  checkpoint: str, found: Mapping, start: Mapping, trained: Set[str]
+) -> None:
+  """Checks that a checkpoint has the decoder's own values where nothing trains.
+
+  Args:
+    checkpoint: path of the checkpoint, for the error message.
+    found: parameters of the decoder in the checkpoint.
+    start: parameters of the decoder before the training, of the same names and shapes.
+    trained: paths of the parameters that train, such as 'decoder/layers/up/kernel'.
+
+  Raises:
+    ValueError: another parameter differs.
+  """
+  flatten = lambda tree: traverse_util.flatten_dict({'decoder': tree}, sep='/')
+  found, start = flatten(found), flatten(start)
+  for path in sorted(start.keys() - trained):
+    if not np.array_equal(found[path], start[path]):
+      raise ValueError(
+        f'{checkpoint}: {path} differs from the decoder of the recipe, and this recipe '
+        'does not train it: give the decoder that the checkpoint was trained with, or '
+        "the tuning of its training, such as train.tuning='full'"
+      )
+
+
 def fingerprint(params: Mapping) -> str:
   """Returns the sha256 of the names, shapes, dtypes and bytes of a parameter tree."""
   digest = hashlib.sha256()
@@ -189,8 +214,8 @@ def save_adapter(model_dir: str, trained: Mapping, manifest: Mapping) -> pathlib
   parameters = {path: list(x.shape) for path, x in arrays.items()}
   content = {**manifest, 'parameters': parameters}
   text = json.dumps(content, indent=2, sort_keys=True) + '\n'
-  _replace(folder / 'adapter.safetensors', safetensors.save(arrays))
-  _replace(folder / 'manifest.json', text.encode())
+  replace_file(folder / 'adapter.safetensors', safetensors.save(arrays))
+  replace_file(folder / 'manifest.json', text.encode())
   return folder
 
 
@@ -218,7 +243,7 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   return safetensors.load_file(folder / 'adapter.safetensors')
 
 
-def _replace(path: pathlib.Path, content: bytes) -> None:
+def replace_file(path: pathlib.Path, content: bytes) -> None:
   """Writes a file atomically: readers see the whole file or none."""
   temporary = path.with_name(path.name + '.tmp')
   temporary.write_bytes(content)

@@ -1,6 +1,7 @@
 """Checks the vocabulary of a task's answers, and encodes the form of answers."""
 
 import logging
+from collections.abc import Collection, Mapping
 
 import seqio
 
@@ -11,19 +12,55 @@ from persoma_tf.soft_prompt import SLOT, AnswerTemplate
 logger = logging.getLogger(__name__)
 
 
+def tasks_of(name: str) -> list[seqio.Task]:
+  """Returns the tasks of a mixture, or the task of this name.
+
+  Raises:
+    ValueError: the task is not registered; the message names the registered tasks.
+  """
+  found = _registered(name)
+  return list(found.tasks) if isinstance(found, seqio.Mixture) else [found]
+
+
+def longest_prompt(tasks: Collection[seqio.Task]) -> int:
+  """Returns the length of the longest prompt among the first examples of tasks."""
+  first = lambda task: next(
+    task.get_dataset(None, 'train', shuffle=False).as_numpy_iterator()
+  )
+  return max(len(first(task)['inputs']) for task in tasks)
+
+
+def shared_prompt(task: str, batch: Mapping) -> str | None:
+  """Returns the prompt of a task; None if each user has a different one.
+
+  Args:
+    task: name of the task.
+    batch: training examples of the task.
+  """
+  tokens = batch['encoder_input_tokens']
+  if (tokens != tokens[0]).any():
+    return None
+  vocabulary = _registered(task).output_features['inputs'].vocabulary
+  return vocabulary.decode(tokens[0][tokens[0] > 0].tolist())
+
+
 def vocabulary_of(task: str) -> seqio.Vocabulary:
   """Returns the vocabulary of a task's answers.
 
   Raises:
     ValueError: the task is not registered; the message names the registered tasks.
   """
+  return _registered(task).output_features['targets'].vocabulary
+
+
+def _registered(task):
   known = sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})
   if task not in known:
     raise ValueError(
       f'there is no task {task!r}; registered are {", ".join(known)}: does the recipe '
       'import the module that registers the task?'
     )
-  return seqio.get_mixture_or_task(task).output_features['targets'].vocabulary
+  return seqio.get_mixture_or_task(task)
 
 
 def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> None:

@@ -6,6 +6,7 @@ length, is cheaper than a batch that is padded to the limit. Lengths are rounded
 quarters of the limit, which gives few shapes and few compilations.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -45,7 +46,8 @@ def training_batches(
       length. '' pads all features to their limits.
 
   Raises:
-    ValueError: the features of `group_by` are empty in this task.
+    ValueError: the features of `group_by` are empty in this task, or an example is
+      longer than `lengths` allow.
   """
   converter = HistoryFeatureConverter(supervision='answer_slots' in lengths, pad=False)
   dataset = seqio.get_dataset(
@@ -56,10 +58,27 @@ def training_batches(
     num_epochs=None,
     feature_converter=converter,
     seed=seed,
+    trim_output_features=False,
   )
   limits = converter.get_model_feature_lengths(lengths)
   dataset = _padded(dataset, limits, batch_size, group_by)
-  return dataset.prefetch(2).as_numpy_iterator()
+  return _explained(dataset.prefetch(2).as_numpy_iterator(), task, lengths)
+
+
+def _explained(batches, task, lengths):
+  """Yields batches; an error of the task's own code keeps only its words."""
+  try:
+    yield from batches
+  except tf.errors.OpError as error:
+    if 'pad to a smaller size' in str(error):
+      raise ValueError(
+        f'task {task}: an example is longer than the feature lengths allow, which are '
+        f'{dict(lengths)}'
+      ) from error
+    said = re.search(r'\w+Error: (.+)', str(error))
+    if not said:
+      raise
+    raise ValueError(said[1]) from error
 
 
 def _padded(dataset, limits, batch_size, group_by):

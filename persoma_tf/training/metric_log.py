@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+import tensorflow as tf
 from clu import metric_writers
+from tensorflow.core.util import event_pb2
 from tqdm import tqdm
+
+from persoma_tf.parameters.checkpoints import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -18,17 +22,22 @@ class MetricLog:
   """Writes means of the steps' metrics to TensorBoard, `metrics.jsonl` and the log."""
 
   def __init__(self, model_dir: str, first_step: int, total: int):
-    """Opens the files, and removes the lines of steps that will be repeated.
+    """Opens the files, and removes what they say of steps that will be repeated.
 
     Args:
       model_dir: folder of the run.
-      first_step: number of finished steps; later lines of `metrics.jsonl` are removed.
+      first_step: number of finished steps; what is reported of later ones is removed.
       total: number of steps of the run.
     """
     self._file = pathlib.Path(model_dir) / 'metrics.jsonl'
-    lines = self._file.read_text().splitlines() if self._file.exists() else []
+    written = self._file.read_text() if self._file.exists() else ''
+    # A line that a killed run has begun does not end with a line feed.
+    lines = written.rpartition('\n')[0].splitlines()
     kept = [line for line in lines if json.loads(line)['step'] <= first_step]
-    self._file.write_text(''.join(line + '\n' for line in kept))
+    text = ''.join(line + '\n' for line in kept)
+    replace_file(self._file, text.encode())
+    for events in pathlib.Path(model_dir).glob('events.out.tfevents.*'):
+      _drop_events(events, first_step)
     self._writer = metric_writers.SummaryWriter(model_dir)
     self._bar = tqdm(
       total=total, initial=first_step, unit='step', disable=None, dynamic_ncols=True
@@ -64,11 +73,11 @@ class MetricLog:
     bad = [row for row in rows if not np.isfinite(row['loss'])]
     if bad:
       first = step - len(rows) + 1 + rows.index(bad[0])
-      saved = f'checkpoint_{self._saved}' if self._saved else 'none yet'
+      saved = f'the last good checkpoint is checkpoint_{self._saved}'
       raise FloatingPointError(
-        f'the loss is {bad[0]["loss"]} at step {first}, in stage {stage}; the last '
-        f'good checkpoint is {saved}: resume from it with a lower {stage}/'
-        'Stage.learning_rate'
+        f'the loss is {bad[0]["loss"]} at step {first}, in stage {stage}; '
+        f'{saved if self._saved else "there is no checkpoint yet"}. Start again with a '
+        f'lower {stage}/Stage.learning_rate, with --overwrite or in another --model_dir'
       )
     scalars = {f'{stage}/{key}': value for key, value in means.items()}
     scalars['timing/examples_per_second'] = speed
@@ -121,6 +130,24 @@ class MetricLog:
     """Flushes and closes the files."""
     self._writer.close()
     self._bar.close()
+
+
+def _drop_events(path: pathlib.Path, last: int) -> None:
+  """Removes the events of later steps than `last` from a file of TensorBoard."""
+  kept, dropped = [], False
+  try:
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+      later = event_pb2.Event.FromString(record).step > last
+      dropped |= later
+      kept += [] if later else [record]
+  except tf.errors.DataLossError:  # the last event of a killed run is cut off
+    dropped = True
+  if dropped:
+    half = path.with_name('half-written.tmp')  # TensorBoard does not read this name
+    with tf.io.TFRecordWriter(str(half)) as writer:
+      for record in kept:
+        writer.write(record)
+    half.replace(path)
 
 
 def _means(rows: Sequence[Mapping]) -> dict[str, float]:

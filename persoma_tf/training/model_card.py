@@ -78,16 +78,27 @@ def _front_matter(record):
 
 
 def _task(record):
-  prompt = record.manifest.get('task_prompt')
-  shown = "Each user's history is in the prompt as text."
-  if prompt is not None:
-    first = record.config.get('build.prompt_order') == 'prompt_first'
-    place, text = 'before' if first else 'after', markdown_code(json.dumps(prompt))
-    shown = f'Task prompt, {place} the soft tokens: {text}'
-  elif 'task_prompt' not in record.manifest:
+  manifest = record.manifest
+  if 'task_prompt' not in manifest:
     shown = f'Task prompt: {_NOT_STATED}.'
+  elif model_record.reads_text(manifest):
+    shown = "Each user's history is in the prompt as text."
+  else:
+    first = record.config.get('build.prompt_order') == 'prompt_first'
+    place = 'before' if first else 'after'
+    shown = f'Task prompt, {place} the soft tokens: {_prompts(manifest)}'
   task = record.config.get('train.task', _NOT_STATED)
   return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
+
+
+def _prompts(manifest):
+  """Returns the prompts as Markdown; a mixture has one for each task."""
+  if manifest['task_prompt'] is not None:
+    return markdown_code(json.dumps(manifest['task_prompt']))
+  show = lambda x: 'one for each user' if x is None else markdown_code(json.dumps(x))
+  several = manifest.get('task_prompts', {}).items()
+  each = [f'{show(prompt)} ({markdown_code(task)})' for task, prompt in several]
+  return ', '.join(each) or _NOT_STATED
 
 
 def _data(record):

@@ -40,9 +40,10 @@ def read(model_dir: str, histories_dir: str = '') -> ModelRecord:
   recipe, metrics = folder / 'config.gin', folder / 'metrics.jsonl'
   config = settings(recipe.read_text() if recipe.exists() else '')
   manifest = _read_json(folder / 'adapter', 'manifest.json')
-  places = [config.get('HISTORIES_DIR', '')]
+  places = [_data_folder(config, 'histories')]
   if wanted := manifest.get('histories'):
-    places = [path for path in (*places, histories_dir) if _fingerprint(path) == wanted]
+    known = (*places, histories_dir)
+    places = [path for path in known if folder_fingerprint(path) == wanted]
   data = _data_info(places[0]) if places else {}
   lines = metrics.read_text().splitlines() if metrics.exists() else []
   lines = [json.loads(line) for line in lines]
@@ -55,7 +56,7 @@ def histories_fingerprint(config: Mapping[str, Any]) -> str | None:
   Args:
     config: settings that `settings` returned.
   """
-  return _fingerprint(config.get('HISTORIES_DIR', ''))
+  return folder_fingerprint(_data_folder(config, 'histories'))
 
 
 def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
     `vectors`: encoder, template and nouns of the interactions' vectors; `genres`: names
     of the genres. A key is missing if the recipe's folder no longer exists.
   """
-  encoder, data = _encoder_info(config), _data_info(config.get('HISTORIES_DIR', ''))
+  data = _data_info(_data_folder(config, 'histories'))
+  encoder = _encoder_info(config)
   facts = {}
   if encoder:
     facts['vectors'] = {name: encoder.get(name) for name in _VECTORS}
@@ -77,8 +79,37 @@ def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
   return facts
 
 
-def _fingerprint(histories_dir):
-  return _read_json(histories_dir, 'COMPLETED').get('fingerprint')
+def reads_text(manifest: Mapping[str, Any]) -> bool:
+  """Tells from a manifest whether a model reads histories as text, not as vectors."""
+  if 'history' in manifest:
+    return manifest['history'] == 'text'
+  # Older manifests do not say it. They have no prompt if the model reads text, but also
+  # if it was trained on a mixture; only adapters that read vectors standardize them.
+  standardizes = 'adapter/standardize/mean' in manifest.get('parameters', {})
+  return manifest.get('task_prompt') is None and not standardizes
+
+
+def setting(config: Mapping[str, Any], name: str) -> Any:
+  """Returns the value of a setting, or of the macro that it names; None without one.
+
+  Args:
+    config: settings that `settings` returned.
+    name: name of the setting.
+  """
+  value = config.get(name)
+  is_macro = isinstance(value, str) and value.startswith('%')
+  return setting(config, value[1:]) if is_macro else value
+
+
+def folder_fingerprint(folder: str | pathlib.Path) -> str | None:
+  """Returns what COMPLETED of a folder says that the folder was made from."""
+  return _read_json(folder, 'COMPLETED').get('fingerprint')
+
+
+def _data_folder(config, kind):
+  """Returns the folder that a recipe reads: of the setting, else of the macro."""
+  named = setting(config, f'data_folders.{kind}_dir')
+  return named or config.get(f'{kind.upper()}_DIR', '')
 
 
 def _data_info(histories_dir):
@@ -86,7 +117,7 @@ def _data_info(histories_dir):
 
 
 def _encoder_info(config):
-  return _read_json(config.get('EMBEDDINGS_DIR'), 'encoder_info.json')
+  return _read_json(_data_folder(config, 'embeddings'), 'encoder_info.json')
 
 
 def _read_json(folder, name):

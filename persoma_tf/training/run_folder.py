@@ -6,6 +6,8 @@ import shutil
 
 import gin
 
+from persoma_tf.parameters.checkpoints import replace_file
+
 CONFIG = 'config.gin'  # the complete operative configuration
 
 
@@ -49,4 +51,4 @@ def check_config(folder: pathlib.Path) -> None:
 def write_config(folder: pathlib.Path) -> None:
   """Writes config.gin of the run that starts or resumes."""
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / CONFIG).write_text(gin.operative_config_str())
+  replace_file(folder / CONFIG, gin.operative_config_str().encode())

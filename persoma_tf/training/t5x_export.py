@@ -2,40 +2,14 @@
 
 import logging
 import pathlib
-from collections.abc import Mapping
 
-import numpy as np
-from flax import traverse_util
-
+from persoma_tf.gin_settings import settings
 from persoma_tf.parameters import checkpoints
-from persoma_tf.training import run_folder
+from persoma_tf.training import run_folder, run_inputs
 from persoma_tf.training.export import export_adapter
 from persoma_tf.training.training_run import TrainingRun
 
 logger = logging.getLogger(__name__)
-
-
-def trained_part(found: Mapping, start: Mapping) -> dict[str, np.ndarray]:
-  """Returns the trained parameters of a checkpoint, {path: array}.
-
-  The result has the adapter, LoRA, and all parameters of the decoder that have changed.
-
-  Args:
-    found: parameters of the checkpoint.
-    start: parameters at the start of a run of the same recipe.
-
-  Raises:
-    ValueError: the checkpoint belongs to another model.
-  """
-  checkpoints.check_same(start, found, 'the checkpoint')
-  flatten = lambda tree: traverse_util.flatten_dict(tree, sep='/')
-  found, start = flatten(found), flatten(start)
-  kept = lambda path: path.startswith('adapter/') or '/lora_' in path
-  return {
-    path: np.asarray(x)
-    for path, x in found.items()
-    if kept(path) or not np.array_equal(x, start[path])
-  }
 
 
 def export_checkpoint(checkpoint: str, run: TrainingRun, output_dir: str) -> None:
@@ -45,10 +19,31 @@ def export_checkpoint(checkpoint: str, run: TrainingRun, output_dir: str) -> Non
     checkpoint: path of a `checkpoint_<step>` folder.
     run: run of the recipe that trained the checkpoint.
     output_dir: folder to write.
+
+  Raises:
+    ValueError: the checkpoint belongs to another model, decoder, or data.
   """
-  trained = trained_part(checkpoints.load_params(checkpoint), run.fresh_params())
-  changed = sorted(path for path in trained if path.startswith('decoder/'))
-  logger.info('%d parameters of the decoder have changed', len(changed))
+  found = checkpoints.load_params(checkpoint)
+  checkpoints.check_same(run.fresh_params(), found, 'the checkpoint')
+  run.check_decoder(checkpoint, found)
+  inputs = run_inputs.inputs_of_recipe()
+  run_inputs.check_inputs(_start_folder(pathlib.Path(checkpoint)), inputs)
+  trained = run.trained_part(found)
+  changed = sum(path.startswith('decoder/') for path in trained)
+  logger.info('%d parameters of the decoder were trained', changed)
   step = int(pathlib.Path(checkpoint).name.removeprefix('checkpoint_'))
-  run_folder.write_config(pathlib.Path(output_dir))
-  export_adapter(output_dir, trained, run.decoder, step, run.task_prompt())
+  output = pathlib.Path(output_dir)
+  run_inputs.write_inputs(output, inputs)
+  run_folder.write_config(output)
+  export_adapter(output_dir, run, trained, step)
+
+
+def _start_folder(checkpoint: pathlib.Path) -> pathlib.Path:
+  """Returns the folder that says which inputs the training of a checkpoint began with.
+
+  For T5X this is the folder of the checkpoint that it began with, else its own.
+  """
+  config = checkpoint.parent / run_folder.CONFIG
+  text = config.read_text() if config.exists() else ''
+  start = settings(text).get('INITIAL_CHECKPOINT_PATH', checkpoint)
+  return pathlib.Path(start).parent

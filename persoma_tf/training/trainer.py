@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from persoma_tf import recipes
 from persoma_tf.parameters import checkpoints
-from persoma_tf.training import run_folder
+from persoma_tf.training import run_folder, run_inputs
 from persoma_tf.training.export import export_adapter
 from persoma_tf.training.loop import Loop
 from persoma_tf.training.stages import segments
@@ -28,22 +28,27 @@ def train(
     chosen: gin bindings of the command line; the log warns of bindings without effect.
 
   Raises:
-    ValueError: the folder belongs to a run with another configuration, or should be
-      overwritten but is not the folder of a run.
+    ValueError: the folder belongs to a run with another configuration or with other
+      inputs, or should be overwritten but is not the folder of a run.
   """
   run, folder = TrainingRun(Recipe()), pathlib.Path(model_dir)
   for stage in run.stages:  # completes gin's operative configuration
     next(run.data(stage, 0))
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
+  inputs = run_inputs.inputs_of_recipe()
   if overwrite:
     run_folder.delete_run(folder)
   run_folder.check_config(folder)
-  if (folder / 'COMPLETED').exists():
+  finished = (folder / 'COMPLETED').exists()
+  done = checkpoints.manager(model_dir).latest_step() or 0
+  if done or finished:
+    run_inputs.check_inputs(folder, inputs)
+  if finished:
     logger.info('%s is finished; --overwrite trains again', model_dir)
     return
-  done = checkpoints.manager(model_dir).latest_step() or 0
   run_folder.write_config(folder)
+  run_inputs.write_inputs(folder, inputs)
   if done:
     logger.info('resuming from checkpoint_%d', done)
     params = run.params_at(checkpoints.checkpoint_folder(model_dir, done))
@@ -67,5 +72,4 @@ def _train(run, model_dir, params, done):
     dtype=recipe.dtype,
   )
   params = loop.run(params, stretches, done)
-  trained, prompt = run.trained_part(params), run.task_prompt()
-  export_adapter(model_dir, trained, run.decoder, stretches[-1].end, prompt)
+  export_adapter(model_dir, run, run.trained_part(params), stretches[-1].end)

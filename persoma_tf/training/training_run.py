@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import gin
 import numpy as np
-import seqio
 
 from persoma_tf import model as persoma
 from persoma_tf import recipes
@@ -15,6 +14,8 @@ from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.training.answer_vocabulary import (
   bind_template,
   check_vocabulary,
+  longest_prompt,
+  tasks_of,
   vocabulary_of,
 )
 from persoma_tf.training.batching import training_batches
@@ -85,15 +86,21 @@ class TrainingRun:
     recipes.bind_parameter('build.num_statistics', size)
     self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
     self.model, self.decoder = persoma.build()
-    for name in {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}:
+    names = {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}
+    for name in names:
       check_vocabulary(vocabulary_of(name), self.decoder)
+    self._lengths = dict(recipe.feature_lengths)
+    tasks = {task.name: task for name in names for task in tasks_of(name)}
+    if len(tasks) > 1:  # the lengths are those of one task, but prompts differ
+      longest = longest_prompt(tasks.values())
+      self._lengths['inputs'] = max(self._lengths['inputs'], longest)
     lora_added = recipe.tuning == 'lora'
     weights = self.decoder.params
     self._start = lora.add_lora(weights, recipe.seed) if lora_added else weights
 
   def _stream(self, stage, split, seed, group_by=''):
-    task, lengths = stage.task or self.recipe.task, self.recipe.feature_lengths
-    return training_batches(task, split, lengths, stage.batch_size, seed, group_by)
+    task, size = stage.task or self.recipe.task, stage.batch_size
+    return training_batches(task, split, self._lengths, size, seed, group_by)
 
   def data(self, stage: Stage, step: int) -> Iterator[Mapping]:
     """Yields the training batches of a stage, starting at the given step."""
@@ -123,8 +130,22 @@ class TrainingRun:
       ValueError: the checkpoint has another decoder.
     """
     params = checkpoints.load_params(checkpoint)
-    checkpoints.check_same(params['decoder'], self._start, 'the decoder')
+    self.check_decoder(checkpoint, params)
     return params
+
+  def check_decoder(self, checkpoint: str, params: Mapping) -> None:
+    """Checks that a checkpoint has this decoder where the recipe does not train it.
+
+    Args:
+      checkpoint: path of the checkpoint.
+      params: parameters that were read from it.
+
+    Raises:
+      ValueError: the checkpoint has another decoder.
+    """
+    checkpoints.check_same(params['decoder'], self._start, 'the decoder')
+    trained = self.trained_part({**params, 'decoder': self._start}).keys()
+    checkpoints.check_frozen(checkpoint, params['decoder'], self._start, trained)
 
   def _first_rows(self, stage):
     """Returns the first eight training batches of a stage, concatenated."""
@@ -132,17 +153,18 @@ class TrainingRun:
     rows = [next(stream) for _ in range(8)]
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
-  def task_prompt(self) -> str | None:
-    """Returns the task prompt; None if the prompts contain the users' histories."""
-    stage = dataclasses.replace(self.stages[-1], task='')
-    tokens = self._first_rows(stage)['encoder_input_tokens']
-    if (tokens != tokens[0]).any():
-      return None
-    features = seqio.get_mixture_or_task(self.recipe.task).output_features
-    return features['inputs'].vocabulary.decode(tokens[0][tokens[0] > 0].tolist())
+  def asked(self) -> dict[str, Mapping]:
+    """Returns training examples of every task that the run asks in the end."""
+    names = [task.name for task in tasks_of(self.recipe.task)]
+    ask = lambda name: dataclasses.replace(self.stages[-1], task=name)
+    return {name: self._first_rows(ask(name)) for name in names}
 
   def trained_part(self, params: Mapping) -> dict[str, np.ndarray]:
-    """Returns the parameters that at least one stage trains, {path: array}."""
+    """Returns the adapter and what a stage trains of the decoder, {path: array}.
+
+    The adapter is whole, since a part of it cannot answer.
+    """
     patterns = {pattern for stage in self.stages for pattern in stage.trainable}
+    patterns |= {'adapter/.*'}
     patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
     return freezing.split_params(params, patterns)[0]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.io.filesystems import FileSystems
 
+from persoma_tf.training import model_record
 from pipelines.common import job, output_folder, storage
 from pipelines.predictions import answer_shards, prediction_files
 from tasks import schema, shard_files
@@ -46,7 +47,7 @@ def check_trained_on(manifest: Mapping, config) -> None:
   """
   path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
   info = storage.read_json(path)
-  as_text = manifest.get('task_prompt') is None  # such a model reads only the nouns
+  as_text = model_record.reads_text(manifest)  # such a model uses only the nouns
   for name, wanted in manifest.get('vectors', {}).items():
     if info.get(name) != wanted and (name == 'nouns' or not as_text):
       raise job.JobError(

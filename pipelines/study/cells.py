@@ -94,8 +94,8 @@ def _run(folder, study, cell, claim):
 
 def _inputs(study, cell):
   """Names the folder of inputs that cells with the same histories share."""
-  first = next(iter(data_files.checksums(study.data).values()))
-  name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{first[:8]}'
+  data = digest_settings(data_files.checksums(study.data))
+  name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{data}'
   return f'{name}-{digest_settings(study.flags)}' if any(study.flags.values()) else name
 
 

@@ -1,16 +1,21 @@
 """The trainer on small parts: learning, freezing, going on, files."""
 
+import itertools
 import json
 import pathlib
+import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from flax import traverse_util
 from safetensors.numpy import load_file
 
 from persoma_tf import decoders, train
 from persoma_tf.parameters import checkpoints
-from persoma_tf.training import model_card, trainer, training_run
+from persoma_tf.training import model_card, t5x_export, trainer, training_run
 from persoma_tf.training.training_run import Recipe, TrainingRun
+from tasks import item_prediction, vocabularies
 
 pytestmark = pytest.mark.assets
 
@@ -106,14 +111,99 @@ def test_only_the_patterns_of_a_stage_move(recipe, tmp_path):
   recipe(*stages, 'decoder/Stage.learning_rate = 0.0')
   trainer.train(str(tmp_path / 'still'))
   moved, still = adapter(tmp_path / 'moved'), adapter(tmp_path / 'still')
-  assert moved.keys() == {'adapter/readout/words', 'adapter/readout/template'}
-  assert all(not np.array_equal(moved[path], still[path]) for path in moved)
+  changed = {path for path, x in moved.items() if not np.array_equal(x, still[path])}
+  assert changed == {'adapter/readout/words', 'adapter/readout/template'}
+  stored = checkpoints.load_params(checkpoints.latest(str(tmp_path / 'moved')))
+  every = traverse_util.flatten_dict({'adapter': stored['adapter']}, sep='/')
+  assert moved.keys() == every.keys(), 'a part of the adapter cannot answer'
 
 
 def test_other_settings_are_refused(recipe, whole):
   recipe('train.seed = 5')
   with pytest.raises(ValueError, match=r'train.seed = 5'):
     trainer.train(str(whole))
+
+
+@pytest.fixture(scope='module')
+def copies(tmp_path_factory, folders, tiny_decoder):
+  """A folder with copies of the inputs, and of a run on them that was cut."""
+  folder = tmp_path_factory.mktemp('cut')
+  for path in folders:
+    shutil.copytree(path, folder / path.name)
+  shutil.copy(tiny_decoder, folder / 'copy.gguf')
+  return folder
+
+
+@pytest.fixture
+def cut_run(recipe, copies, monkeypatch):
+  """Reads the recipe of the run that was cut, and returns the folder of all."""
+  small = [
+    f'{x.upper()}_DIR = {str(copies / x)!r}' for x in ('histories', 'embeddings')
+  ]
+  small += [f'build.decoder = {str(copies / "copy.gguf")!r}']
+  small += ['train.stages = [@decoder/Stage()]', 'decoder/Stage.steps = 2']
+  recipe(*small, 'train.checkpoint_period = 1')
+  if not (copies / 'model').exists():
+
+    def stop(*_):
+      raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, 'prune', stop)
+    with pytest.raises(KeyboardInterrupt):
+      trainer.train(str(copies / 'model'))
+    monkeypatch.undo()
+  return copies
+
+
+def test_a_run_resumes_only_with_the_decoder_of_its_start(cut_run, monkeypatch):
+  file, model = cut_run / 'copy.gguf', cut_run / 'model'
+  before = file.read_bytes()
+  file.write_bytes(before[:-64] + bytes(64))
+  run, checkpoint = TrainingRun(Recipe()), str(model / 'checkpoint_1')
+  with pytest.raises(ValueError, match='differs from the decoder of the recipe'):
+    run.params_at(checkpoint)
+  with pytest.raises(ValueError, match='differs from the decoder of the recipe'):
+    t5x_export.export_checkpoint(checkpoint, run, str(cut_run / 'exported'))
+  assert not (cut_run / 'exported').exists()
+  monkeypatch.setattr(trainer, 'TrainingRun', lambda _: run)
+  with pytest.raises(
+    ValueError, match=r'decoder .*copy.gguf was \w{12}… and is \w{12}…'
+  ):
+    trainer.train(str(model))
+  file.write_bytes(before)
+
+
+def test_a_run_resumes_only_with_the_data_of_its_start(cut_run):
+  kept = [cut_run / 'histories/COMPLETED', cut_run / 'embeddings/embeddings.parquet']
+  before = [file.read_bytes() for file in kept]
+  kept[0].write_text(json.dumps(json.loads(before[0]) | {'fingerprint': 'made again'}))
+  table = pq.read_table(kept[1])
+  others = table['title_genres'].take([*range(len(table))][::-1])
+  pq.write_table(table.set_column(1, 'title_genres', others), kept[1])
+  wanted = 'histories .*histories was .* and is made again; vectors .* was .* and is'
+  with pytest.raises(ValueError, match=wanted):
+    trainer.train(str(cut_run / 'model'))
+  for file, content in zip(kept, before, strict=True):
+    file.write_bytes(content)
+
+
+def test_an_adapter_that_cannot_answer_is_not_certified(cut_run, monkeypatch):
+  exported, model = checkpoints.save_adapter, cut_run / 'model'
+
+  def spoilt(folder, trained, manifest):
+    broken = {'adapter/readout/words': trained['adapter/readout/words'] * np.nan}
+    return exported(folder, trained | broken, manifest)
+
+  monkeypatch.setattr(checkpoints, 'save_adapter', spoilt)
+  with pytest.raises(ValueError, match='an answer with a log probability of nan'):
+    trainer.train(str(model))
+  assert not (model / 'COMPLETED').exists()
+  monkeypatch.undo()
+  # New copies, and what a later job records on purpose, are the same input.
+  file = cut_run / 'histories' / 'COMPLETED'
+  file.write_text(json.dumps(json.loads(file.read_text()) | {'deleted_users': ['7']}))
+  trainer.train(str(model))
+  assert (model / 'COMPLETED').exists()
 
 
 def test_a_finished_run_is_left_as_it_is(recipe, whole):
@@ -177,6 +267,20 @@ def test_unknown_task(recipe):
 def test_unknown_recipe(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'runs/quickstart\.gin'):
     train.main(['--gin_file=runs/quikstart.gin', f'--model_dir={tmp_path}'])
+
+
+def test_no_prompt_of_a_mixture_is_cut_off(recipe, monkeypatch):
+  asked = '\nThe films that this user has seen, with their genres:\n'
+  monkeypatch.setattr(item_prediction, 'TASK_PROMPT', asked)
+  recipe("train.task = 'movielens_items_and_genres_v1'", 'train.seed = 1')
+  run = TrainingRun(Recipe())
+  batches = itertools.islice(run.data(run.stages[0], 0), 4)
+  prompts = {
+    vocabularies.VOCABULARY.decode(row[row > 0].tolist())
+    for batch in batches
+    for row in batch['encoder_input_tokens']
+  }
+  assert prompts == {'\nGenres:\n', asked}
 
 
 def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from persoma_tf.training import trainer
 from pipelines import batch_predict
@@ -15,7 +16,8 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import genre_prediction, questions, vocabularies
+from tasks import genre_prediction, item_prediction, questions, vocabularies
+from tasks.predictor import Predictor
 from tests import numpy_llama
 
 pytestmark = pytest.mark.assets
@@ -94,6 +96,59 @@ def test_other_vectors_than_in_training_are_refused(predict, folders, tmp_path):
   with pytest.raises(JobError, match=wanted):
     predict('out', f'--embeddings_dir={other}')
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.fixture(scope='module')
+def of_a_mixture(tmp_path_factory):
+  """A folder to train a readout on a mixture into once."""
+  return tmp_path_factory.mktemp('of_a_mixture')
+
+
+@pytest.fixture
+def readout(recipe, of_a_mixture):
+  """The model folder of a run that trains only a readout, on two tasks."""
+  if not (of_a_mixture / 'adapter' / 'manifest.json').exists():
+    recipe(
+      "train.task = 'movielens_items_and_genres_v1'",
+      'feature_lengths.min_targets = 64',
+      'train.stages = [@decoder/Stage()]',
+      'decoder/Stage.steps = 1',
+    )
+    trainer.train(str(of_a_mixture))
+  return of_a_mixture
+
+
+def test_a_model_that_trained_its_readout_answers(readout, folders, tmp_path):
+  predictor = Predictor(str(readout), *map(str, folders), batch_size=4)
+  asked = users(folders[0])[:4]
+  assert [x.row['user_id'] for x in predictor.predict(asked)] == [
+    user['user_id'] for user in asked
+  ]
+  # A folder that lacks parameters says so.
+  shutil.copytree(readout / 'adapter', tmp_path / 'adapter')
+  shutil.copy(readout / 'config.gin', tmp_path)
+  file = tmp_path / 'adapter' / 'adapter.safetensors'
+  arrays = load_file(file)
+  del arrays['adapter/token_rms']
+  save_file(arrays, file)
+  with pytest.raises(ValueError, match=r"does not fit the model: missing .'token_rms'"):
+    Predictor(str(tmp_path), *map(str, folders), batch_size=4)
+
+
+def test_a_model_of_a_mixture_reads_vectors(readout, folders, tmp_path):
+  other = changed(folders[1], tmp_path / 'other', 'encoder_info.json', template='other')
+  flags = [f'--model_dir={readout}', f'--histories_dir={folders[0]}']
+  flags += [f'--embeddings_dir={other}', f'--output_dir={tmp_path / "out"}']
+  with pytest.raises(JobError, match=r'template is other, but .* trained with fields'):
+    batch_predict.run(flags)
+  prompts = {item_prediction.TASK: '\nMovies:\n'}
+  prompts['movielens_genre_prediction_subhistories_v1'] = '\nGenres:\n'
+  manifest = json.loads((readout / 'adapter' / 'manifest.json').read_text())
+  assert manifest['task_prompts'] == prompts
+  assert manifest['history'] == 'vectors'
+  card = (readout / 'adapter' / 'README.md').read_text()
+  assert '`"\\nMovies:\\n"` (`movielens_item_prediction_v1`)' in card
+  assert 'history is in the prompt' not in card
 
 
 def test_genres_that_the_model_has_not_seen(predict, folders, tmp_path, caplog):

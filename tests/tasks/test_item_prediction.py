@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import seqio
+import tensorflow as tf
 
 from persoma_tf.training import batching
 from tasks import genre_prediction, item_prediction, item_vectors, questions
@@ -42,12 +43,30 @@ def test_answers_say_what_the_vectors_stand_for(recipe, folders):
   assert sizes == {1, 2}
 
 
-def test_an_answer_that_is_too_long_is_cut_and_ended(recipe):
+def test_nothing_is_cut_off(recipe, folders, caplog):
+  """Where two items do not fit there is one; where none fits, an error."""
   recipe()
-  lengths = genre_prediction.feature_lengths() | {'targets': 5}
-  for row in rows(item_prediction.TASK, lengths, 5):
-    assert len(row['targets']) == 5
-    assert row['targets'][-1] == VOCABULARY.eos_id
+  lengths = genre_prediction.feature_lengths() | {'targets': 20}
+  texts = set(item_prediction.item_texts(str(folders[0])))
+  found = [decoded(row['targets']) for row in rows(item_prediction.TASK, lengths, 60)]
+  assert all(set(text.split('; ')) <= texts for text in found)
+  assert any(len(VOCABULARY.encode(text)) > 18 for text in found)
+  wrong = f'task {item_prediction.TASK}: targets has a length of .* allow 5, and noth'
+  with pytest.raises(tf.errors.InvalidArgumentError, match=wrong):
+    rows(item_prediction.TASK, lengths | {'targets': 5}, 1)
+  assert 'whose text is longer than targets may be' in caplog.text
+
+
+@pytest.mark.parametrize('feature', ['inputs', 'targets', 'history_mask'])
+def test_an_example_that_is_too_long(recipe, feature):
+  """The error of a stream names the task, not the mixture."""
+  recipe('feature_lengths.min_targets = 64')
+  lengths = genre_prediction.feature_lengths() | {feature: 1}
+  wrong = rf'^task (?!movielens_items_and)\w+: {feature} has a length of .* allow 1,'
+  with pytest.raises(ValueError, match=wrong):
+    next(
+      batching.training_batches('movielens_items_and_genres_v1', 'train', lengths, 8, 0)
+    )
 
 
 def test_mixture_asks_both(recipe):

@@ -71,3 +71,17 @@ def test_nothing_to_group_by(recipe):
     ValueError, match=r"'history': the task leaves history_embeddings"
   ):
     batching.training_batches(task, 'train', lengths, 2, 0, 'history')
+
+
+@pytest.mark.parametrize(
+  ('task', 'tokens', 'wrong'),
+  [
+    (PARTS.replace('_sub', '_text_sub'), 0, 'text_tokens is 0: set the number'),
+    (PARTS, 100, 'history_mask has a length of .* allow 0, and nothing may be cut'),
+  ],
+)
+def test_a_history_is_not_cut_to_nothing(recipe, task, tokens, wrong):
+  recipe(f'history_limits.text_tokens = {tokens}')
+  lengths = genre_prediction.feature_lengths()
+  with pytest.raises(ValueError, match=f'task {task}: .*{wrong}'):
+    next(batching.training_batches(task, 'train', lengths, 2, 0))

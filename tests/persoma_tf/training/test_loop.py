@@ -111,11 +111,11 @@ def test_a_cut_run_remembers_its_best_checkpoint(tmp_path, monkeypatch):
 
 def test_nan_names_the_step_and_the_last_good_checkpoint(tmp_path):
   stage = Stage('a', 6, BATCH, 1e-2, warmup_steps=0)
-  message = 'the loss is nan at step 3, in stage a; the last good checkpoint is '
-  with pytest.raises(FloatingPointError, match=message + 'checkpoint_2'):
+  message = 'at step 3, in stage a; the last good checkpoint is checkpoint_2'
+  with pytest.raises(FloatingPointError, match=message):
     run(tmp_path, [stage], poison=3)
   assert steps_kept(tmp_path) == [2], 'nothing is saved behind it'
-  with pytest.raises(FloatingPointError, match='checkpoint is none yet'):
+  with pytest.raises(FloatingPointError, match='stage a; there is no checkpoint yet'):
     run(tmp_path / 'early', [stage], poison=1)
 
 

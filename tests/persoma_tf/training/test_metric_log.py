@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.util import event_pb2
 
 from persoma_tf.training.metric_log import MetricLog
 
@@ -31,6 +33,37 @@ def test_means_and_going_on(tmp_path):
   again.close()
   assert [row['step'] for row in rows(tmp_path)] == [2, 3]
   assert list(tmp_path.glob('events.out.tfevents*'))
+
+
+def steps_of_events(folder) -> list[int]:
+  """The steps of all losses in TensorBoard's files."""
+  records = [
+    event_pb2.Event.FromString(record)
+    for path in sorted(folder.glob('events.out.tfevents*'))
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+  ]
+  return [x.step for x in records for y in x.summary.value if y.tag == 'a/loss']
+
+
+@pytest.mark.parametrize('cut', [0, 9])
+def test_a_killed_run_goes_on(tmp_path, cut):
+  """Steps that are repeated are reported once; what was cut off is removed."""
+
+  def log(first, *steps):
+    log = MetricLog(str(tmp_path), first, 8)
+    for step in steps:
+      log.add({'loss': np.float32(step)})
+      log.flush(step, 'a', 16)
+    log.close()
+
+  log(0, 1, 2, 3, 4)
+  for path in (tmp_path / 'metrics.jsonl', *tmp_path.glob('events*')):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+  log(2, 3, 4)
+  assert [row['step'] for row in rows(tmp_path)] == [1, 2, 3, 4]
+  assert steps_of_events(tmp_path) == [1, 2, 3, 4]
+  log(4)
+  assert steps_of_events(tmp_path) == [1, 2, 3, 4], 'nothing is lost'
 
 
 def test_a_loss_that_is_no_number(tmp_path):

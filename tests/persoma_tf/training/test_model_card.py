@@ -119,3 +119,25 @@ def test_histories_that_are_no_longer_those(model, tmp_path):
   assert 'train 600' in model_card.card_of_folder(str(model), str(moved))
   (moved / 'COMPLETED').write_text('{"fingerprint": "0ther"}')
   assert 'was not available' in model_card.card_of_folder(str(model), str(moved))
+
+
+def test_data_that_no_macro_names(model):
+  recipe = model / 'config.gin'
+  named = recipe.read_text().replace('HISTORIES_DIR', 'data_folders.histories_dir')
+  recipe.write_text(named)
+  assert 'train 600, test 205' in model_card.card_of_folder(str(model))
+
+
+@pytest.mark.parametrize('said', [{'history': 'vectors'}, {}])
+def test_a_mixture_does_not_read_text(model, said):
+  """An older manifest does not say it, but has what only vectors need."""
+  file = model / 'adapter' / 'manifest.json'
+  manifest = json.loads(file.read_text()) | {'task_prompt': None}
+  file.write_text(json.dumps(manifest))
+  assert 'history is in the prompt as text' in model_card.card_of_folder(str(model))
+  prompts = {'a_v1': 'A?', 'b_v1': None}
+  manifest['parameters']['adapter/standardize/mean'] = [4]
+  file.write_text(json.dumps(manifest | {'task_prompts': prompts} | said))
+  card = model_card.card_of_folder(str(model))
+  assert 'soft tokens: `"A?"` (`a_v1`), one for each user (`b_v1`)' in card
+  assert 'prompt as text' not in card

@@ -52,3 +52,17 @@ def test_who_lost_a_cell_writes_nothing(folder, monkeypatch, fails):
   assert ran == ['first']
   assert not folder.result(CELL).exists()
   assert not folder.error(CELL).exists()
+
+
+def test_other_movies_are_other_inputs(folder, monkeypatch):
+  """Cells of one ratings file with two movies files share no histories."""
+  took = set()
+  monkeypatch.setattr(
+    processes, 'cell_commands', lambda cell, inputs, own: took.add(inputs) or {}
+  )
+  for number, movies in enumerate(('a', 'b', 'b')):
+    sums = {'ratings.csv': '0' * 64, 'movies.csv': movies}
+    monkeypatch.setattr(data_files, 'checksums', lambda _, sums=sums: sums)
+    cell = Cell(CELL.axes, (), f'cell{number}', '')
+    assert cells.finish_cell(folder, STUDY, cell) == 'done'
+  assert len(took) == 2
