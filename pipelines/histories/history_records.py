@@ -7,8 +7,9 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.histories import tf_example
-from tasks import schema
+from tasks import finished, schema
 
 
 def encode_example(history: Mapping[str, Any]) -> bytes:
@@ -81,6 +82,19 @@ def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
     for path in storage.list_files(histories_dir)
     if '.tfrecord' in path and FileSystems.split(path)[1].split('-')[0] in wanted
   ]
+
+
+def require_users(histories_dir: str, split: str) -> None:
+  """Checks that a split of a finished folder has users.
+
+  Raises:
+    JobError: the split has no users.
+  """
+  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
+  try:
+    finished.check_users(histories_dir, split, info['counts']['users'])
+  except ValueError as error:
+    raise JobError(str(error)) from None
 
 
 def _check_fields(history):

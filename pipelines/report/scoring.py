@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.report import run_results
 from pipelines.report.run_results import Labelled, RunResults
 from tasks import baselines, metrics
@@ -30,11 +31,17 @@ def score_run(
     training: files of the model's training, as `read_training` returns them.
 
   Raises:
-    JobError: a user has no prediction.
+    JobError: a user has no prediction, or no user has a label.
   """
   info = storage.read_json(f'{histories_dir}/dataset_info.json')
   split, kind, genres = predicted['split'], predicted['format'], info['genres']
   test = run_results.read_split(histories_dir, split, genres)
+  if not test.truth.any():
+    raise JobError(
+      f'{histories_dir}: none of the {len(test.user_ids):,} users of the split {split} '
+      'has a label, so there is nothing to score: make histories with a smaller '
+      '--label_min_count, other label thresholds or longer histories'
+    )
   train = run_results.read_split(histories_dir, 'train', genres)
   rows = run_results.read_answers(predictions_dir, kind, test.user_ids)
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))

@@ -229,8 +229,12 @@ def test_no_users(predict, folders, tmp_path):
   shutil.copytree(folders[0], histories)
   for path in histories.glob('test-*'):
     path.write_bytes(b'')
-  assert predict('out', '--soft_prompts', histories=histories) == []
-  assert (tmp_path / 'out' / 'predictions-00000-of-00001.jsonl').exists()
+  info = json.loads((histories / 'dataset_info.json').read_text())
+  info['counts']['users']['test'] = 0
+  (histories / 'dataset_info.json').write_text(json.dumps(info))
+  with pytest.raises(JobError, match=r'no users in the split test \(train \d+, valid'):
+    predict('out', histories=histories)
+  assert not (tmp_path / 'out').exists()
 
 
 def test_soft_prompts_in_another_implementation(predict, tmp_path, tiny_decoder):
