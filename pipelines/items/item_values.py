@@ -4,6 +4,7 @@ import ast
 import json
 import logging
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -119,7 +120,9 @@ def _read_list(text):
   text = _NUMPY_GAP.sub(r'\1, ', text)
   for read in (json.loads, ast.literal_eval):
     try:
-      values = read(text)
+      with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Python warns of a backslash in a name
+        values = read(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
       continue
     if not isinstance(values, list | tuple):

@@ -194,7 +194,7 @@ def test_a_share_that_is_none(predict, shard, capsys):
   assert f"shard='{shard}': expected i/n" in capsys.readouterr().err
 
 
-def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
+def test_histories_that_cannot_be_answered(predict, folders, tmp_path, caplog):
   """In = out + rejects, each with its place and reason."""
   histories = tmp_path / 'histories'
   shutil.copytree(folders[0], histories)
@@ -213,6 +213,7 @@ def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
     for line in file.read_text().splitlines()
   ]
   assert len(made) + len(rejects) == len(whole)
+  assert f'2 of {len(whole)} users have no answer' in caplog.text
   assert [x['reason'] for x in rejects] == ['not_answerable', 'not_a_history']
   record = rejects[0]['record']
   assert (record['file'], record['line']) == (str(path), 2)
