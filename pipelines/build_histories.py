@@ -41,6 +41,11 @@ class Config:
   )
   tags: str = path_flag('file or glob of tags that users gave to items', '')
   descriptions: str = path_flag('file or glob of item ids and their texts', '')
+  no_genre: str = flag(
+    "texts that mean 'no genre', besides those of MovieLens, pandas and SQL, with | "
+    'between them',
+    '',
+  )
   overwrite: bool = flag('write a finished folder again', False)
   sampler: Literal[tuple(SAMPLERS)] = flag(
     'rule that selects the interactions of a long history', 'recency'
@@ -68,7 +73,9 @@ class Config:
     'low:high:step of the ratings; all other ratings are rejected', '0.5:5:0.5'
   )
   max_reject_fraction: float = flag(
-    'largest share of rejected rows, 0 to 1; a larger share stops the job', 1.0
+    'largest share of rejected rows in the files of a flag, 0 to 1; a larger share '
+    'stops the job',
+    0.02,
   )
   label_mode: Literal['profile', 'future'] = flag(
     'make labels from the whole history, or from the ratings after --label_cutoff',

@@ -44,9 +44,11 @@ def require_inputs(config: Config) -> dict[str, Any]:
   """Checks the input folders and returns the `COMPLETED` of the predictions.
 
   Raises:
-    JobError: a folder is not finished, or the two do not belong together.
+    JobError: a folder is not finished, the two do not belong together, or the split has
+      no users.
   """
   from pipelines.common import output_folder
+  from pipelines.histories.history_records import require_users
 
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
@@ -59,6 +61,7 @@ def require_inputs(config: Config) -> dict[str, Any]:
       f'the predictions in {config.predictions_dir} are for other histories than '
       f'{config.histories_dir}'
     )
+  require_users(config.histories_dir, predicted['settings']['split'])
   return predicted
 
 

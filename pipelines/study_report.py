@@ -42,7 +42,9 @@ def read_cells(results_dir: str) -> list[dict[str, Any]]:
     try:
       cell = json.loads(path.read_text())
       cells.append(cell)
-      _ = cell['axes'][study_numbers.SEED], cell['methods']['persoma'], cell['took']
+      _ = cell['axes'][study_numbers.SEED], cell['took']
+      if not cell['methods']['persoma']['users']:
+        raise ValueError('it scores no users')
     except (ValueError, KeyError, TypeError) as error:
       raise JobError(
         f'{path} is no result of pipelines.study ({error!r}): move it away'

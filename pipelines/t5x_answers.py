@@ -46,6 +46,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   config = flags.parse(Config, argv, __doc__)
   # Imported after the flags are parsed: these import Beam and TensorFlow.
   from pipelines.common import output_folder, storage
+  from pipelines.histories.history_records import require_users
   from pipelines.predictions import predictions_folder, t5x_lines
   from pipelines.predictions.answer_shards import AnswerShard, write_rejects
   from pipelines.predictions.prediction_files import to_bytes
@@ -53,6 +54,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
+  require_users(config.histories_dir, config.split)
   manifest = predictions_folder.read_manifest(config.model_dir)
   paths = t5x_lines.answer_files(config.answers_dir)
   settings = {

@@ -1,8 +1,8 @@
-"""Checks that a folder is finished and was made by the job that the reader expects."""
+"""Checks that a folder is finished, is of the expected job, and has users."""
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 COMPLETED = 'COMPLETED'
 # Job -> file that only this job writes.
@@ -34,3 +34,23 @@ def check_finished(
         f'make it with python -m {job}'
       )
   return pathlib.Path(folder)
+
+
+def check_users(folder: str, split: str, users: Mapping[str, int]) -> None:
+  """Checks that a split has users.
+
+  Args:
+    folder: finished folder of `pipelines.build_histories`, for the message.
+    split: name of the split, or 'all'.
+    users: number of users in each split, from `dataset_info.json`.
+
+  Raises:
+    ValueError: the split has no users.
+  """
+  if sum(users.values()) if split == 'all' else users.get(split):
+    return
+  found = ', '.join(f'{name} {count:,}' for name, count in users.items())
+  raise ValueError(
+    f'{folder} has no users in the split {split} ({found}): take another split, or '
+    'make histories with other --train_fraction and --validation_fraction'
+  )

@@ -6,6 +6,7 @@ The folders with the data are gin parameters: `data_folders.histories_dir`,
 
 import functools
 import json
+import logging
 import pathlib
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 from tasks import finished, schema, shard_files
 from tasks.labels import LabelRule
 
+logger = logging.getLogger(__name__)
 _READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
 _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
 
@@ -99,6 +101,7 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
 
   Raises:
     FileNotFoundError: the folder has no files of this split.
+    ValueError: the split has no users, and is not for validation.
   """
   folder = pathlib.Path(data_folders().histories_dir)
   names = [path.name for path in folder.glob('*')]
@@ -106,6 +109,11 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   files = [str(folder / name) for name in names]
   if not files:
     raise FileNotFoundError(f'{folder}: no {split}-*.tfrecord in it')
+  users = json.loads((folder / 'dataset_info.json').read_text())['counts']['users']
+  if split == 'validation' and not users[split]:
+    logger.warning('%s has no users for validation: there is none', folder)
+  else:
+    finished.check_users(str(folder), split, users)
   if shuffle_files:
     files = np.random.default_rng(seed).permutation(files).tolist()
   compression = 'GZIP' if files[0].endswith('.gz') else ''

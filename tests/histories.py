@@ -52,6 +52,7 @@ def rejects(folder: pathlib.Path) -> list[dict]:
 def pandas_labels(ratings: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFrame:
   """The label rule, written again over whole tables; index userId."""
   names = movies.assign(genre=movies.genres.str.split('|')).explode('genre')
+  names = names[names.genre != '(no genres listed)']
   rated = ratings.merge(names[['movieId', 'genre']], on='movieId')
   stats = rated.groupby(['userId', 'genre']).rating.agg(['mean', 'count']).reset_index()
   stats = stats[stats['count'] >= 3]

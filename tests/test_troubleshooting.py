@@ -24,6 +24,7 @@ SAID += ('_LOGGER.warning', '_LOGGER.error')
 WORDLESS = {
   # Another error's words.
   'pipelines/common/output_folder.py': ['JobError(str(error))'],
+  'pipelines/histories/history_records.py': ['JobError(str(error))'],
   'pipelines/embeddings/embeddings_job.py': ['job.JobError(str(error))'],
   'persoma_tf/training/batching.py': ['ValueError(said[1])'],
   'pipelines/common/threads.py': ['NotImplementedError'],  # an abstract method

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipelines.events import column_values, file_blocks, shuffle, text_rows
 from pipelines.events.formats import REQUIRED, Layout
-from pipelines.events.rating_scale import RatingScale
+from pipelines.events.rating_scale import RatingScale, SeenRatings
 
 _MAX_TIME = 4_102_444_800  # the year 2100
 _TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
@@ -49,12 +49,14 @@ class Ratings(NamedTuple):
     num_lines: number of lines of the piece, good and bad.
     num_bad: number of lines that are not valid ratings.
     bad: lazy iterator over these lines.
+    seen: ratings of the piece, if one of them is outside the scale.
   """
 
   batch: pa.RecordBatch
   num_lines: int
   num_bad: int
   bad: Iterator[BadRow]
+  seen: SeenRatings | None = None
 
 
 def read_ratings(
@@ -104,9 +106,10 @@ def check_ratings(
     schema=shuffle.RATINGS,
   )
   num_bad = found.num_lines - batch.num_rows
-  return Ratings(
-    batch, found.num_lines, num_bad, _bad_rows(found, layout, checks, failed)
-  )
+  outside = [reason for reason, *_ in checks].index('rating_outside_scale')
+  seen = SeenRatings.of(rating[rating_ok]) if np.any(failed == outside) else None
+  bad = _bad_rows(found, layout, checks, failed)
+  return Ratings(batch, found.num_lines, num_bad, bad, seen)
 
 
 def _checks(columns, ratings, times, index, unit, scale):

@@ -4,6 +4,8 @@ The content of a file decides its type: text with a header or a known first line
 text compressed, or Parquet. All access goes through Beam's FileSystems.
 """
 
+import logging
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +16,9 @@ from pipelines.common.job import JobError
 from pipelines.events import open_files, parquet_rows
 from pipelines.events.formats import Format, Layout, detect
 
+_LOGGER = logging.getLogger(__name__)
 _HEAD = 1 << 16  # bytes that show the format of a file
+_SHOWN = 5  # names of skipped files
 _BOM = b'\xef\xbb\xbf'
 # first bytes -> Arrow's name of the compression
 _COMPRESSIONS = {b'\x1f\x8b': 'gzip', b'BZh': 'bz2', b'(\xb5/\xfd': 'zstd'}
@@ -46,14 +50,17 @@ class InputFile(NamedTuple):
 def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFile]:
   """Finds the files that match a pattern, sorted by name.
 
+  Beside its data, a glob may match empty files and files that mark or check a folder,
+  as Spark and Hadoop write them: these are skipped, and named in the log.
+
   Args:
     pattern: path or glob, local or in a bucket.
     known: formats that the files may have.
     flag: flag that gave the pattern, for messages.
 
   Raises:
-    JobError: no file matches; a file cannot be read, is empty or has no known format;
-      or no file has any rows.
+    JobError: no file matches; a file cannot be read or has no known format; no file has
+      any content, or any rows.
   """
   with storage.explained(f'--{flag}: {pattern}'):
     if '://' not in pattern and FileSystems.exists(pattern):
@@ -63,10 +70,14 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
       found = sorted((file.path, file.size_in_bytes) for file in matches)
     if not found:
       raise JobError(f'--{flag}: no such file {pattern}')
-    files = [_inspect(path, size, known) for path, size in found]
-  if not any(file.has_rows for file in files):
+    data = [each for each in found if not _is_mark(each[0], pattern)] or found
+    read = [file for path, size in data if (file := _inspect(path, size, known))]
+  if not read:
+    raise JobError(f'{data[0][0]} is empty')
+  _tell_skipped(flag, [path for path, _ in found], [file.path for file in read])
+  if not any(file.has_rows for file in read):
     raise JobError(f'--{flag}: {pattern} has a header but no rows')
-  return files
+  return read
 
 
 def describe_files(files: Sequence[InputFile]) -> list[dict]:
@@ -81,7 +92,26 @@ def describe_files(files: Sequence[InputFile]) -> list[dict]:
   ]
 
 
+def _is_mark(path, pattern):
+  """Tells whether a match of a glob is hidden, or marks or checks other files."""
+  start = re.split(r'[*?[]', pattern)[0].rpartition('/')[0]
+  # A folder such as _year=1995 is a part of the data.
+  hidden = lambda text: re.search(
+    r'(?:^|/)(?:_|\.[^./])[^/=]*(?:/|$)', text[len(start) :]
+  )
+  return path.endswith('.crc') or bool(hidden(path) and not hidden(pattern))
+
+
+def _tell_skipped(flag, found, read):
+  skipped = sorted({*found} - {*read})
+  if skipped:
+    more = f' and {len(skipped) - _SHOWN:,} more' if len(skipped) > _SHOWN else ''
+    names = ', '.join(skipped[:_SHOWN])
+    _LOGGER.warning('--%s: skipped without reading: %s%s', flag, names, more)
+
+
 def _inspect(path, size, known):
+  """Returns the InputFile; None if the file has no content."""
   with open_files.open_file(path) as file:
     head = open_files.read_up_to(file, _HEAD)
     if head.startswith(parquet_rows.MAGIC):
@@ -104,7 +134,7 @@ def _inspect(path, size, known):
       raise JobError(f'{path} is compressed Parquet; unpack it: Parquet needs no gzip')
   begin = len(_BOM) if head.startswith(_BOM) else 0
   if not head[begin:].strip():
-    raise JobError(f'{path} is empty')
+    return None
   end = head.find(b'\n') + 1 or len(head)
   layout = detect(path, head[begin:end], known)
   start = end if layout.header_lines else begin

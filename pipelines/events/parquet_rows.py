@@ -46,7 +46,8 @@ _ALLOWED = {
   'rating': ('integers', 'numbers', 'strings'),
   'timestamp': ('integers', 'numbers', 'strings', 'timestamps'),
   'genres': ('strings', 'lists of strings'),
-  'year': ('integers', 'numbers', 'strings'),
+  'title': ('integers', 'strings'),
+  'year': ('integers', 'numbers', 'strings', 'timestamps'),
 }
 _NUMERIC = ('rating', 'timestamp')
 
@@ -97,7 +98,9 @@ def read_row_groups(
   Raises:
     JobError: the file is damaged.
   """
-  names = [layout.header[position] for position in layout.positions.values()]
+  # One column may hold two fields.
+  places = dict.fromkeys(layout.positions.values())
+  names = [layout.header[position] for position in places]
   found = _open(path, file)
   try:
     for batch in found.iter_batches(_BATCH_ROWS, groups, names, use_threads=False):
@@ -149,7 +152,9 @@ def _convert(field, column):
   if _IS['lists of strings'](column.type):
     return _decode(column, pa.list_(pa.binary()), pa.list_(pa.string()))
   if _IS['timestamps'](column.type):
-    column = _seconds(column)
+    column = pc.year(column) if field == 'year' else _seconds(column)
+  elif field == 'year' and _IS['numbers'](column.type):
+    column = column.cast(pa.float64())  # a decimal as text would be 1995.00
   kind = pa.float64() if field in _NUMERIC else pa.string()
   return column.cast(kind, safe=False), np.ones(len(column), bool)
 

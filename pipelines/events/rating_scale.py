@@ -1,8 +1,59 @@
 """Defines the scale of ratings."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
+
+from tasks.labels import LabelRule
+
+_STEPS = (1.0, 0.5)  # of usual scales
+
+
+class SeenRatings(NamedTuple):
+  """Describes ratings that were found: their lowest, highest and common step, or 0."""
+
+  low: float
+  high: float
+  step: float
+
+  @classmethod
+  def of(cls, ratings: np.ndarray) -> 'SeenRatings':
+    """Describes ratings [n], n > 0, all of them finite."""
+    fits = [step for step in _STEPS if not np.any(ratings % step)]
+    return cls(float(ratings.min()), float(ratings.max()), max(fits, default=0.0))
+
+
+def suggest_scale(seen: Iterable[SeenRatings]) -> str:
+  """Says which flags would hold all ratings that were seen; '' if none would.
+
+  Steps begin at the first step above 0: a scale to 10 begins at 1, even if nobody gave
+  a 1.
+  """
+  low, high, step = map(np.asarray, zip(*seen, strict=True))
+  low, high, step = float(low.min()), float(high.max()), float(step.min())
+  found = f'ratings from {low:.12g} to {high:.12g}'
+  if 0 < step <= low:
+    low = step
+  if low >= high:
+    return ''
+  steps = f':{step:g}' if step else ''
+  return (
+    f'{found} fit --rating_scale={low:.12g}:{high:.12g}{steps}, with label thresholds '
+    f'such as {thresholds_on(low, high)}'
+  )
+
+
+def thresholds_on(low: float, high: float) -> str:
+  """Returns flags of the usual label thresholds, moved from five stars to a scale."""
+  stars, usual = RatingScale(), LabelRule()
+  share = (high - low) / (stars.high - stars.low)
+  moved = lambda mean: f'{low + (mean - stars.low) * share:.3g}'
+  return (
+    f'--label_liked_above={moved(usual.liked_above)} '
+    f'--label_disliked_below={moved(usual.disliked_below)}'
+  )
 
 
 @dataclasses.dataclass(frozen=True)

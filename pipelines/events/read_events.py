@@ -42,7 +42,8 @@ class ReadBlock(ThreadedDoFn):
     for number, ratings in enumerate(pieces, block.number):
       bad = pack_bad(sorted(ratings.bad))
       counts = ratings.num_lines, ratings.num_bad
-      rejects = BlockRejects(block.file, number, block.path, header_lines, *counts, bad)
+      about = block.file, number, block.path, header_lines
+      rejects = BlockRejects(*about, *counts, bad, ratings.seen)
       outputs.append(beam.pvalue.TaggedOutput(self.REJECTS, rejects))
       outputs += shuffle.partition(ratings.batch, self._split)
     return outputs

@@ -6,7 +6,6 @@ input file.
 
 import json
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,8 +13,10 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
-from pipelines.common.job import JobError, reject
+from pipelines.common.job import reject
 from pipelines.events.check import BadRow
+from pipelines.events.rating_scale import SeenRatings, suggest_scale
+from pipelines.events.reject_share import RejectTally, check_share
 
 
 class BlockRejects(NamedTuple):
@@ -29,6 +30,7 @@ class BlockRejects(NamedTuple):
     num_lines: number of lines of the piece, good and bad.
     num_bad: number of lines that are not valid ratings.
     bad: these lines, packed by `pack_bad`, because a file may have millions.
+    seen: ratings of the piece, if one of them is outside the scale.
   """
 
   file: int
@@ -38,6 +40,7 @@ class BlockRejects(NamedTuple):
   num_lines: int
   num_bad: int
   bad: bytes
+  seen: SeenRatings | None = None
 
 
 def pack_bad(rows: Sequence[BadRow]) -> bytes:
@@ -70,26 +73,28 @@ class WriteRejects(beam.DoFn):
     Raises:
       JobError: too many rows are rejects.
     """
-    lines, before, reasons = [_line(record) for record in items], {}, Counter()
+    lines, before, tally = [_line(record) for record in items], {}, RejectTally()
     for block in sorted(blocks, key=lambda block: block[:2]):
       first = before.get(block.file, block.header_lines) + 1
       before[block.file] = first - 1 + block.num_lines
       for bad in unpack_bad(block.bad):
         fields = bad._asdict()
         line, reason = first + fields.pop('line'), fields.pop('reason')
-        reasons[reason] += 1
-        lines.append(
-          _line(reject('read_ratings', reason, file=block.path, line=line, **fields))
-        )
+        record = reject('read_ratings', reason, file=block.path, line=line, **fields)
+        tally.add(record)
+        lines.append(_line(record))
     storage.write_file(self._path, b''.join(lines))
-    rows_in, rejected = sum(block.num_lines for block in blocks), reasons.total()
-    if rejected > self._max_fraction * rows_in:
-      counts = ', '.join(f'{reason} {n:,}' for reason, n in reasons.most_common())
-      raise JobError(
-        f'{rejected:,} of {rows_in:,} rows are rejects ({counts}), more than '
-        f'--max_reject_fraction={self._max_fraction:g}; they are in {self._path}'
-      )
-    yield RejectSummary(rows_in, dict(reasons.most_common()))
+    rows_in = sum(block.num_lines for block in blocks)
+    self._check(tally, rows_in, [block.seen for block in blocks if block.seen])
+    yield RejectSummary(rows_in, dict(tally.reasons.most_common()))
+
+  def _check(self, tally, rows_in, seen):
+    scale = ''
+    # A few ratings outside the scale are mistakes of the data, not of the scale.
+    if tally.reasons['rating_outside_scale'] > self._max_fraction * rows_in:
+      scale = suggest_scale(seen)
+    advice = f'{scale and f"; {scale}"}; all rejects are in {self._path}'
+    check_share(tally, 'ratings', rows_in, self._max_fraction, advice)
 
 
 def _line(record):

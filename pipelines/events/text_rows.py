@@ -124,8 +124,10 @@ def _split_clean(data, layout, types, quotes):
 
   # Columns are named by position, because names in a header may repeat.
   names = [str(position) for position in range(len(layout.header))]
+  # One column may hold two fields; it stays text if one of them needs the text.
+  texts = {place for field, place in layout.positions.items() if field not in types}
   wanted = {
-    names[position]: types.get(field, pa.string())
+    names[position]: pa.string() if position in texts else types[field]
     for field, position in layout.positions.items()
   }
   table = pa_csv.read_csv(
@@ -142,8 +144,8 @@ def _split_clean(data, layout, types, quotes):
     ),
   )
   columns = {
-    field: table[name].combine_chunks()
-    for field, name in zip(layout.positions, wanted, strict=True)
+    field: table[names[position]].combine_chunks()
+    for field, position in layout.positions.items()
   }
   num_lines = table.num_rows + len(invalid)
   lines = np.delete(np.arange(num_lines), invalid)

@@ -5,7 +5,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class HistoriesRun(NamedTuple):
     items_path: path of the item table in the folder.
     item_lines: number of rows in the movies files.
     item_texts: counts of the rows in the tags and descriptions files.
+    item_values: counts of the years and genres that were missing.
     split: division of the users.
     compression: compression of the shards.
     rule: the label rule.
@@ -45,6 +46,7 @@ class HistoriesRun(NamedTuple):
   items_path: str
   item_lines: int
   item_texts: Mapping[str, Mapping]
+  item_values: Mapping[str, Any]
   split: Split
   compression: str
   rule: LabelRule
@@ -86,6 +88,7 @@ def finish_histories(
       'schema': schema.HISTORY,
       'counts': counts,
       'item_texts': run.item_texts,
+      'item_values': run.item_values,
       'statistics': summarize_statistics(by_split, genres) if statistics else {},
       'genres': list(genres),
       'rating_values': sorted({x for shard in statistics for x in shard.rating_values}),
@@ -157,6 +160,25 @@ def check_counts(counts: Mapping) -> None:
     raise JobError(
       f'no users are left ({describe_counts(counts)}); see rejects-*.jsonl and '
       '--min_history'
+    )
+
+
+def warn_of_gaps(info: Mapping) -> None:
+  """Logs what an info file lacks: users in a split, or labels."""
+  for split, share in info['split_fractions'].items():
+    if share > 0 and not info['counts']['users'][split]:
+      _LOGGER.warning(
+        'no users in the split %s, which has a share of %g: expected more users or '
+        'another --seed',
+        split,
+        share,
+      )
+  if not info['statistics']['users_with_label']:
+    _LOGGER.warning(
+      'no user has a label (%d genres): expected genres in the movies file, more '
+      'ratings of a user than --label_min_count, and label thresholds on the scale of '
+      'the ratings',
+      len(info['genres']),
     )
 
 

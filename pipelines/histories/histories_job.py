@@ -18,7 +18,9 @@ from pipelines.common import flags, output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.events import file_blocks, input_files
 from pipelines.events.mapping import formats_of
+from pipelines.events.rating_scale import RatingScale, thresholds_on
 from pipelines.events.read_events import ReadBlock
+from pipelines.events.reject_share import check_item_shares
 from pipelines.events.rejects import WriteRejects
 from pipelines.histories import dataset_info
 from pipelines.histories.history_shards import CountItems, WriteHistories
@@ -28,6 +30,7 @@ from pipelines.items.catalogue import ItemTable, read_items
 from pipelines.items.item_facts import ItemFactsSource
 from pipelines.items.item_table import LoadItemIds, write_items
 from pipelines.items.item_texts import add_descriptions, add_tags
+from tasks.labels import LabelRule
 
 if TYPE_CHECKING:
   from pipelines.build_histories import Config
@@ -45,6 +48,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     JobError: the inputs or the output folder are unusable.
   """
   started = time.monotonic()
+  _warn_of_thresholds(config)
   files = _find(config)
   items = _read_items(config, files)
   config = _with_num_shards(config, files)
@@ -58,6 +62,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     folder.file(_ITEMS),
     items.num_lines,
     items.texts,
+    items.values,
     config.split,
     config.compression,
     config.histories.rule,
@@ -127,6 +132,22 @@ def build(
   return shards | 'Write' >> beam.ParDo(writer, *known), rejects
 
 
+def _warn_of_thresholds(config: Config) -> None:
+  """Logs a warning if labels on another scale have the thresholds of five stars."""
+  rule, usual = config.histories.rule, LabelRule()
+  same = rule.liked_above, rule.disliked_below
+  if config.scale.high != RatingScale().high and same == (
+    usual.liked_above,
+    usual.disliked_below,
+  ):
+    _LOGGER.warning(
+      'the label thresholds are those of five stars, the ratings are %s: set '
+      'thresholds on this scale, such as %s',
+      config.scale,
+      thresholds_on(config.scale.low, config.scale.high),
+    )
+
+
 def _find(config: Config) -> _Files:
   """Finds the input files that the flags name."""
   return {
@@ -138,11 +159,15 @@ def _find(config: Config) -> _Files:
 
 def _read_items(config: Config, files: _Files) -> ItemTable:
   """Reads the item table, with the tags and descriptions if given."""
-  items = read_items(files['movies'])
+  items = read_items(files['movies'], config.no_genre.split('|'))
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
   items = add_tags(items, files.get('tags', ()))
-  return add_descriptions(items, files.get('descriptions', ()))
+  items = add_descriptions(items, files.get('descriptions', ()))
+  rows_in = {kind: counts['rows_in'] for kind, counts in items.texts.items()}
+  rows_in['movies'] = items.num_lines
+  check_item_shares(items.rejects, rows_in, config.max_reject_fraction)
+  return items
 
 
 def _with_num_shards(config: Config, files: _Files) -> Config:
@@ -185,3 +210,4 @@ def _complete(folder: output_folder.OutputFolder, started: float) -> None:
     format_duration(time.monotonic() - started),
     dataset_info.describe_statistics(info['statistics']),
   )
+  dataset_info.warn_of_gaps(info)

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import tf_example
-from tasks import schema, shard_files
+from tasks import finished, schema, shard_files
 
 _DTYPES = {'int64': np.int64, 'float': np.float32}
 _KINDS = {np.dtype(dtype).kind: kind for kind, dtype in _DTYPES.items()}
@@ -106,6 +107,19 @@ def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
   paths = storage.names_in(histories_dir)
   names = shard_files.shard_files(paths, wanted, shard_files.HISTORY_ENDINGS)
   return [paths[name] for name in names]
+
+
+def require_users(histories_dir: str, split: str) -> None:
+  """Checks that a split of a finished folder has users.
+
+  Raises:
+    JobError: the split has no users.
+  """
+  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
+  try:
+    finished.check_users(histories_dir, split, info['counts']['users'])
+  except ValueError as error:
+    raise JobError(str(error)) from None
 
 
 def _check_fields(history):

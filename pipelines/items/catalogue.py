@@ -1,7 +1,7 @@
 """Reads movies files into the item table."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -9,10 +9,10 @@ import pyarrow as pa
 from pipelines.common.job import reject
 from pipelines.events.file_blocks import Piece, read_files
 from pipelines.events.input_files import InputFile
+from pipelines.items.item_values import ItemValues, is_missing
 from tasks import schema
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
-_YEAR = re.compile(r'^\d{4}$')
 MOST_LINES = 1_000  # of a row: descriptions may have several lines
 _RAW_CHARACTERS = 300
 _EXPECTED = {
@@ -33,22 +33,28 @@ class ItemTable(NamedTuple):
     rejects: rejects of the movies files, and of the files in `texts`.
     texts: kind of another file about the items -> counts of kept, rejected and dropped
       rows.
+    values: years and genres that were missing, as `ItemValues.counts` returns them.
   """
 
   table: pa.Table
   num_lines: int
   rejects: list[dict]
   texts: dict[str, dict]
+  values: dict
 
 
-def read_items(files: Sequence[InputFile]) -> ItemTable:
+def read_items(files: Sequence[InputFile], no_genre: Collection[str] = ()) -> ItemTable:
   """Reads all movies files.
 
   Items are sorted by id: as numbers if all ids are digits, else as text. The year comes
   from its own column, or from the end of the title, as in 'Toy Story (1995)', where it
-  is removed. '(no genres listed)' is a genre name like any other.
+  is removed.
+
+  Args:
+    files: the files.
+    no_genre: texts that mean 'no genre', besides those of `item_values`.
   """
-  items, rejects, num_lines = {}, [], 0
+  items, rejects, num_lines, read = {}, [], 0, ItemValues(no_genre)
   for piece in read_files(files, most_lines=MOST_LINES):
     rows = piece.rows
     num_lines += rows.num_lines
@@ -64,9 +70,10 @@ def read_items(files: Sequence[InputFile]) -> ItemTable:
       elif row['item'] in items:
         bad.append((line, 'duplicate_item', 'item'))
       else:
-        items[row['item']] = _item(row, piece.layout.format)
+        items[row['item']] = _item(row, piece.layout.format, read)
     rejects += item_rejects('read_movies', piece, bad)
-  return _item_table(items, num_lines, rejects)
+  read.tell()
+  return ItemTable(_item_table(items), num_lines, rejects, {}, read.counts())
 
 
 def item_rejects(
@@ -94,34 +101,31 @@ def item_rejects(
   return rejects
 
 
-def _item(row, fmt):
-  title, year = row['title'].strip(), row.get('year', '')
+def _item(row, fmt, read):
+  title, year = row['title'].strip(), read.year(row.get('year', ''))
   dated = _TITLE_WITH_YEAR.match(title)
-  if not _YEAR.match(year):
-    year = dated[2] if dated else None
+  if year is None and dated:
+    year = int(dated[2])
   if fmt.genre_flags:
     genres = [name for name in fmt.genre_flags if row.get(name) == '1']
   else:
     genres = row['genres']
-    if isinstance(genres, str):
-      genres = genres.split(fmt.genre_separator)
-  names = (genre.strip() for genre in genres if genre)
+  described = row.get('description', '').strip()
   return {
-    'title': dated[1] if dated and dated[2] == year else title,
-    'year': int(year) if year else None,
-    'genres': list(dict.fromkeys(filter(None, names))),
-    'description': row.get('description', '').strip(),
+    'title': dated[1] if dated and int(dated[2]) == year else title,
+    'year': year,
+    'genres': read.genres(genres, fmt.genre_separator),
+    'description': '' if is_missing(described) else described,
     'tags': [],
     'num_ratings': 0,
   }
 
 
-def _item_table(items, num_lines, rejects):
+def _item_table(items):
   numeric = all(re.fullmatch('[0-9]+', name) for name in items)
   order = sorted(items, key=(lambda name: (int(name), name)) if numeric else None)
   records = [
     {'item_index': index, 'item_id': name, **items[name]}
     for index, name in enumerate(order)
   ]
-  table = pa.Table.from_pylist(records, schema=schema.ITEMS)
-  return ItemTable(table, num_lines, rejects, {})
+  return pa.Table.from_pylist(records, schema=schema.ITEMS)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipelines.events.file_blocks import Piece, read_files
 from pipelines.events.input_files import InputFile
 from pipelines.items.catalogue import MOST_LINES, ItemTable, item_rejects
+from pipelines.items.item_values import is_missing
 from tasks import schema
 
 _MOST_TAGS = 10
@@ -84,7 +85,7 @@ def add_descriptions(items: ItemTable, files: Sequence[InputFile]) -> ItemTable:
         bad.append((line, 'empty_field', 'item'))
       elif item not in rows_of:
         dropped['unknown_item'] += 1
-      elif not text:
+      elif is_missing(text):
         dropped['empty_text'] += 1
       elif item in seen:
         bad.append((line, 'duplicate_item', 'item'))

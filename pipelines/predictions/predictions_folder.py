@@ -120,6 +120,13 @@ def finish_predictions(
       f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: '
       'shards are missing or from another run; --overwrite writes them again'
     )
+  if rejects:
+    _LOGGER.warning(
+      '%s: %d of %d users have no answer: rejects-*.jsonl says why',
+      folder.path,
+      rejects,
+      wanted,
+    )
   folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
   folder.write_json(
     'run_info.json',

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder
 from pipelines.common.progress import ShowProgress
-from pipelines.histories.history_records import list_history_files
+from pipelines.histories.history_records import list_history_files, require_users
 from pipelines.predictions.answer_shards import (
   AnswerHandler,
   AnswerShard,
@@ -46,6 +46,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   manifest = read_manifest(config.model_dir)
   fingerprints = input_fingerprints(config)
   check_trained_on(manifest, config)
+  require_users(config.histories_dir, config.split)
   settings = {
     **fingerprints,
     'model': manifest,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import run_results
 from pipelines.report.run_results import Coverage, Labelled, RunResults
@@ -31,7 +32,7 @@ def score_run(
     training: files of the model's training, as `read_training` returns them.
 
   Raises:
-    JobError: a user has no prediction and was not rejected.
+    JobError: a user has no prediction and was not rejected, or no user has a label.
   """
   info = storage.read_json(f'{histories_dir}/dataset_info.json')
   split, kind, genres = predicted['split'], predicted['format'], info['genres']
@@ -40,6 +41,12 @@ def score_run(
   train = run_results.read_split(histories_dir, 'train', genres)
   predictions = storage.read_json(f'{predictions_dir}/run_info.json')
   coverage = run_results.check_coverage(test, predictions.get('rejects', 0))
+  if not test.truth.any():
+    raise JobError(
+      f'{histories_dir}: none of the {len(test.user_ids):,} users of the split {split} '
+      'has a label, so there is nothing to score: make histories with a smaller '
+      '--label_min_count, other label thresholds or longer histories'
+    )
   rows = [by_user[user] for user in test.user_ids]
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
   failures = sum(not row['parse_ok'] for row in rows)

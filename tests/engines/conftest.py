@@ -72,6 +72,7 @@ def flags(source, output) -> list[str]:
     '--max_history=10',
     '--num_shards=3',
     '--block_bytes=2000',
+    '--max_reject_fraction=0.1',
   ]
 
 

@@ -249,7 +249,7 @@ def test_a_share_that_is_none(predict, shard, capsys):
   assert f"shard='{shard}': expected i/n" in capsys.readouterr().err
 
 
-def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
+def test_histories_that_cannot_be_answered(predict, folders, tmp_path, caplog):
   """In = out + rejects, each with its place and reason."""
   histories = tmp_path / 'histories'
   shutil.copytree(folders[0], histories)
@@ -268,6 +268,7 @@ def test_histories_that_cannot_be_answered(predict, folders, tmp_path):
     for line in file.read_text().splitlines()
   ]
   assert len(made) + len(rejects) == len(whole)
+  assert f'2 of {len(whole)} users have no answer' in caplog.text
   assert [x['reason'] for x in rejects] == ['not_answerable', 'not_a_history']
   record = rejects[0]['record']
   assert (record['file'], record['line']) == (str(path), 2)
@@ -284,8 +285,12 @@ def test_no_users(predict, folders, tmp_path):
   shutil.copytree(folders[0], histories)
   for path in histories.glob('test-*'):
     path.write_bytes(b'')
-  assert predict('out', '--soft_prompts', histories=histories) == []
-  assert (tmp_path / 'out' / 'predictions-00000-of-00001.jsonl').exists()
+  info = json.loads((histories / 'dataset_info.json').read_text())
+  info['counts']['users']['test'] = 0
+  (histories / 'dataset_info.json').write_text(json.dumps(info))
+  with pytest.raises(JobError, match=r'no users in the split test \(train \d+, valid'):
+    predict('out', histories=histories)
+  assert not (tmp_path / 'out').exists()
 
 
 def test_soft_prompts_in_another_implementation(predict, tmp_path, tiny_decoder):

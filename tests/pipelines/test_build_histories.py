@@ -135,7 +135,7 @@ def test_bad_rows_are_rejected_with_their_reason(tiny, tmp_path, block_bytes):
   bad = [line.encode() for line in BAD] + [b'1,1,4.0,\xff\xfe']
   lines = good[:100] + bad + good[100:] + [good[1], b'1,1,4']  # repeated; cut off
   (data / 'ratings.csv').write_bytes(b'\r\n'.join(lines))
-  flags = [f'--block_bytes={block_bytes}']
+  flags = [f'--block_bytes={block_bytes}', '--max_reject_fraction=0.1']
   counts = build(data, tmp_path / 'h', *flags)['counts']
   found = rejects(tmp_path / 'h')
   assert [row['record']['line'] for row in found] == [*range(101, 101 + len(bad)), 216]

@@ -176,13 +176,15 @@ def test_too_many_rejects_stop_the_job(tiny, tmp_path):
   data, share = write(tmp_path / 'data', tiny, ratings), 13 / len(ratings)
   build(data, tmp_path / 'h', f'--max_reject_fraction={share}')
   with pytest.raises(
-    JobError, match=r'13 of 1,005 rows .*not_a_number 10, empty_field 3'
+    JobError,
+    match=r"13 of 1,005 rows .*not_a_number 10 \(rating 'many', first in line 2 of .*, "
+    r"empty_field 3 \(userId '', first in line 12 of ",
   ):
     build(data, tmp_path / 'cut', f'--max_reject_fraction={share * 0.99}')
   assert len(rejects(tmp_path / 'cut')) == 13
   assert not list((tmp_path / 'cut').glob('*.tfrecord*'))
   assert not (tmp_path / 'cut' / 'COMPLETED').exists()
-  build(data, tmp_path / 'cut')  # and it can be begun again
+  build(data, tmp_path / 'cut', f'--max_reject_fraction={share}')  # begun again
   assert (tmp_path / 'cut' / 'COMPLETED').exists()
 
 

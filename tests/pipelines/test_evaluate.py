@@ -207,12 +207,34 @@ def test_the_same_bytes_again_and_of_many_shards(parts, tmp_path):
 
 
 def test_nobody(parts, tmp_path):
+  """No users, or none with a label: there is no score, and no 0 that looks like one."""
   histories = tmp_path / 'histories'
   shutil.copytree(parts / 'histories', histories)
+  path = histories / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  info['counts']['users']['test'] = 0
+  train = info['counts']['users']['train']
+  path.write_text(json.dumps(info))
   (test,) = histories.glob('test-*')
+  records = list(tfrecord.read_tfrecord(str(test)))
   test.write_bytes(b'')
-  text = of_histories(parts, histories, tmp_path)
-  assert Page(text).texts.count('There are no users.') == 2
+  with pytest.raises(
+    JobError, match=rf'no users in the split test \(train {train}, val'
+  ):
+    of_histories(parts, histories, tmp_path)
+  assert not (tmp_path / 'report').exists()
+  info['counts']['users']['test'] = len(records)
+  path.write_text(json.dumps(info))
+  users = map(history_records.decode_example, records)
+  bare = [
+    history_records.encode_example({**user, 'liked': [], 'disliked': []})
+    for user in users
+  ]
+  test.write_bytes(tfrecord.frame_records(pa.array(bare, pa.binary())))
+  with pytest.raises(
+    JobError, match=rf'none of the {len(bare)} users of the split test'
+  ):
+    of_histories(parts, histories, tmp_path)
 
 
 def test_users_who_were_rejected_are_counted_and_the_others_scored(

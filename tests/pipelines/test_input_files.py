@@ -94,6 +94,7 @@ def test_tags_and_descriptions_stand_in_the_item_table(tiny, tmp_path, expected)
   )
   (tmp_path / 'texts.csv').write_text('movieId,overview\n7,"Two\nlines"\n7,again\n')
   flags = [f'--tags={tmp_path}/tags.csv', f'--descriptions={tmp_path}/texts.csv']
+  flags += ['--max_reject_fraction=0.5']  # of two descriptions, one is a reject
   data = tiny / 'ratings.csv', tiny / 'movies.csv'
   made = build(tmp_path / 'h', *data, *flags)
   assert made.keys() == expected.keys()

@@ -171,6 +171,18 @@ READ = [
     'user=who,item=what,rating=stars,timestamp=when,delimiter=;',
     EXPECTED,
   ),
+  (
+    'one column for two fields',
+    b'user,item,rating\nu,1,4.0\n',
+    'timestamp=rating',
+    [('u', 0, 4.0, 4)],
+  ),
+  (
+    'one column for a text and a number',
+    b'user,item,timestamp\nu,1,100\n',
+    'rating=item',
+    [('u', 0, 1.0, 100)],
+  ),
 ]
 
 
@@ -180,6 +192,9 @@ def write(folder, ratings=None, movies=MOVIES, name='ratings.csv'):
     data = data.encode() if isinstance(data, str) else data
     (folder / path).write_bytes(data)
   return {'ratings': folder / name, 'movies': folder / 'movies.csv'}
+
+
+ANY_SHARE = {'max_reject_fraction': 1}
 
 
 def run(folder, **flags):
@@ -198,7 +213,7 @@ def _bytes(line):
 def test_bad_ratings(tmp_path, ends):
   lines = [RATINGS.strip(), *GOOD, *(row[1] for row in BAD_RATINGS), GOOD[0]]
   flags = write(tmp_path, ends.join(map(_bytes, lines)))
-  counts, rejects = run(tmp_path, **flags)
+  counts, rejects = run(tmp_path, **flags, **ANY_SHARE)
   assert len(rejects) == len(BAD_RATINGS) == counts['rows_rejected']
   for number, (found, row) in enumerate(
     zip(rejects, BAD_RATINGS, strict=True), 2 + len(GOOD)
@@ -214,7 +229,7 @@ def test_bad_ratings(tmp_path, ends):
 
 def test_bad_movies(tmp_path):
   lines = MOVIES.encode() + b'\n'.join(_bytes(row[1]) for row in BAD_MOVIES) + b'\n'
-  counts, rejects = run(tmp_path, **write(tmp_path, movies=lines))
+  counts, rejects = run(tmp_path, **write(tmp_path, movies=lines), **ANY_SHARE)
   assert [
     (row['reason'], row['record']['field'], row['record']['expected'])
     for row in rejects
@@ -229,7 +244,7 @@ def test_what_is_no_date(tmp_path):
   bad = ['31.01.2024', '2024-13-01', '1706659200', '1969-12-31']
   lines = [f'u,1,4.0,{text}' for text in ['2024-01-31', *bad]]
   flags = write(tmp_path, csv_of('\n'.join(lines)))
-  counts, rejects = run(tmp_path, **flags, mapping='time_unit=iso')
+  counts, rejects = run(tmp_path, **flags, **ANY_SHARE, mapping='time_unit=iso')
   assert counts['rows_kept'] == 1
   assert counts['rows_rejected_by_reason'] == {'not_a_date': 3, 'negative_time': 1}
   assert [row['record']['value'] for row in rejects] == bad
@@ -453,7 +468,7 @@ def _(folder, patch):
   '--min_history',
 )
 def _(folder, patch):
-  return write(folder, csv_of('u,3,4.0,100'))
+  return {**write(folder, csv_of('u,3,4.0,100')), **ANY_SHARE}
 
 
 @bad_file(
@@ -468,14 +483,49 @@ def _(folder, patch):
 
 @bad_file(
   'more rejects than --max_reject_fraction=0.05',
-  '2 of 18 rows are rejects (unknown_item 1, blank_line 1), more than '
-  '--max_reject_fraction=0.05; they are in h/rejects-00000-of-00001.jsonl',
+  '2 of 18 rows of --ratings are rejects, more than --max_reject_fraction=0.05: '
+  "unknown_item 1 (movieId '3', first in line 18 of ratings.csv; expected an id of the "
+  'movies file), blank_line 1 (first in line 19 of ratings.csv; expected 4 values: '
+  'userId,movieId,rating,timestamp); all rejects are in '
+  'h/rejects-00000-of-00001.jsonl; correct them, or set the flag to the share that '
+  'may be lost',
 )
 def _(folder, patch):
   return {
     **write(folder, csv_of(*GOOD, 'u,3,4.0,100', '')),
     'max_reject_fraction': 0.05,
   }
+
+
+@bad_file(
+  'ten stars on the scale of five',
+  '10 of 20 rows of --ratings are rejects, more than --max_reject_fraction=0.02: '
+  "rating_outside_scale 10 (rating '6', '7', '8', first in line 7 of ratings.csv; "
+  'expected from 0.5 to 5 in steps of 0.5, by --rating_scale); ratings from 1 to 10 '
+  'fit --rating_scale=1:10:1, with label thresholds such as --label_liked_above=7 '
+  '--label_disliked_below=6; all rejects are in h/rejects-00000-of-00001.jsonl; …',
+)
+def _(folder, patch):
+  lines = [f'{user},1,{stars},100' for user in 'ab' for stars in range(1, 11)]
+  return write(folder, csv_of(*lines))
+
+
+@bad_file(
+  'more rejects of movies than --max_reject_fraction',
+  '1 of 3 rows of --movies are rejects, more than --max_reject_fraction=0.02: '
+  "duplicate_item 1 (movieId '2', first in line 4 of movies.csv; expected each item "
+  'once; the first row of an item counts); correct them, or set the flag to the share '
+  'that may be lost',
+)
+def _(folder, patch):
+  return write(folder, movies=MOVIES + '2,B,War\n')
+
+
+@bad_file('only empty files', 'part-0.csv is empty')
+def _(folder, patch):
+  for name in ('part-0.csv', 'part-1.csv', '_SUCCESS'):
+    (folder / name).touch()
+  return {'ratings': folder / '*[0-1S]*'}
 
 
 @bad_file(

@@ -1,5 +1,7 @@
 """The SeqIO tasks, over generated histories."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -153,6 +155,21 @@ def test_missing_split(recipe, folders, tmp_path):
   recipe(f"HISTORIES_DIR = '{tmp_path}'")
   with pytest.raises(FileNotFoundError, match='no train-'):
     read.read_histories('train', False)
+
+
+def test_a_split_without_users(recipe, folders, tmp_path, caplog):
+  info = json.loads((folders[0] / 'dataset_info.json').read_text())
+  info['counts']['users'] = {'train': 0, 'validation': 0, 'test': 3}
+  (tmp_path / 'dataset_info.json').write_text(json.dumps(info))
+  for split in ('train', 'validation'):
+    (tmp_path / f'{split}-00000-of-00001.tfrecord').touch()
+  recipe(f"HISTORIES_DIR = '{tmp_path}'")
+  with pytest.raises(
+    ValueError, match=r'no users in the split train \(train 0, validation 0, test 3\)'
+  ):
+    read.read_histories('train', False)
+  assert not list(read.read_histories('validation', False))
+  assert 'has no users for validation' in caplog.text
 
 
 def test_history_as_text(recipe, folders):

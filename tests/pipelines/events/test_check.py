@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.events import file_blocks, formats, input_files, shuffle
+from pipelines.common.job import JobError
+from pipelines.events import file_blocks, formats, input_files, rejects, shuffle
 from pipelines.events.check import read_ratings
 from pipelines.events.rating_scale import RatingScale
 
@@ -53,6 +54,28 @@ def test_a_value_is_shown_as_it_stands_whatever_its_neighbours_are(tmp_path):
   beside_text = min(read(tmp_path, 'a,10,7,1\na,10,x,1\n').bad)
   assert alone == beside_text
   assert alone.value == '7'
+
+
+@pytest.mark.parametrize(
+  ('ratings', 'scale'),
+  [
+    (['2', '9', '10'], '2 to 10 fit --rating_scale=1:10:1, '),
+    (['0', '1', '7'], '0 to 7 fit --rating_scale=0:7:1, '),
+    (['4.5', '5.5'], '4.5 to 5.5 fit --rating_scale=0.5:5.5:0.5, '),
+    (['-9.95', '3.1'], '-9.95 to 3.1 fit --rating_scale=-9.95:3.1, '),
+    (['100', 'x', 'nan'], '100 to 100 fit --rating_scale=1:100:1, '),
+    (['0', '0'], None),
+  ],
+)
+def test_a_scale_that_fits_is_suggested(tmp_path, ratings, scale):
+  made = read(tmp_path, ''.join(f'a,10,{rating},1\n' for rating in ratings))
+  bad = rejects.pack_bad(sorted(made.bad))
+  counts = made.num_lines, made.num_bad
+  block = rejects.BlockRejects(0, 0, 'r.csv', 1, *counts, bad, made.seen)
+  with pytest.raises(JobError) as raised:
+    list(rejects.WriteRejects(str(tmp_path), 0.02).process([], [block]))
+  assert ('--rating_scale=' in str(raised.value)) == bool(scale)
+  assert (scale or '') in str(raised.value)
 
 
 def test_milliseconds_are_told(tmp_path):

@@ -110,6 +110,32 @@ def test_a_name_with_brackets(tmp_path):
   assert len(find(tmp_path / 'ratings[1].csv')) == 1
 
 
+def test_what_stands_beside_data_is_skipped_and_named(tmp_path, caplog):
+  """As Spark and Hadoop leave a folder; a file alone, or asked for, is read."""
+  for name in ('part-0.csv', 'part-2.csv', 'sub/part-3', 'year=1/_x=2/part-4', '_own'):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(HEADER + BODY)
+  marks = ['_SUCCESS', '.part-0.csv.crc', 'part-0.csv.crc', '_temporary/0/part-9']
+  marks += ['part-1.csv', 'part-5.gz', 'part-6']
+  for name in marks:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b'' if name[-4:] == '.csv' else b'\x00crc')
+  (tmp_path / 'part-5.gz').write_bytes(gzip.compress(b''))
+  (tmp_path / 'part-6').write_bytes(b'\n')
+  read = [str(file.path) for file in find(tmp_path / '**')]
+  wanted = ('part-0.csv', 'part-2.csv', 'sub/part-3', 'year=1/_x=2/part-4')
+  assert read == [f'{tmp_path}/{name}' for name in wanted]
+  (said,) = [row for row in caplog.messages if 'skipped' in row]
+  assert said.startswith(f'--ratings: skipped without reading: {tmp_path}/.part-0')
+  assert said.endswith('and 3 more')  # of five names
+  (own,) = find(tmp_path / '_o*')
+  assert own.path == f'{tmp_path}/_own'
+  with pytest.raises(JobError, match=r'part-1\.csv is empty'):
+    find(tmp_path / 'part-1.csv')
+  with pytest.raises(JobError, match=r'part-1\.csv is empty'):
+    find(tmp_path / 'part-1*')
+
+
 def test_a_folder(tmp_path):
   with pytest.raises(JobError, match='is a folder; give the file in it'):
     find(tmp_path)

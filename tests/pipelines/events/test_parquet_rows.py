@@ -18,6 +18,7 @@ from pipelines.events import (
   parquet_rows,
   rating_scale,
 )
+from pipelines.events.mapping import formats_of
 from pipelines.items import catalogue
 
 ITEM_IDS = pa.array(['10', '20', '30'])
@@ -189,6 +190,22 @@ def test_missing_and_repeated_columns(tmp_path):
   pq.write_table(pa.table([pa.array([1])] * 5, names), path)
   with pytest.raises(JobError, match='names the column rating twice'):
     find(path)
+
+
+def test_one_column_for_two_fields(tmp_path):
+  path = tmp_path / 'x.parquet'
+  pq.write_table(pa.table({'who': [7], 'game': [10], 'stars': [4.0]}), path)
+  known = formats_of('user=who,item=game,rating=stars,timestamp=stars,title=game')
+  files = input_files.find_files(str(path), known['ratings'], 'ratings')
+  (block,) = file_blocks.cut_blocks(files, 1 << 20)
+  (made,) = check.read_ratings(block, ITEM_IDS, rating_scale.RatingScale())
+  assert made.batch.to_pylist() == [
+    {'user': '7', 'item': 0, 'rating': 4.0, 'timestamp': 4}
+  ]
+  pq.write_table(pa.table({'game': [10], 'genres': ['War']}), path)
+  movies = input_files.find_files(str(path), known['movies'], 'movies')
+  (row,) = catalogue.read_items(movies).table.to_pylist()
+  assert (row['item_id'], row['title'], row['genres']) == ('10', '10', ['War'])
 
 
 @pytest.mark.parametrize(

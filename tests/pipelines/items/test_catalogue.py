@@ -36,12 +36,13 @@ def test_movielens(tmp_path):
     'American President, The',
   ]
   assert [row['year'] for row in rows] == [1995, 2001, None, 1995]
+  assert rows[1]['genres'] == []
   assert rows[0]['genres'] == ['Children', 'Adventure']
   item_table.write_items(str(tmp_path / 'items.parquet'), made.table)
   ids, facts = item_table.load_items(str(tmp_path / 'items.parquet'))
   assert ids.to_pylist() == ['2', '3', '4', '10']
   names = facts.genre_names
-  assert names[0] == '(no genres listed)'
+  assert names[0] == 'Adventure'
   of_first = np.flatnonzero(facts.genres.toarray()[0])
   assert [names[column] for column in of_first] == ['Adventure', 'Children']
 

@@ -1,5 +1,6 @@
 """The page of a study, and its numbers."""
 
+import copy
 import itertools
 import json
 import re
@@ -115,6 +116,11 @@ def test_the_job(tmp_path, capsys):
   )
   (results / 'other.json').write_text('{"axes": {}}')
   with pytest.raises(JobError, match=r'other\.json is no result'):
+    study_report.run([*flags, '--overwrite'])
+  nobody = copy.deepcopy(CELLS[0])
+  nobody['methods']['persoma']['users'] = 0
+  (results / 'other.json').write_text(json.dumps(nobody))
+  with pytest.raises(JobError, match=r'other\.json .*scores no users'):
     study_report.run([*flags, '--overwrite'])
 
 
