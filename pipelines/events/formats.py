@@ -119,7 +119,7 @@ _ALL = (
     'ratings',
     REQUIRED['ratings'],
     '::',
-    rf'\d+::\d+::{_NUMBER}::{_NUMBER}$',
+    rf'[^:]+::[^:]+::{_NUMBER}::{_NUMBER}$',
   ),
   _headerless(
     'MovieLens-1M',
@@ -134,7 +134,7 @@ _ALL = (
     'tags',
     (*REQUIRED['tags'], 'timestamp'),
     '::',
-    rf'\d+::\d+::.*::{_NUMBER}$',
+    rf'[^:]+::[^:]+::.*::{_NUMBER}$',
     encoding=UTF8_OR_LATIN1,
   ),
   _headerless(
@@ -179,6 +179,7 @@ _ALL = (
     genre_separator=' ',
     other_names={
       'title': ('movie_title:token', 'movie_name:token_seq', 'movie_name:token'),
+      'year': ('release_year:float', 'year:token', 'year:float'),
       'genres': ('genre:token_seq', 'genres:token_seq', 'type:token_seq'),
     },
   ),
@@ -210,7 +211,9 @@ def detect(path: str, head: bytes, known: Sequence[Format]) -> Layout:
     if fmt.first_line and re.match(fmt.first_line, text):
       return Layout(fmt, fmt.header, _positions(fmt, fmt.header), 0)
   try:
-    headers = [(fmt, *_names(lines, fmt)) for fmt in known]
+    # A format without header lines may have one, if no other format fits.
+    with_header_first = sorted(known, key=lambda fmt: bool(fmt.header))
+    headers = [(fmt, *_names(lines, fmt)) for fmt in with_header_first]
   except UnicodeDecodeError as error:
     raise JobError(
       f'{path}: line 1 is not {shown_name(known[0].encoding)} text ({error.reason} at '

@@ -6,9 +6,9 @@ genres=categories,genre_separator=;` or `--mapping=shop.json` with the same name
     {"user": "customer", "item": "sku", "movies.item": "id", "time_unit": "ms"}
 
 Where two kinds of files name a field differently, write the kind before the field, as
-in `movies.item`. A field without a mapping keeps its own name. If the mapping has no
-field at all, its options (delimiter, quotes, genre_separator, encoding, time_unit)
-change how the known formats are read.
+in `movies.item`, and so for options, as in `movies.delimiter`. A field without a
+mapping keeps its own name. If the mapping has no field at all, its options (delimiter,
+quotes, genre_separator, encoding, time_unit) change how the known formats are read.
 """
 
 import dataclasses
@@ -42,7 +42,6 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
   if not mapping:
     return KNOWN
   names = _read(mapping)
-  options = _read_options(names)
   formats, known = {}, set(_OPTIONS)
   for kind, required in REQUIRED.items():
     fields = (*required, *_OPTIONAL.get(kind, ()))
@@ -50,10 +49,16 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
       field: names.get(f'{kind}.{field}', names.get(field, field)) for field in fields
     }
     spelled = {*fields, *(f'{kind}.{field}' for field in fields)}
+    options = _read_options(names, kind)
     own = Format('--mapping', kind, columns)
     chosen = (own,) if spelled & names.keys() else KNOWN[kind]
+    # A format without header lines is known by its own delimiter.
+    delimiter = options.get('delimiter')
+    chosen = [
+      fmt for fmt in chosen if not fmt.header or delimiter in (None, fmt.delimiter)
+    ]
     formats[kind] = tuple(_with_options(fmt, options) for fmt in chosen)
-    known |= spelled
+    known |= {*spelled, *(f'{kind}.{option}' for option in _OPTIONS)}
   if unknown := sorted(names.keys() - known):
     nearest = difflib.get_close_matches(unknown[0], sorted(known), n=1)
     hint = f'; did you mean {nearest[0]}?' if nearest else ''
@@ -61,9 +66,13 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
   return formats
 
 
-def _read_options(names):
-  """Returns the options of the mapping, checked; raises JobError if one is wrong."""
-  options = {name: names[name] for name in _OPTIONS if name in names}
+def _read_options(names, kind):
+  """Returns the options for a kind of file; raises JobError if one is wrong."""
+  options = {
+    option: names.get(f'{kind}.{option}', names.get(option))
+    for option in _OPTIONS
+    if option in names or f'{kind}.{option}' in names
+  }
   for name, allowed in (('time_unit', _TIME_UNITS), ('quotes', _QUOTES)):
     if options.get(name, allowed[0]) not in allowed:
       raise JobError(

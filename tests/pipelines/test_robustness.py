@@ -206,7 +206,7 @@ READ = [
   (
     'quotes that are characters, between tabs',
     b'user\titem\trating\ttimestamp\n"w. ed" j\t1\t4.0\t100\n',
-    'delimiter=tab',
+    'user=user,delimiter=tab',
     [('"w. ed" j', 0, 4.0, 100)],
   ),
   (

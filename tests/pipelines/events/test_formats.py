@@ -40,6 +40,7 @@ from pipelines.events import formats
     ),
     (b'user,item,rating,timestamp', formats.KNOWN['ratings'], 'PERSOMA'),
     (b'1::122::4.5::838985046\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
+    (b'u::i-1::4::100\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
     (b'15::4973::excellent!::1215184630\n', formats.KNOWN['tags'], 'MovieLens-10M'),
     (b'1\t2\t4.5\t838985046\n', formats.KNOWN['ratings'], 'MovieLens-100K'),
   ],
@@ -49,16 +50,17 @@ def test_known(line, kinds, name):
 
 
 @pytest.mark.parametrize(
-  ('title', 'genres'),
+  ('title', 'year', 'genres'),
   [
-    ('movie_title:token', 'class:token_seq'),  # ml-100k
-    ('movie_title:token', 'genre:token_seq'),  # ml-1m
-    ('movie_title:token_seq', 'genre:token_seq'),
-    ('movie_name:token_seq', 'type:token_seq'),  # ml-10m, ml-20m
+    ('movie_title:token', 'release_year:token', 'class:token_seq'),  # ml-100k
+    ('movie_title:token', 'release_year:token', 'genre:token_seq'),  # ml-1m
+    ('movie_title:token_seq', 'release_year:token', 'genre:token_seq'),
+    ('movie_name:token_seq', 'release_year:token', 'type:token_seq'),  # 10m, 20m
+    ('movie_name:token_seq', 'year:token', 'class:token_seq'),
   ],
 )
-def test_items_of_recbole(title, genres):
-  header = f'item_id:token\t{title}\trelease_year:token\t{genres}\n'.encode()
+def test_items_of_recbole(title, year, genres):
+  header = f'item_id:token\t{title}\t{year}\t{genres}\n'.encode()
   layout = formats.detect('ml.item', header, formats.KNOWN['movies'])
   assert layout.format.name == 'RecBole'
   assert layout.positions == {'item': 0, 'title': 1, 'year': 2, 'genres': 3}

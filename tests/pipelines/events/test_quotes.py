@@ -59,6 +59,12 @@ def test_quotes_around_values(tmp_path, mapping, caplog):
   assert '1 rows take several lines within quotes, the first one from line 5' in told
 
 
+def test_our_own_names_with_tabs_are_no_format_without_header(tmp_path):
+  header = 'item\ttitle\tgenres'
+  titles, bad = read(tmp_path, AROUND, 'delimiter=tab', header)
+  assert (titles, bad) == (['A', 'say "hi"', 'two\tparts', 'a\nb'], [])
+
+
 def test_one_bad_row_does_not_change_how_the_others_are_read(tmp_path):
   every = ['"1"\t"A"\t"Rock"', '"2"\t"B"\t"Pop"', '"3"\t"C"x\t"Pop"']
   header = '"id"\t"title"\t"genres"'
@@ -104,3 +110,12 @@ def test_a_long_value_in_quotes(tmp_path):
   lines = [f'1,"{long}",Pop', '2,12" Vinyl,Pop']
   found = read(tmp_path, lines, 'item=id', 'id,title,genres')
   assert found == ([long, '12" Vinyl'], [])
+
+
+def test_a_header_of_several_lines_counts_as_lines(tmp_path, caplog):
+  lines = ['"1","A","x","Rock"', '"2","B"', '"3","C","x","Pop"']
+  header = '"id","title","note\n(any)","genres"'
+  found = read(tmp_path, lines, 'item=id', header)
+  assert found == (['A', 'C'], [(4, 'wrong_column_count')])
+  (told,) = [record.message for record in caplog.records]
+  assert told.endswith('movies: the header takes 2 lines within quotes')
