@@ -147,11 +147,12 @@ def _bad_rows(found, layout, checks, failed):
   """Yields a BadRow for every bad line, in no particular order."""
   header, source = layout.header, found.source
   expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
+  known = {**_EXPECTED, 'not_in_encoding': f'{layout.format.encoding} text'}
   for line, reason in found.bad:
     text = source.raw(line)[:_RAW_CHARACTERS]
     if not text.strip():
       reason = 'blank_line'
-    yield BadRow(line, reason, '', '', text, _EXPECTED.get(reason, expected))
+    yield BadRow(line, reason, '', '', text, known.get(reason, expected))
   for row in np.flatnonzero(failed >= 0):
     line = int(found.lines[row])
     text = source.raw(line)[:_RAW_CHARACTERS]
@@ -164,7 +165,12 @@ def _bad_rows(found, layout, checks, failed):
     yield BadRow(line, reason, header[position], value, text, right)
 
 
-_EXPECTED = {'not_utf8': 'UTF-8 text', 'bad_quotes': 'quotes that close on their line'}
+_EXPECTED = {
+  'not_utf8': 'UTF-8 text',
+  'bad_quotes': (
+    'quotes that close on their line; --mapping=quotes=none reads quotes as characters'
+  ),
+}
 
 
 def _is_empty(column):

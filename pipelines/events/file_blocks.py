@@ -1,5 +1,6 @@
 """Cuts input files into blocks and reads the rows of a block."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from pipelines.events import open_files, parquet_rows, text_rows
 from pipelines.events.formats import Layout
 from pipelines.events.input_files import InputFile
 
+_LOGGER = logging.getLogger(__name__)
 WHOLE_FILE = 1 << 62  # bytes of a block that no file exceeds
 _HEAD = 1 << 16  # bytes of one look for a line end
 _LONGEST_LINE = 1 << 28  # bytes; a file with a longer line is not a table
@@ -96,13 +98,19 @@ def read_block(
 def read_files(
   files: Sequence[InputFile], block_bytes: int = WHOLE_FILE, most_lines: int = 1
 ) -> Iterator[Piece]:
-  """Yields the rows of files; arguments and errors as in `cut_blocks`, `read_block`."""
-  first = 0
+  """Yields the rows of files; arguments and errors as in `cut_blocks`, `read_block`.
+
+  Logs, once a file, that lines are Latin-1 in a file that may be UTF-8, and that rows
+  have several lines.
+  """
+  first, told = 0, set()
   for block in cut_blocks(files, block_bytes):
     if not block.number:
-      first = block.layout.header_lines + 1
+      first, told = block.layout.header_lines + 1, set()
     for rows in read_block(block, (), most_lines):
-      yield Piece(block.path, block.layout, first, rows)
+      piece = Piece(block.path, block.layout, first, rows)
+      _tell(piece, told)
+      yield piece
       first += rows.num_lines
 
 
@@ -127,6 +135,27 @@ def read_lines(block: FileBlock) -> Iterator[bytes]:
       _check_line(block.path, rest)
     if any(rest):
       yield b''.join(rest)
+
+
+def _tell(piece, told):
+  """Logs what is unusual in a piece and not in `told`; adds it there."""
+  latin1, long = piece.rows.latin1, piece.rows.long
+  if latin1 is not None and 'latin1' not in told:
+    told.add('latin1')
+    _LOGGER.warning(
+      '%s: line %d is not UTF-8; such lines are read as Latin-1',
+      piece.path,
+      piece.first + latin1,
+    )
+  if long and 'long' not in told:
+    told.add('long')
+    _LOGGER.warning(
+      '%s: %d rows take several lines within quotes, the first one from line %d; if '
+      'quotes are only characters in this file, give --mapping=quotes=none',
+      piece.path,
+      len(long),
+      piece.first + long[0],
+    )
 
 
 def _row_blocks(number, file, block_bytes):

@@ -4,12 +4,17 @@ Another format is one more row in a table here. Your own data needs no code, onl
 `--mapping` (`pipelines.events.mapping`).
 """
 
+import csv
 import dataclasses
+import difflib
+import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.common.job import JobError
+from pipelines.events.text_encodings import UTF8_OR_LATIN1, decode, shown_name
 
 # kind of file -> fields that the file must have
 REQUIRED = {
@@ -18,27 +23,11 @@ REQUIRED = {
   'tags': ('user', 'item', 'tag'),
   'descriptions': ('item', 'description'),
 }
-_ML_100K_GENRES = [
-  'unknown',
-  'Action',
-  'Adventure',
-  'Animation',
-  "Children's",
-  'Comedy',
-  'Crime',
-  'Documentary',
-  'Drama',
-  'Fantasy',
-  'Film-Noir',
-  'Horror',
-  'Musical',
-  'Mystery',
-  'Romance',
-  'Sci-Fi',
-  'Thriller',
-  'War',
-  'Western',
-]
+_ML_100K_GENRES = (
+  'unknown', 'Action', 'Adventure', 'Animation', "Children's", 'Comedy', 'Crime',
+  'Documentary', 'Drama', 'Fantasy', 'Film-Noir', 'Horror', 'Musical', 'Mystery',
+  'Romance', 'Sci-Fi', 'Thriller', 'War', 'Western',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +39,10 @@ class Format:
     kind: kind of the file, a key of REQUIRED.
     columns: our field name -> column name in the header.
     delimiter: text between two columns.
-    quoted: whether a value may be in double quotes.
+    quoted: whether a value may be in double quotes; None if the file itself must tell.
     genre_separator: text between two genres of an item.
-    encoding: encoding of the text.
+    encoding: encoding of the text, as `text_encodings.decode` takes it.
+    other_names: our field name -> other column names that it may have.
     header: column names, if files of this format have no header line.
     first_line: regular expression of the first line of a file without a header line.
     genre_flags: genres that have a column each, with '1' where an item has the genre.
@@ -63,9 +53,10 @@ class Format:
   kind: str
   columns: Mapping[str, str]
   delimiter: str = ','
-  quoted: bool = True
+  quoted: bool | None = True
   genre_separator: str = '|'
   encoding: str = 'utf-8'
+  other_names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
   header: tuple[str, ...] = ()
   first_line: str = ''
   genre_flags: tuple[str, ...] = ()
@@ -79,7 +70,8 @@ class Layout(NamedTuple):
     format: format of the file.
     header: names of all columns of the file.
     positions: our field name -> index in the header, for every field in the file.
-    header_lines: 1 if the first line of the file names its columns, else 0.
+    header_lines: number of lines that name the columns: 0, or 1, or more if a name in
+      quotes has line ends.
     parquet: whether the file is Parquet and not text.
   """
 
@@ -101,6 +93,7 @@ def _headerless(name, kind, header, delimiter, first_line, **others):
   )
 
 
+_NUMBER = r'\d+(?:\.\d+)?'
 _ALL = (
   # latest, latest-small, 20M, 25M, 32M
   Format(
@@ -121,8 +114,12 @@ _ALL = (
     'MovieLens', 'descriptions', {'item': 'movieId', 'description': 'description'}
   ),
   Format('TMDB', 'descriptions', {'item': 'movieId', 'description': 'overview'}),
-  _headerless(
-    'MovieLens-1M', 'ratings', REQUIRED['ratings'], '::', r'\d+::\d+::\d+::\d+$'
+  _headerless(  # 10M has half stars
+    'MovieLens-1M',
+    'ratings',
+    REQUIRED['ratings'],
+    '::',
+    rf'[^:]+::[^:]+::{_NUMBER}::{_NUMBER}$',
   ),
   _headerless(
     'MovieLens-1M',
@@ -130,10 +127,22 @@ _ALL = (
     REQUIRED['movies'],
     '::',
     r'\d+::.*::[^:]*$',
-    encoding='latin-1',
+    encoding=UTF8_OR_LATIN1,
   ),
   _headerless(
-    'MovieLens-100K', 'ratings', REQUIRED['ratings'], '\t', r'\d+\t\d+\t\d+\t\d+$'
+    'MovieLens-10M',
+    'tags',
+    (*REQUIRED['tags'], 'timestamp'),
+    '::',
+    rf'[^:]+::[^:]+::.*::{_NUMBER}$',
+    encoding=UTF8_OR_LATIN1,
+  ),
+  _headerless(
+    'MovieLens-100K',
+    'ratings',
+    REQUIRED['ratings'],
+    '\t',
+    rf'\d+\t\d+\t{_NUMBER}\t{_NUMBER}$',
   ),
   _headerless(
     'MovieLens-100K',
@@ -141,8 +150,8 @@ _ALL = (
     ('item', 'title', 'released', 'video', 'url', *_ML_100K_GENRES),
     '|',
     r'\d+\|.*(\|[01]){19}$',
-    encoding='latin-1',
-    genre_flags=tuple(_ML_100K_GENRES),
+    encoding=UTF8_OR_LATIN1,
+    genre_flags=_ML_100K_GENRES,
   ),
   Format(
     'RecBole',
@@ -168,6 +177,11 @@ _ALL = (
     delimiter='\t',
     quoted=False,
     genre_separator=' ',
+    other_names={
+      'title': ('movie_title:token', 'movie_name:token_seq', 'movie_name:token'),
+      'year': ('release_year:float', 'year:token', 'year:float'),
+      'genres': ('genre:token_seq', 'genres:token_seq', 'type:token_seq'),
+    },
   ),
   Format('PERSOMA', 'ratings', _own_names(REQUIRED['ratings'])),
   Format('PERSOMA', 'movies', _own_names((*REQUIRED['movies'], 'year', 'description'))),
@@ -180,49 +194,65 @@ KNOWN: dict[str, tuple[Format, ...]] = {
 }
 
 
-def detect(path: str, line: bytes, known: Sequence[Format]) -> Layout:
+def detect(path: str, head: bytes, known: Sequence[Format]) -> Layout:
   """Detects the format of a text file.
 
   Args:
     path: path of the file, for messages.
-    line: first line of the file.
+    head: first lines of the file.
     known: formats that the file may have.
 
   Raises:
     JobError: no format fits; the message shows the line and the nearest format.
   """
+  lines = io.BytesIO(head).readlines()
   for fmt in known:
-    text = line.decode(fmt.encoding, 'replace').rstrip('\r\n')
+    text = decode(lines[0], fmt.encoding, 'replace').rstrip('\r\n')
     if fmt.first_line and re.match(fmt.first_line, text):
       return Layout(fmt, fmt.header, _positions(fmt, fmt.header), 0)
   try:
-    text = line.decode('utf-8-sig').strip('\r\n')
+    # A format without header lines may have one, if no other format fits.
+    with_header_first = sorted(known, key=lambda fmt: bool(fmt.header))
+    headers = [(fmt, *_names(lines, fmt)) for fmt in with_header_first]
   except UnicodeDecodeError as error:
     raise JobError(
-      f'{path}: line 1 is not UTF-8 text ({error.reason} at byte {error.start}); '
-      f'expected {_expected(known)}'
+      f'{path}: line 1 is not {shown_name(known[0].encoding)} text ({error.reason} at '
+      f'byte {error.start}); expected {_expected(known)}'
     ) from None
-  headers = []
-  for fmt in known:
-    names = text.split(fmt.delimiter)
-    if fmt.quoted:
-      names = [name.strip('"') for name in names]
-    headers.append((fmt, names))
+  text = decode(lines[0], known[0].encoding).strip('\ufeff\r\n')
   return _choose(f'{path}: line 1', repr(text[:200]), headers)
+
+
+def _names(lines, fmt):
+  """Reads the header; returns the column names, and the number of lines they take.
+
+  Raises:
+    UnicodeDecodeError: the first line is no text in the encoding of the format.
+  """
+  first = decode(lines[0], fmt.encoding).removeprefix('\ufeff')
+  if fmt.quoted is not False:
+    more = (decode(line, fmt.encoding) for line in lines[1:])
+    texts = itertools.chain([first], more)
+    reader = csv.reader(texts, delimiter=fmt.delimiter, strict=True)
+    try:
+      return next(reader, []), reader.line_num
+    except (csv.Error, UnicodeDecodeError):
+      pass  # a quote that is none
+  return first.strip('\r\n').split(fmt.delimiter), 1
 
 
 def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
   """Detects the format of a Parquet file by its columns; raises as `detect` does."""
   shown = repr(','.join(names)[:200])
-  headers = [(fmt, names) for fmt in known if not fmt.first_line]
+  headers = [(fmt, names, 0) for fmt in known if not fmt.first_line]
   layout = _choose(path, shown, headers)
-  return layout._replace(header_lines=0, parquet=True)
+  return layout._replace(parquet=True)
 
 
 def _choose(where, shown, headers):
-  """Returns the first layout with all required columns, of (format, header) pairs."""
+  """Returns the first layout with all required columns, of (format, header, lines)."""
   lacking = []
-  for fmt, names in headers:
+  for fmt, names, lines in headers:
     positions = _positions(fmt, names)
     missing = [
       fmt.columns.get(field, field)
@@ -230,28 +260,39 @@ def _choose(where, shown, headers):
       if field not in positions and not (field == 'genres' and fmt.genre_flags)
     ]
     if not missing:
-      twice = [name for name in fmt.columns.values() if names.count(name) > 1]
+      used = [names[position] for position in positions.values()]
+      twice = [name for name in used if names.count(name) > 1]
       if twice:
         raise JobError(f'{where} names the column {twice[0]} twice; found {shown}')
-      return Layout(fmt, tuple(names), positions)
-    lacking.append((len(missing), len(lacking), fmt, missing))
-  _, _, nearest, missing = min(lacking, key=lambda entry: entry[:2])
+      return Layout(fmt, tuple(names), positions, lines)
+    text = fmt.delimiter.join(names)
+    likeness = difflib.SequenceMatcher(None, text, _header(fmt)).ratio()
+    lacking.append((len(missing), -likeness, len(lacking), fmt, missing))
+  _, _, _, nearest, missing = min(lacking, key=lambda entry: entry[:3])
+  others = [fmt for fmt, *_ in headers if fmt is not nearest]
   raise JobError(
     f'{where} lacks the column {", ".join(missing)} of {nearest.name}; found {shown}, '
-    f'expected {_expected([fmt for fmt, _ in headers])}'
+    f'expected {_expected([nearest, *others])}'
   )
 
 
 def _positions(fmt, header):
-  header = list(header)
-  return {
-    field: header.index(name) for field, name in fmt.columns.items() if name in header
-  }
+  found = {}
+  for field, name in fmt.columns.items():
+    names = [x for x in (name, *fmt.other_names.get(field, ())) if x in header]
+    if names:
+      found[field] = header.index(names[0])
+  return found
+
+
+def _header(fmt):
+  return fmt.delimiter.join(fmt.header or fmt.columns.values())
 
 
 def _expected(known):
+  """Describes the headers of formats: the first one whole."""
   return ' or '.join(
-    f'{fmt.delimiter.join(fmt.header or fmt.columns.values())[:60]!r} ({fmt.name}'
+    f'{_header(fmt)[: 60 if number else None]!r} ({fmt.name}'
     f'{", without a header line" if fmt.header else ""})'
-    for fmt in known
+    for number, fmt in enumerate(known)
   )

@@ -4,6 +4,8 @@ The content of a file decides its type: text with a header or a known first line
 text compressed, or Parquet. All access goes through Beam's FileSystems.
 """
 
+import dataclasses
+import io
 import logging
 import re
 from collections.abc import Sequence
@@ -13,12 +15,13 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
 from pipelines.common.job import JobError
-from pipelines.events import open_files, parquet_rows
+from pipelines.events import open_files, parquet_rows, quotes
 from pipelines.events.formats import Format, Layout, detect
 
 _LOGGER = logging.getLogger(__name__)
 _HEAD = 1 << 16  # bytes that show the format of a file
 _SHOWN = 5  # names of skipped files
+_QUOTES_HEAD = 1 << 24  # bytes that show what quotes are
 _BOM = b'\xef\xbb\xbf'
 # first bytes -> Arrow's name of the compression
 _COMPRESSIONS = {b'\x1f\x8b': 'gzip', b'BZh': 'bz2', b'(\xb5/\xfd': 'zstd'}
@@ -77,7 +80,7 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
   _tell_skipped(flag, [path for path, _ in found], [file.path for file in read])
   if not any(file.has_rows for file in read):
     raise JobError(f'--{flag}: {pattern} has a header but no rows')
-  return read
+  return _judge_together(read)
 
 
 def describe_files(files: Sequence[InputFile]) -> list[dict]:
@@ -135,7 +138,45 @@ def _inspect(path, size, known):
   begin = len(_BOM) if head.startswith(_BOM) else 0
   if not head[begin:].strip():
     return None
-  end = head.find(b'\n') + 1 or len(head)
-  layout = detect(path, head[begin:end], known)
-  start = end if layout.header_lines else begin
+  layout = detect(path, head[begin:], known)
+  if layout.header_lines > 1:
+    _LOGGER.warning(
+      '%s: the header takes %d lines within quotes', path, layout.header_lines
+    )
+  lines = io.BytesIO(head[begin:]).readlines()
+  start = begin + sum(map(len, lines[: layout.header_lines]))
+  if layout.format.quoted is None:
+    layout = _judge_quotes(path, compression, layout, start)
   return InputFile(path, size, layout, start, start < len(head), compression)
+
+
+def _judge_quotes(path, compression, layout, start):
+  """Finds out whether the file has quotes around values, as far as one can see."""
+  with open_files.open_file(path, compression) as file:
+    open_files.read_up_to(file, start)
+    data = open_files.read_up_to(file, _QUOTES_HEAD)
+  data = data[: data.rfind(b'\n') + 1] or data
+  quoted, line = quotes.judge_quotes(data, _with_quotes(layout, True))
+  if quoted is False:
+    _LOGGER.warning(
+      '%s: quotes are read as characters, by the look of line %d; with '
+      '--mapping=quotes=double they are around values',
+      path,
+      layout.header_lines + line + 1,
+    )
+  return _with_quotes(layout, quoted)
+
+
+def _judge_together(files):
+  """Reads quotes in a file that does not show what they are as in the other files."""
+  quoted = not any(file.layout.format.quoted is False for file in files)
+  return [
+    file._replace(layout=_with_quotes(file.layout, quoted))
+    if file.layout.format.quoted is None
+    else file
+    for file in files
+  ]
+
+
+def _with_quotes(layout, quoted):
+  return layout._replace(format=dataclasses.replace(layout.format, quoted=quoted))

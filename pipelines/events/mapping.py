@@ -6,9 +6,9 @@ genres=categories,genre_separator=;` or `--mapping=shop.json` with the same name
     {"user": "customer", "item": "sku", "movies.item": "id", "time_unit": "ms"}
 
 Where two kinds of files name a field differently, write the kind before the field, as
-in `movies.item`. A field without a mapping keeps its own name. If the mapping has no
-field at all, its options (delimiter, genre_separator, encoding, time_unit) change how
-the known formats are read.
+in `movies.item`, and so for options, as in `movies.delimiter`. A field without a
+mapping keeps its own name. If the mapping has no field at all, its options (delimiter,
+quotes, genre_separator, encoding, time_unit) change how the known formats are read.
 """
 
 import dataclasses
@@ -19,13 +19,15 @@ import re
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common.job import JobError
-from pipelines.events import column_values
+from pipelines.events import column_values, text_encodings
 from pipelines.events.formats import KNOWN, REQUIRED, Format
 
 _OPTIONAL = {'movies': ('year', 'description')}
-_OPTIONS = ('delimiter', 'genre_separator', 'encoding', 'time_unit')
+_OPTIONS = ('delimiter', 'quotes', 'genre_separator', 'encoding', 'time_unit')
 _TIME_UNITS = (*column_values.TIME_UNITS, column_values.ISO)
 _DELIMITERS = {r'\t': '\t', 'tab': '\t'}
+_CSV_DELIMITERS = (',', ';')  # of programs that write quotes around values
+_QUOTES = ('none', 'double')
 
 
 def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
@@ -40,17 +42,6 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
   if not mapping:
     return KNOWN
   names = _read(mapping)
-  unit = names.get('time_unit', 's')
-  if unit not in _TIME_UNITS:
-    raise JobError(
-      f'--mapping: time_unit={unit}: expected one of {", ".join(_TIME_UNITS)}'
-    )
-  options = {name: names[name] for name in _OPTIONS if name in names}
-  _check_text(options)
-  if 'delimiter' in options:
-    options['delimiter'] = _DELIMITERS.get(options['delimiter'], options['delimiter'])
-    if len(options['delimiter']) > 1:
-      options['quoted'] = False  # as in MovieLens-1M; csv needs one character
   formats, known = {}, set(_OPTIONS)
   for kind, required in REQUIRED.items():
     fields = (*required, *_OPTIONAL.get(kind, ()))
@@ -58,10 +49,16 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
       field: names.get(f'{kind}.{field}', names.get(field, field)) for field in fields
     }
     spelled = {*fields, *(f'{kind}.{field}' for field in fields)}
-    own = Format('--mapping', kind, columns, **options)
-    others = (dataclasses.replace(other, **options) for other in KNOWN[kind])
-    formats[kind] = (own,) if spelled & names.keys() else tuple(others)
-    known |= spelled
+    options = _read_options(names, kind)
+    own = Format('--mapping', kind, columns)
+    chosen = (own,) if spelled & names.keys() else KNOWN[kind]
+    # A format without header lines is known by its own delimiter.
+    delimiter = options.get('delimiter')
+    chosen = [
+      fmt for fmt in chosen if not fmt.header or delimiter in (None, fmt.delimiter)
+    ]
+    formats[kind] = tuple(_with_options(fmt, options) for fmt in chosen)
+    known |= {*spelled, *(f'{kind}.{option}' for option in _OPTIONS)}
   if unknown := sorted(names.keys() - known):
     nearest = difflib.get_close_matches(unknown[0], sorted(known), n=1)
     hint = f'; did you mean {nearest[0]}?' if nearest else ''
@@ -69,23 +66,65 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
   return formats
 
 
-def _check_text(options):
-  """Checks that lines can be split with these options; raises JobError if not."""
+def _read_options(names, kind):
+  """Returns the options for a kind of file; raises JobError if one is wrong."""
+  options = {
+    option: names.get(f'{kind}.{option}', names.get(option))
+    for option in _OPTIONS
+    if option in names or f'{kind}.{option}' in names
+  }
+  for name, allowed in (('time_unit', _TIME_UNITS), ('quotes', _QUOTES)):
+    if options.get(name, allowed[0]) not in allowed:
+      raise JobError(
+        f'--mapping: {name}={options[name]}: expected one of {", ".join(allowed)}'
+      )
   for name in ('delimiter', 'genre_separator'):
     if options.get(name, ',') in ('', '"', '\n', '\r'):
       raise JobError(
         f'--mapping: {name}={options[name]!r}: expected a separator such as ; or tab'
       )
-  encoding = options.get('encoding', 'utf-8')
+  if 'encoding' in options:
+    encoding = text_encodings.find_encoding(options['encoding'])
+    if not encoding:
+      raise JobError(
+        f'--mapping: encoding={options["encoding"]}: expected an encoding that extends '
+        'ASCII, such as utf-8, latin-1 or cp1252'
+      )
+    options['encoding'] = encoding
+  if 'delimiter' in options:
+    options['delimiter'] = _DELIMITERS.get(options['delimiter'], options['delimiter'])
+    _check_delimiter(**options)
+  return options
+
+
+def _check_delimiter(delimiter, quotes='', encoding='utf-8', **_):
+  """Checks a delimiter beside the other options; raises JobError if it cannot be."""
   try:
-    extends_ascii = ',\n'.encode(encoding) == b',\n'
-  except LookupError:
-    extends_ascii = False
-  if not extends_ascii:
+    delimiter.encode(encoding)
+  except UnicodeEncodeError:
     raise JobError(
-      f'--mapping: encoding={encoding}: expected an encoding that extends ASCII, such '
-      'as utf-8, latin-1 or cp1252'
+      f'--mapping: delimiter={delimiter}: encoding={encoding} has no such character'
+    ) from None
+  if len(delimiter) > 1 and quotes == 'double':
+    raise JobError(
+      f'--mapping: delimiter={delimiter}: expected one character beside quotes=double'
     )
+
+
+def _with_options(fmt, options):
+  """Returns a format with the options of the mapping."""
+  quotes = options.get('quotes')
+  others = {name: value for name, value in options.items() if name != 'quotes'}
+  fmt = dataclasses.replace(fmt, **others)
+  if len(fmt.delimiter) > 1:
+    quoted = False  # as in MovieLens-1M; csv needs one character
+  elif quotes:
+    quoted = quotes == 'double'
+  else:
+    quoted = fmt.quoted
+    if quoted and fmt.delimiter not in _CSV_DELIMITERS:
+      quoted = None
+  return dataclasses.replace(fmt, quoted=quoted)
 
 
 def _read(mapping) -> dict[str, str]:

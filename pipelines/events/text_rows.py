@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,11 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from pipelines.events.formats import Layout
+from pipelines.events.text_encodings import UTF8_OR_LATIN1, decode, to_utf8
+
+csv.field_size_limit(1 << 30)  # as long as a line may be; Arrow has no limit
+_UNIT_SEPARATOR = b'\x1f'
+_UNDECODED = re.compile('[\ud800-\udfff]')  # bytes that are no text, by surrogateescape
 
 
 class RowSource(Protocol):
@@ -33,6 +39,9 @@ class ParsedRows(NamedTuple):
     bad: (line, reason) of every other line.
     num_lines: number of lines, good and bad; a row of several lines counts as one.
     source: source of the raw lines and values.
+    latin1: first line that is Latin-1 in a file of UTF-8 or Latin-1; None if there is
+      none.
+    long: first line of each row of several lines.
   """
 
   columns: dict[str, pa.Array]
@@ -40,6 +49,8 @@ class ParsedRows(NamedTuple):
   bad: list[tuple[int, str]]
   num_lines: int
   source: RowSource
+  latin1: int | None = None
+  long: Sequence[int] = ()
 
 
 class TextSource:
@@ -54,15 +65,12 @@ class TextSource:
 
   def raw(self, line: int) -> str:
     """Returns a line as it is; undecodable bytes appear as \\xNN."""
-    return self._lines[line].decode(self._layout.format.encoding, 'backslashreplace')
+    encoding = self._layout.format.encoding
+    return decode(self._lines[line], encoding, 'backslashreplace')
 
   def value(self, line: int, position: int) -> str:
     """Returns the value of a well-formed line in a column."""
-    end = _record_end(self._lines, line, self._most_lines)
-    text = b'\n'.join(self._lines[line:end])
-    text = text.decode(self._layout.format.encoding, 'replace')
-    data, layout = _one_character_delimiter(text.encode(), self._layout)
-    return [*_values(data.decode(), layout), *[''] * len(layout.header)][position]
+    return read_record(self._lines, line, self._layout, self._most_lines)[0][position]
 
 
 def split_lines(
@@ -78,24 +86,80 @@ def split_lines(
       a line end, so that an open quote spoils only one line.
   """
   source = TextSource(data, layout, most_lines)
-  if layout.format.encoding != 'utf-8':
-    data = data.decode(layout.format.encoding, 'replace').encode()
   if not data:
     empty = {field: pa.array([], pa.string()) for field in layout.positions}
     return ParsedRows(empty, np.zeros(0, np.int64), [], 0, source)
-  data, layout = _one_character_delimiter(data, layout)
-  quotes = layout.format.quoted and b'"' in data
-  if not _is_utf8(data) or (quotes and not _around_values(data, layout)):
-    return ParsedRows(*_split_by_line(data, layout, most_lines), source)
+  text = to_utf8(data, layout.format.encoding)
+  latin1 = _first_latin1(data, layout.format.encoding) if text is not data else None
+  if text is None or _needs_csv(text, layout.format):
+    *rows, long = _split_by_line(data, layout, most_lines)
+    return ParsedRows(*rows, source, latin1, long)
+  text, layout = _one_character_delimiter(text, layout)
+  quotes = layout.format.quoted and b'"' in text
   # Arrow strips blanks around numbers only where it converts to numbers.
-  if numeric and not (b' ' in data or b'\t' in data):
+  if numeric and not (b' ' in text or b'\t' in text):
     with contextlib.suppress(pa.ArrowInvalid):
       types = dict.fromkeys(numeric, pa.float64())
-      return ParsedRows(*_split_clean(data, layout, types, quotes), source)
-  return ParsedRows(*_split_clean(data, layout, {}, quotes), source)
+      return ParsedRows(*_split_clean(text, layout, types, quotes), source, latin1)
+  return ParsedRows(*_split_clean(text, layout, {}, quotes), source, latin1)
 
 
-def _around_values(data, layout):
+def read_record(
+  lines: Sequence[bytes], start: int, layout: Layout, most_lines: int
+) -> tuple[list[str], str, int]:
+  """Reads the row that begins at a line.
+
+  Returns:
+    (values, reason why it is bad or '', number of its lines).
+  """
+  fmt, width, texts = layout.format, len(layout.header), []
+
+  def decoded():
+    for number in range(start, min(start + most_lines, len(lines))):
+      texts.append(decode(lines[number], fmt.encoding, 'surrogateescape'))
+      yield f'{texts[-1]}\n'
+
+  values, count, reason = [], 1, ''
+  if not fmt.quoted:
+    text = next(decoded())[:-1]
+    values = text.split(fmt.delimiter) if text else []
+  else:
+    reader = csv.reader(decoded(), delimiter=fmt.delimiter, strict=True)
+    try:
+      values = next(reader)
+      count = reader.line_num
+    except csv.Error:
+      reason = 'bad_quotes'
+  # As in `_split_clean`, an empty line is a row of empty values.
+  values = values or [''] * width
+  if not reason and len(values) != width:
+    # A quote that was never closed: the lines after it are rows of their own.
+    reason = 'bad_quotes' if count > 1 else 'wrong_column_count'
+    count = 1
+  if any(map(_UNDECODED.search, texts[:count])):
+    reason = 'not_utf8' if fmt.encoding == 'utf-8' else 'not_in_encoding'
+  return values, reason, count
+
+
+def _first_latin1(data, encoding):
+  if encoding != UTF8_OR_LATIN1:
+    return None
+  lines = enumerate(data.splitlines())
+  return next(
+    (number for number, line in lines if to_utf8(line, 'utf-8') is None), None
+  )
+
+
+def _needs_csv(text, fmt):
+  """Tells whether Arrow would read lines of UTF-8 otherwise than Python's csv."""
+  replaced = len(fmt.delimiter.encode()) > 1
+  if replaced and _UNIT_SEPARATOR in text:
+    return True
+  quotes = fmt.quoted and b'"' in text
+  return quotes and (replaced or not _around_values(text, fmt.delimiter))
+
+
+def _around_values(data, delimiter):
   """Tells whether quotes are only around whole values of one line, never inside.
 
   Then Arrow and csv read the same values; with an unpaired quote they differ.
@@ -106,7 +170,7 @@ def _around_values(data, layout):
     return False
   first, last = quotes[::2], quotes[1::2]
   edge = np.zeros(256, bool)
-  edge[[ord(layout.format.delimiter), ord('\n'), ord('\r')]] = True
+  edge[[ord(delimiter), ord('\n'), ord('\r')]] = True
   begins = (first == 0) | edge[text[first - 1]]
   ends = (last == len(text) - 1) | edge[text[np.minimum(last + 1, len(text) - 1)]]
   if not (begins & ends).all():
@@ -154,7 +218,7 @@ def _split_clean(data, layout, types, quotes):
 
 
 def _one_character_delimiter(data, layout):
-  """Replaces a longer delimiter by the unit separator, which no text contains.
+  """Replaces a longer delimiter by the unit separator, which the text does not contain.
 
   Arrow and csv read only delimiters of one character.
   """
@@ -162,62 +226,25 @@ def _one_character_delimiter(data, layout):
   if len(delimiter.encode()) == 1:
     return data, layout
   kind = dataclasses.replace(layout.format, delimiter='\x1f')
-  return data.replace(delimiter.encode(), b'\x1f'), layout._replace(format=kind)
+  data = data.replace(delimiter.encode(), _UNIT_SEPARATOR)
+  return data, layout._replace(format=kind)
 
 
 def _split_by_line(data, layout, most_lines):
   raw, number = data.splitlines(), 0
-  rows, lines, bad = [], [], []
+  rows, lines, bad, long = [], [], [], []
   while number < len(raw):
-    end = _record_end(raw, number, most_lines if layout.format.quoted else 1)
-    values, reason = _record(raw[number:end], layout)
-    if reason and end > number + 1:
-      # The quote was never closed: the lines after it are rows of their own.
-      values, reason, end = [], 'bad_quotes', number + 1
+    values, reason, count = read_record(raw, number, layout, most_lines)
+    if count > 1:
+      long.append(number)
     if reason:
       bad.append((number, reason))
     else:
       rows.append(values)
       lines.append(number)
-    number = end
+    number += count
   columns = {
     field: pa.array([values[position] for values in rows], pa.string())
     for field, position in layout.positions.items()
   }
-  return columns, np.array(lines, np.int64), bad, len(rows) + len(bad)
-
-
-def _record_end(lines, start, most_lines):
-  """Returns the number of the line after the line that closes all quotes of a row."""
-  quotes, limit = 0, min(start + most_lines, len(lines))
-  for number in range(start, limit):
-    quotes += lines[number].count(b'"')
-    if not quotes % 2:
-      return number + 1
-  return start + 1
-
-
-def _record(lines, layout):
-  """Returns (values, '') of a row, or ([], reason)."""
-  width = len(layout.header)
-  try:
-    # As in `_split_clean`, an empty line is a row of empty values.
-    values = _values(b'\n'.join(lines).decode(), layout) or [''] * width
-  except UnicodeDecodeError:
-    return [], 'not_utf8'
-  except csv.Error:
-    return [], 'bad_quotes'
-  return (values, '') if len(values) == width else ([], 'wrong_column_count')
-
-
-def _values(text, layout):
-  if not layout.format.quoted:
-    return text.split(layout.format.delimiter) if text else []
-  return next(csv.reader([text], delimiter=layout.format.delimiter, strict=True), [])
-
-
-def _is_utf8(data):
-  try:
-    return data.isascii() or data.decode() is not None
-  except UnicodeDecodeError:
-    return False
+  return columns, np.array(lines, np.int64), bad, len(rows) + len(bad), long

@@ -18,7 +18,7 @@ _RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
   'not_utf8': 'UTF-8 text',
-  'bad_quotes': 'quotes that close',
+  'bad_quotes': 'quotes that close; --mapping=quotes=none reads quotes as characters',
   'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
 }
@@ -97,6 +97,8 @@ def item_rejects(
       record['field'] = header[position]
       record['value'] = piece.rows.source.value(line, position)[:_RAW_CHARACTERS]
     expected = _EXPECTED.get(reason, 'a row')
+    if reason == 'not_in_encoding':
+      expected = f'{piece.layout.format.encoding} text'
     rejects.append(reject(stage, reason, **record, raw=text, expected=expected))
   return rejects
 

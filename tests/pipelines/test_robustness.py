@@ -66,7 +66,8 @@ _RIGHT = {
   ('unknown_item', 'movieId'): 'an id of the movies file',
   ('wrong_column_count', ''): '4 values: userId,movieId,rating,timestamp',
   ('blank_line', ''): '4 values: userId,movieId,rating,timestamp',
-  ('bad_quotes', ''): 'quotes that close on their line',
+  ('bad_quotes', ''): 'quotes that close on their line; --mapping=quotes=none reads '
+  'quotes as characters',
   ('not_utf8', ''): 'UTF-8 text',
 }
 BAD_RATINGS = [(*row[:4], row[4] or _RIGHT[row[2:4]]) for row in BAD_RATINGS]
@@ -89,7 +90,13 @@ BAD_MOVIES = [
     '',
     'as many values as the header has',
   ),
-  ('quote never closed', '9,"T,War', 'bad_quotes', '', 'quotes that close'),
+  (
+    'quote never closed',
+    '9,"T,War',
+    'bad_quotes',
+    '',
+    'quotes that close; --mapping=quotes=none reads quotes as characters',
+  ),
   ('not UTF-8', '9,\\xff,War', 'not_utf8', '', 'UTF-8 text'),
   ('blank line', '', 'blank_line', '', 'a row'),
 ]
@@ -182,6 +189,43 @@ READ = [
     b'user,item,timestamp\nu,1,100\n',
     'rating=item',
     [('u', 0, 1.0, 100)],
+  ),
+  ('MovieLens 10M: half stars', b'7::1::4.5::100\n', '', [('7', 0, 4.5, 100)]),
+  (
+    'quotes and commas in the header',
+    b'userId,movieId,rating,"when, UTC",timestamp\nu,1,4.0,x,100\n',
+    '',
+    EXPECTED,
+  ),
+  (
+    'a line end in the header, within quotes',
+    b'userId,movieId,"r (0.5\nto 5)",rating,timestamp\nu,1,x,4.0,100\n',
+    '',
+    EXPECTED,
+  ),
+  (
+    'Latin-1 in the header',
+    'Käufer;item;rating;timestamp\nu;1;4.0;100\n'.encode('latin-1'),
+    'user=Käufer,delimiter=;,encoding=latin-1',
+    EXPECTED,
+  ),
+  (
+    'a separator that is no ASCII',
+    'user¦item¦rating¦timestamp\nu¦1¦4.0¦100\n"a¦b"¦1¦4.0¦100\n'.encode('cp1252'),
+    'user=user,delimiter=¦,encoding=cp1252',
+    [*EXPECTED, ('a¦b', 0, 4.0, 100)],
+  ),
+  (
+    'quotes that are characters, between tabs',
+    b'user\titem\trating\ttimestamp\n"w. ed" j\t1\t4.0\t100\n',
+    'user=user,delimiter=tab',
+    [('"w. ed" j', 0, 4.0, 100)],
+  ),
+  (
+    'quotes that are characters, between commas',
+    csv_of('"w. ed" j,1,4.0,100'),
+    'quotes=none',
+    [('"w. ed" j', 0, 4.0, 100)],
   ),
 ]
 
@@ -371,6 +415,15 @@ def _(folder, patch):
 )
 def _(folder, patch):
   return write(folder, csv_of(*GOOD).decode().encode('utf-16'))
+
+
+@bad_file(
+  'a header in another encoding',
+  'ratings.csv: line 1 is not cp1252 text (character maps to <undefined> at byte 1); …',
+)
+def _(folder, patch):
+  flags = write(folder, b'K\x81ufer,item,rating,timestamp\nu,1,4,100\n')
+  return {**flags, 'mapping': 'user=who,encoding=CP1252'}
 
 
 @bad_file(
@@ -580,6 +633,21 @@ def _(folder, patch):
 )
 def _(folder, patch):
   return {'mapping': 'encoding=utf-16'}
+
+
+@bad_file(
+  'a mapping with wrong quotes', '--mapping: quotes=no: expected one of none, double'
+)
+def _(folder, patch):
+  return {'mapping': 'quotes=no'}
+
+
+@bad_file(
+  'a mapping with a separator that its encoding lacks',
+  '--mapping: delimiter=§: encoding=ascii has no such character',
+)
+def _(folder, patch):
+  return {'mapping': 'delimiter=§,encoding=ascii'}
 
 
 @bad_file('a mapping file that is no JSON', '--mapping: cannot read my.json: …')

@@ -5,19 +5,20 @@ import pyarrow as pa
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import file_blocks, formats, input_files, rejects, shuffle
+from pipelines.events import file_blocks, input_files, rejects, shuffle
 from pipelines.events.check import read_ratings
+from pipelines.events.mapping import formats_of
 from pipelines.events.rating_scale import RatingScale
 
 ITEMS = pa.array(['10', '20', '30'])
 HEADER = 'userId,movieId,rating,timestamp\n'
 
 
-def read(folder, text: str, scale=RatingScale()):  # noqa: B008  frozen
-  (folder / 'ratings.csv').write_text(HEADER + text)
-  files = input_files.find_files(
-    str(folder / 'ratings.csv'), formats.KNOWN['ratings'], 'ratings'
-  )
+def read(folder, text: str | bytes, scale=RatingScale(), mapping=''):  # noqa: B008  frozen
+  text = text if isinstance(text, bytes) else text.encode()
+  (folder / 'ratings.csv').write_bytes(HEADER.encode() + text)
+  known = formats_of(mapping)['ratings']
+  files = input_files.find_files(str(folder / 'ratings.csv'), known, 'ratings')
   (block,) = file_blocks.cut_blocks(files, 1 << 20)
   (ratings,) = read_ratings(block, ITEMS, scale)
   return ratings
@@ -87,6 +88,15 @@ def test_milliseconds_are_told(tmp_path):
 def test_long_lines_are_shortened(tmp_path):
   (bad,) = read(tmp_path, f'a,10,{"9" * 5000},1\n').bad
   assert len(bad.raw) == len(bad.value) == 300
+
+
+def test_a_row_that_is_no_text_names_the_encoding(tmp_path):
+  data = b'a\x81,10,4,1\na\x9d,10,4,1\nb\xe9,10,4,1\n'
+  made = read(tmp_path, data, mapping='encoding=cp1252')
+  assert made.batch['user'].to_pylist() == ['bé']
+  assert [(bad.reason, bad.expected) for bad in sorted(made.bad)] == [
+    ('not_in_encoding', 'cp1252 text')
+  ] * 2
 
 
 def test_scale():

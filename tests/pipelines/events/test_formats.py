@@ -39,10 +39,83 @@ from pipelines.events import formats
       'MovieLens-100K',
     ),
     (b'user,item,rating,timestamp', formats.KNOWN['ratings'], 'PERSOMA'),
+    (b'1::122::4.5::838985046\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
+    (b'u::i-1::4::100\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
+    (b'15::4973::excellent!::1215184630\n', formats.KNOWN['tags'], 'MovieLens-10M'),
+    (b'1\t2\t4.5\t838985046\n', formats.KNOWN['ratings'], 'MovieLens-100K'),
   ],
 )
 def test_known(line, kinds, name):
   assert formats.detect('file', line, kinds).format.name == name
+
+
+@pytest.mark.parametrize(
+  ('title', 'year', 'genres'),
+  [
+    ('movie_title:token', 'release_year:token', 'class:token_seq'),  # ml-100k
+    ('movie_title:token', 'release_year:token', 'genre:token_seq'),  # ml-1m
+    ('movie_title:token_seq', 'release_year:token', 'genre:token_seq'),
+    ('movie_name:token_seq', 'release_year:token', 'type:token_seq'),  # 10m, 20m
+    ('movie_name:token_seq', 'year:token', 'class:token_seq'),
+  ],
+)
+def test_items_of_recbole(title, year, genres):
+  header = f'item_id:token\t{title}\t{year}\t{genres}\n'.encode()
+  layout = formats.detect('ml.item', header, formats.KNOWN['movies'])
+  assert layout.format.name == 'RecBole'
+  assert layout.positions == {'item': 0, 'title': 1, 'year': 2, 'genres': 3}
+
+
+@pytest.mark.parametrize(
+  ('header', 'kind', 'lacks', 'expected'),
+  [
+    (
+      'item_id:token\tname:token_seq\trelease_year:token\tclass:token_seq',
+      'movies',
+      'movie_title:token_seq of RecBole',
+      'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq',
+    ),
+    (
+      'UserID::MovieID::Rating::Timestamp',
+      'ratings',
+      'user, item, rating, timestamp of MovieLens-1M',
+      'user::item::rating::timestamp',
+    ),
+    (
+      'movie id|movie title|release date|video release date|IMDb URL|unknown|Action',
+      'movies',
+      'item, title of MovieLens-100K',
+      'item|title|released|video|url|unknown|Action|Adventure|Animation|'
+      "Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
+      'Mystery|Romance|Sci-Fi|Thriller|War|Western',
+    ),
+  ],
+)
+def test_a_near_miss_shows_the_nearest_format_whole(header, kind, lacks, expected):
+  with pytest.raises(JobError) as raised:
+    formats.detect('f', header.encode(), formats.KNOWN[kind])
+  text = str(raised.value)
+  assert text.startswith(f'f: line 1 lacks the column {lacks}; found {header!r}, ')
+  assert f', expected {expected!r} (' in text
+
+
+@pytest.mark.parametrize(
+  ('header', 'names'),
+  [
+    (b'userId,movieId,rating,"when, UTC",timestamp\n', 5),
+    (b'userId,movieId,"the ""rating""",rating,timestamp\r\n', 5),
+    (b'"userId","movieId","rating","timestamp"', 4),
+    (b'userId,movieId,rating,"when\n(UTC)",timestamp\n1,2,3,4,5\n', 5),
+    (b'userId,movieId,rating,12" record,timestamp\n1,2,3,7",5\n', 5),
+  ],
+)
+def test_a_header_is_csv(header, names):
+  layout = formats.detect('f', header, formats.KNOWN['ratings'])
+  assert len(layout.header) == names
+  assert [layout.header[layout.positions[x]] for x in ('user', 'timestamp')] == [
+    'userId',
+    'timestamp',
+  ]
 
 
 def test_the_nearest_format_is_named():

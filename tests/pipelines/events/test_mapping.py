@@ -41,6 +41,35 @@ def test_options_alone_change_known_formats():
   assert {kind.time_unit for kind in made['ratings']} == {'ms'}
 
 
+def test_options_of_one_kind_of_file():
+  made = formats_of('movies.item=id,movies.delimiter=tab,quotes=none,encoding=utf8')
+  (movies,), ratings = made['movies'], made['ratings'][0]
+  assert (movies.delimiter, movies.quoted) == ('\t', False)
+  assert (ratings.delimiter, ratings.quoted) == (',', False)
+  assert movies.encoding == ratings.encoding == 'utf-8'
+
+
+def test_names_of_encodings():
+  names = ['utf8', 'UTF-8', 'utf-8-sig', 'Latin_1', 'cp1252']
+  found = [formats_of(f'encoding={name}')['tags'][0].encoding for name in names]
+  assert found == ['utf-8', 'utf-8', 'utf-8', 'iso8859-1', 'cp1252']
+
+
+def test_quotes():
+  quoted = lambda mapping: formats_of(mapping)['ratings'][0].quoted
+  assert quoted('user=who') is True
+  assert quoted('user=who,quotes=none') is False
+  assert quoted('user=who,delimiter=tab') is None  # the file tells
+  assert quoted('user=who,delimiter=tab,quotes=double') is True
+
+
+@pytest.mark.parametrize('kind', formats.REQUIRED)
+def test_our_own_names_with_tabs(kind):
+  header = '\t'.join(formats.REQUIRED[kind]).encode()
+  layout = formats.detect('f', header, formats_of('delimiter=tab')[kind])
+  assert layout.format.name == 'PERSOMA'
+
+
 def test_nothing():
   assert formats_of('') == formats.KNOWN
 
@@ -56,6 +85,12 @@ def test_nothing():
     ('genre_separator=,user=a', "genre_separator='': expected a separator"),
     ('encoding=latin-99', 'encoding=latin-99: expected an encoding that extends'),
     ('encoding=utf-16', 'encoding=utf-16: expected an encoding that extends'),
+    ('encoding=undefined', 'encoding=undefined: expected an encoding that extends'),
+    ('delimiter=§,encoding=ascii', 'delimiter=§: encoding=ascii has no such character'),
+    ('delimiter=::,quotes=double', 'delimiter=::: expected one character beside'),
+    ('movies.quotes=single', 'quotes=single: expected one of none, double'),
+    ('movis.quotes=none', 'unknown field movis.quotes; did you mean movies.quotes'),
+    ('quotes=single', 'quotes=single: expected one of none, double'),
     ('nowhere.json', 'cannot read nowhere.json'),
   ],
 )
