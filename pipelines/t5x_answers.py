@@ -58,7 +58,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     'split': config.split,
     'format': config.format,
   }
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(
+    config.output_dir, settings, 'pipelines.t5x_answers'
+  )
   if not folder.begin(config.overwrite):
     return
   rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir)

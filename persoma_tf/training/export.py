@@ -48,6 +48,8 @@ def export_adapter(
   folder = checkpoints.save_adapter(model_dir, trained, manifest)
   (folder / model_card.FILE).write_text(model_card.card_of_folder(model_dir))
   size = sum(path.stat().st_size for path in folder.iterdir())
-  completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
+  completed = json.dumps(
+    {'job': 'persoma_tf.train', 'fingerprint': sha256, 'settings': {'step': step}}
+  )
   (pathlib.Path(model_dir) / 'COMPLETED').write_text(completed + '\n')
   logger.info('wrote an adapter of %s to %s', format_bytes(size), folder)

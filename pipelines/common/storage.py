@@ -107,7 +107,8 @@ def delete(paths: Sequence[str]) -> None:
   """Deletes files, local ones or in buckets."""
   for path in paths:
     if '://' not in path:
-      os.remove(path)
+      with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        os.remove(path)
   remote = [path for path in paths if '://' in path]
   if remote:
     FileSystems.delete(remote)

@@ -459,7 +459,7 @@ def _(folder, patch):
 @bad_file(
   'more rejects than --max_reject_fraction=0.05',
   '2 of 18 rows are rejects (unknown_item 1, blank_line 1), more than '
-  '--max_reject_fraction=0.05; they are in h/rejects-00000-of-00001.jsonl',
+  '--max_reject_fraction=0.05; they are in h/attempt-…',
 )
 def _(folder, patch):
   return {
