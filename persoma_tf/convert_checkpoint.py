@@ -36,25 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """
   process.prepare()
   bindings, arguments = recipes.bindings_of(sys.argv[1:] if argv is None else argv)
-  parser = argparse.ArgumentParser(
-    prog='python -m persoma_tf.convert_checkpoint',
-    description=__doc__.split('\n')[0],
-    epilog=recipes.HELP,
-  )
-  recipes.add_gin_flag(parser, required=True)
-  recipes.add_data_flags(parser, required=True)
-  parser.add_argument(
-    '--output_dir',
-    required=True,
-    type=local_argument,
-    help='new or empty output folder',
-  )
-  parser.add_argument(
-    '--checkpoint',
-    type=local_argument,
-    help='checkpoint_<step> folder of t5x.train to convert from T5X',
-  )
-  flags = parser.parse_args(arguments)
+  flags = _parser().parse_args(arguments)
   folder = pathlib.Path(flags.output_dir)
   if folder.exists() and any(folder.iterdir()):
     raise FileExistsError(f'{folder} is not empty; name another --output_dir')
@@ -75,6 +57,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
   logger.info('wrote %s', folder)
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+    prog='python -m persoma_tf.convert_checkpoint',
+    description=__doc__.split('\n')[0],
+    epilog=recipes.HELP,
+  )
+  recipes.add_gin_flag(parser, required=True)
+  recipes.add_data_flags(parser, required=True)
+  parser.add_argument(
+    '--output_dir',
+    required=True,
+    type=local_argument,
+    help='new or empty output folder',
+  )
+  parser.add_argument(
+    '--checkpoint',
+    type=local_argument,
+    help='checkpoint_<step> folder of t5x.train to convert from T5X',
+  )
+  return parser
 
 
 if __name__ == '__main__':

@@ -85,7 +85,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     'bootstrap_samples': config.bootstrap_samples,
     'training': {name: _sha256(text) for name, text in training.items()},
   }
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings, 'pipelines.evaluate')
   if not folder.begin(config.overwrite):
     return
   run_info = {'model': model, **settings, 'versions': job.versions('matplotlib')}

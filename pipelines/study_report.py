@@ -85,7 +85,9 @@ def run(argv: Sequence[str] | None = None) -> None:
 
   cells = read_cells(config.results_dir)
   folder = output_folder.OutputFolder(
-    config.output_dir, {'cells': [cell['cell'] for cell in cells]}
+    config.output_dir,
+    {'cells': [cell['cell'] for cell in cells]},
+    'pipelines.study_report',
   )
   if not folder.begin(config.overwrite):
     return

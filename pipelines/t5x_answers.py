@@ -66,7 +66,9 @@ def run(argv: Sequence[str] | None = None) -> None:
   }
   if config.run_id:  # older folders, of a run without an id, have no such setting
     settings['run_id'] = config.run_id
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(
+    config.output_dir, settings, 'pipelines.t5x_answers'
+  )
   if not folder.begin(config.overwrite):
     return
   users = t5x_lines.split_users(config.histories_dir, config.split)
@@ -76,9 +78,6 @@ def run(argv: Sequence[str] | None = None) -> None:
   shard = AnswerShard(0, 1, '', 0, len(users))
   if rejects:
     write_rejects(folder, shard, rejects)
-    text = '%s: %d of %d users have no answer, such as %r: see rejects-*.jsonl'
-    user = rejects[0]['record']['user_id']
-    _LOGGER.warning(text, folder.path, len(rejects), len(users), user)
   data = to_bytes([row | constants for row in rows], config.format)
   storage.write_file(folder.file(shard.file(config.format)), data)
   predictions_folder.finish_predictions(folder, [shard], config.format)

@@ -5,12 +5,16 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 COMPLETED = 'COMPLETED'
-# Job -> file that only this job writes.
+# Job -> file by which its folders are recognized. A folder of t5x_answers takes the
+# place of one of batch_predict.
 OWN_FILE = {
   'pipelines.build_histories': 'dataset_info.json',
   'pipelines.embed_items': 'encoder_info.json',
   'persoma_tf.train': 'adapter/manifest.json',
   'pipelines.batch_predict': 'run_info.json',
+  'pipelines.t5x_answers': 'run_info.json',
+  'pipelines.evaluate': 'metrics.json',
+  'pipelines.study_report': 'study.html',
 }
 
 

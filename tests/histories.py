@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import re
 
 import pandas as pd
 
@@ -38,14 +39,19 @@ def histories(folder: pathlib.Path) -> dict[str, dict]:
 def contents(folder: pathlib.Path) -> dict[str, str]:
   """File name -> sha256."""
   return {
-    path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+    path.name: hashlib.sha256(without_owner(path.read_bytes())).hexdigest()
     for path in folder.iterdir()
   }
 
 
+def without_owner(data: bytes) -> bytes:
+  """What two runs have in common: their tokens in COMPLETED differ."""
+  return re.sub(rb'(?<="owner": ")[0-9a-f]{32}', b'', data)
+
+
 def rejects(folder: pathlib.Path) -> list[dict]:
   """All reject records."""
-  text = ''.join(path.read_text() for path in sorted(folder.glob('rejects-*.jsonl')))
+  text = ''.join(path.read_text() for path in sorted(folder.rglob('rejects-*.jsonl')))
   return [json.loads(line) for line in text.splitlines()]
 
 

@@ -60,7 +60,9 @@ def export_adapter(
   (folder / model_card.FILE).write_text(model_card.card_of_folder(model_dir))
   _check_answer(folder, run, decoder_sha256, next(iter(asked.values())))
   size = sum(path.stat().st_size for path in folder.iterdir())
-  completed = json.dumps({'fingerprint': sha256, 'settings': {'step': step}})
+  completed = json.dumps(
+    {'job': 'persoma_tf.train', 'fingerprint': sha256, 'settings': {'step': step}}
+  )
   file = pathlib.Path(model_dir) / 'COMPLETED'
   checkpoints.replace_file(file, f'{completed}\n'.encode())
   logger.info('wrote an adapter of %s to %s', format_bytes(size), folder)

@@ -1,27 +1,44 @@
 """Manages output folders, so that only a complete folder looks finished.
 
-A job writes into `<output_dir>`, and writes the marker `COMPLETED` last. The marker
-`UNFINISHED` exists from the start: it shows that an interrupted PERSOMA job left the
-folder, which may then be emptied. A folder with files of other programs is never
-touched. All access goes through Beam's FileSystems, so that a folder may be `gs://...`.
+Each run of a job has a random token, its `owner`. The run writes into
+`<output_dir>/attempt-<owner>/`, and the marker `UNFINISHED` in `<output_dir>` names the
+owner. At the end its files are copied to `<output_dir>`, and the marker `COMPLETED` is
+written, which lists them. Whoever completes must still be the owner. So a run that
+continues on a cluster, while its command was started again, ends with an error, and
+none of its files gets into the folder.
+
+Only files that a marker lists, or that are in an attempt's folder, are deleted. All
+access goes through Beam's FileSystems, so that a folder may be `gs://...`. Buckets have
+neither locks nor atomic renames; so each side first writes its own marker, and then
+reads the marker of the other.
 """
 
+import contextlib
 import dataclasses
 import datetime
-import hashlib
-import json
 import logging
-from collections.abc import Mapping
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from concurrent import futures
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import storage
+from persoma_tf import addresses
+from pipelines.common import markers, storage
 from pipelines.common.job import JobError
+from pipelines.common.markers import UNFINISHED
 from tasks import finished
 from tasks.finished import COMPLETED
 
-UNFINISHED = 'UNFINISHED'
+_ATTEMPT = re.compile(r'attempt-[0-9a-f]{32}/([^/]+)')
+_TEMPORARY = re.compile(r'[^/]+\.tmp-[0-9a-f]{32}')  # of storage.write_file
+_OF_BEAM = 'beam-temp-'  # Beam's own files end with their pipeline, whose ever it is
+_SHOWN = 3  # names of files in a message
+_COPIES = 16  # files that are copied at a time
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -33,10 +50,14 @@ class OutputFolder:
     path: local path or gs:// address.
     settings: everything that decides the content of the folder (flags, checksums of
       inputs), as JSON types. Paths do not belong here: a folder may be moved.
+    job: module of the job, such as 'pipelines.build_histories'.
+    owner: token of this run; '' before `begin` and after `complete`.
   """
 
   path: str
   settings: Mapping[str, Any]
+  job: str = ''
+  owner: str = dataclasses.field(default='', init=False)
 
   def __post_init__(self):
     object.__setattr__(self, 'path', self.path.rstrip('/') or '/')
@@ -44,22 +65,25 @@ class OutputFolder:
   @property
   def fingerprint(self) -> str:
     """Returns the sha256 of the settings, in hexadecimal."""
-    return hashlib.sha256(_to_json(self.settings)).hexdigest()
+    return markers.fingerprint_of(self.settings)
+
+  @property
+  def place(self) -> str:
+    """Returns the address at which this run writes; without a run, the folder's."""
+    return self._at(f'attempt-{self.owner}') if self.owner else self.path
 
   def file(self, name: str) -> str:
-    """Returns the address of a file in the folder."""
-    return FileSystems.join(self.path, name)
+    """Returns the address of a file in `place`."""
+    return FileSystems.join(self.place, name)
 
   def begin(self, overwrite: bool = False, go_on: bool = False) -> bool:
-    """Prepares the folder for writing: empties it, except for UNFINISHED.
-
-    Two groups of files may be deleted: the files that COMPLETED lists, and all files of
-    an unfinished folder, because that folder was empty when a job began it.
+    """Prepares the folder for writing: deletes what earlier runs of the job left.
 
     Args:
-      overwrite: whether to delete the output of an earlier job, finished or not.
-      go_on: whether to resume: keep the files of an unfinished folder that was begun
-        with the same settings.
+      overwrite: whether to delete the output of an earlier run, finished or not.
+      go_on: whether to resume an unfinished run with the same settings: this process
+        then becomes a part of that run, with its owner and files. Several processes can
+        be parts of one run.
 
     Returns:
       False if the folder is already finished with the same settings, so that there is
@@ -67,107 +91,170 @@ class OutputFolder:
 
     Raises:
       JobError: the folder is finished with other settings and `overwrite` is not set,
-        it holds files that PERSOMA did not write, or it cannot be read or written.
+        another job wrote it, it holds files that this job did not write, or it cannot
+        be read or written.
     """
     with storage.explained(f'--output_dir: {self.path}'):
       return self._begin(overwrite, go_on)
 
   def _begin(self, overwrite, go_on):
-    # A job that stops at its first write leaves only this temporary file.
-    temporary = f'{UNFINISHED}.tmp-'
-    names = {name for name in self.names() if not name.startswith(temporary)}
-    if COMPLETED in names:
-      completed = self._read_completed()
-      if not overwrite:
-        self._check_settings(completed)
-        _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
-        return False
-      names -= {COMPLETED, UNFINISHED, *completed.get('files', [])}
-    if names and UNFINISHED not in names:
-      raise JobError(
-        f'{self.path} holds files that PERSOMA did not write, such as {min(names)}: '
-        'give a new or an empty folder as --output_dir, or move them away'
-      )
-    same = go_on and not overwrite and UNFINISHED in names and COMPLETED not in names
-    if not (same and self._begun().get('fingerprint') == self.fingerprint):
-      self._empty()
+    names, completed = _names_in(self.path), markers.read_completed(self.path)
+    begun = markers.read_unfinished(self.path)
+    if marker := completed or begun:
+      markers.check_job(self.path, marker, names, self.job)
+    if completed and not overwrite:
+      markers.check_settings(self.path, completed, self.settings)
+      _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
+      return False
+    if completed or overwrite or not (go_on and self.rejoin()):
+      listed = markers.listed_files(completed) | markers.listed_files(begun)
+      self._start(names, listed)
     return True
 
+  def rejoin(self) -> bool:
+    """Becomes a part of the run in UNFINISHED, if it has the same settings.
+
+    Of several processes that begin a run at the same moment, the last marker counts. So
+    each of them asks once more before it works.
+    """
+    begun = markers.read_unfinished(self.path)
+    is_same = 'owner' in begun and begun.get('fingerprint') == self.fingerprint
+    if is_same:
+      object.__setattr__(self, 'owner', begun['owner'])
+    return is_same
+
+  def _start(self, names: Collection[str], listed: Collection[str]) -> None:
+    """Starts a run: writes UNFINISHED and deletes the files of earlier runs.
+
+    Raises:
+      JobError: the folder holds other files.
+    """
+    # A run that ended while it completed left copies of the files of its attempt.
+    copied = {match[1] for match in map(_ATTEMPT.fullmatch, names) if match}
+    earlier = {*listed, *copied}
+    others = sorted(
+      name
+      for name in names - earlier
+      if not (_is_ours(name) or name.startswith(_OF_BEAM))
+    )
+    if others:
+      more = len(others) - _SHOWN
+      raise JobError(
+        f'{self.path} holds files that this job did not write, such as '
+        f'{", ".join(others[:_SHOWN])}{f" and {more} more" if more > 0 else ""}: give '
+        'a new or an empty folder as --output_dir, or move them away'
+      )
+    object.__setattr__(self, 'owner', uuid.uuid4().hex)
+    marker = {
+      **self._identity(),
+      'begun_at': datetime.datetime.now(datetime.UTC).isoformat(),
+      'files': sorted(earlier),
+    }
+    markers.write_marker(self.path, UNFINISHED, marker)
+    # COMPLETED first, so that a half-empty folder never looks finished.
+    self._delete({COMPLETED} & _names_in(self.path))
+    rest = _names_in(self.path) - {UNFINISHED}
+    self._delete(name for name in rest if name in earlier or _is_ours(name))
+
+  def _identity(self):
+    return {'job': self.job, 'owner': self.owner, 'fingerprint': self.fingerprint}
+
   def begun_at(self) -> datetime.datetime:
-    """Returns the time (UTC) at which a job began this unfinished folder."""
-    return datetime.datetime.fromisoformat(self._begun()['begun_at'])
+    """Returns the time (UTC) at which this run began.
 
-  def _begun(self):
-    try:
-      return storage.read_json(self.file(UNFINISHED))
-    except ValueError:  # another program may have written it
-      return {}
-
-  def _empty(self):
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    self.write_json(UNFINISHED, {'fingerprint': self.fingerprint, 'begun_at': now})
-    if FileSystems.exists(self.file(COMPLETED)):
-      # Delete it first, so that a half-empty folder never looks finished.
-      storage.delete([self.file(COMPLETED)])
-    rest = self.names() - {UNFINISHED}
-    storage.delete([self.file(name) for name in sorted(rest)])
+    Raises:
+      JobError: another run has begun in the folder since.
+    """
+    return datetime.datetime.fromisoformat(self._own_marker()['begun_at'])
 
   def write_json(self, name: str, value: Any) -> None:
-    """Writes a value as a JSON file; keys keep their order."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
-    storage.write_file(self.file(name), text.encode())
-
-  def complete(self) -> None:
-    """Marks the folder as finished; it is safe to call this again."""
-    names = self.names()
-    partial = {name for name in names if '.tmp-' in name}  # left by dead workers
-    storage.delete([self.file(name) for name in sorted(partial)])
-    self.write_json(
-      COMPLETED,
-      {
-        'fingerprint': self.fingerprint,
-        'settings': dict(self.settings),
-        'files': sorted(names - partial - {COMPLETED, UNFINISHED}),
-      },
-    )
-    if UNFINISHED in names:
-      storage.delete([self.file(UNFINISHED)])
-
-  def is_finished(self) -> bool:
-    """Tells whether the folder has COMPLETED."""
-    return COMPLETED in self.names()
+    """Writes a value as a JSON file in `place`; keys keep their order."""
+    storage.write_file(self.file(name), markers.to_text(value))
 
   def names(self) -> set[str]:
-    """Lists the files in the folder, as paths relative to it."""
-    return {
-      path[len(self.path) :].lstrip('/') for path in storage.list_files(self.path)
-    }
+    """Lists the files in `place`, as paths relative to it."""
+    return {name for name in _names_in(self.place) if not _TEMPORARY.fullmatch(name)}
 
-  def _read_completed(self):
-    try:
-      completed = storage.read_json(self.file(COMPLETED))
-    except ValueError:
-      completed = None
-    if not isinstance(completed, dict) or 'fingerprint' not in completed:
+  def is_finished(self) -> bool:
+    """Tells whether the folder has COMPLETED: during a run, that of this run."""
+    completed = markers.read_completed(self.path)
+    return bool(completed) and self.owner in ('', completed.get('owner'))
+
+  def complete(self) -> None:
+    """Copies the files of this run into the folder and marks it as finished.
+
+    It is safe to call this again, also in several processes of one run.
+
+    Raises:
+      JobError: another run has begun in the folder since, or the job has not run to its
+        end.
+    """
+    if not self.is_finished():
+      self._publish()
+    names = _names_in(self.path)
+    self._delete(name for name in names if _is_ours(name) and name != COMPLETED)
+    object.__setattr__(self, 'owner', '')
+
+  def _publish(self):
+    names, own = self.names(), finished.OWN_FILE.get(self.job)
+    earlier = markers.listed_files(self._own_marker())
+    if own and own not in names:  # such as after --dry_run
       raise JobError(
-        f'PERSOMA did not write {self.file(COMPLETED)}: give a new or an empty folder '
-        'as --output_dir'
+        f'{self.path}: the runner ended without the file {own} of this job'
       )
-    return completed
+    with futures.ThreadPoolExecutor(_COPIES) as pool:
+      list(pool.map(self._copy, sorted(names)))
+    self._delete(earlier - names & _names_in(self.path))
+    self._own_marker()
+    completed = {**self._identity(), 'settings': dict(self.settings)}
+    completed['files'] = sorted(names)
+    markers.write_marker(self.path, COMPLETED, completed)
+    begun = markers.read_unfinished(self.path)
+    if begun.get('owner', self.owner) != self.owner and self.is_finished():
+      self._delete([COMPLETED])
+      self._own_marker()
 
-  def _check_settings(self, completed):
-    if completed['fingerprint'] == self.fingerprint:
+  def _copy(self, name):
+    """Copies a file of this run into the folder; readers see all of it or nothing."""
+    self._own_marker()
+    source, target = self.file(name), self._at(name)
+    if addresses.scheme_of(source):
+      FileSystems.copy([source], [target])
       return
-    then, now = completed['settings'], json.loads(_to_json(self.settings))
-    differ = [
-      f'{key} was {then.get(key)!r} and is {now.get(key)!r}'
-      for key in sorted(then.keys() | now.keys())
-      if then.get(key) != now.get(key)
-    ]
-    raise JobError(
-      f'{self.path} was made with other settings ({"; ".join(differ)}): give another '
-      '--output_dir, or --overwrite to make it again'
-    )
+    temporary = f'{target}.tmp-{uuid.uuid4().hex}'
+    try:
+      os.link(source, temporary)
+    except OSError:  # a file system without links
+      shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(temporary)  # still there if both names were links to one file
+
+  def _own_marker(self):
+    """Returns the content of UNFINISHED.
+
+    Raises:
+      JobError: it is of another run.
+    """
+    begun = markers.read_unfinished(self.path)
+    if begun.get('owner') != self.owner:
+      raise JobError(
+        f'{self.path}: a job has begun there again since this run began; nothing of '
+        f'this run ({self.place}) is used'
+      )
+    return begun
+
+  def _at(self, name):
+    return FileSystems.join(self.path, name)
+
+  def _delete(self, names: Iterable[str]) -> None:
+    """Deletes files in the folder, and the local folders of attempts without files."""
+    names = sorted(names)
+    storage.delete([self._at(name) for name in names])
+    if not addresses.scheme_of(self.path):
+      for folder in {os.path.dirname(name) for name in names} - {''}:
+        with contextlib.suppress(OSError):
+          os.rmdir(self._at(folder))
 
 
 def require_finished(path: str, module: str) -> dict:
@@ -191,5 +278,13 @@ def require_finished(path: str, module: str) -> dict:
   return storage.read_json(FileSystems.join(path, COMPLETED))
 
 
-def _to_json(value):
-  return json.dumps(value, sort_keys=True).encode()
+def _names_in(folder):
+  """Lists the files under a folder, as paths relative to it."""
+  top = len(folder)
+  return {path[top:].lstrip('/') for path in storage.list_files(folder)}
+
+
+def _is_ours(name):
+  """Tells whether a file is a marker or belongs to an attempt, by its name alone."""
+  fixed = name in (COMPLETED, UNFINISHED) or _TEMPORARY.fullmatch(name)
+  return bool(fixed or _ATTEMPT.fullmatch(name))

@@ -124,7 +124,8 @@ def delete(paths: Sequence[str]) -> None:
   """Deletes files, local ones or in buckets."""
   for path in paths:
     if not addresses.scheme_of(path):
-      os.remove(path)
+      with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        os.remove(path)
   remote = [path for path in paths if addresses.scheme_of(path)]
   if remote:
     FileSystems.delete(remote)

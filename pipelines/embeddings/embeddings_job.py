@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf import assets, encoders
 from persoma_tf.units import format_duration
-from pipelines.common import job, output_folder, storage
+from pipelines.common import flags, job, output_folder, storage
 from pipelines.common.progress import ShowProgress
 from pipelines.embeddings import encoder_texts, rated_pairs
 from pipelines.embeddings.vector_tables import vector_tables
@@ -27,6 +27,7 @@ from tasks import interaction_texts
 if TYPE_CHECKING:
   from pipelines.embed_items import Config
 
+_JOB = 'pipelines.embed_items'
 _LOGGER = logging.getLogger(__name__)
 _Vectors = dict[str, np.ndarray]
 
@@ -66,7 +67,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   # Older folders, written before nouns could be chosen, have none in their settings.
   if config.nouns != interaction_texts.MOVIELENS:
     settings['nouns'] = config.nouns._asdict()
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     return
   about = _describe_encoder(config.encoder)
@@ -74,11 +75,16 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   items = storage.read_parquet(of_histories('items.parquet'))
   ratings = storage.read_json(of_histories('dataset_info.json'))['rating_values']
   shards = list_history_files(config.histories_dir)
+  detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
     vectors, pairs = build(pipeline, config, shards, items, ratings)
     written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
-    _ = last | 'Write' >> beam.Map(_write, *written, config, about, items, ratings)
+    write = _write_detached if detached else _write
+    _ = last | 'Write' >> beam.Map(write, *written, config, about, items, ratings)
+  if detached:
+    _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
+    return
   folder.complete()
   took = format_duration(time.monotonic() - started)
   _LOGGER.info('%s: written in %s', folder.path, took)
@@ -134,6 +140,13 @@ def _describe_encoder(name: str) -> tuple[int, str]:
 def _are_of_unit_length(vectors: _Vectors) -> bool:
   norms = [float(np.linalg.norm(vector)) for vector in vectors.values()]
   return np.allclose(norms, 1, atol=1e-3)
+
+
+def _write_detached(folder, *arguments):
+  """Writes and completes the folder as the last step of a detached job."""
+  if not folder.is_finished():  # else Beam repeats the work of a worker that was lost
+    _write(folder, *arguments)
+    folder.complete()
 
 
 def _write(folder, batches, pairs, config, about, items, ratings):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
+from persoma_tf import addresses
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.events import open_files, parquet_rows, quotes
@@ -66,7 +67,7 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
       any content, or any rows.
   """
   with storage.explained(f'--{flag}: {pattern}'):
-    if '://' not in pattern and FileSystems.exists(pattern):
+    if not addresses.scheme_of(pattern) and FileSystems.exists(pattern):
       found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
     else:
       matches = FileSystems.match([pattern])[0].metadata_list

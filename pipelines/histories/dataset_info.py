@@ -68,8 +68,10 @@ def finish_histories(
     run: facts about the run.
   """
   folder, split, items_path = run.folder, run.split, run.items_path
+  if folder.is_finished():  # a worker that was lost after its work; Beam repeats it
+    return
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
-    write_history_shard(folder.path, name, run.compression)
+    write_history_shard(folder.place, name, run.compression)
   # Read from the file, not passed as an argument: Beam pickles the arguments of a step.
   table = storage.read_parquet(items_path)
   genres = load_items(items_path).facts.genre_names

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
   from pipelines.build_histories import Config
 
 _LOGGER = logging.getLogger(__name__)
+_JOB = 'pipelines.build_histories'
 _ITEMS = 'items.parquet'
 _SHARD_BYTES = 1 << 26  # of ratings in a shard; a worker holds a few shards in memory
 _Files = Mapping[str, Sequence[input_files.InputFile]]  # kind -> its files
@@ -53,7 +54,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   items = _read_items(config, files)
   config = _with_num_shards(config, files)
   settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     dataset_info.state_license(folder, config.data_license)
     return
@@ -72,7 +73,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   write_items(run.items_path, items.table)
   blocks = file_blocks.cut_blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items, folder.path)
+    shards, rejects = build(pipeline, config, blocks, items, folder.place)
     last = pipeline | 'Last' >> beam.Create([None])
     written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
     _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, run)

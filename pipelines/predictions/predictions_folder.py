@@ -104,9 +104,20 @@ def finish_predictions(
   Raises:
     JobError: some users are neither in the rows nor in the rejects.
   """
+  try:
+    if not folder.is_finished():
+      _count_users(folder, every, kind)
+    folder.complete()
+  except Exception:  # another machine of this run may have completed it meanwhile
+    if not folder.is_finished():
+      raise
+
+
+def _count_users(folder, every, kind):
+  """Counts the users of all shards, and writes schema and info."""
   users = failures = 0
   total = 0.0
-  for rows in prediction_files.read_shards(folder.path, kind):
+  for rows in prediction_files.read_shards(folder.place, kind):
     users += len(rows)
     failures += sum(not row['parse_ok'] for row in rows)
     total += sum(row['log_prob'] for row in rows)
@@ -139,4 +150,3 @@ def finish_predictions(
       'versions': job.versions('jax', 'flax'),
     },
   )
-  folder.complete()

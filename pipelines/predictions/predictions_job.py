@@ -34,6 +34,7 @@ from pipelines.predictions.predictions_folder import (
 if TYPE_CHECKING:
   from pipelines.batch_predict import Config
 
+_JOB = 'pipelines.batch_predict'
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -57,7 +58,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'soft_prompts': config.soft_prompts,
     'run_id': config.run_id,
   }
-  folder = output_folder.OutputFolder(config.output_dir, settings)
+  folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if folder.begin(config.overwrite, go_on=True):
     _answer_missing(folder, manifest, config, options)
   if config.bigquery_table and folder.is_finished():
@@ -69,6 +70,7 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
   started = time.monotonic()
   files = list_history_files(config.histories_dir, config.split)
   every = plan_shards(files, config.shard_users)
+  folder.rejoin()
   number, total = config.share
   mine = [shard for shard in every if shard.number % total == number]
   todo = missing_shards(folder, mine, config.format)
@@ -88,7 +90,9 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
       )
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
-  elif left := missing_shards(folder, every, config.format):
+  elif not folder.is_finished() and (
+    left := missing_shards(folder, every, config.format)
+  ):
     _LOGGER.info('%s: %d shards are left to other machines', folder.path, len(left))
   else:
     finish_predictions(folder, every, config.format)

@@ -19,6 +19,7 @@ from pipelines.common import storage
 from tests import movielens
 from tests.engines import processes
 from tests.engines.dataflow_service import DataflowService
+from tests.histories import without_owner
 
 BUCKET = 'persoma-tests'
 _BAD_RATINGS = ['1,1,many,1', '1,1,7.0,1', '1,99999,4.0,1', '', '1,1', ',1,4.0,1']
@@ -95,11 +96,11 @@ def query(text: str, table: str) -> list[dict]:
 
 
 def contents(folder) -> dict[str, bytes]:
-  """File name -> bytes, of a local folder or one in a bucket."""
+  """File name -> bytes, of a local folder or one in a bucket, without the owner."""
   found = {}
   for path in storage.list_files(str(folder)):
     with FileSystems.open(path, compression_type='uncompressed') as file:
-      found[path[len(str(folder)) + 1 :]] = file.read()
+      found[path[len(str(folder)) + 1 :]] = without_owner(file.read())
   return found
 
 

@@ -114,7 +114,7 @@ def run(command, folder, *flags):
 
 def kill_once(command, folder, rng) -> int:
   """Kills the job some time after it began to answer; returns the shards there."""
-  before = len(list(folder.glob('predictions-*.avro'))) if folder.exists() else 0
+  before = len(list(folder.rglob('predictions-*.avro'))) if folder.exists() else 0
   process = subprocess.Popen(
     [*command, f'--output_dir={folder}'],
     stdout=subprocess.DEVNULL,
@@ -123,13 +123,13 @@ def kill_once(command, folder, rng) -> int:
   )
   # From the first shard on, or in some cases before.
   wait_for = before + rng.choice([0, 1, 1, 1])
-  while len(list(folder.glob('predictions-*.avro'))) < wait_for:
+  while len(list(folder.rglob('predictions-*.avro'))) < wait_for:
     assert process.poll() is None, 'ended before it could be killed'
     time.sleep(0.001)
   time.sleep(rng.uniform(0, 0.01))  # in which a quick machine writes some shards
   os.killpg(process.pid, signal.SIGKILL)
   process.wait()
-  return len(list(folder.glob('predictions-*.avro')))
+  return len(list(folder.rglob('predictions-*.avro')))
 
 
 @pytest.mark.slow

@@ -14,11 +14,12 @@ from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
+from pipelines.common.output_folder import OutputFolder
 from pipelines.histories import history_records
-from pipelines.predictions import answer_shards, prediction_files
+from pipelines.predictions import answer_shards, prediction_files, predictions_folder
 from tasks import genre_prediction, item_prediction, questions, vocabularies
 from tasks.predictor import Predictor
-from tests import numpy_llama
+from tests import numpy_llama, predictions
 
 pytestmark = pytest.mark.assets
 
@@ -186,7 +187,7 @@ class Cut:
 
   def __call__(self, path, data):
     if not self.left:
-      self.write(f'{path}.tmp-dead', data[: len(data) // 2])
+      self.write(f'{path}.tmp-{"0" * 32}', data[: len(data) // 2])
       raise OSError('cut')
     self.left -= 1
     self.write(path, data)
@@ -207,27 +208,28 @@ def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
       with pytest.raises(OSError, match='cut'):
         predict(name)
     assert not (tmp_path / name / 'COMPLETED').exists()
-    before = {x: x.read_bytes() for x in (tmp_path / name).glob('predictions-*.jsonl')}
+    found = (tmp_path / name).rglob('predictions-*.jsonl')
+    before = {path.name: path.read_bytes() for path in found}
     answer = mock.Mock(wraps=answer_shards.answer_shard)
     with monkeypatch.context() as patch:
       patch.setattr(answer_shards, 'answer_shard', answer)
       assert predict(name) == whole
     assert answer.call_count == shards - len(before)
-    assert all(path.read_bytes() == data for path, data in before.items())
-    assert not list((tmp_path / name).glob('*.tmp-*'))
+    for file, data in before.items():
+      assert (tmp_path / name / file).read_bytes() == data
+    assert not list((tmp_path / name).rglob('*.tmp-*'))
 
 
 @pytest.mark.parametrize(
   'flags', [['--noconstrained'], ['--temperature=2.0'], ['--run_id=x']]
 )
-def test_other_settings_never_mix(predict, tmp_path, flags):
+def test_other_settings_never_mix(predict, tmp_path, monkeypatch, flags):
   other = predict('other', *flags)
-  predict('out')
-  (tmp_path / 'out' / 'COMPLETED').rename(tmp_path / 'COMPLETED')
-  begun = {
-    'fingerprint': json.loads((tmp_path / 'COMPLETED').read_text())['fingerprint']
-  }
-  (tmp_path / 'out' / 'UNFINISHED').write_text(json.dumps(begun))
+  with monkeypatch.context() as patch:
+    patch.setattr(OutputFolder, 'complete', mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+      predict('out')
+  assert any((tmp_path / 'out').rglob('predictions-*'))
   assert predict('out', *flags) == other
   with pytest.raises(JobError, match=r'other settings \((decoding|run_id) was'):
     predict('out')
@@ -240,6 +242,35 @@ def test_machines_that_share_a_folder(predict, tmp_path):
   assert not (tmp_path / 'out' / 'COMPLETED').exists()
   assert predict('out', '--shard=1/2') == whole
   assert (tmp_path / 'out' / 'COMPLETED').exists()
+
+
+def test_two_machines_that_end_at_once(tmp_path, monkeypatch):
+  """One completes the folder while the other counts."""
+  machines = [OutputFolder(str(tmp_path / 'out'), {'format': 'json'}) for _ in '12']
+  shard = answer_shards.AnswerShard(0, 1, '', 0, 2)
+  rows = [row | {'log_prob': -1.0} for row in predictions.rows(2)]
+  finish = lambda folder: predictions_folder.finish_predictions(folder, [shard], 'json')
+  for folder in machines:
+    folder.begin(go_on=True)
+  data = prediction_files.to_bytes(rows, 'json')
+  storage.write_file(machines[0].file(shard.file('json')), data)
+  read = prediction_files.read_shards
+
+  def slow(*arguments):
+    monkeypatch.setattr(prediction_files, 'read_shards', read)
+    finish(machines[1])
+    return read(*arguments)
+
+  monkeypatch.setattr(prediction_files, 'read_shards', slow)
+  finish(machines[0])
+  assert prediction_files.read_predictions(str(tmp_path / 'out'), 'json') == [
+    json.loads(line) for line in data.splitlines()
+  ]
+  names = {path.name for path in (tmp_path / 'out').iterdir()}
+  assert names == {
+    'predictions-00000-of-00001.jsonl',
+    *('COMPLETED', 'bigquery_schema.json', 'run_info.json'),
+  }
 
 
 @pytest.mark.parametrize('shard', ['2/2', 'x', '1', '-1/2'])

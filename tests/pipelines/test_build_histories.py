@@ -250,7 +250,7 @@ def test_killed_and_started_again(tmp_path):
   data = movielens.write(tmp_path, users=3000)
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
   process = subprocess.Popen(command(data, cut), start_new_session=True)
-  while not any(cut.glob('*.tfrecord')):  # the first of many shards
+  while not any(cut.rglob('*.tfrecord')):  # the first of many shards
     assert process.poll() is None, 'ended before it could be killed'
     time.sleep(0.001)
   kill(process)
@@ -280,7 +280,7 @@ def test_killed_at_twenty_random_moments(tmp_path):
       (cut / 'UNFINISHED').unlink(missing_ok=True)  # goes last, and says no more
       assert contents(cut) == contents(whole)
     left['whole' if (cut / 'COMPLETED').exists() else 'cut'] += 1
-    left['files'] += any(cut.glob('*.tfrecord'))
+    left['files'] += any(cut.rglob('*.tfrecord'))
   print(f'{left["cut"]} of 20 were cut, {left["files"]} with shards in the folder')
   assert left['cut'] > 10
   subprocess.run(command(data, cut), check=True)

@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from persoma_tf import encoders
 from pipelines import embed_items
@@ -21,6 +24,7 @@ from pipelines.histories import history_records
 from tasks import schema
 from tasks.item_vectors import ItemVectors
 from tests import sentence_encoder
+from tests.histories import without_owner
 
 ENCODER = 'all-MiniLM-L6-v2'
 ITEMS = (  # title, year, genres, description
@@ -93,7 +97,7 @@ def embed(histories: pathlib.Path, output: pathlib.Path, *flags: str) -> dict:
 def contents(folder: pathlib.Path) -> dict[str, str]:
   """File name -> sha256."""
   return {
-    path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+    path.name: hashlib.sha256(without_owner(path.read_bytes())).hexdigest()
     for path in folder.iterdir()
   }
 
@@ -222,6 +226,88 @@ def test_finished_is_not_made_again(encoder, tmp_path):
   }
   with pytest.raises(JobError, match="template was 'fields' and is 'joined'"):
     embed(histories, tmp_path / 'e', '--template=joined')
+
+
+class Letters:
+  """An encoder that counts letters."""
+
+  width, sha256 = 2, 'f00'
+
+  def encode(self, texts):
+    return np.array([[text.count('e'), text.count('o')] for text in texts], np.float32)
+
+
+class Submitted(PipelineRunner):
+  """A service that says DONE at once and keeps the pipeline."""
+
+  last = None
+
+  def run_pipeline(self, pipeline, options):
+    Submitted.last = pipeline
+    return PipelineResult(PipelineState.DONE)
+
+
+Submitted.NAME = f'{Submitted.__module__}.Submitted'
+
+
+@pytest.fixture
+def submit(tmp_path, monkeypatch):
+  """Runs the job by a service; returns its output folder."""
+  monkeypatch.setattr(encoders, 'load_encoder', lambda name: Letters())
+  monkeypatch.setitem(sys.modules, Submitted.__module__, sys.modules[__name__])
+  monkeypatch.setattr(PipelineResult, 'wait_until_finish', lambda *_: None)
+  histories = write_histories(tmp_path / 'h')
+
+  def run(*flags):
+    argv = [f'--histories_dir={histories}', f'--output_dir={tmp_path / "e"}']
+    embed_items.run([*argv, f'--runner={Submitted.NAME}', *flags])
+    return tmp_path / 'e'
+
+  return run
+
+
+def work(pipeline):
+  """What the workers of the service do."""
+  FnApiRunner().run_pipeline(pipeline, PipelineOptions()).wait_until_finish()
+
+
+def test_a_detached_job_completes_the_folder_itself(submit):
+  """Not the process that submits it, as the launcher of a flex template does."""
+  output = submit('--template_location=x')
+  assert not (output / 'COMPLETED').exists()
+  work(Submitted.last)
+  completed = json.loads((output / 'COMPLETED').read_text())
+  files = ['embeddings.parquet', 'encoder_info.json', 'ratings.parquet']
+  assert completed['files'] == files
+  assert sorted(contents(output)) == ['COMPLETED', *files]
+  assert completed['job'] == 'pipelines.embed_items'
+  assert len(completed['owner']) == 32
+
+
+def test_a_job_that_was_submitted_again(submit):
+  """Its launcher died; the first job only works when the second has begun."""
+  output, first = submit('--no_wait_until_finish'), Submitted.last
+  submit('--no_wait_until_finish')
+  with pytest.raises(Exception, match='a job has begun there again since this run'):
+    work(first)
+  assert not (output / 'COMPLETED').exists()
+  work(Submitted.last)
+  assert (output / 'COMPLETED').exists()
+  assert not any(output.glob('attempt-*'))
+
+
+def test_a_runner_that_runs_nothing(submit):
+  """As with --dry_run, or after a job was cancelled."""
+  with pytest.raises(JobError, match=r'ended without the file encoder_info\.json'):
+    submit()
+
+
+def test_a_folder_of_another_job_is_safe(tmp_path):
+  histories, other = write_histories(tmp_path / 'h'), write_histories(tmp_path / 'o')
+  before = {path: path.read_bytes() for path in other.iterdir()}
+  with pytest.raises(JobError, match=r'o is a folder of pipelines\.build_histories, '):
+    embed(histories, other, '--overwrite')
+  assert {path: path.read_bytes() for path in other.iterdir()} == before
 
 
 def test_only_distinct_texts():

@@ -540,8 +540,7 @@ def _(folder, patch):
   "unknown_item 1 (movieId '3', first in line 18 of ratings.csv; expected an id of the "
   'movies file), blank_line 1 (first in line 19 of ratings.csv; expected 4 values: '
   'userId,movieId,rating,timestamp); all rejects are in '
-  'h/rejects-00000-of-00001.jsonl; correct them, or set the flag to the share that '
-  'may be lost',
+  'h/attempt-…',
 )
 def _(folder, patch):
   return {
@@ -556,7 +555,7 @@ def _(folder, patch):
   "rating_outside_scale 10 (rating '6', '7', '8', first in line 7 of ratings.csv; "
   'expected from 0.5 to 5 in steps of 0.5, by --rating_scale); ratings from 1 to 10 '
   'fit --rating_scale=1:10:1, with label thresholds such as --label_liked_above=7 '
-  '--label_disliked_below=6; all rejects are in h/rejects-00000-of-00001.jsonl; …',
+  '--label_disliked_below=6; all rejects are in h/attempt-…',
 )
 def _(folder, patch):
   lines = [f'{user},1,{stars},100' for user in 'ab' for stars in range(1, 11)]

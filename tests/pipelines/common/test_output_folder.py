@@ -1,11 +1,15 @@
 """Folders that look finished only when they are."""
 
+import ast
 import hashlib
+import pathlib
 
 import pytest
 
 from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
+
+HALF = f'.tmp-{"0" * 32}'  # ends the name of a file that is being written
 
 
 def folder(path, **settings):
@@ -22,6 +26,7 @@ def test_life_of_a_folder(tmp_path):
   output.complete()
   found = output_folder.require_finished(output.path, 'pipelines.build_histories')
   assert found['settings'] == {'seed': 0}
+  assert found['files'] == ['dataset_info.json']
   with pytest.raises(JobError, match=r'no encoder_info.json in it\).*embed_items'):
     output_folder.require_finished(output.path, 'pipelines.embed_items')
   assert storage.read_json(output.file('dataset_info.json')) == {'a': 'ü'}
@@ -36,7 +41,7 @@ def test_unfinished_is_cleaned(tmp_path):
   output = folder(tmp_path / 'out')
   output.begin()
   storage.write_file(output.file('part'), b'half')
-  (tmp_path / 'out' / 'part.tmp-123').write_bytes(b'half')
+  storage.write_file(output.file(f'part{HALF}'), b'half')
   assert output.begin()
   assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
 
@@ -90,17 +95,23 @@ def test_the_marker_of_somebody_else(tmp_path, text):
   assert (tmp_path / 'COMPLETED').read_text() == text
 
 
-def test_a_job_cut_while_it_overwrites(tmp_path):
-  output = finished(tmp_path / 'out', 'old')
-  (tmp_path / 'out' / 'UNFINISHED').touch()  # cut before COMPLETED went
-  assert not output.begin()
-  (tmp_path / 'out' / 'COMPLETED').unlink()  # cut before the rest went
-  assert output.begin()
+@pytest.mark.parametrize('deletions', [0, 1])
+def test_a_job_cut_while_it_overwrites(tmp_path, monkeypatch, deletions):
+  """Before COMPLETED goes, and before the files that it lists go."""
+  output, left = finished(tmp_path / 'out', 'old'), [True] * deletions
+  with monkeypatch.context() as patch:
+    delete = storage.delete
+    patch.setattr(storage, 'delete', lambda paths: left.pop() and delete(paths))
+    with pytest.raises(IndexError):
+      output.begin(overwrite=True)
+  again = folder(tmp_path / 'out')
+  assert again.begin() == (deletions == 1)
+  assert again.begin(overwrite=True)
   assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
 
 
 def test_a_job_cut_at_its_very_first_file(tmp_path):
-  (tmp_path / 'UNFINISHED.tmp-123').touch()
+  (tmp_path / f'UNFINISHED{HALF}').touch()
   assert folder(tmp_path).begin()
   assert [path.name for path in tmp_path.iterdir()] == ['UNFINISHED']
 
@@ -108,9 +119,151 @@ def test_a_job_cut_at_its_very_first_file(tmp_path):
 def test_halves_do_not_stay(tmp_path):
   output = folder(tmp_path / 'out')
   output.begin()
-  (tmp_path / 'out' / 'part.tmp-123').write_bytes(b'half')
+  storage.write_file(output.file(f'part{HALF}'), b'half')
   output.complete()
   assert [path.name for path in (tmp_path / 'out').iterdir()] == ['COMPLETED']
+
+
+def files_in(path) -> dict[str, str]:
+  """Path in the folder -> content, without COMPLETED."""
+  return {
+    str(file.relative_to(path)): file.read_text()
+    for file in path.rglob('*')
+    if file.is_file() and file.name != 'COMPLETED'
+  }
+
+
+def test_a_killed_job_does_not_take_what_came_later(tmp_path):
+  """As in a folder of runs that was once given as --output_dir by mistake."""
+  runs = tmp_path / 'runs'
+  output = folder(runs)
+  output.begin()
+  storage.write_file(output.file('part'), b'half')
+  finished(runs / 'good', 'table')
+  for name in ('b.txt', 'thesis.tex', 'c.txt'):
+    (runs / name).write_text('years of work')
+  before = files_in(runs)
+  for overwrite in (False, True):
+    with pytest.raises(JobError, match=r'such as b\.txt, c\.txt, .* more'):
+      folder(runs).begin(overwrite)
+  assert files_in(runs) == before
+
+
+@pytest.mark.parametrize('late', [f'table{HALF}', 'beam-temp-table-0a1b/1.table'])
+def test_a_late_file_of_a_dead_worker_does_not_block(tmp_path, late):
+  output = finished(tmp_path / 'out', 'table')
+  storage.write_file(f'{tmp_path}/out/{late}', b'half')
+  assert output.begin(overwrite=True)
+  assert not (tmp_path / 'out' / 'table').exists()
+
+
+def test_two_runs_never_mix(tmp_path):
+  """The launcher of the first died; its workers go on while the second runs."""
+  out = tmp_path / 'out'
+  first, second = folder(out), folder(out)
+  write = lambda run, name: storage.write_file(run.file(name), run.of.encode())
+  for run, text in ((first, 'first'), (second, 'second')):
+    object.__setattr__(run, 'of', text)
+  first.begin()
+  write(first, 'part-1')
+  second.begin()
+  write(second, 'part-2')
+  write(first, 'part-2')
+  with pytest.raises(JobError, match=r'out: a job has begun there again'):
+    first.complete()
+  assert not first.is_finished()
+  second.complete()
+  assert files_in(out) == {'part-2': 'second'}
+  write(first, 'part-1')  # later still
+  with pytest.raises(JobError, match='a job has begun there again'):
+    first.complete()
+  assert (out / 'part-2').read_text() == 'second'
+  assert not (out / 'part-1').exists()
+  assert storage.read_json(f'{out}/COMPLETED')['files'] == ['part-2']
+  assert second.begin(overwrite=True)
+
+
+def test_a_run_that_begins_while_another_completes(tmp_path, monkeypatch):
+  """At each of its accesses: what is marked as finished is of one run."""
+  read = storage.read_json
+  certified = set()
+  for moment in range(1, 12):
+    out, reads = tmp_path / f'{moment}', []
+    first, second = folder(out), folder(out)
+    first.begin()
+    for name in ('a', 'b'):
+      storage.write_file(first.file(name), b'first')
+
+    def disturbed(path, reads=reads, moment=moment, second=second):
+      found = read(path)
+      reads.append(path)
+      if len(reads) == moment:
+        second.begin(overwrite=True)
+        storage.write_file(second.file('a'), b'second')
+      return found
+
+    with monkeypatch.context() as patch:
+      patch.setattr(storage, 'read_json', disturbed)
+      ended = []
+      for run in (first, second):
+        try:
+          run.complete()
+          ended.append(run)
+        except (JobError, FileNotFoundError):
+          pass
+    if (out / 'COMPLETED').exists():
+      kept = {x: y for x, y in files_in(out).items() if '/' not in x}
+      assert kept in ({'a': 'first', 'b': 'first'}, {'a': 'second'})
+      assert sorted(kept) == read(f'{out}/COMPLETED')['files']
+      certified.add(kept['a'])
+  assert certified == {'first', 'second'}
+
+
+def test_processes_that_resume_are_one_run(tmp_path):
+  """As machines that share a folder, or a command that was started again."""
+  out = tmp_path / 'out'
+  runs = [folder(out) for _ in range(3)]
+  for number, run in enumerate(runs):
+    assert run.begin(go_on=True)
+    storage.write_file(run.file(f'part-{number}'), b'x')
+  assert len({run.begun_at() for run in runs}) == 1
+  for run in runs:
+    run.complete()
+  assert files_in(out) == dict.fromkeys(('part-0', 'part-1', 'part-2'), 'x')
+
+
+def test_processes_that_begin_at_the_same_moment(tmp_path, monkeypatch):
+  """Each sees an empty folder; all work for the one that wrote its marker last."""
+  machines = [folder(tmp_path / 'out') for _ in range(3)]
+  with monkeypatch.context() as patch:
+    patch.setattr(storage, 'read_json', lambda _: {})
+    for machine in machines:
+      machine.begin(go_on=True)
+  for number, machine in enumerate(machines):
+    assert machine.rejoin()
+    storage.write_file(machine.file(f'part-{number}'), b'x')
+  machines[0].complete()
+  assert len(files_in(tmp_path / 'out')) == 3
+
+
+def test_another_run_is_noticed_before_the_work(tmp_path):
+  first, other = folder(tmp_path / 'out'), folder(tmp_path / 'out', seed=1)
+  first.begin(go_on=True)
+  other.begin(go_on=True)
+  with pytest.raises(JobError, match='a job has begun there again'):
+    first.begun_at()
+
+
+def test_every_job_names_itself():
+  """Else another job could overwrite its folders."""
+  found = []
+  for path in pathlib.Path(output_folder.__file__).parents[1].rglob('*.py'):
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)) if 'OutputFolder(' in text else ():
+      if isinstance(node, ast.Call) and ast.unparse(node.func).endswith('OutputFolder'):
+        found.append((path.name, len(node.args)))
+  assert len(found) == 6
+  assert {count for _, count in found} == {3}
 
 
 @pytest.mark.parametrize('name', ['./out', 'out/', 'a/../out', 'out[1]', 'out *?'])

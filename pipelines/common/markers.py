@@ -1,0 +1,116 @@
+"""Reads and writes the markers of an output folder: `UNFINISHED` and `COMPLETED`.
+
+Both are JSON files that name the job, its run (`owner`) and the fingerprint of its
+settings. `files` lists what runs wrote into the folder: COMPLETED lists the files of
+the finished run, UNFINISHED those of earlier runs that may still be there.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.common import storage
+from pipelines.common.job import JobError
+from tasks.finished import COMPLETED, OWN_FILE
+
+UNFINISHED = 'UNFINISHED'
+
+
+def read_unfinished(folder: str) -> dict[str, Any]:
+  """Reads UNFINISHED; returns {} if it is missing or another program wrote it."""
+  found = _read(FileSystems.join(folder, UNFINISHED))
+  return found if isinstance(found, dict) else {}
+
+
+def read_completed(folder: str) -> dict[str, Any]:
+  """Reads COMPLETED; returns {} if it is missing.
+
+  Raises:
+    JobError: another program wrote it.
+  """
+  path = FileSystems.join(folder, COMPLETED)
+  found = _read(path)
+  if not isinstance(found, dict) or (found and 'fingerprint' not in found):
+    raise JobError(
+      f'PERSOMA did not write {path}: give a new or an empty folder as --output_dir'
+    )
+  return found
+
+
+def write_marker(folder: str, name: str, content: Mapping[str, Any]) -> None:
+  """Writes a marker."""
+  storage.write_file(FileSystems.join(folder, name), to_text(content))
+
+
+def to_text(value: Any) -> bytes:
+  """Returns the content of a JSON file; keys keep their order."""
+  return (json.dumps(value, indent=2, ensure_ascii=False) + '\n').encode()
+
+
+def listed_files(marker: Mapping[str, Any]) -> set[str]:
+  """Returns the files that a marker lists; a job has none in a folder within."""
+  return {name for name in marker.get('files', ()) if '/' not in name}
+
+
+def check_job(folder: str, marker: Mapping[str, Any], names: set[str], job: str):
+  """Checks that a folder with a marker is not of another job.
+
+  Args:
+    folder: address of the folder.
+    marker: its marker; older ones do not name their job, but a finished folder then has
+      a file that only this job writes.
+    names: files in the folder.
+    job: module of the job that is about to write.
+
+  Raises:
+    JobError: another job wrote the folder.
+  """
+  makers = [maker for maker, own in OWN_FILE.items() if own in names]
+  makers = [marker['job']] if marker.get('job') else makers
+  if job and makers and job not in makers:
+    raise JobError(
+      f'{folder} is a folder of {makers[0]}, and {job} must not write there: give '
+      'another --output_dir'
+    )
+
+
+def check_settings(
+  folder: str, completed: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+  """Checks that a finished folder was made with the same settings.
+
+  Raises:
+    JobError: a setting differs; the message names it.
+  """
+  if completed['fingerprint'] == fingerprint_of(settings):
+    return
+  then, now = completed['settings'], json.loads(json.dumps(settings))
+  differ = [
+    f'{key} was {then.get(key)!r} and is {now.get(key)!r}'
+    for key in sorted(then.keys() | now.keys())
+    if then.get(key) != now.get(key)
+  ]
+  raise JobError(
+    f'{folder} was made with other settings ({"; ".join(differ)}): give another '
+    '--output_dir, or --overwrite to make it again'
+  )
+
+
+def fingerprint_of(settings: Mapping[str, Any]) -> str:
+  """Returns the sha256 of settings, in hexadecimal."""
+  return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path):
+  """Returns the value in a JSON file: {} if it is missing, None if it is no JSON."""
+  if not FileSystems.exists(path):
+    return {}
+  try:
+    return storage.read_json(path)
+  except ValueError:
+    return None
+  except FileNotFoundError:  # another process has just deleted it
+    return {}
