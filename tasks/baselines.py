@@ -24,11 +24,11 @@ def constant(train: np.ndarray, top: int = TOP) -> np.ndarray:
     train: [U, 2G] bool labels of the training users.
     top: maximum number of genres on a side.
   """
-  share, half = train.mean(axis=0), train.shape[1] // 2
+  count, half = train.sum(axis=0), train.shape[1] // 2  # without users: all 0
   answer = np.zeros(train.shape[1], bool)
   for side in (slice(0, half), slice(half, None)):
-    best = np.argsort(-share[side], kind='stable')[:top]
-    answer[side][best] = share[side][best] > 0
+    best = np.argsort(-count[side], kind='stable')[:top]
+    answer[side][best] = count[side][best] > 0
   return answer
 
 

@@ -37,7 +37,7 @@ def answer_files(folder: str) -> list[str]:
   wanted = [f'{kind}-{shard:05}-of-{count:05}' for shard in range(count)]
   missing = [x for x in wanted if x not in paths or f'{x}.COMPLETED' not in paths]
   if missing:
-    raise job.JobError(f'{folder}: not finished by t5x.infer: {missing}')
+    raise job.JobError(f'{folder}: not finished by t5x.infer: {missing[:5]}')
   return [paths[name] for name in wanted]
 
 

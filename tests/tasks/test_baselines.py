@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from tasks import baselines, metrics
 from tasks.labels import LabelRule
@@ -53,3 +54,8 @@ def test_nobody_is_answered():
   ):
     assert made.shape == (0, 8)
     assert made.dtype == bool
+
+
+@pytest.mark.filterwarnings('error')
+def test_without_training_users_the_constant_names_nothing():
+  assert not baselines.constant(np.zeros((0, 4), bool)).any()

@@ -43,11 +43,13 @@ def test_more_than_99_999_files_are_found_in_the_order_of_their_numbers(monkeypa
 
 
 def test_as_many_answers_of_t5x(monkeypatch):
-  total = 100_001
-  name = 'q-predict_with_aux.jsonl-{:05}-of-{:05}'
-  every = [name.format(at, total) for at in range(total)]
-  folder = in_bucket(monkeypatch, [*every, *(f'{x}.COMPLETED' for x in every)])
-  assert t5x_lines.answer_files(folder) == [f'{folder}/{x}' for x in every]
+  name = 'q-predict_with_aux.jsonl-{:05}-of-100001'.format
+  there = [name(at) for at in range(99_990, 100_001)]
+  folder = in_bucket(monkeypatch, [*there, *(f'{x}.COMPLETED' for x in there)])
+  with pytest.raises(JobError) as raised:  # the first ones are missing
+    t5x_lines.answer_files(folder)
+  missing = [name(at) for at in range(5)]
+  assert str(raised.value) == f'{folder}: not finished by t5x.infer: {missing}'
 
 
 @pytest.mark.parametrize('name', ['../../../outside/evil.py', '/{}/outside/evil.py'])
