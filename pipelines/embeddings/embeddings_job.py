@@ -63,10 +63,10 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'template': config.template,
     'histories': made_from['fingerprint'],
   }
+  settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
   # Older folders, written before nouns could be chosen, have none in their settings.
   if config.nouns != interaction_texts.MOVIELENS:
     settings['nouns'] = config.nouns._asdict()
-  settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
   folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
