@@ -33,6 +33,10 @@ class Config:
     'all-MiniLM-L6-v2',
     place=_ENCODER,
   )
+  encoder_signature: str = flag(
+    'signature of a SavedModel to call, if it has several', ''
+  )
+  encoder_output: str = flag('output of a SavedModel to take, if it has several', '')
   template: Literal[TEMPLATES] = flag('how interactions become texts', 'fields')
   batch_size: int = flag('number of texts in a batch', 128)
   item_noun: str = flag('word for an item in the texts', MOVIELENS.item)
@@ -42,11 +46,17 @@ class Config:
   )
 
   def __post_init__(self):
-    encoders.check_encoder(self.encoder)
+    encoders.check_encoder(self.encoder, **self.choice)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
     if not all(self.nouns):
       raise ValueError(f'{self.nouns}: expected one word for each noun')
+
+  @property
+  def choice(self) -> dict[str, str]:
+    """Returns the signature and the output of the encoder that flags name."""
+    named = {'signature': self.encoder_signature, 'output': self.encoder_output}
+    return {part: name for part, name in named.items() if name}
 
   @property
   def nouns(self) -> Nouns:

@@ -106,9 +106,12 @@ def load_vocabulary(decoder: str) -> seqio.Vocabulary:
     decoder: name or path that `task_vocabulary` returned.
 
   Raises:
-    ValueError: the path is a folder.
+    ValueError: the path is a folder, of whatever model.
   """
   if os.path.isdir(decoder):
+    from persoma_tf.decoders import check_folder  # imports JAX
+
+    check_folder(decoder)  # an unsupported model is the first thing to tell
     raise ValueError(
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
       'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'

@@ -45,27 +45,41 @@ def flags(decoder: pathlib.Path) -> list[str]:
   return [f'--gin.{line.replace(" = ", "=", 1)}' for line in settings]
 
 
-def write_decoder(path: pathlib.Path) -> pathlib.Path:
-  """A GGUF file of llama architecture with random weights and SmolLM2's vocabulary."""
+def write_decoder(
+  path: pathlib.Path,
+  change=lambda writer: None,
+  vocabulary: int = VOCABULARY,
+  head: int = WIDTH // HEADS,
+  kv_heads: int = KV_HEADS,
+) -> pathlib.Path:
+  """A GGUF file of llama architecture with random weights and SmolLM2's vocabulary.
+
+  Args:
+    path: of the file.
+    change: may alter what is written.
+    vocabulary: number of tokens.
+    head: width of a head.
+    kv_heads: number of heads of keys and values.
+  """
   rng = np.random.default_rng(0)
   writer = gguf.GGUFWriter(str(path), 'llama')
   writer.add_block_count(LAYERS)
   writer.add_embedding_length(WIDTH)
   writer.add_feed_forward_length(HIDDEN)
   writer.add_head_count(HEADS)
-  writer.add_head_count_kv(KV_HEADS)
+  writer.add_head_count_kv(kv_heads)
   writer.add_rope_freq_base(10_000.0)
   writer.add_layer_norm_rms_eps(1e-5)
-  shapes = {'token_embd': (VOCABULARY, WIDTH), 'output_norm': (WIDTH,)}
-  small = WIDTH // HEADS * KV_HEADS
+  shapes = {'token_embd': (vocabulary, WIDTH), 'output_norm': (WIDTH,)}
+  wide, small = head * HEADS, head * kv_heads
   for layer in range(LAYERS):
     shapes |= {
       f'blk.{layer}.{name}': shape
       for name, shape in {
-        'attn_q': (WIDTH, WIDTH),
+        'attn_q': (wide, WIDTH),
         'attn_k': (small, WIDTH),
         'attn_v': (small, WIDTH),
-        'attn_output': (WIDTH, WIDTH),
+        'attn_output': (WIDTH, wide),
         'ffn_gate': (HIDDEN, WIDTH),
         'ffn_up': (HIDDEN, WIDTH),
         'ffn_down': (WIDTH, HIDDEN),
@@ -76,6 +90,7 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   for name, shape in shapes.items():
     values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
     writer.add_tensor(f'{name}.weight', values.astype(np.float32))
+  change(writer)
   finish(writer)
   return path
 

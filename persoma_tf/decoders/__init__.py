@@ -77,6 +77,21 @@ def gguf_file(name: str) -> str:
   return str(assets.path(name) / _GGUF[name])
 
 
+def check_folder(folder: str) -> str:
+  """Returns the `model_type` of a Hugging Face folder whose model is supported.
+
+  Raises:
+    ValueError: the model is of another type, or its weights are quantized.
+  """
+  from persoma_tf.decoders.hugging_face import FAMILIES
+  from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
+
+  opened = HuggingFaceFolder(folder)
+  opened.expect({'model_type': (*FAMILIES, 't5')})
+  opened.expect_unquantized()
+  return opened.config['model_type']
+
+
 def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   """Loads a decoder.
 
@@ -95,8 +110,8 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     hugging_face_t5,
     t5x_checkpoint,
   )
+  from persoma_tf.decoders.decoder_only import DecoderOnly, check_params
   from persoma_tf.decoders.gemma import Gemma, GemmaConfig
-  from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
   from persoma_tf.decoders.llama import Llama, LlamaConfig
   from persoma_tf.decoders.t5 import T5, T5Config
 
@@ -105,11 +120,12 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   elif t5x_checkpoint.is_t5x_checkpoint(name):
     config, params = t5x_checkpoint.read_t5x_checkpoint(name)
   else:
-    folder = HuggingFaceFolder(name)
+    kind = check_folder(name)
     readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face.read_hugging_face)
     readers['t5'] = hugging_face_t5.read_hugging_face_t5
-    folder.expect({'model_type': tuple(readers)})
-    config, params = readers[folder.config['model_type']](name)
+    config, params = readers[kind](name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
   module = modules[type(config)](config, remat)
+  if isinstance(module, DecoderOnly):  # the readers of T5 check its parameters
+    check_params(module, params, name)
   return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)

@@ -1,12 +1,15 @@
 """The decoder protocol for decoder-only models, and attention with a cache."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from persoma_tf.parameters import checkpoints
 
 
 class KeysValues(NamedTuple):
@@ -37,6 +40,41 @@ class Cache(NamedTuple):
   readable: Array
   index: Array
   length: Array
+
+
+def check_heads(config: Any, source: str | os.PathLike) -> None:
+  """Checks that the sizes of a model's attention fit together.
+
+  Args:
+    config: configuration of a model.
+    source: file that it was read from.
+
+  Raises:
+    ValueError: a size is no whole number, or the heads cannot be divided so.
+  """
+  sizes = {
+    name: getattr(config, name)
+    for name in ('vocab_size', 'd_model', 'd_ff', 'num_heads', 'num_kv_heads')
+  }
+  if not all(isinstance(size, int) and size > 0 for size in sizes.values()):
+    raise ValueError(f'{source}: {sizes}; expected whole numbers')
+  if config.num_heads % config.num_kv_heads or config.head_dim % 2:
+    raise ValueError(
+      f'{source}: num_heads={config.num_heads}, num_kv_heads={config.num_kv_heads} and '
+      f'head_dim={config.head_dim}; expected a multiple of num_kv_heads and an even '
+      'head_dim'
+    )
+
+
+def check_params(module: 'DecoderOnly', params: Mapping, source: str) -> None:
+  """Checks that parameters have the names and shapes that a model's settings say.
+
+  Raises:
+    ValueError: a parameter is missing, unknown or of another shape.
+  """
+  tokens = jnp.zeros((1, 1), jnp.int32)
+  expected = jax.eval_shape(module.init, jax.random.key(0), tokens)['params']
+  checkpoints.check_same(expected, params, source)
 
 
 class DecoderOnly(nn.Module):

@@ -7,6 +7,9 @@ import gguf
 import numpy as np
 from flax import traverse_util
 
+from persoma_tf import model_files
+from persoma_tf.decoders import stack
+from persoma_tf.decoders.decoder_only import check_heads
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.llama import LlamaConfig
 
@@ -27,6 +30,21 @@ _GEMMA_NORMS = {
   'attention_out_norm': 'post_attention_norm',
   'mlp_out_norm': 'post_ffw_norm',
 }
+# Field that changes the computation -> supported values; a file may lack it.
+_EXPECTED = {
+  'rope.scaling.type': ('none',),
+  'rope.scaling.factor': (0, 1),
+  'rope.scale_linear': (0, 1),
+  'attention.scale': (0,),
+  'attention.clamp_kqv': (0,),
+  'attention.max_alibi_bias': (0,),
+  'attention.causal': (True,),
+  'attn_logit_softcapping': (0,),
+  'final_logit_softcapping': (0,),
+  'logit_scale': (0, 1),
+  'embedding_scale': (0, 1),
+  'residual_scale': (0, 1),
+}
 
 
 class _Architecture(NamedTuple):
@@ -34,7 +52,9 @@ class _Architecture(NamedTuple):
 
   Attributes:
     config: function (meta, tensors) -> configuration. `meta` returns the value of a
-      metadata key, with or without the name of the architecture as its first part.
+      metadata key, with or without the name of the architecture as its first part, or
+      a default.
+    expected: as _EXPECTED, for this architecture.
     norms: our name -> GGUF's name of a norm of a layer.
     heads: function from a configuration to {GGUF's name of a matrix: number of heads},
       for the matrices with interleaved rotary pairs.
@@ -42,22 +62,26 @@ class _Architecture(NamedTuple):
   """
 
   config: Callable
+  expected: Mapping[str, tuple]
   norms: Mapping[str, str]
   heads: Callable
   optional: frozenset[str] = frozenset()
 
 
+# Where a field is missing, the format's defaults hold, as in llama.cpp.
 def _llama(meta, tensors):
+  heads = meta('attention.head_count')
   return LlamaConfig(
     vocab_size=int(tensors['token_embd.weight'].shape[1]),
     num_layers=meta('block_count'),
     d_model=meta('embedding_length'),
-    num_heads=meta('attention.head_count'),
-    num_kv_heads=meta('attention.head_count_kv'),
+    num_heads=heads,
+    num_kv_heads=meta('attention.head_count_kv', heads),
     d_ff=meta('feed_forward_length'),
-    rope_base=meta('rope.freq_base'),
+    rope_base=meta('rope.freq_base', 10_000.0),
     norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
     tied='output.weight' not in tensors,
+    key_length=meta('attention.key_length', 0) or None,
   )
 
 
@@ -66,13 +90,14 @@ def _gemma3(meta, tensors):
     vocab_size=int(tensors['token_embd.weight'].shape[1]),
     d_model=meta('embedding_length'),
     num_heads=meta('attention.head_count'),
-    num_kv_heads=meta('attention.head_count_kv'),
+    num_kv_heads=meta('attention.head_count_kv', meta('attention.head_count')),
     head_dim=meta('attention.key_length'),
     d_ff=meta('feed_forward_length'),
     local_layers=every_sixth_global(meta('block_count')),
     window=meta('attention.sliding_window'),
     start_token=meta('tokenizer.ggml.bos_token_id'),
     rope_base=meta('rope.freq_base'),
+    local_rope_base=meta('rope.freq_base_swa', 10_000.0),
     norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
   )
 
@@ -80,11 +105,17 @@ def _gemma3(meta, tensors):
 _ARCHITECTURES = {
   'llama': _Architecture(
     _llama,
+    {'attention.sliding_window': (0,)},
     _NORMS,
     lambda config: {'attn_q': config.num_heads, 'attn_k': config.num_kv_heads},
     frozenset({'output.weight'}),
   ),
-  'gemma3': _Architecture(_gemma3, _NORMS | _GEMMA_NORMS, lambda config: {}),
+  'gemma3': _Architecture(
+    _gemma3,
+    {'attention.sliding_window_pattern': (6,)},
+    _NORMS | _GEMMA_NORMS,
+    lambda config: {},
+  ),
 }
 
 
@@ -98,29 +129,19 @@ def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
     (configuration, parameters of `Llama` or `Gemma` as float32 numpy arrays).
 
   Raises:
-    ValueError: the file has another architecture, lacks a field or tensor, or needs a
-      computation that is not supported.
+    ValueError: the file is damaged, has another architecture, lacks a field or tensor,
+      or needs a computation that is not supported.
   """
-  reader = gguf.GGUFReader(path)
-  name = reader.fields['general.architecture'].contents()
+  reader = model_files.open_gguf(path)
+  name = _meta(path, reader.fields, 'general')('architecture')
   if name not in _ARCHITECTURES:
     raise ValueError(
       f'{path}: architecture {name!r}; expected one of {sorted(_ARCHITECTURES)}'
     )
-  scaling = reader.fields.get(f'{name}.rope.scaling.type')
-  if scaling and scaling.contents() != 'none':
-    raise ValueError(
-      f'{path}: {name}.rope.scaling.type={scaling.contents()!r}; expected none; other '
-      'scalings are not supported'
-    )
-
-  def meta(key):
-    field = reader.fields.get(f'{name}.{key}') or reader.fields.get(key)
-    if field is None:
-      raise ValueError(f'{path}: no field {name}.{key}')
-    return field.contents()
-
   architecture = _ARCHITECTURES[name]
+  meta = _meta(path, reader.fields, name)
+  source = f'{path}: {name}'
+  _check_fields(source, meta, _EXPECTED | architecture.expected)
   tensors = {tensor.name: tensor for tensor in reader.tensors}
   names = {*_MATRICES.values(), *architecture.norms.values()}
   layers = range(meta('block_count'))
@@ -128,7 +149,43 @@ def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   expected |= {'token_embd.weight', 'output_norm.weight'}
   _check_tensors(path, {*tensors}, expected, architecture.optional)
   config = architecture.config(meta, tensors)
-  return config, _params(tensors, layers, architecture, config)
+  check_heads(config, path)
+  width = (config.head_dim,)
+  derived = {'rope.dimension_count': width, 'attention.value_length': width}
+  _check_fields(source, meta, derived | {'vocab_size': (config.vocab_size,)})
+  return config, _params(path, tensors, layers, architecture, config)
+
+
+def _meta(path: str, fields: Mapping[str, Any], name: str) -> Callable:
+  """Returns the function `meta` of `_Architecture`."""
+
+  def meta(key, default=None):
+    field = fields.get(f'{name}.{key}') or fields.get(key)
+    if field is None and default is None:
+      raise ValueError(f'{path}: no field {name}.{key}')
+    value = default if field is None else field.contents()
+    if isinstance(value, list):  # one value for each layer
+      if len({*value}) != 1:
+        raise ValueError(f'{path}: {name}.{key}={value}; expected one value')
+      value = value[0]
+    return value
+
+  return meta
+
+
+def _check_fields(source: str, meta: Callable, expected: Mapping[str, tuple]) -> None:
+  """Checks fields that a file may lack; `expected` is as _EXPECTED.
+
+  Raises:
+    ValueError: a field has another value.
+  """
+  for key, values in expected.items():
+    value = meta(key, values[0])
+    if value not in values:
+      raise ValueError(
+        f'{source}.{key}={value!r}; expected {" or ".join(map(str, values))}; other '
+        'values are not supported'
+      )
 
 
 def _check_tensors(path, found, expected, optional):
@@ -150,31 +207,44 @@ def _check_tensors(path, found, expected, optional):
       )
 
 
-def _params(tensors, layers, architecture, config) -> dict[str, Any]:
+def _params(path, tensors, layers, architecture, config) -> dict[str, Any]:
   heads = architecture.heads(config)
 
-  def stacked(name):
+  def read(name):
+    """Returns a tensor, [out, in] or [D]."""
+    tensor = tensors[name]
+    kind = tensor.tensor_type
+    try:
+      values = gguf.quants.dequantize(tensor.data, kind)
+    except NotImplementedError as error:
+      raise ValueError(
+        f'{path}: tensor {name!r} has the type {kind.name}, which the package gguf '
+        'cannot read; give the file in another quantization, such as Q8_0 or Q4_K_M'
+      ) from error
+    return np.asarray(values, np.float32)
+
+  def all_layers(part):
     """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
-    arrays = [_dequantize(tensors[f'blk.{index}.{name}.weight']) for index in layers]
-    return np.stack(
-      [(_unpermute(x, heads[name]) if name in heads else x).T for x in arrays]
-    )
+    arrays = {name: read(name) for name in (f'blk.{x}.{part}.weight' for x in layers)}
+    if part in heads:
+      rows = heads[part] * config.head_dim
+      arrays = {
+        name: _unpermute(x, heads[part]) if len(x) == rows else x
+        for name, x in arrays.items()
+      }
+    return stack.stacked({name: x.T for name, x in arrays.items()}, path)
 
   flat = {
-    'embedder/embedding': _dequantize(tensors['token_embd.weight']),
-    'final_norm/scale': _dequantize(tensors['output_norm.weight']),
+    'embedder/embedding': read('token_embd.weight'),
+    'final_norm/scale': read('output_norm.weight'),
   }
-  for path, name in _MATRICES.items():
-    flat[f'layers/{path}/kernel'] = stacked(name)
-  for path, name in architecture.norms.items():
-    flat[f'layers/{path}/scale'] = stacked(name)
+  for ours, part in _MATRICES.items():
+    flat[f'layers/{ours}/kernel'] = all_layers(part)
+  for ours, part in architecture.norms.items():
+    flat[f'layers/{ours}/scale'] = all_layers(part)
   if 'output.weight' in tensors:
-    flat['output/kernel'] = _dequantize(tensors['output.weight']).T
+    flat['output/kernel'] = read('output.weight').T
   return traverse_util.unflatten_dict(flat, sep='/')
-
-
-def _dequantize(tensor):
-  return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
 
 def _unpermute(x, heads):

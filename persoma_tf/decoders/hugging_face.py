@@ -1,12 +1,14 @@
 """Reads Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 from flax import traverse_util
 
-from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
+from persoma_tf.decoders import stack
+from persoma_tf.decoders.decoder_only import check_heads
+from persoma_tf.decoders.gemma import GemmaConfig
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 from persoma_tf.decoders.llama import LlamaConfig
 
@@ -20,6 +22,9 @@ _MATRICES = {
   'up': 'mlp.up_proj',
   'down': 'mlp.down_proj',
 }
+_EMBEDDING, _OUTPUT = 'model.embed_tokens.weight', 'lm_head.weight'
+# Angles of the rotations, which older folders store; they follow from config.json.
+_ANGLES = re.compile(r'model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq')
 _NORMS = {'attention_norm': 'input_layernorm', 'mlp_norm': 'post_attention_layernorm'}
 _GEMMA_NORMS = {
   'attention/query_norm': 'self_attn.q_norm',
@@ -37,12 +42,14 @@ class _Family(NamedTuple):
   Attributes:
     config: function from the content of config.json to the configuration.
     expected: field of config.json that changes the computation -> supported values.
+    kinds: supported values in the field layer_types.
     norms: our name -> Hugging Face's name of a norm of a layer.
     offset: number to add to the stored weights of a norm.
   """
 
   config: Callable
   expected: Mapping[str, tuple]
+  kinds: frozenset[str]
   norms: Mapping[str, str]
   offset: float
 
@@ -56,19 +63,22 @@ def _llama(settings):
     num_heads=settings['num_attention_heads'],
     num_kv_heads=settings.get('num_key_value_heads') or settings['num_attention_heads'],
     d_ff=settings['intermediate_size'],
-    rope_base=rope.get('rope_theta') or settings.get('rope_theta', 10_000.0),
+    rope_base=rope.get('rope_theta') or settings.get('rope_theta') or 10_000.0,
     norm_epsilon=settings['rms_norm_eps'],
     tied=settings.get('tie_word_embeddings', False),
+    key_length=settings.get('head_dim'),
   )
 
 
 def _gemma(settings):
   rope = settings.get('rope_parameters') or {}
   base = lambda layers, key: rope.get(layers, {}).get('rope_theta') or settings[key]
-  if 'layer_types' in settings:
+  if settings.get('layer_types'):
     local = tuple(kind == 'sliding_attention' for kind in settings['layer_types'])
   else:
-    local = every_sixth_global(settings['num_hidden_layers'])
+    period = settings.get('sliding_window_pattern') or 6
+    layers = range(settings['num_hidden_layers'])
+    local = tuple((layer + 1) % period > 0 for layer in layers)
   return GemmaConfig(
     vocab_size=settings['vocab_size'],
     d_model=settings['hidden_size'],
@@ -85,29 +95,38 @@ def _gemma(settings):
   )
 
 
+# Not only of the settings that a family's own implementation reads: a folder that has
+# one was made for another implementation.
+_COMMON = {
+  'attention_bias': (False, None),
+  'rope_scaling': (None,),
+  'partial_rotary_factor': (1, None),
+  'attn_logit_softcapping': (None,),
+  'final_logit_softcapping': (None,),
+}
 FAMILIES = {
   'llama': _Family(
     _llama,
-    {
+    _COMMON
+    | {
       'hidden_act': ('silu',),
-      'attention_bias': (False, None),
       'mlp_bias': (False, None),
-      'rope_scaling': (None,),
+      'sliding_window': (None,),
+      'tie_word_embeddings': (True, False, None),
     },
+    frozenset({'full_attention'}),
     _NORMS,
     0.0,
   ),
   'gemma3_text': _Family(
     _gemma,
-    {
+    _COMMON
+    | {
       'hidden_activation': ('gelu_pytorch_tanh',),
-      'attention_bias': (False, None),
-      'rope_scaling': (None,),
-      'attn_logit_softcapping': (None,),
-      'final_logit_softcapping': (None,),
       'use_bidirectional_attention': (False, None),
       'tie_word_embeddings': (True, None),
     },
+    frozenset({'full_attention', 'sliding_attention'}),
     _GEMMA_NORMS,
     1.0,
   ),
@@ -131,13 +150,19 @@ def read_hugging_face(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   family = FAMILIES[settings['model_type']]
   opened.expect(family.expected)
   _check_rope(opened)
+  if unknown := {*(settings.get('layer_types') or ())} - family.kinds:
+    raise ValueError(
+      f'{opened.file}: layer_types has {sorted(unknown)}; expected only '
+      f'{sorted(family.kinds)}'
+    )
   config = family.config(settings)
-  # Both fields must equal the head width: other values are not supported.
-  for field in ('head_dim', 'query_pre_attn_scalar'):
-    if (settings.get(field) or config.head_dim) != config.head_dim:
-      raise ValueError(
-        f'{opened.file}: {field}={settings[field]}; expected {config.head_dim}'
-      )
+  check_heads(config, opened.file)
+  # The scale of the attention scores; other values than the head width: not supported.
+  scalar = settings.get('query_pre_attn_scalar') or config.head_dim
+  if scalar != config.head_dim:
+    raise ValueError(
+      f'{opened.file}: query_pre_attn_scalar={scalar}; expected {config.head_dim}'
+    )
   return config, _params(opened, family, config)
 
 
@@ -145,29 +170,34 @@ def _check_rope(folder: HuggingFaceFolder) -> None:
   rope = folder.config.get('rope_parameters') or {}
   # Gemma 3 has one dict for each kind of layer.
   for part in (rope, *(value for value in rope.values() if isinstance(value, dict))):
-    if part.get('rope_type', 'default') != 'default':
-      raise ValueError(
-        f'{folder.file}: rope_parameters.rope_type={part["rope_type"]!r}; expected '
-        'default'
-      )
+    for field, value in (('rope_type', 'default'), ('partial_rotary_factor', 1)):
+      if part.get(field, value) != value:
+        raise ValueError(
+          f'{folder.file}: rope_parameters.{field}={part[field]!r}; expected {value}'
+        )
 
 
 def _params(folder: HuggingFaceFolder, family: _Family, config) -> dict:
-  read = folder.read
+  tied = getattr(config, 'tied', True)
+  once = {'embedder/embedding': _EMBEDDING, 'final_norm/scale': 'model.norm.weight'}
+  once |= {} if tied else {'output/kernel': _OUTPUT}
+  parts = {f'layers/{name}/kernel': theirs for name, theirs in _MATRICES.items()}
+  parts |= {f'layers/{name}/scale': theirs for name, theirs in family.norms.items()}
+  layers = range(folder.config['num_hidden_layers'])
+  each = lambda part: [f'model.layers.{index}.{part}.weight' for index in layers]
+  names = {*once.values(), *(name for part in parts.values() for name in each(part))}
+  copies = [_OUTPUT] if tied else []
+  folder.expect_tensors(names, [*copies, *filter(_ANGLES.fullmatch, folder.files)])
+  folder.expect_copies(copies, _EMBEDDING)
 
-  def stacked(name):
-    """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
-    layers = range(folder.config['num_hidden_layers'])
-    return np.stack([read(f'model.layers.{index}.{name}.weight').T for index in layers])
+  def ours(path, array):
+    """Returns a tensor as our parameter; Gemma's norms are stored less `offset`."""
+    if path.endswith('scale'):
+      return array + family.offset
+    return array.T if path.endswith('kernel') else array
 
-  flat = {
-    'embedder/embedding': read('model.embed_tokens.weight'),
-    'final_norm/scale': read('model.norm.weight') + family.offset,
-  }
-  for name, theirs in _MATRICES.items():
-    flat[f'layers/{name}/kernel'] = stacked(theirs)
-  for name, theirs in family.norms.items():
-    flat[f'layers/{name}/scale'] = stacked(theirs) + family.offset
-  if not getattr(config, 'tied', True):
-    flat['output/kernel'] = read('lm_head.weight').T
+  flat = {path: ours(path, folder.read(name)) for path, name in once.items()}
+  for path, part in parts.items():
+    arrays = {name: ours(path, folder.read(name)) for name in each(part)}
+    flat[path] = stack.stacked(arrays, folder.path)
   return traverse_util.unflatten_dict(flat, sep='/')

@@ -1,13 +1,35 @@
 """Reads folders in which Hugging Face stores models: config.json and safetensors."""
 
 import functools
-import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from safetensors import safe_open
+
+from persoma_tf import model_files
+
+# Fields of config.json that say that the weights are quantized; MLX writes the second.
+_QUANTIZED = ('quantization_config', 'quantization', 'compression_config')
+_FLOATS = ('F64', 'F32', 'F16', 'BF16')  # names of safetensors
+
+
+class _Settings(dict):
+  """Holds a config.json; a field that is read must be there."""
+
+  def __init__(self, file: pathlib.Path):
+    super().__init__(model_files.read_object(file))
+    self._file = file
+
+  def __getitem__(self, field: str) -> Any:
+    value = self.get(field)
+    if value is None:
+      raise ValueError(
+        f'{self._file}: no field {field}; expected the config.json that was published '
+        'with the weights'
+      )
+    return value
 
 
 class HuggingFaceFolder:
@@ -27,7 +49,7 @@ class HuggingFaceFolder:
         or `model.safetensors.index.json` and the files that it lists.
 
     Raises:
-      ValueError: `config.json` is missing.
+      ValueError: `config.json` is missing or no JSON object.
     """
     self.path = pathlib.Path(folder)
     self.file = self.path / 'config.json'
@@ -35,7 +57,7 @@ class HuggingFaceFolder:
       raise ValueError(
         f'{folder}: no config.json in this folder; expected a Hugging Face folder'
       )
-    self.config = json.loads(self.file.read_text())
+    self.config = _Settings(self.file)
 
   def expect(self, settings: Mapping[str, Sequence[Any]]) -> None:
     """Checks settings that change the computation.
@@ -55,12 +77,33 @@ class HuggingFaceFolder:
           f'{" or ".join(known)}{only}'
         )
 
+  def expect_unquantized(self) -> None:
+    """Checks that the weights are stored as they are computed with.
+
+    Raises:
+      ValueError: they are quantized.
+    """
+    for field in _QUANTIZED:
+      if self.config.get(field) is not None:
+        raise ValueError(
+          f'{self.file}: {field}={self.config[field]!r:.60}…: quantized weights are '
+          'read only from GGUF files; give the folder of the original model'
+        )
+
   @functools.cached_property
   def files(self) -> Mapping[str, pathlib.Path]:
     """Maps the name of each tensor to the file that holds it."""
     index = self.path / 'model.safetensors.index.json'
     if index.exists():
-      names = json.loads(index.read_text())['weight_map']
+      content = model_files.read_object(index)
+      with model_files.reading(index, 'an index of safetensors files'):
+        names = dict(content['weight_map'])
+      for file in sorted(set(names.values())):
+        if not (self.path / file).exists():
+          raise ValueError(
+            f'{self.path}: no {file}, which {index.name} lists; download the whole '
+            'folder again'
+          )
       return {name: self.path / file for name, file in names.items()}
     file = self.path / 'model.safetensors'
     if not file.exists():
@@ -68,8 +111,39 @@ class HuggingFaceFolder:
         f'{self.path}: no model.safetensors and no model.safetensors.index.json in '
         'this folder'
       )
-    with safe_open(file, framework='flax') as opened:
+    with model_files.reading(file, 'safetensors'), safe_open(file, 'flax') as opened:
       return dict.fromkeys(opened.keys(), file)
+
+  def expect_tensors(self, names: Collection[str], ignored: Collection[str]) -> None:
+    """Checks that the folder has no tensor that the model does not read.
+
+    An unread tensor, such as a bias, would change the answers of the model.
+
+    Args:
+      names: tensors that are read.
+      ignored: tensors that may be there, too.
+
+    Raises:
+      ValueError: there are other tensors.
+    """
+    if unknown := sorted(self.files.keys() - {*names, *ignored}):
+      raise ValueError(
+        f'{self.path}: unknown tensors {unknown[:5]}; expected only those of a '
+        f'{self.config["model_type"]} model with the settings in its config.json'
+      )
+
+  def expect_copies(self, copies: Collection[str], original: str) -> None:
+    """Checks that those of the tensors `copies` that are there equal `original`.
+
+    Raises:
+      ValueError: one has other values.
+    """
+    for name in sorted(self.files.keys() & set(copies)):
+      if not np.array_equal(self.read(name), self.read(original)):
+        raise ValueError(
+          f'{self.path}: {name} differs from {original}; expected the same values, as '
+          'this model has one matrix for both by its config.json (tie_word_embeddings)'
+        )
 
   def read(self, name: str) -> np.ndarray:
     """Returns a tensor as float32.
@@ -78,9 +152,19 @@ class HuggingFaceFolder:
       name: name of the tensor.
 
     Raises:
-      ValueError: the folder has no tensor of this name.
+      ValueError: the folder has no tensor of this name, or not in a float type.
     """
     if name not in self.files:
       raise ValueError(f'{self.path}: no tensor {name!r} in its safetensors files')
-    with safe_open(self.files[name], framework='flax') as file:  # numpy lacks bfloat16
-      return np.asarray(file.get_tensor(name), np.float32)
+    file, array = self.files[name], None
+    # numpy lacks bfloat16, flax has it.
+    with model_files.reading(file, 'safetensors'), safe_open(file, 'flax') as opened:
+      kind = opened.get_slice(name).get_dtype()
+      if kind in _FLOATS:
+        array = np.asarray(opened.get_tensor(name), np.float32)
+    if array is None:
+      raise ValueError(
+        f'{file}: tensor {name!r} has dtype {kind}; expected one of {_FLOATS}: '
+        'quantized weights are read only from GGUF files'
+      )
+    return array

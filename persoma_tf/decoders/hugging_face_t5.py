@@ -1,6 +1,5 @@
 """Reads Hugging Face folders of T5 models (T5 1.0, T5 1.1, Flan-T5)."""
 
-import numpy as np
 from flax import traverse_util
 
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
@@ -69,23 +68,12 @@ def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   paths = traverse_util.flatten_dict(expected, sep='/')
   names = {path: _tensor_name(path) for path in paths}
   copies = [*_COPIES, *(['lm_head.weight'] if config.tied else [])]
-  unknown = sorted(opened.files.keys() - {*names.values(), *copies, _UNUSED})
-  if unknown:
-    raise ValueError(
-      f'{folder}: unknown tensors {unknown[:5]}; expected only those of the settings '
-      f'in its config.json: {config}'
-    )
+  opened.expect_tensors(names.values(), [*copies, _UNUSED])
+  opened.expect_copies(copies, 'shared.weight')
   arrays = {
     path: opened.read(name) if name == 'shared.weight' else opened.read(name).T
     for path, name in names.items()
   }
-  for name in opened.files.keys() & set(copies):
-    if not np.array_equal(opened.read(name), arrays['token_embedder/embedding']):
-      raise ValueError(
-        f'{folder}: {name} differs from shared.weight; expected the same values: '
-        'encoder and decoder share one embedding, and with tie_word_embeddings=true '
-        'in config.json the output matrix shares it, too'
-      )
   params = traverse_util.unflatten_dict(arrays, sep='/')
   checkpoints.check_same(expected, params, folder)
   return config, params

@@ -38,11 +38,12 @@ class LlamaConfig:
   rope_base: float = 10_000.0
   norm_epsilon: float = 1e-5
   tied: bool = True  # the output matrix is the embedding matrix
+  key_length: int | None = None  # width of a head, if it is not d_model / num_heads
 
   @property
   def head_dim(self) -> int:
     """Returns the width of an attention head."""
-    return self.d_model // self.num_heads
+    return self.key_length or self.d_model // self.num_heads
 
 
 class Attention(nn.Module):

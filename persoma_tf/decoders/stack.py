@@ -7,11 +7,13 @@ layer's weights and keys out of their stack, which copies the whole model
 (docs/speed.md).
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax import Array
 
 from persoma_tf.decoders.layers import recomputed
@@ -75,6 +77,25 @@ def run_layers(layers, x: Array, cache, each: Sequence[Array], *shared):
     x, seen = layer(x, own, *(values[number] for values in each), *shared)
     written.append(seen)
   return x, None if cache is None else tuple(written)
+
+
+def stacked(arrays: Mapping[str, np.ndarray], source: str | os.PathLike) -> np.ndarray:
+  """Stacks one part of all layers on a first axis.
+
+  Args:
+    arrays: name in the file -> array of a layer, in the order of the layers.
+    source: file or folder, for the message.
+
+  Raises:
+    ValueError: the layers have different shapes.
+  """
+  shapes = {array.shape: name for name, array in arrays.items()}
+  if len(shapes) > 1:
+    raise ValueError(
+      f'{source}: {" and ".join(shapes.values())} have different shapes; expected one '
+      'shape in all layers'
+    )
+  return np.stack(list(arrays.values()))
 
 
 def unrolled(module: nn.Module, params: Mapping) -> tuple[nn.Module, dict]:

@@ -20,8 +20,11 @@ import numpy as np
 import tensorstore
 from flax import serialization, traverse_util
 
+from persoma_tf import model_files
 from persoma_tf.decoders.t5 import T5Config, layout
 from persoma_tf.parameters import checkpoints
+
+_FLOATS = ('float32', 'bfloat16', 'float16', 'float64')
 
 
 def is_t5x_checkpoint(folder: str) -> bool:
@@ -47,6 +50,11 @@ def read_t5x_checkpoint(folder: str) -> tuple[T5Config, dict]:
     stored = traverse_util.flatten_dict(checkpoints.load_params(folder), sep='/')
   else:
     stored = _read_legacy(path)
+  for name, x in stored.items():
+    if np.dtype(x.dtype).name not in _FLOATS:
+      raise ValueError(
+        f'{folder}: parameter {name} has dtype {x.dtype}; expected one of {_FLOATS}'
+      )
   arrays = {name: np.asarray(x, np.float32) for name, x in stored.items()}
   config = _config(arrays, folder)
   params = traverse_util.unflatten_dict(arrays, sep='/')
@@ -85,10 +93,12 @@ def _config(arrays: Mapping[str, np.ndarray], folder: str) -> T5Config:
 
 def _read_legacy(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Returns {parameter path: array} of a checkpoint in the msgpack and zarr layout."""
-  contents = serialization.msgpack_restore((path / 'checkpoint').read_bytes())
+  file = path / 'checkpoint'
+  with model_files.reading(file, 'a checkpoint of T5X'):
+    contents = dict(serialization.msgpack_restore(file.read_bytes()))
   version = contents.get('version')
   if version not in (2, 3):
-    raise ValueError(f'{path / "checkpoint"}: version={version!r}; expected 2 or 3')
+    raise ValueError(f'{file}: version={version!r}; expected 2 or 3')
   is_leaf = lambda _, x: not isinstance(x, Mapping) or 'driver' in x
   target = traverse_util.flatten_dict(
     contents['optimizer']['target'], sep='/', is_leaf=is_leaf

@@ -42,10 +42,10 @@ def _use() -> Encoder:
   return UniversalSentenceEncoder('use-multilingual-v3')
 
 
-def _saved_model(handle: str, name: str | None = None) -> Encoder:
+def _saved_model(handle: str, *arguments: str) -> Encoder:
   from persoma_tf.encoders.saved_model import SavedModel
 
-  return SavedModel(handle, name)
+  return SavedModel(handle, *arguments)
 
 
 # Each encoder imports its own library, and only when it is loaded.
@@ -56,14 +56,17 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {
 }
 
 
-def check_encoder(name: str) -> str:
-  """Returns `name` if it is a known name or contains a slash, as an address does.
+def check_encoder(name: str, signature: str = '', output: str = '') -> None:
+  """Checks that `name` is a known name or contains a slash, as an address does.
 
   Args:
     name: key of `ENCODERS`, TF-Hub address or path of a SavedModel.
+    signature: signature of a SavedModel to call, if it has several.
+    output: output of a SavedModel to take, if it has several.
 
   Raises:
-    ValueError: no encoder has this name; the message names the nearest one.
+    ValueError: no encoder has this name (the message names the nearest one), or there
+      is nothing to choose.
   """
   if name not in ENCODERS and '/' not in name:
     near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.0)[0]
@@ -71,17 +74,20 @@ def check_encoder(name: str) -> str:
       f'no encoder {name!r}; did you mean {near!r}? Expected one of '
       f'{sorted(ENCODERS)}, or a TF-Hub address or SavedModel path with a slash in it'
     )
-  return name
+  if name in ENCODERS and (signature or output):
+    raise ValueError(
+      f'encoder {name!r} has one output: encoder_signature and encoder_output are for '
+      'TF-Hub addresses and SavedModel paths'
+    )
 
 
-def load_encoder(name: str) -> Encoder:
-  """Loads an encoder.
-
-  Args:
-    name: key of `ENCODERS`, TF-Hub address or path of a SavedModel.
+def load_encoder(name: str, signature: str = '', output: str = '') -> Encoder:
+  """Loads an encoder; the arguments are those of `check_encoder`.
 
   Raises:
     ValueError: the encoder does not exist, or the model is not a sentence encoder.
   """
-  check_encoder(name)
-  return ENCODERS[name]() if name in ENCODERS else _saved_model(name)
+  check_encoder(name, signature, output)
+  if name in ENCODERS:
+    return ENCODERS[name]()
+  return _saved_model(name, '', signature, output)

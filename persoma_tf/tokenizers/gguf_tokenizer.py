@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from persoma_tf import model_files
+
 # GGUF uses SentencePiece's token types.
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 _SPACE = '\N{LOWER ONE EIGHTH BLOCK}'  # SentencePiece's sign for a space
@@ -38,9 +40,7 @@ def read_tokenizer(path: str) -> GgufTokenizer:
   Raises:
     ValueError: a field is missing, or this kind of tokenizer is not supported.
   """
-  import gguf  # a heavy import, which listing the tasks does not need
-
-  fields = gguf.GGUFReader(path).fields
+  fields = model_files.open_gguf(path).fields
 
   def meta(key, default=None):
     field = fields.get(f'tokenizer.ggml.{key}')

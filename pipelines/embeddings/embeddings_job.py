@@ -35,13 +35,13 @@ _Vectors = dict[str, np.ndarray]
 class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
   """Loads the encoder once per worker; an element is a batch of texts."""
 
-  def __init__(self, encoder: str):
+  def __init__(self, encoder: str, **choice: str):
     super().__init__(max_batch_size=1)  # elements are batches already
-    self._encoder = encoder
+    self._encoder, self._choice = encoder, choice
 
   def load_model(self) -> encoders.Encoder:
     """Loads the encoder with its weights."""
-    return encoders.load_encoder(self._encoder)
+    return encoders.load_encoder(self._encoder, **self._choice)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
     """Encodes batches of texts; each gives {text: vector [H]}."""
@@ -64,13 +64,14 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'template': config.template,
     'histories': made_from['fingerprint'],
   }
+  settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
   # Older folders, written before nouns could be chosen, have none in their settings.
   if config.nouns != interaction_texts.MOVIELENS:
     settings['nouns'] = config.nouns._asdict()
   folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     return
-  about = _describe_encoder(config.encoder)
+  about = _describe_encoder(config.encoder, **config.choice)
   of_histories = lambda name: FileSystems.join(config.histories_dir, name)
   items = storage.read_parquet(of_histories('items.parquet'))
   ratings = storage.read_json(of_histories('dataset_info.json'))['rating_values']
@@ -122,16 +123,16 @@ def build(
     | 'Texts' >> beam.Map(encoder_texts.template_texts, *known)
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
-    | 'Encode' >> RunInference(EncoderHandler(config.encoder))
+    | 'Encode' >> RunInference(EncoderHandler(config.encoder, **config.choice))
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )
   return vectors, pairs
 
 
-def _describe_encoder(name: str) -> tuple[int, str]:
+def _describe_encoder(name: str, **choice: str) -> tuple[int, str]:
   """Returns width and sha256 of an encoder; downloads its weights before the run."""
   try:
-    encoder = encoders.load_encoder(name)
+    encoder = encoders.load_encoder(name, **choice)
   except (assets.AssetError, ValueError) as error:
     raise job.JobError(str(error)) from error
   return encoder.width, encoder.sha256

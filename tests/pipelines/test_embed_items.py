@@ -137,13 +137,19 @@ def test_fields(encoder, tmp_path):
 
 
 def test_saved_model(tmp_path):
-  """An encoder given by its folder."""
+  """An encoder given by its folder; it has two outputs."""
   pieces = sentence_encoder.train_pieces(tmp_path)
-  handle = sentence_encoder.save(tmp_path / 'encoder', pieces, normalize=False)
+  two = lambda x: {'first': -x, 'second': x}
+  handle = sentence_encoder.save(tmp_path / 'encoder', pieces, two, normalize=False)
   histories = write_histories(tmp_path / 'histories')
-  info = embed(histories, tmp_path / 'out', f'--encoder={handle}')
-  encoder = encoders.load_encoder(handle)
-  assert info['encoder'] == handle
+  with pytest.raises(
+    JobError, match=r"has the outputs \['first', 'second'\]: choose one"
+  ):
+    embed(histories, tmp_path / 'out', f'--encoder={handle}')
+  flags = (f'--encoder={handle}', '--encoder_output=second')
+  info = embed(histories, tmp_path / 'out', *flags)
+  encoder = encoders.load_encoder(handle, output='second')
+  assert (info['encoder'], info['encoder_output']) == (handle, 'second')
   assert info['encoder_sha256'] == encoder.sha256
   assert info['normalization'] == 'none'
   width = sentence_encoder.WIDTH
@@ -363,6 +369,7 @@ def test_weights_cannot_be_had(tmp_path):
   [
     ('--batch_size=0', 'batch_size=0: expected at least 1'),
     ('--template=free', "invalid choice: 'free'"),
+    ('--encoder_output=x', "encoder 'all-MiniLM-L6-v2' has one output"),
     ('--histroies_dir=h', 'did you mean --histories_dir'),
   ],
 )

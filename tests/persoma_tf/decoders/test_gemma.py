@@ -161,6 +161,14 @@ def test_gguf_equals_hugging_face(tiny, tmp_path):
       lambda writer: writer.kv_data[0].pop('gemma3.attention.sliding_window'),
       r'no field gemma3\.attention\.sliding_window$',
     ),
+    (
+      lambda writer: writer.add_sliding_window_pattern(5),
+      r'gemma3\.attention\.sliding_window_pattern=5; expected 6',
+    ),
+    (
+      lambda writer: writer.add_attn_logit_softcapping(50.0),
+      r'gemma3\.attn_logit_softcapping=50.0; expected 0',
+    ),
   ],
 )
 def test_other_gguf_files_are_refused(tiny, tmp_path, change, message):
@@ -176,6 +184,12 @@ def test_other_gguf_files_are_refused(tiny, tmp_path, change, message):
     ({'query_pre_attn_scalar': 12}, 'query_pre_attn_scalar=12; expected 8'),
     ({'use_bidirectional_attention': True}, 'use_bidirectional_attention=True; exp'),
     ({'tie_word_embeddings': False}, 'tie_word_embeddings=False; expected True'),
+    (
+      {'layer_types': ['chunked_attention'] * 7},
+      r"layer_types has \['chunked_attention",
+    ),
+    ({'quantization_config': {'quant_method': 'fp8'}}, 'quantization_config=.*GGUF'),
+    ({'head_dim': None}, r'config\.json: no field head_dim'),
     (
       {'rope_parameters': {'full_attention': {'rope_type': 'linear', 'factor': 8}}},
       "rope_type='linear'; expected default",
@@ -197,6 +211,19 @@ def test_older_configurations_name_their_rotations_otherwise(tiny, tmp_path):
   config |= {'rope_theta': 1e6, 'rope_local_base_freq': 1e4}
   (folder / 'config.json').write_text(json.dumps(config))
   assert decoders.load_decoder(str(folder)).module == tiny.module
+  config['sliding_window_pattern'] = 3
+  (folder / 'config.json').write_text(json.dumps(config))
+  local = decoders.load_decoder(str(folder)).module.config.local_layers
+  assert local == (True, True, False, True, True, False, True)
+
+
+def test_the_rotations_of_local_layers_in_gguf(tiny, tmp_path):
+  change = lambda writer: writer.add_rope_freq_base_swa(5000.0)
+  read = decoders.load_decoder(
+    str(tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny, change))
+  )
+  config = read.module.config
+  assert (config.local_rope_base, config.rope_base) == (5000.0, 1e6)
 
 
 @pytest.mark.assets

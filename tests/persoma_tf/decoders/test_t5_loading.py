@@ -74,7 +74,12 @@ def write_legacy(folder, params, dtype='float32', driver='file', small=()):
     spec = {'driver': 'zarr', 'dtype': dtype, 'metadata': metadata}
     store = tensorstore.open(spec | {'kvstore': kvstore}, create=True).result()
     short = x.astype(ml_dtypes.bfloat16)
-    stored = {'float32': x, 'bfloat16': short, 'uint16': short.view(np.uint16)}
+    stored = {
+      'int8': x.astype(np.int8),
+      'float32': x,
+      'bfloat16': short,
+      'uint16': short.view(np.uint16),
+    }
     store.write(stored[dtype]).result()
     described = store.spec().to_json()
     target[path] = described | {'kvstore': {'driver': driver, 'path': name}}
@@ -117,6 +122,8 @@ def test_copies_are_read_only_where_they_agree(folder):
     ({'feed_forward_proj': 'gated-silu'}, "expected 'relu' or 'gated-gelu'"),
     ({'dense_act_fn': 'gelu'}, "dense_act_fn='gelu'; expected 'relu' or 'gelu_new'"),
     ({'decoder_start_token_id': 5}, 'decoder_start_token_id=5; expected 0'),
+    ({'quantization_config': {'load_in_8bit': True}}, 'quantization_config=.*GGUF'),
+    ({'d_ff': None}, r'config\.json: no field d_ff'),
     ({'model_type': 'mt5'}, "='mt5'; expected 'llama' or 'gemma3_text' or 't5'"),
     ({'num_layers': 3}, r"no tensor 'encoder\.block\.2\."),
     ({'num_layers': 1}, r'unknown tensors.*encoder\.block\.1\.layer\.0'),
@@ -159,6 +166,13 @@ def test_legacy_checkpoint_in_bfloat16(tmp_path, params):
     for path, x in flat(params).items()
   }
   assert_same(decoder.params, traverse_util.unflatten_dict(rounded, sep='/'))
+
+
+def test_a_checkpoint_of_whole_numbers_is_refused(tmp_path, params):
+  write_legacy(tmp_path, params, dtype='int8')
+  message = r'parameter .* has dtype int8; expected one of'
+  with pytest.raises(ValueError, match=message):
+    decoders.load_decoder(str(tmp_path))
 
 
 @pytest.mark.parametrize('name', ['v1_0', 'v1_1'])
