@@ -12,16 +12,17 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from persoma_tf.tokenizers.gguf_tokenizer import GgufTokenizer, read_tokenizer
+from persoma_tf.tokenizers.gguf_tokenizer import read_tokenizer
+from persoma_tf.tokenizers.plain_text import PlainTokenizer, read_sentence_piece
 
 
-class GgufVocabulary(seqio.Vocabulary):
-  """Wraps the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE.
+class DecoderVocabulary(seqio.Vocabulary):
+  """Wraps the tokenizer of a decoder: byte-level BPE or SentencePiece.
 
   Token ids are the ids of the file; no start token is added. SeqIO pads with id 0,
-  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma. No text encodes to id 0, so
-  this id identifies padding. The pad id of the file, which may equal `eos_id`, is not
-  used.
+  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma and T5. No text encodes to a
+  control token, and so none to id 0. The pad id of the file, which may equal `eos_id`,
+  is not used.
 
   The file is read at first use, so registering a task costs nothing.
   """
@@ -31,15 +32,18 @@ class GgufVocabulary(seqio.Vocabulary):
 
     Args:
       decoder: name of a decoder that is a GGUF file (`persoma_tf.decoders`), or path of
-        a GGUF file.
+        a GGUF file or of a SentencePiece model ('.model').
     """
     super().__init__(extra_ids=0)
     self._decoder = decoder
 
   @functools.cached_property
-  def _tokenizer(self) -> GgufTokenizer:
+  def _tokenizer(self) -> PlainTokenizer:
     from persoma_tf.decoders import gguf_file  # imports JAX; listing tasks stays fast
 
+    if self._decoder.endswith('.model'):
+      with tf.io.gfile.GFile(self._decoder, 'rb') as file:
+        return read_sentence_piece(file.read(), self._decoder)
     return read_tokenizer(gguf_file(self._decoder))
 
   @property
@@ -48,8 +52,8 @@ class GgufVocabulary(seqio.Vocabulary):
     return self._tokenizer.eos_id
 
   @property
-  def unk_id(self) -> int:
-    """Returns the unknown id, which the encoder never uses: every byte has a token."""
+  def unk_id(self) -> int | None:
+    """Returns the id for text without a token; None if every text has tokens."""
     return self._tokenizer.unk_id
 
   @property
@@ -81,7 +85,7 @@ class GgufVocabulary(seqio.Vocabulary):
     return tf.map_fn(self._decode_tf, ids, fn_output_signature=tf.string)
 
   def __eq__(self, other) -> bool:
-    return isinstance(other, GgufVocabulary) and other._decoder == self._decoder
+    return isinstance(other, DecoderVocabulary) and other._decoder == self._decoder
 
   def __hash__(self) -> int:
     return hash(self._decoder)
@@ -113,9 +117,7 @@ def load_vocabulary(decoder: str) -> seqio.Vocabulary:
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
       'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'
     )
-  if decoder.endswith('.model'):
-    return seqio.SentencePieceVocabulary(decoder)
-  return GgufVocabulary(decoder)
+  return DecoderVocabulary(decoder)
 
 
 class TaskVocabulary(seqio.Vocabulary):
@@ -131,8 +133,8 @@ class TaskVocabulary(seqio.Vocabulary):
     return load_vocabulary(task_vocabulary()).eos_id
 
   @property
-  def unk_id(self) -> int:
-    """Returns the id for text without a token."""
+  def unk_id(self) -> int | None:
+    """Returns the id for text without a token; None if every text has tokens."""
     return load_vocabulary(task_vocabulary()).unk_id
 
   @property
