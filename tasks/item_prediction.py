@@ -45,8 +45,11 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
   drawn = rng.choice(len(items), size, replace=False)
   items, ratings = items[drawn], ratings[drawn]
   member = shown.genres.of_items[items]
+  text = '; '.join(names[item] for item in items)
+  tokens = VOCABULARY.encode(text)
+  VOCABULARY.notice_unknown(text, tokens)
   return (
-    np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
+    np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
     example_arrays.history_statistics(member, ratings),
     shown.vectors.rows(items, ratings),

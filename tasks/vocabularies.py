@@ -5,7 +5,9 @@ fit the decoder of the model.
 """
 
 import functools
+import logging
 import os
+from collections.abc import Sequence
 
 import gin
 import numpy as np
@@ -14,6 +16,9 @@ import tensorflow as tf
 
 from persoma_tf.tokenizers.gguf_tokenizer import read_tokenizer
 from persoma_tf.tokenizers.plain_text import PlainTokenizer, read_sentence_piece
+from tasks.questions import Question
+
+logger = logging.getLogger(__name__)
 
 
 class DecoderVocabulary(seqio.Vocabulary):
@@ -35,7 +40,7 @@ class DecoderVocabulary(seqio.Vocabulary):
         a GGUF file or of a SentencePiece model ('.model').
     """
     super().__init__(extra_ids=0)
-    self._decoder = decoder
+    self._decoder, self._noticed = decoder, False
 
   @functools.cached_property
   def _tokenizer(self) -> PlainTokenizer:
@@ -45,6 +50,17 @@ class DecoderVocabulary(seqio.Vocabulary):
       with tf.io.gfile.GFile(self._decoder, 'rb') as file:
         return read_sentence_piece(file.read(), self._decoder)
     return read_tokenizer(gguf_file(self._decoder))
+
+  def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
+    """Warns, once, of a text that has an unknown token among its ids."""
+    if not self._noticed and self.unk_id in ids:
+      self._noticed = True
+      logger.warning(
+        'the vocabulary %s has no token for a part of %r: the decoder reads it as '
+        'unknown; other such texts are not named',
+        self._decoder,
+        text,
+      )
 
   @property
   def eos_id(self) -> int:
@@ -103,7 +119,7 @@ def task_vocabulary(decoder: str = 'smollm2-135m-instruct') -> str:
 
 
 @functools.cache
-def load_vocabulary(decoder: str) -> seqio.Vocabulary:
+def load_vocabulary(decoder: str) -> DecoderVocabulary:
   """Loads a vocabulary once per process.
 
   Args:
@@ -120,12 +136,40 @@ def load_vocabulary(decoder: str) -> seqio.Vocabulary:
   return DecoderVocabulary(decoder)
 
 
+def check_writable(question: Question, genres: Sequence[str]) -> None:
+  """Checks that the recipe's vocabulary can write an answer with each genre.
+
+  Args:
+    question: question of the recipe.
+    genres: names of all genres.
+
+  Raises:
+    ValueError: an answer has an unknown token or is not read back.
+  """
+  vocabulary = load_vocabulary(task_vocabulary())
+  for names in ([], *([name] for name in genres)):
+    text, side = question.answer(names, names), tuple(names)
+    ids = vocabulary.encode(text)
+    read = vocabulary.decode(ids)
+    if vocabulary.unk_id in ids or question.parse(read, names) != (side, side, True):
+      what = f'genre {names[0]!r}' if names else f'question {question.name}'
+      raise ValueError(
+        f'{what} cannot be written with the vocabulary {task_vocabulary()}: {text!r} '
+        f'is read back as {read!r}; use other words, or a decoder that has tokens for '
+        'these'
+      )
+
+
 class TaskVocabulary(seqio.Vocabulary):
   """Delegates to the vocabulary that gin names at the time of each call."""
 
   def __init__(self):
     """Makes the vocabulary without reading anything."""
     super().__init__(extra_ids=0)
+
+  def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
+    """Warns, once, of a text that has an unknown token among its ids."""
+    load_vocabulary(task_vocabulary()).notice_unknown(text, ids)
 
   @property
   def eos_id(self) -> int:

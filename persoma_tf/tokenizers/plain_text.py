@@ -5,7 +5,7 @@ A vocabulary has tokens that are signs for programs, such as '<|im_end|>', '</s>
 characters, like any other text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
@@ -102,3 +102,36 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto, source: str) -> PlainTo
 
 def _is_sign(piece: str) -> bool:
   return len(piece) > 1 and bool(piece.replace(SPACE, ' ').strip())
+
+
+Encode = Callable[[str], Sequence[int]]
+
+
+def encode_after(encode: Encode, before: str, text: str) -> list[int] | None:
+  """Returns the ids of a text that follows another text.
+
+  They are the ids that the second text has in the whole of both. A text alone can have
+  others: many SentencePiece models put a space before whatever they encode.
+
+  Args:
+    encode: function from a text to its token ids.
+    before: text that precedes.
+    text: text that follows.
+
+  Returns:
+    Token ids; None if a token of the whole has characters of both texts.
+  """
+  head, whole = list(encode(before)), list(encode(before + text))
+  return whole[len(head) :] if whole[: len(head)] == head else None
+
+
+def continued(encode: Encode, befores: Iterable[str], text: str) -> list[int]:
+  """Returns the ids of a text that follows one of several texts.
+
+  Args:
+    encode: function from a text to its token ids.
+    befores: texts that can precede; the first with separate tokens decides.
+    text: text that follows. If it has no separate tokens, it is encoded alone.
+  """
+  ids = (encode_after(encode, before, text) for before in befores)
+  return next((found for found in ids if found is not None), list(encode(text)))
