@@ -45,8 +45,10 @@ def flags(decoder: pathlib.Path) -> list[str]:
   return [f'--gin.{line.replace(" = ", "=", 1)}' for line in settings]
 
 
-def write_decoder(path: pathlib.Path) -> pathlib.Path:
-  """A GGUF file of llama architecture with random weights and SmolLM2's vocabulary."""
+def write_decoder(
+  path: pathlib.Path, change=lambda writer: None, vocab_size: int = VOCABULARY
+) -> pathlib.Path:
+  """A GGUF file of llama architecture with random weights; SmolLM2's vocabulary."""
   rng = np.random.default_rng(0)
   writer = gguf.GGUFWriter(str(path), 'llama')
   writer.add_block_count(LAYERS)
@@ -56,7 +58,7 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   writer.add_head_count_kv(KV_HEADS)
   writer.add_rope_freq_base(10_000.0)
   writer.add_layer_norm_rms_eps(1e-5)
-  shapes = {'token_embd': (VOCABULARY, WIDTH), 'output_norm': (WIDTH,)}
+  shapes = {'token_embd': (vocab_size, WIDTH), 'output_norm': (WIDTH,)}
   small = WIDTH // HEADS * KV_HEADS
   for layer in range(LAYERS):
     shapes |= {
@@ -76,6 +78,7 @@ def write_decoder(path: pathlib.Path) -> pathlib.Path:
   for name, shape in shapes.items():
     values = rng.normal(0, 0.2, shape) if len(shape) == 2 else np.ones(shape)
     writer.add_tensor(f'{name}.weight', values.astype(np.float32))
+  change(writer)
   finish(writer)
   return path
 

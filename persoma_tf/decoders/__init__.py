@@ -45,6 +45,11 @@ class LoadedDecoder(NamedTuple):
   width: int
   vocab_size: int
 
+  @property
+  def start_token(self) -> int | None:
+    """Returns the id of the token before every prefix; None if there is none."""
+    return getattr(self.module, 'start_token', None)
+
   def embed(self, tokens: np.ndarray) -> np.ndarray:
     """Returns the embeddings [..., S, D] of token ids [..., S]."""
     variables = {'params': self.params}
@@ -93,6 +98,7 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     gguf_files,
     hugging_face,
     hugging_face_t5,
+    start_tokens,
     t5x_checkpoint,
   )
   from persoma_tf.decoders.gemma import Gemma, GemmaConfig
@@ -111,5 +117,6 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     folder.expect({'model_type': tuple(readers)})
     config, params = readers[folder.config['model_type']](name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
+  start_tokens.check(config, name)
   module = modules[type(config)](config, remat)
   return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)

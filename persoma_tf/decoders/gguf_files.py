@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 from flax import traverse_util
 
+from persoma_tf.decoders import start_tokens
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.llama import LlamaConfig
 
@@ -34,7 +35,8 @@ class _Architecture(NamedTuple):
 
   Attributes:
     config: function (meta, tensors) -> configuration. `meta` returns the value of a
-      metadata key, with or without the name of the architecture as its first part.
+      metadata key, with or without the name of the architecture as its first part, or
+      a default.
     norms: our name -> GGUF's name of a norm of a layer.
     heads: function from a configuration to {GGUF's name of a matrix: number of heads},
       for the matrices with interleaved rotary pairs.
@@ -51,6 +53,7 @@ def _llama(meta, tensors):
   return LlamaConfig(
     vocab_size=int(tensors['token_embd.weight'].shape[1]),
     num_layers=meta('block_count'),
+    start_token=start_tokens.of_gguf(meta),
     d_model=meta('embedding_length'),
     num_heads=meta('attention.head_count'),
     num_kv_heads=meta('attention.head_count_kv'),
@@ -71,7 +74,7 @@ def _gemma3(meta, tensors):
     d_ff=meta('feed_forward_length'),
     local_layers=every_sixth_global(meta('block_count')),
     window=meta('attention.sliding_window'),
-    start_token=meta('tokenizer.ggml.bos_token_id'),
+    start_token=start_tokens.of_gguf(meta, always=True),
     rope_base=meta('rope.freq_base'),
     norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
   )
@@ -114,11 +117,11 @@ def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
       'scalings are not supported'
     )
 
-  def meta(key):
+  def meta(key, default=None):
     field = reader.fields.get(f'{name}.{key}') or reader.fields.get(key)
-    if field is None:
+    if field is None and default is None:
       raise ValueError(f'{path}: no field {name}.{key}')
-    return field.contents()
+    return default if field is None else field.contents()
 
   architecture = _ARCHITECTURES[name]
   tensors = {tensor.name: tensor for tensor in reader.tensors}

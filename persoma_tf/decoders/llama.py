@@ -38,6 +38,7 @@ class LlamaConfig:
   rope_base: float = 10_000.0
   norm_epsilon: float = 1e-5
   tied: bool = True  # the output matrix is the embedding matrix
+  start_token: int | None = None  # id of the token before every text
 
   @property
   def head_dim(self) -> int:
@@ -112,6 +113,11 @@ class Llama(DecoderOnly):
   config: LlamaConfig
   remat: bool = False
   unrolled: bool = False
+
+  @property
+  def start_token(self) -> int | None:
+    """Returns the id of the token before every prefix; None if there is none."""
+    return self.config.start_token
 
   def setup(self):
     """Makes the submodules."""

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from persoma_tf import model as persoma
-from persoma_tf.decoders import stack
+from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.parameters import checkpoints, freezing, lora, quantization
@@ -179,12 +179,12 @@ def _load(model_dir: str, weights: str) -> tuple[persoma.Persoma, dict]:
   LoRA is merged, the decoder's weights are converted and its layers unrolled.
   """
   model, decoder = persoma.build()
-  trained = checkpoints.load_adapter(
-    f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
-  )
+  folder = f'{model_dir}/adapter'
+  trained = checkpoints.load_adapter(folder, checkpoints.fingerprint(decoder.params))
   params = freezing.overlay({'decoder': decoder.params}, trained)
   tuned = quantization.converted(lora.merge_lora(params['decoder']), weights)
-  module, tuned = stack.unrolled(model.decoder, tuned)
+  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
+  module, tuned = stack.unrolled(module, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
 
 

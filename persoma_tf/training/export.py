@@ -40,6 +40,7 @@ def export_adapter(
     'sha256': sha256,
     'decoder': decoder.name,
     'decoder_sha256': checkpoints.fingerprint(decoder.params),
+    'start_token': decoder.start_token,
     'step': step,
     'task_prompt': prompt,
     'histories': model_record.histories_fingerprint(config),
