@@ -126,13 +126,15 @@ def load_vocabulary(decoder: str) -> DecoderVocabulary:
     decoder: name or path that `task_vocabulary` returned.
 
   Raises:
-    ValueError: the path is a folder.
+    ValueError: the path is a folder, or a SentencePiece model that does not exist.
   """
   if os.path.isdir(decoder):
     raise ValueError(
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
       'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'
     )
+  if decoder.endswith('.model') and not tf.io.gfile.exists(decoder):
+    raise ValueError(f'task_vocabulary.decoder={decoder!r}: no such file')
   return DecoderVocabulary(decoder)
 
 

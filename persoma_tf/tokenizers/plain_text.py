@@ -60,8 +60,15 @@ def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
     source: name of the file, for error messages.
 
   Raises:
-    ValueError: the model has no end-of-sequence piece, or piece 0 is a text.
+    ValueError: it is no such model, has no end-of-sequence piece, or piece 0 is a text.
   """
+  try:
+    SentencePieceProcessor().LoadFromSerializedProto(model)
+  except RuntimeError as error:
+    raise ValueError(
+      f'{source}: begins with {model[:20]!r}, which is no SentencePiece model; '
+      'expected the file spiece.model or tokenizer.model of the decoder'
+    ) from error
   tokenizer = of_pieces(sentencepiece_model_pb2.ModelProto.FromString(model), source)
   if tokenizer.eos_id < 0:
     raise ValueError(

@@ -135,6 +135,17 @@ def test_what_a_file_lacks_is_what_its_format_means(tmp_path):
   assert vocabulary.encode(TEXTS[0]) == expected.encode(TEXTS[0])
 
 
+def test_files_that_are_no_models(tmp_path):
+  for content in (b'', b'<!DOCTYPE html><html>'):
+    path = tmp_path / f'{len(content)}.model'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='which is no SentencePiece model') as caught:
+      load_vocabulary(str(path)).encode('x')
+    assert str(caught.value).startswith(f'{path}: begins with {content[:20]!r}')
+  with pytest.raises(ValueError, match=r'no\.model.: no such file'):
+    load_vocabulary(str(tmp_path / 'no.model')).encode('x')
+
+
 def test_models_without_an_end_or_a_padding(tmp_path):
   """The numbers of tokens are those of the tokens that a trainer was told of."""
   path = tmp_path / 'no_end.model'
