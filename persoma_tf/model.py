@@ -1,11 +1,11 @@
 """PERSOMA: a frozen decoder reads soft prompt, task prompt and target.
 
 The sequence is [K soft tokens ; T task prompt ; L target], or the task prompt comes
-first. SeqIO's start token before the task prompt is not given to the decoder: SmolLM2
-was trained to ignore the text before a start token, and Gemma adds its own start token
-to every sequence. In an encoder-decoder, soft tokens and task prompt go into the
-encoder and the target into the decoder. The parameter tree has two parts: 'adapter',
-which makes the soft prompt, and 'decoder'.
+first. A decoder-only model puts its own start token, if it has one, before all of it.
+SeqIO's start token before the task prompt is not given to the decoder: a model ignores
+the text before a start token. In an encoder-decoder, soft tokens and task prompt go
+into the encoder and the target into the decoder. The parameter tree has two parts:
+'adapter', which makes the soft prompt, and 'decoder'.
 """
 
 from collections.abc import Mapping, Sequence

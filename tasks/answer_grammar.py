@@ -10,6 +10,7 @@ from typing import NamedTuple
 import seqio
 
 from persoma_tf.inference import grammar
+from persoma_tf.tokenizers.plain_text import encode_after
 from tasks.questions import Question
 
 
@@ -77,13 +78,13 @@ def _tokens_after(
   vocabulary: seqio.Vocabulary, before: str, text: str
 ) -> tuple[int, ...]:
   """Returns the tokens of a text that follows another text."""
-  head, whole = vocabulary.encode(before), vocabulary.encode(before + text)
-  if list(whole[: len(head)]) != list(head) or vocabulary.unk_id in whole:
+  tokens = encode_after(vocabulary.encode, before, text)
+  if tokens is None or vocabulary.unk_id in tokens:
     raise ValueError(
       f'grammar: the vocabulary has no separate tokens for {text!r} after {before!r}: '
       'constrained answers are impossible; set constrained=False'
     )
-  return tuple(whole[len(head) :])
+  return tuple(tokens)
 
 
 def _check(vocabulary, question, name, genres, words) -> None:

@@ -16,7 +16,7 @@ from tasks.example_arrays import ExampleSource, make_target
 from tasks.histories import data_folders, load_genres, load_rule
 from tasks.questions import Question
 from tasks.text_history import history_limits, load_interactions
-from tasks.vocabularies import VOCABULARY
+from tasks.vocabularies import VOCABULARY, check_writable
 
 _INTEGERS = seqio.PassThroughVocabulary(1)
 FEATURES = {
@@ -173,10 +173,14 @@ def _source(**shown_by) -> ExampleSource:
 
   Args:
     **shown_by: `vectors` or `text` of the interactions.
+
+  Raises:
+    ValueError: the vocabulary cannot write an answer with each genre.
   """
-  folder = data_folders().histories_dir
+  folder, question = data_folders().histories_dir, questions.asked_question()
   loaded = load_genres(folder), load_rule(folder), history_limits()
-  return ExampleSource(questions.asked_question(), *loaded, **shown_by)
+  check_writable(question, loaded[0].names)
+  return ExampleSource(question, *loaded, **shown_by)
 
 
 def from_vectors(
@@ -197,8 +201,10 @@ def from_vectors(
   """
   vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
   source = _source(vectors=vectors)
-  prompt = VOCABULARY.encode(prompt or source.question.prompt)
-  room.check(inputs=len(prompt))
+  prompt = prompt or source.question.prompt
+  tokens = VOCABULARY.encode(prompt)
+  VOCABULARY.notice_unknown(prompt, tokens)
+  room.check(inputs=len(tokens))
   make_arrays = functools.partial(make_arrays, source)
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'history_mask')
   tables = [tf.constant(table) for table in vectors.tables]
@@ -209,7 +215,7 @@ def from_vectors(
     # TensorFlow gathers the vectors, the one large part of an example, without Python.
     vectors = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
     return features | {
-      'inputs': tf.constant(prompt, tf.int32),
+      'inputs': tf.constant(tokens, tf.int32),
       'history_embeddings': tf.concat(vectors, axis=1),
       'history_mask': tf.ones_like(rows[:, 0]),
     }

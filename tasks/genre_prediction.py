@@ -24,7 +24,7 @@ from tasks import examples, questions
 from tasks.histories import data_folders, load_genres, load_rule, read_histories
 from tasks.metrics import genre_scores
 from tasks.schema import SPLITS
-from tasks.text_history import history_limits
+from tasks.text_history import after_line, history_limits
 from tasks.vocabularies import VOCABULARY
 
 
@@ -62,8 +62,13 @@ def feature_lengths(min_targets: int = 0) -> dict[str, int]:
   longest = sorted(genres, key=lambda name: size(f' {name},'))[-question.most :]
   sides = itertools.product((longest, ()), repeat=2)
   answers = itertools.starmap(question.answer, sides)
+  prompt = (
+    len(after_line(VOCABULARY, question.prompt))
+    if limits.text_tokens
+    else size(question.prompt)
+  )
   return {
-    'inputs': limits.text_tokens + size(question.prompt),
+    'inputs': limits.text_tokens + prompt,
     # + 1 for the end of the sequence.
     'targets': max(max(map(size, answers)) + 1, min_targets),
     'history_embeddings': vectors,

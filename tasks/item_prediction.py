@@ -49,6 +49,9 @@ def _items(names, room, shown, items, ratings, liked, disliked, seed):
   drawn, tokens = _fitting(names, room, items, drawn)
   items, ratings = items[drawn], ratings[drawn]
   member = shown.genres.of_items[items]
+  text = '; '.join(names[item] for item in items)
+  tokens = VOCABULARY.encode(text)
+  VOCABULARY.notice_unknown(text, tokens)
   return (
     np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),

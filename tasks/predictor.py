@@ -76,7 +76,9 @@ class Predictor:
     as_text = self._limits.text_tokens
     self.engine = Engine(
       model_dir,
-      self._vocabulary.encode(self._question.prompt),
+      self._interactions.task_prompt
+      if as_text
+      else self._vocabulary.encode(self._question.prompt),
       self._task(decoding.constrained),
       Limits(
         batch_size,

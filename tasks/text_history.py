@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
+from persoma_tf.tokenizers.plain_text import continued
 from tasks import interaction_texts, questions, vocabularies
 
 
@@ -37,13 +38,22 @@ def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLi
   return HistoryLimits(items, text_tokens)
 
 
+def after_line(vocabulary: seqio.Vocabulary, text: str) -> list[int]:
+  """Returns the token ids of a text that follows the end of a line."""
+  return continued(vocabulary.encode, ['\n'], text)
+
+
 class Interactions:
-  """Writes the interactions of a data set as tokens."""
+  """Writes the interactions of a data set as tokens.
+
+  Attributes:
+    task_prompt: token ids of the task prompt, which follows the history.
+  """
 
   def __init__(
     self,
     histories_dir: str,
-    vocabulary: seqio.Vocabulary,
+    vocabulary: vocabularies.DecoderVocabulary,
     nouns: interaction_texts.Nouns,
     task_prompt: str,
   ):
@@ -58,15 +68,17 @@ class Interactions:
     self._vocabulary, self._nouns = vocabulary, nouns
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
     self._names = interaction_texts.title_genres(items, nouns)
-    self._task_prompt = vocabulary.encode(task_prompt)
+    self.task_prompt = after_line(vocabulary, task_prompt)
+    vocabulary.notice_unknown(task_prompt, self.task_prompt)
     self._tokens = functools.cache(self._encode)
 
-  def _encode(self, item, rating):
-    text = (
-      interaction_texts.interaction_sentence(self._names[item], rating, self._nouns)
-      + '\n'
-    )
-    return self._vocabulary.encode(text)
+  def _encode(self, item, rating, first):
+    name = self._names[item]
+    text = interaction_texts.interaction_sentence(name, rating, self._nouns) + '\n'
+    vocabulary = self._vocabulary
+    ids = vocabulary.encode(text) if first else after_line(vocabulary, text)
+    vocabulary.notice_unknown(text, ids)
+    return ids
 
   def prompt(
     self, items: np.ndarray, ratings: np.ndarray, limits: HistoryLimits
@@ -85,11 +97,11 @@ class Interactions:
     tokens: list[int] = []
     pairs = zip(items.tolist(), ratings.tolist(), strict=True)
     for item, rating in itertools.islice(pairs, limits.items):
-      sentence = self._tokens(item, rating)
+      sentence = self._tokens(item, rating, not tokens)
       if len(tokens) + len(sentence) > limits.text_tokens:
         break
       tokens += sentence
-    tokens += self._task_prompt
+    tokens += self.task_prompt
     return np.array(tokens, np.int32)
 
 

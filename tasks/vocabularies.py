@@ -5,23 +5,29 @@ fit the decoder of the model.
 """
 
 import functools
+import logging
 import os
+from collections.abc import Sequence
 
 import gin
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from persoma_tf.tokenizers.gguf_tokenizer import GgufTokenizer, read_tokenizer
+from persoma_tf.tokenizers.gguf_tokenizer import read_tokenizer
+from persoma_tf.tokenizers.plain_text import PlainTokenizer, read_sentence_piece
+from tasks.questions import Question
+
+logger = logging.getLogger(__name__)
 
 
-class GgufVocabulary(seqio.Vocabulary):
-  """Wraps the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE.
+class DecoderVocabulary(seqio.Vocabulary):
+  """Wraps the tokenizer of a decoder: byte-level BPE or SentencePiece.
 
   Token ids are the ids of the file; no start token is added. SeqIO pads with id 0,
-  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma. No text encodes to id 0, so
-  this id identifies padding. The pad id of the file, which may equal `eos_id`, is not
-  used.
+  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma and T5. No text encodes to a
+  control token, and so none to id 0. The pad id of the file, which may equal `eos_id`,
+  is not used.
 
   The file is read at first use, so registering a task costs nothing.
   """
@@ -31,16 +37,30 @@ class GgufVocabulary(seqio.Vocabulary):
 
     Args:
       decoder: name of a decoder that is a GGUF file (`persoma_tf.decoders`), or path of
-        a GGUF file.
+        a GGUF file or of a SentencePiece model ('.model').
     """
     super().__init__(extra_ids=0)
-    self._decoder = decoder
+    self._decoder, self._noticed = decoder, False
 
   @functools.cached_property
-  def _tokenizer(self) -> GgufTokenizer:
+  def _tokenizer(self) -> PlainTokenizer:
     from persoma_tf.decoders import gguf_file  # imports JAX; listing tasks stays fast
 
+    if self._decoder.endswith('.model'):
+      with tf.io.gfile.GFile(self._decoder, 'rb') as file:
+        return read_sentence_piece(file.read(), self._decoder)
     return read_tokenizer(gguf_file(self._decoder))
+
+  def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
+    """Warns, once, of a text that has an unknown token among its ids."""
+    if not self._noticed and self.unk_id in ids:
+      self._noticed = True
+      logger.warning(
+        'the vocabulary %s has no token for a part of %r: the decoder reads it as '
+        'unknown; other such texts are not named',
+        self._decoder,
+        text,
+      )
 
   @property
   def eos_id(self) -> int:
@@ -48,8 +68,8 @@ class GgufVocabulary(seqio.Vocabulary):
     return self._tokenizer.eos_id
 
   @property
-  def unk_id(self) -> int:
-    """Returns the unknown id, which the encoder never uses: every byte has a token."""
+  def unk_id(self) -> int | None:
+    """Returns the id for text without a token; None if every text has tokens."""
     return self._tokenizer.unk_id
 
   @property
@@ -81,7 +101,7 @@ class GgufVocabulary(seqio.Vocabulary):
     return tf.map_fn(self._decode_tf, ids, fn_output_signature=tf.string)
 
   def __eq__(self, other) -> bool:
-    return isinstance(other, GgufVocabulary) and other._decoder == self._decoder
+    return isinstance(other, DecoderVocabulary) and other._decoder == self._decoder
 
   def __hash__(self) -> int:
     return hash(self._decoder)
@@ -99,26 +119,52 @@ def task_vocabulary(decoder: str = 'smollm2-135m-instruct') -> str:
 
 
 @functools.cache
-def load_vocabulary(decoder: str) -> seqio.Vocabulary:
+def load_vocabulary(decoder: str) -> DecoderVocabulary:
   """Loads a vocabulary once per process.
 
   Args:
     decoder: name or path that `task_vocabulary` returned.
 
   Raises:
-    ValueError: the path is a folder, of whatever model.
+    ValueError: the path is a folder, of whatever model, or a SentencePiece model that
+      does not exist.
   """
   if os.path.isdir(decoder):
     from persoma_tf.decoders import check_folder  # imports JAX
 
-    check_folder(decoder)  # an unsupported model is the first thing to tell
+    if os.path.exists(os.path.join(decoder, 'config.json')):
+      check_folder(decoder)  # an unsupported model is the first thing to tell
     raise ValueError(
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
       'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'
     )
-  if decoder.endswith('.model'):
-    return seqio.SentencePieceVocabulary(decoder)
-  return GgufVocabulary(decoder)
+  if decoder.endswith('.model') and not tf.io.gfile.exists(decoder):
+    raise ValueError(f'task_vocabulary.decoder={decoder!r}: no such file')
+  return DecoderVocabulary(decoder)
+
+
+def check_writable(question: Question, genres: Sequence[str]) -> None:
+  """Checks that the recipe's vocabulary can write an answer with each genre.
+
+  Args:
+    question: question of the recipe.
+    genres: names of all genres.
+
+  Raises:
+    ValueError: an answer has an unknown token or is not read back.
+  """
+  vocabulary = load_vocabulary(task_vocabulary())
+  for names in ([], *([name] for name in genres)):
+    text, side = question.answer(names, names), tuple(names)
+    ids = vocabulary.encode(text)
+    read = vocabulary.decode(ids)
+    if vocabulary.unk_id in ids or question.parse(read, names) != (side, side, True):
+      what = f'genre {names[0]!r}' if names else f'question {question.name}'
+      raise ValueError(
+        f'{what} cannot be written with the vocabulary {task_vocabulary()}: {text!r} '
+        f'is read back as {read!r}; use other words, or a decoder that has tokens for '
+        'these'
+      )
 
 
 class TaskVocabulary(seqio.Vocabulary):
@@ -128,14 +174,18 @@ class TaskVocabulary(seqio.Vocabulary):
     """Makes the vocabulary without reading anything."""
     super().__init__(extra_ids=0)
 
+  def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
+    """Warns, once, of a text that has an unknown token among its ids."""
+    load_vocabulary(task_vocabulary()).notice_unknown(text, ids)
+
   @property
   def eos_id(self) -> int:
     """Returns the id of the end-of-sequence token."""
     return load_vocabulary(task_vocabulary()).eos_id
 
   @property
-  def unk_id(self) -> int:
-    """Returns the id for text without a token."""
+  def unk_id(self) -> int | None:
+    """Returns the id for text without a token; None if every text has tokens."""
     return load_vocabulary(task_vocabulary()).unk_id
 
   @property

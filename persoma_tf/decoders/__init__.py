@@ -45,6 +45,11 @@ class LoadedDecoder(NamedTuple):
   width: int
   vocab_size: int
 
+  @property
+  def start_token(self) -> int | None:
+    """Returns the id of the token before every prefix; None if there is none."""
+    return getattr(self.module, 'start_token', None)
+
   def embed(self, tokens: np.ndarray) -> np.ndarray:
     """Returns the embeddings [..., S, D] of token ids [..., S]."""
     variables = {'params': self.params}
@@ -108,6 +113,7 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     gguf_files,
     hugging_face,
     hugging_face_t5,
+    start_tokens,
     t5x_checkpoint,
   )
   from persoma_tf.decoders.decoder_only import DecoderOnly, check_params
@@ -125,6 +131,7 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     readers['t5'] = hugging_face_t5.read_hugging_face_t5
     config, params = readers[kind](name)
   modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
+  start_tokens.check(config, name)
   module = modules[type(config)](config, remat)
   if isinstance(module, DecoderOnly):  # the readers of T5 check its parameters
     check_params(module, params, name)

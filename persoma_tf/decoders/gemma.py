@@ -42,7 +42,7 @@ class GemmaConfig:
   d_ff: int
   local_layers: tuple[bool, ...]  # for each layer, whether it is local
   window: int  # number of positions that a local layer reads, including its own
-  start_token: int
+  start_token: int | None = None  # id of the token before every text
   rope_base: float = 1_000_000.0
   local_rope_base: float = 10_000.0
   norm_epsilon: float = 1e-6
@@ -139,8 +139,8 @@ class Gemma(DecoderOnly):
   unrolled: bool = False
 
   @property
-  def start_token(self) -> int:
-    """Returns the id of the token before every prefix."""
+  def start_token(self) -> int | None:
+    """Returns the id of the token before every prefix; None if there is none."""
     return self.config.start_token
 
   def setup(self):

@@ -8,7 +8,7 @@ import numpy as np
 from flax import traverse_util
 
 from persoma_tf import model_files
-from persoma_tf.decoders import stack
+from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.decoders.decoder_only import check_heads
 from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
 from persoma_tf.decoders.llama import LlamaConfig
@@ -74,6 +74,7 @@ def _llama(meta, tensors):
   return LlamaConfig(
     vocab_size=int(tensors['token_embd.weight'].shape[1]),
     num_layers=meta('block_count'),
+    start_token=start_tokens.of_gguf(meta),
     d_model=meta('embedding_length'),
     num_heads=heads,
     num_kv_heads=meta('attention.head_count_kv', heads),
@@ -95,7 +96,7 @@ def _gemma3(meta, tensors):
     d_ff=meta('feed_forward_length'),
     local_layers=every_sixth_global(meta('block_count')),
     window=meta('attention.sliding_window'),
-    start_token=meta('tokenizer.ggml.bos_token_id'),
+    start_token=start_tokens.of_gguf(meta, always=True),
     rope_base=meta('rope.freq_base'),
     local_rope_base=meta('rope.freq_base_swa', 10_000.0),
     norm_epsilon=meta('attention.layer_norm_rms_epsilon'),

@@ -1,12 +1,13 @@
 """Reads Hugging Face folders (config.json, safetensors) of Llama and Gemma 3 models."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from flax import traverse_util
 
-from persoma_tf.decoders import stack
+from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.decoders.decoder_only import check_heads
 from persoma_tf.decoders.gemma import GemmaConfig
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
@@ -88,7 +89,6 @@ def _gemma(settings):
     d_ff=settings['intermediate_size'],
     local_layers=local,
     window=settings['sliding_window'],
-    start_token=settings['bos_token_id'],
     rope_base=base('full_attention', 'rope_theta'),
     local_rope_base=base('sliding_attention', 'rope_local_base_freq'),
     norm_epsilon=settings['rms_norm_eps'],
@@ -163,6 +163,8 @@ def read_hugging_face(folder: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
     raise ValueError(
       f'{opened.file}: query_pre_attn_scalar={scalar}; expected {config.head_dim}'
     )
+  start = start_tokens.of_folder(opened, always=isinstance(config, GemmaConfig))
+  config = dataclasses.replace(config, start_token=start)
   return config, _params(opened, family, config)
 
 

@@ -39,6 +39,7 @@ class LlamaConfig:
   norm_epsilon: float = 1e-5
   tied: bool = True  # the output matrix is the embedding matrix
   key_length: int | None = None  # width of a head, if it is not d_model / num_heads
+  start_token: int | None = None  # id of the token before every text
 
   @property
   def head_dim(self) -> int:
@@ -113,6 +114,11 @@ class Llama(DecoderOnly):
   config: LlamaConfig
   remat: bool = False
   unrolled: bool = False
+
+  @property
+  def start_token(self) -> int | None:
+    """Returns the id of the token before every prefix; None if there is none."""
+    return self.config.start_token
 
   def setup(self):
     """Makes the submodules."""

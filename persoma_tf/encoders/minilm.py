@@ -29,6 +29,7 @@ def load_minilm() -> 'MiniLM':
   tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
   tokenizer.no_padding()
   tokenizer.enable_truncation(_MAX_LENGTH)
+  tokenizer.encode_special_tokens = True  # '[SEP]' in a title is text
   weights = load_file(folder / 'model.safetensors')
   sha256 = asset_table.ASSETS[_NAME].files['model.safetensors'][1]
   return MiniLM(tokenizer, weights, sha256)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from persoma_tf import model as persoma
-from persoma_tf.decoders import stack
+from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.parameters import checkpoints, freezing, lora, quantization
@@ -209,15 +209,17 @@ def _load(model_dir: str, weights: str, limits: Limits) -> tuple[persoma.Persoma
   LoRA is merged, the decoder's weights are converted and its layers unrolled.
   """
   model, decoder = persoma.build()
+  folder = f'{model_dir}/adapter'
   params = trained_params(
     model,
     decoder.params,
-    f'{model_dir}/adapter',
+    folder,
     checkpoints.fingerprint(decoder.params),
     (0, 1) if limits.batch_tokens else (limits.longest, limits.width),
   )
   tuned = quantization.converted(lora.merge_lora(params['decoder']), weights)
-  module, tuned = stack.unrolled(model.decoder, tuned)
+  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
+  module, tuned = stack.unrolled(module, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
 
 

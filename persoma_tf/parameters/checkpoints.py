@@ -219,6 +219,11 @@ def save_adapter(model_dir: str, trained: Mapping, manifest: Mapping) -> pathlib
   return folder
 
 
+def adapter_manifest(folder: str) -> dict[str, Any]:
+  """Returns the manifest of a folder that `save_adapter` wrote."""
+  return json.loads((pathlib.Path(folder) / 'manifest.json').read_text())
+
+
 def load_adapter(folder: str, decoder_sha256: str) -> dict:
   """Reads an adapter for a decoder.
 
@@ -232,8 +237,7 @@ def load_adapter(folder: str, decoder_sha256: str) -> dict:
   Raises:
     ValueError: the adapter was trained with another decoder.
   """
-  folder = pathlib.Path(folder)
-  manifest = json.loads((folder / 'manifest.json').read_text())
+  folder, manifest = pathlib.Path(folder), adapter_manifest(folder)
   if manifest['decoder_sha256'] != decoder_sha256:
     raise ValueError(
       f'{folder}: the adapter was trained with the decoder of sha256 '

@@ -8,6 +8,7 @@ import seqio
 from persoma_tf import recipes
 from persoma_tf.decoders import LoadedDecoder
 from persoma_tf.soft_prompt import SLOT, AnswerTemplate
+from persoma_tf.tokenizers.plain_text import continued
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> No
 def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   """Gives the readout the layout of an answer in tokens, through gin.
 
+  Every part has the tokens that it has in a whole answer.
+
   Args:
     answer: form of the answer.
     task: name of the task whose vocabulary encodes the form.
@@ -91,9 +94,13 @@ def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
   Returns:
     Token ids of each word of the form.
   """
-  vocabulary = vocabulary_of(task)
-  encode = lambda part: [SLOT] if part is None else vocabulary.encode(part)
-  layout = tuple(token for part in answer.parts for token in encode(part))
-  recipes.bind_parameter('TemplateReadout.layout', layout)
+  encode = vocabulary_of(task).encode
+  layout, before = [], [''] * len(answer.words)  # each with another word in its slots
+  for part in answer.parts:
+    layout += [SLOT] if part is None else continued(encode, before, part)
+    filled = answer.words if part is None else [part] * len(before)
+    before = [text + more for text, more in zip(before, filled, strict=True)]
+  recipes.bind_parameter('TemplateReadout.layout', tuple(layout))
   recipes.bind_parameter('TemplateReadout.num_words', len(answer.words))
-  return [vocabulary.encode(word) for word in answer.words]
+  first = [answer.parts[0] or '']
+  return [continued(encode, first, word) for word in answer.words]

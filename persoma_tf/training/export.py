@@ -51,6 +51,7 @@ def export_adapter(
     'sha256': sha256,
     'decoder': run.decoder.name,
     'decoder_sha256': decoder_sha256,
+    'start_token': run.decoder.start_token,
     'step': step,
     **_about_prompts(run, asked),
     'histories': model_record.histories_fingerprint(config),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import seqio
 
 from tasks import questions, vocabularies
 from tasks.answer_grammar import answer_grammar
@@ -16,7 +15,7 @@ QUESTION = questions.MOVIELENS
 @pytest.fixture(params=['smollm2', 't5'])
 def vocabulary(request):
   if request.param == 't5':
-    return seqio.SentencePieceVocabulary(str(request.getfixturevalue('t5_pieces')))
+    return vocabularies.load_vocabulary(str(request.getfixturevalue('t5_pieces')))
   request.getfixturevalue('assets')('smollm2-135m-instruct')
   return vocabularies.load_vocabulary('smollm2-135m-instruct')
 

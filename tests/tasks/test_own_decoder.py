@@ -1,5 +1,7 @@
 """One's own decoder, a Gemma with a vocabulary in its file, from recipe to answer."""
 
+import json
+
 import gin
 import pytest
 
@@ -43,6 +45,8 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
     "train.tuning = 'lora'",
   )
   trainer.train(str(tmp_path))
+  manifest = json.loads((tmp_path / 'adapter' / 'manifest.json').read_text())
+  assert manifest['start_token'] == 2
   gin.clear_config()
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))

@@ -3,10 +3,9 @@
 import itertools
 
 import pytest
-import seqio
 import tensorflow as tf
 
-from tasks import interaction_texts, questions
+from tasks import interaction_texts, questions, vocabularies
 
 # All of MovieLens.
 GENRES = (
@@ -18,7 +17,7 @@ GENRES = (
 
 @pytest.fixture
 def vocabulary(t5_pieces):
-  return seqio.SentencePieceVocabulary(str(t5_pieces))
+  return vocabularies.load_vocabulary(str(t5_pieces))
 
 
 def test_answers_are_read_back(vocabulary):

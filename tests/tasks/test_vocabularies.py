@@ -11,7 +11,7 @@ from sentencepiece import SentencePieceProcessor
 
 from persoma_tf import recipes
 from tasks import text_history, vocabularies
-from tasks.vocabularies import VOCABULARY, GgufVocabulary
+from tasks.vocabularies import VOCABULARY, DecoderVocabulary, load_vocabulary
 from tests import tiny as tiny_parts
 
 FOLDER = pathlib.Path(__file__).parent
@@ -22,7 +22,6 @@ TEXTS = (
     ' ',
     '  two   spaces ',
     'a\n\nb',
-    '<b>bold</b>',
     '▁',
     '数据 😀',
     'aaaaaaaa',
@@ -44,7 +43,7 @@ def write_tokenizer(path, *, change=lambda writer: None, **settings):
 @pytest.fixture(scope='module')
 def vocabulary(assets):
   assets('smollm2-135m-instruct')
-  return GgufVocabulary('smollm2-135m-instruct')
+  return DecoderVocabulary('smollm2-135m-instruct')
 
 
 @pytest.mark.assets
@@ -58,7 +57,7 @@ def test_ids_equal_hugging_face(vocabulary):
 def test_gemma_ids_equal_hugging_face(assets):
   """500 strings (benchmarks/record_gemma_reference.py); downloads 238 MB."""
   assets('gemma3-270m')
-  vocabulary = GgufVocabulary('gemma3-270m')
+  vocabulary = DecoderVocabulary('gemma3-270m')
   check(vocabulary, FOLDER / 'gemma3_token_ids.json')
   special = vocabulary.pad_id, vocabulary.eos_id, vocabulary.vocab_size
   assert special == (0, 1, 262_144)
@@ -93,20 +92,24 @@ def test_special_ids(vocabulary):
   for row in ([*ids, 2, *ids], [*ids, 2, 0, 0]):
     assert vocabulary.decode_tf(tf.constant(row)).numpy().decode() == 'War'
   assert 0 not in vocabulary.encode(' '.join(map(str, np.arange(500))))
+  for title in ('Heat <|endoftext|>', '<|im_end|>', '<|im_start|>user'):
+    ids = vocabulary.encode(title)
+    assert min(ids) > 16, 'no control token'
+    assert vocabulary.decode(ids) == title
 
 
 @pytest.mark.assets
 def test_equality(vocabulary):
-  assert vocabulary == GgufVocabulary('smollm2-135m-instruct')
-  assert vocabulary != GgufVocabulary('other')
-  assert hash(vocabulary) == hash(GgufVocabulary('smollm2-135m-instruct'))
+  assert vocabulary == DecoderVocabulary('smollm2-135m-instruct')
+  assert vocabulary != DecoderVocabulary('other')
+  assert hash(vocabulary) == hash(DecoderVocabulary('smollm2-135m-instruct'))
 
 
 @pytest.mark.parametrize('settings', [{}, {'add_dummy_prefix': True}])
 def test_sentence_piece_inside_gguf(tmp_path, settings):
   """The file's pieces and scores are the model that they came from."""
   expected = write_tokenizer(tmp_path / 'x.gguf', **settings)
-  vocabulary = GgufVocabulary(str(tmp_path / 'x.gguf'))
+  vocabulary = DecoderVocabulary(str(tmp_path / 'x.gguf'))
   for text in TEXTS:
     ids = vocabulary.encode(text)
     assert ids == expected.encode(text), text
@@ -116,6 +119,45 @@ def test_sentence_piece_inside_gguf(tmp_path, settings):
       assert vocabulary.decode(ids) == text.replace('▁', ' ')
   assert (vocabulary.vocab_size, vocabulary.eos_id, vocabulary.unk_id) == (370, 1, 3)
   assert len(vocabulary.encode(TEXTS[0])) < len(TEXTS[0]) / 3, 'pieces are merged'
+
+
+def test_what_a_file_lacks_is_what_its_format_means(tmp_path):
+  """Of llama.cpp's SentencePiece files; a blank token would be read as padding."""
+
+  def change(writer):
+    for key in ('eos_token_id', 'unknown_token_id'):
+      writer.kv_data[0].pop(f'tokenizer.ggml.{key}')
+
+  settings = {'pad_id': -1, 'unk_id': 0, 'bos_id': 1, 'eos_id': 2}
+  expected = write_tokenizer(tmp_path / 'x.gguf', change=change, **settings)
+  vocabulary = load_vocabulary(str(tmp_path / 'x.gguf'))
+  assert (vocabulary.eos_id, vocabulary.unk_id) == (expected.eos_id(), 0) == (2, 0)
+  assert vocabulary.encode(TEXTS[0]) == expected.encode(TEXTS[0])
+
+
+def test_files_that_are_no_models(tmp_path):
+  for content in (b'', b'<!DOCTYPE html><html>'):
+    path = tmp_path / f'{len(content)}.model'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='which is no SentencePiece model') as caught:
+      load_vocabulary(str(path)).encode('x')
+    assert str(caught.value).startswith(f'{path}: begins with {content[:20]!r}')
+  with pytest.raises(ValueError, match=r'no\.model.: no such file'):
+    load_vocabulary(str(tmp_path / 'no.model')).encode('x')
+
+
+def test_models_without_an_end_or_a_padding(tmp_path):
+  """The numbers of tokens are those of the tokens that a trainer was told of."""
+  path = tmp_path / 'no_end.model'
+  path.write_bytes(tiny_parts.train_sentence_piece(eos_id=-1, bos_id=1, unk_id=2))
+  with pytest.raises(ValueError, match=r'no_end\.model: no end-of-sequence piece'):
+    load_vocabulary(str(path)).encode('x')
+  moved = {'pad_id': -1, 'eos_id': 6, 'bos_id': 4, 'unk_id': 5}
+  write_tokenizer(tmp_path / 'moved.gguf', **moved)
+  (tmp_path / 'moved.model').write_bytes(tiny_parts.train_sentence_piece(**moved))
+  for name in ('moved.gguf', 'moved.model'):
+    with pytest.raises(ValueError, match=rf'{name}: token 0 is the text .* is padding'):
+      load_vocabulary(str(tmp_path / name)).encode('x')
 
 
 @pytest.mark.parametrize(
@@ -145,7 +187,7 @@ def test_sentence_piece_inside_gguf(tmp_path, settings):
 def test_other_tokenizers_are_refused(tmp_path, change, message):
   write_tokenizer(tmp_path / 'x.gguf', change=change)
   with pytest.raises(ValueError, match=message):
-    GgufVocabulary(str(tmp_path / 'x.gguf')).encode('x')
+    DecoderVocabulary(str(tmp_path / 'x.gguf')).encode('x')
 
 
 @pytest.fixture

@@ -35,3 +35,10 @@ def test_the_company_of_a_text_changes_nothing(encoder):
 
 def test_no_text(encoder):
   assert encoder.encode([]).shape == (0, 384)
+
+
+def test_titles_become_no_control_tokens(encoder):
+  """The signs have capitals; the same in small letters was text at all times."""
+  titles = ['Heat [SEP] [PAD]', '[CLS] Heat [MASK]', 'Heat [UNK]']
+  expected = encoder.encode([title.lower() for title in titles])
+  np.testing.assert_allclose(encoder.encode(titles), expected, atol=1e-6)
