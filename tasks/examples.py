@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tasks import item_vectors, questions
 from tasks.example_arrays import ExampleSource, make_target
-from tasks.histories import data_folders, load_genres, load_rule
+from tasks.histories import data_folders, load_genres, load_rule, load_scale
 from tasks.questions import Question
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY
@@ -70,6 +70,9 @@ def parts_of_histories(
   """
   _check_question(registered)
   make_example = maker()
+  if 'seed' in dataset.element_spec:  # the trainer enters the histories by index
+    own_seed = lambda history: make_example(history, history['seed'])
+    return seqio.map_over_dataset(own_seed)(dataset)
   with_seed = lambda history, seed: make_example(history, seed)
   return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
@@ -124,7 +127,7 @@ def _source(**shown_by) -> ExampleSource:
     **shown_by: `vectors` or `text` of the interactions.
   """
   folder = data_folders().histories_dir
-  loaded = load_genres(folder), load_rule(folder), history_limits()
+  loaded = load_genres(folder), load_rule(folder), history_limits(), load_scale(folder)
   return ExampleSource(questions.asked_question(), *loaded, **shown_by)
 
 
@@ -140,7 +143,8 @@ def from_vectors(make_arrays=_with_vector_rows, prompt: str = '') -> MakeExample
   source = _source(vectors=vectors)
   prompt = prompt or source.question.prompt
   make_arrays = functools.partial(make_arrays, source)
-  tables = [tf.constant(table) for table in vectors.tables]
+  with tf.init_scope():  # outside of any graph, in which a constant is a copy
+    tables = [tf.constant(table) for table in vectors.tables]
 
   def make_example(history, *seed):
     features, rows = _features(make_arrays, history, seed)

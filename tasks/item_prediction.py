@@ -18,8 +18,7 @@ from tasks import (
   interaction_texts,
   questions,
 )
-from tasks.histories import data_folders, read_histories
-from tasks.schema import SPLITS
+from tasks.histories import HistorySource, data_folders
 from tasks.vocabularies import VOCABULARY
 
 TASK = 'movielens_item_prediction_v1'
@@ -48,7 +47,7 @@ def _items(names, shown, items, ratings, liked, disliked, seed):
   return (
     np.array(VOCABULARY.encode('; '.join(names[item] for item in items)), np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
-    example_arrays.history_statistics(member, ratings),
+    example_arrays.history_statistics(member, ratings, shown.scale),
     shown.vectors.rows(items, ratings),
   )
 
@@ -62,7 +61,7 @@ def _from_items():
 
 seqio.TaskRegistry.add(
   TASK,
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
+  source=HistorySource(),
   preprocessors=[
     functools.partial(examples.parts_of_histories, maker=_from_items),
     seqio.preprocessors.append_eos_after_trim,  # a long title may exceed the limit
