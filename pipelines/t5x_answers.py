@@ -31,6 +31,9 @@ class Config:
   split: Literal[(*SPLITS, 'all')] = flag('split whose users got an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
+  trusted_modules: str = flag(
+    "modules of yours that the model's config.gin may import, with commas", ''
+  )
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -61,7 +64,8 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = output_folder.OutputFolder(config.output_dir, settings)
   if not folder.begin(config.overwrite):
     return
-  rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir)
+  trusted = [name for name in config.trusted_modules.split(',') if name]
+  rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir, trusted)
   constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
   shard = AnswerShard(0, 1, '', 0, len(rows))
   data = to_bytes([row | constants for row in rows], config.format)

@@ -57,8 +57,12 @@ def to_row(
   return question.row(user_id, text, log_prob, sum(shown), genres)
 
 
-def question_of(model_dir: str) -> questions.Question:
+def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.Question:
   """Returns the question in a model's `config.gin`; without this file, MovieLens's.
+
+  Args:
+    model_dir: folder of the model.
+    trusted: modules that `config.gin` may import.
 
   Raises:
     JobError: no module that `config.gin` imports registers the question.
@@ -67,13 +71,13 @@ def question_of(model_dir: str) -> questions.Question:
   if not FileSystems.exists(path):
     return questions.MOVIELENS
   try:
-    return questions.question_of_config(storage.read_file(path).decode())
+    return questions.question_of_config(storage.read_file(path).decode(), trusted)
   except ValueError as error:
     raise job.JobError(f'{path}: {error}') from error
 
 
 def read_rows(
-  paths: Sequence[str], model_dir: str, histories_dir: str
+  paths: Sequence[str], model_dir: str, histories_dir: str, trusted: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
   """Reads the rows of all files, sorted by user.
 
@@ -82,11 +86,12 @@ def read_rows(
     model_dir: folder of the model that wrote the answers; its recipe names the
       question.
     histories_dir: folder of the histories that the model read.
+    trusted: modules that the model's `config.gin` may import.
 
   Raises:
     JobError: a line cannot be read, or a user has two answers.
   """
-  question, genres = question_of(model_dir), load_genres(histories_dir).names
+  question, genres = question_of(model_dir, trusted), load_genres(histories_dir).names
   rows = {}
   for path in paths:
     with FileSystems.open(path) as file:
