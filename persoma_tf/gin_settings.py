@@ -30,24 +30,43 @@ def scopes(config: str) -> set[str]:
   return {scope_of(name) for name in _parse(config)[1]} - {''}
 
 
+def imports(config: str) -> list[str]:
+  """Returns the modules that a text imports, and the files that it includes.
+
+  Args:
+    config: text in gin's syntax.
+
+  Raises:
+    ValueError: the text is not valid gin.
+  """
+  kinds = {'ImportStatement': 'module', 'IncludeStatement': 'filename'}
+  return [
+    getattr(statement, kinds[type(statement).__name__])
+    for statement in _statements(config, _Texts())
+    if type(statement).__name__ in kinds
+  ]
+
+
 def scope_of(name: str) -> str:
   """Returns the scope of a name: 'a/b' for 'a/b/c', '@a/b/c' and '%a/b/c', else ''."""
   return name.lstrip('@%').rpartition('/')[0]
 
 
 def _parse(config):
-  texts = _Texts()
-  try:
-    statements = list(config_parser.ConfigParser(config, texts))
-  except (SyntaxError, tokenize.TokenError) as error:
-    raise ValueError(f'not valid gin: {error}') from error
-  values = {}
-  for statement in statements:
+  texts, values = _Texts(), {}
+  for statement in _statements(config, texts):
     if isinstance(statement, config_parser.BindingStatement):
       scope, selector, argument, value, _ = statement
       name = f'{selector}.{argument}' if argument else selector  # without: a macro
       values[f'{scope}/{name}' if scope else name] = value
   return values, texts.named
+
+
+def _statements(config, texts):
+  try:
+    return list(config_parser.ConfigParser(config, texts))
+  except (SyntaxError, tokenize.TokenError) as error:
+    raise ValueError(f'not valid gin: {error}') from error
 
 
 class _Texts(config_parser.ParserDelegate):

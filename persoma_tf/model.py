@@ -20,7 +20,8 @@ from jax import Array
 
 from persoma_tf import decoders
 from persoma_tf.decoders.decoder_only import DecoderOnly
-from persoma_tf.soft_prompt import SLOT, SoftPrompt, SoftTokens
+from persoma_tf.setting_types import Count
+from persoma_tf.soft_prompt import SLOT, SoftPrompt, SoftTokens, check_latents
 
 Batch = Mapping[str, Array]
 ORDERS = ('soft_first', 'prompt_first')
@@ -32,7 +33,7 @@ def build(
   readout: nn.Module | None = gin.REQUIRED,
   decoder: str = gin.REQUIRED,
   num_statistics: int = 0,
-  num_task_tokens: int = 0,
+  num_task_tokens: Count = 0,
   remat: bool = False,
   prompt_order: str = 'soft_first',
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
@@ -53,10 +54,12 @@ def build(
     (model, decoder with its weights).
 
   Raises:
-    ValueError: `prompt_order` is unknown, or the decoder cannot be loaded.
+    ValueError: `prompt_order` is unknown, the decoder cannot be loaded, or resampler
+      and readout do not fit together.
   """
   if prompt_order not in ORDERS:
     raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
+  check_latents(resampler, readout, num_statistics)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
     resampler, readout, loaded.width, num_statistics, num_task_tokens
@@ -136,8 +139,8 @@ class Persoma(nn.Module):
       own.append(self._repeat(begun, batch))
     if not shared:
       return self.decoder.prefill(*_concatenate(own), size)
-    embedded, _ = _concatenate(shared)
-    return self.decoder.prefill(*_concatenate(own), size, embedded[0])
+    embedded, mask = _concatenate(shared)
+    return self.decoder.prefill(*_concatenate(own), size, (embedded[0], mask[0]))
 
   def _split_prefix(self, soft: SoftTokens, prompt: Array) -> tuple[list, list]:
     """Splits the prefixes into a beginning that all users share and the rest.

@@ -4,17 +4,21 @@ import argparse
 import difflib
 import pathlib
 import re
+import typing
 from collections.abc import Sequence
 from typing import Any
 
 import gin
 
 from persoma_tf.addresses import local_argument
-from persoma_tf.gin_settings import scope_of, scopes, settings
+from persoma_tf.gin_settings import imports, scope_of, scopes, settings
+from persoma_tf.setting_types import expected_of
 
 # Recipes include each other by package path, 'persoma_tf/configs/...', which gin finds
 # from every working directory.
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
+# Packages that a model's config.gin may import; what it imports is run.
+TRUSTED = ('persoma_tf', 'tasks', 'examples', 'seqio', 't5x')
 # Ends the --help of every program that reads recipes.
 HELP = (
   '--gin_file may be given several times; later files override earlier ones. A path is '
@@ -43,16 +47,61 @@ def parse_recipes(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
       near = difflib.get_close_matches(file, known, n=3, cutoff=0.3) or known
       raise FileNotFoundError(f'no recipe {file!r}; nearest under {CONFIGS}: {near}')
     existing.append(str(paths[0].absolute()))
-  try:
-    gin.parse_config_files_and_bindings(existing, list(bindings))
-  except (SyntaxError, ValueError, ImportError) as error:
-    hint = ''
-    if 'malformed node' in str(error):  # literal_eval's error for a word without quotes
-      hint = ' (a text needs quotes that survive the shell: --gin.NAME="\'text\'")'
+  _parse(existing, bindings)
+  _check_types()
+
+
+def parse_model(
+  file: str, bindings: Sequence[str] = (), trusted: Sequence[str] = ()
+) -> None:
+  """Parses the config.gin of a model, which may come from somebody else.
+
+  Args:
+    file: path of the config.gin.
+    bindings: gin bindings that override the file.
+    trusted: modules and packages that it may import besides `TRUSTED`.
+
+  Raises:
+    ValueError: the file does not parse, has an unknown name, or imports what is not
+      trusted.
+  """
+  wanted = imports(pathlib.Path(file).read_text(encoding='utf-8'))
+  if others := [name for name in wanted if not is_trusted(name, trusted)]:
     raise ValueError(
-      f'recipe {list(files)} with {list(bindings)}: {error}{hint}'
+      f'{file} imports {", ".join(others)}; a model may import only '
+      f'{", ".join(TRUSTED)}: if you know this code, name it in --trusted_modules'
+    )
+  _parse([file], bindings)
+
+
+def is_trusted(module: str, trusted: Sequence[str] = ()) -> bool:
+  """Tells whether a model's config.gin may import a module.
+
+  Args:
+    module: name of the module.
+    trusted: modules and packages that are trusted besides `TRUSTED`.
+  """
+  return any(f'{module}.'.startswith(f'{name}.') for name in (*TRUSTED, *trusted))
+
+
+def _parse(files, bindings):
+  try:
+    gin.parse_config_files_and_bindings(files, list(bindings))
+  except (SyntaxError, ValueError, ImportError, OSError) as error:
+    raise ValueError(
+      f'recipe {files} with {list(bindings)}: {error}{_hint(str(error))}'
     ) from error
   _check_scopes()
+
+
+def _hint(error):
+  """Returns what an error of gin most often means; '' if nothing is known."""
+  # literal_eval's and gin's errors for a word or a path without quotes
+  if 'malformed node' in error or 'Unable to parse value' in error:
+    return ' (a text needs quotes that survive the shell: --gin.NAME="\'text\'")'
+  if 'Unexpected token' in error and 'line 1)' in error:
+    return ' (if a byte order mark is before line 1: save the file as UTF-8 without it)'
+  return ''
 
 
 def _check_scopes():
@@ -75,6 +124,24 @@ def _check_scopes():
       raise ValueError(
         f'{name}: nothing runs in the scope {scope!r}; did you mean {near[0]}?'
       )
+
+
+def _check_types():
+  """Checks every value by the annotation of its parameter.
+
+  Raises:
+    ValueError: a value has another type than its parameter, or is out of range.
+  """
+  found = settings(gin.config_str())
+  for name, value in found.items():
+    selector, _, parameter = name.rpartition('/')[2].rpartition('.')
+    if isinstance(value, str) and value.startswith('%'):
+      value = found.get(value[1:], value)
+    if not selector or (isinstance(value, str) and value.startswith(('@', '%'))):
+      continue
+    hints = typing.get_type_hints(gin.get_configurable(selector), include_extras=True)
+    if expected := expected_of(hints.get(parameter, Any), value):
+      raise ValueError(f'{name}={value!r}: expected {expected}')
 
 
 def bind_parameter(name: str, value: Any) -> None:

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from persoma_tf.setting_types import Positive
+
 _EPSILON = 1e-6
 SLOT = -1  # marks a slot in `TemplateReadout.layout`
 
@@ -105,8 +107,8 @@ class TemplateReadout(nn.Module):
   """
 
   layout: tuple[int, ...] = gin.REQUIRED
-  num_words: int = gin.REQUIRED
-  hidden: int = 512
+  num_words: Positive = gin.REQUIRED
+  hidden: Positive = 512
 
   @property
   def num_fixed(self) -> int:
@@ -133,6 +135,29 @@ class TemplateReadout(nn.Module):
     place = np.where(is_slot, len(fixed[0]) + np.cumsum(is_slot), np.cumsum(~is_slot))
     tokens = jnp.concatenate([fixed, mixed], axis=1)[:, place - 1]
     return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
+
+
+def check_latents(
+  resampler: nn.Module | None, readout: nn.Module | None, num_statistics: int
+) -> None:
+  """Checks that a part that reads all latents together gets a fixed number of them.
+
+  Args:
+    resampler: adapter module, see `SoftPrompt`.
+    readout: readout module, see `SoftPrompt`.
+    num_statistics: number of history statistics to predict.
+
+  Raises:
+    ValueError: the adapter makes as many latents as a user has interactions.
+  """
+  fixed = isinstance(readout, TemplateReadout) or num_statistics
+  if fixed and getattr(resampler, 'resampling', '') == 'none':
+    raise ValueError(
+      f"{type(resampler).__name__}.resampling='none' makes a latent of every "
+      'interaction, but TemplateReadout and statistics_weight read a fixed number of '
+      "latents: expected resampling 'pool', 'queries' or 'latents', or "
+      'build.readout = @LinearReadout() and no statistics_weight'
+    )
 
 
 class SoftPrompt(nn.Module):

@@ -6,9 +6,9 @@
       --embeddings_dir=runs/quickstart/embeddings [--gin.NAME=VALUE ...]
 
 A run is a sequence of stages. It resumes from its newest checkpoint and then takes
-the same steps as a run that was never stopped: the data stream is seeded anew at every
-checkpoint from (seed, step), so its position needs no saving. It resumes only with the
-decoder, vocabulary, histories and embeddings that it began with.
+the same steps as a run that was never stopped: the order of the users follows from the
+seed, the stage and the epoch, and the stream of batches starts at any step. It resumes
+only with the decoder, vocabulary, histories and embeddings that it began with.
 
 Writes `config.gin`, `inputs.json`, `checkpoint_<step>/`, `adapter/` with its model
 card, `metrics.jsonl`, TensorBoard events and, last of all, `COMPLETED`.

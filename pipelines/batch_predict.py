@@ -52,6 +52,9 @@ class Config:
   bigquery_table: str = flag(
     'table to load the finished folder into, as project:dataset.table', ''
   )
+  trusted_modules: str = flag(
+    "modules of yours that the model's config.gin may import, with commas", ''
+  )
   share_model: bool = flag('share one model among the worker processes', False)
 
   def __post_init__(self):
@@ -63,6 +66,11 @@ class Config:
     check_run_id(self.run_id)
     self.share  # noqa: B018  raises if it cannot be parsed
     self.decoding  # noqa: B018
+
+  @property
+  def trusted(self) -> list[str]:
+    """Returns the modules of the flag `trusted_modules`."""
+    return [name for name in self.trusted_modules.split(',') if name]
 
   @property
   def decoding(self) -> Decoding:

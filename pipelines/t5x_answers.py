@@ -32,6 +32,9 @@ class Config:
   split: Literal[(*SPLITS, 'all')] = flag('split whose users got an answer', 'test')
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
+  trusted_modules: str = flag(
+    "modules of yours that the model's config.gin may import, with commas", ''
+  )
 
   def __post_init__(self):
     check_run_id(self.run_id)
@@ -71,8 +74,11 @@ def run(argv: Sequence[str] | None = None) -> None:
   )
   if not folder.begin(config.overwrite):
     return
+  trusted = [name for name in config.trusted_modules.split(',') if name]
   users = t5x_lines.split_users(config.histories_dir, config.split)
-  rows = t5x_lines.read_rows(paths, config.model_dir, config.histories_dir, users)
+  rows = t5x_lines.read_rows(
+    paths, config.model_dir, config.histories_dir, users, trusted
+  )
   rejects = t5x_lines.reject_unanswered(users, rows)
   constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
   shard = AnswerShard(0, 1, '', 0, len(users))

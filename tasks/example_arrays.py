@@ -11,6 +11,8 @@ from tasks.questions import Question
 from tasks.text_history import HistoryLimits, Interactions
 from tasks.vocabularies import VOCABULARY
 
+_STARS = 0.5, 5.0  # the scale on which means are trained
+
 
 class ExampleSource(NamedTuple):
   """Holds everything that examples are made from, read from gin only once.
@@ -20,6 +22,7 @@ class ExampleSource(NamedTuple):
     genres: names of the genres, and the genres of all items.
     rule: rule of the labels.
     limits: maximum size of a history.
+    scale: lowest and highest rating of the data set's scale.
     vectors: vectors of the interactions; None if histories are text.
     text: texts of the interactions; None if histories are vectors.
   """
@@ -28,6 +31,7 @@ class ExampleSource(NamedTuple):
   genres: Genres
   rule: LabelRule
   limits: HistoryLimits
+  scale: tuple[float, float]
   vectors: item_vectors.ItemVectors | None = None
   text: Interactions | None = None
 
@@ -71,19 +75,25 @@ def answer_slots(
   return slots
 
 
-def history_statistics(member: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+def history_statistics(
+  member: np.ndarray, ratings: np.ndarray, scale: tuple[float, float] = _STARS
+) -> np.ndarray:
   """Computes the regression targets of a history: mean and count of each genre.
 
   Args:
     member: [n, G] bool genres of the items.
-    ratings: [n] float32 stars.
+    ratings: [n] float32 ratings.
+    scale: lowest and highest rating of the scale.
 
   Returns:
-    [2G] float32: for each genre the mean rating minus 3 (stars; nan without ratings),
-    then for each genre log(1 + count).
+    [2G] float32: for each genre the mean rating, as stars from 0.5 to 5, minus 3 (nan
+    without ratings), then for each genre log(1 + count).
   """
-  count = member.sum(0)
-  mean = (ratings @ member) / np.where(count, count, np.nan) - 3
+  (low, high), count = scale, member.sum(0)
+  # 3 stars of 0.5 to 5, and the stars of one point, on this scale.
+  three = low + (high - low) * (3 - _STARS[0]) / (_STARS[1] - _STARS[0])
+  stars = (_STARS[1] - _STARS[0]) / (high - low)
+  mean = ((ratings @ member) / np.where(count, count, np.nan) - three) * stars
   return np.concatenate([mean, np.log1p(count)]).astype(np.float32)
 
 
@@ -117,5 +127,5 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
     ratings,
     np.array(VOCABULARY.encode(text), np.int32),
     answer_slots(liked, disliked, len(genres.names), question.most),
-    history_statistics(genres.of_items[items], ratings),
+    history_statistics(genres.of_items[items], ratings, shown.scale),
   )

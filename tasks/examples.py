@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tasks import item_vectors, questions
 from tasks.example_arrays import ExampleSource, make_target
-from tasks.histories import data_folders, load_genres, load_rule
+from tasks.histories import data_folders, load_genres, load_rule, load_scale
 from tasks.questions import Question
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY, check_writable
@@ -108,6 +108,9 @@ def parts_of_histories(
   """
   _check_question(registered)
   make_example = maker(Room(task, sequence_length or {}))
+  if 'seed' in dataset.element_spec:  # the trainer enters the histories by index
+    own_seed = lambda history: make_example(history, history['seed'])
+    return seqio.map_over_dataset(own_seed)(dataset)
   with_seed = lambda history, seed: make_example(history, seed)
   return seqio.map_over_dataset(with_seed, num_seeds=1)(dataset)
 
@@ -178,7 +181,7 @@ def _source(**shown_by) -> ExampleSource:
     ValueError: the vocabulary cannot write an answer with each genre.
   """
   folder, question = data_folders().histories_dir, questions.asked_question()
-  loaded = load_genres(folder), load_rule(folder), history_limits()
+  loaded = load_genres(folder), load_rule(folder), history_limits(), load_scale(folder)
   check_writable(question, loaded[0].names)
   return ExampleSource(question, *loaded, **shown_by)
 
@@ -207,7 +210,8 @@ def from_vectors(
   room.check(inputs=len(tokens))
   make_arrays = functools.partial(make_arrays, source)
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'history_mask')
-  tables = [tf.constant(table) for table in vectors.tables]
+  with tf.init_scope():  # outside of any graph, in which a constant is a copy
+    tables = [tf.constant(table) for table in vectors.tables]
 
   def make_example(history, *seed):
     features, rows = _features(make_arrays, history, seed)

@@ -19,11 +19,11 @@ import itertools
 import gin
 import seqio
 
+from persoma_tf.setting_types import Count
 from persoma_tf.soft_prompt import AnswerTemplate
 from tasks import examples, questions
-from tasks.histories import data_folders, load_genres, load_rule, read_histories
+from tasks.histories import HistorySource, data_folders, load_genres, load_rule
 from tasks.metrics import genre_scores
-from tasks.schema import SPLITS
 from tasks.text_history import after_line, history_limits
 from tasks.vocabularies import VOCABULARY
 
@@ -43,7 +43,7 @@ def answer_template() -> AnswerTemplate:
 
 
 @gin.configurable
-def feature_lengths(min_targets: int = 0) -> dict[str, int]:
+def feature_lengths(min_targets: Count = 0) -> dict[str, int]:
   """Returns the padded length of each feature, which no example exceeds.
 
   Args:
@@ -114,7 +114,7 @@ def _add(name, question, make_examples, maker):
   shuffled_once = make_examples is examples.parts_of_histories
   seqio.TaskRegistry.add(
     name,
-    source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
+    source=HistorySource(),
     preprocessors=[
       functools.partial(make_examples, maker=maker, registered=question, task=name),
       seqio.preprocessors.append_eos,

@@ -13,13 +13,17 @@ from typing import NamedTuple
 import gin
 import numpy as np
 import pyarrow.parquet as pq
+import seqio
 import tensorflow as tf
 
+from persoma_tf.setting_types import Amount, Positive
 from tasks import finished, schema, shard_files
 from tasks.labels import LabelRule
+from tasks.numbered_records import NumberedRecords
 
 logger = logging.getLogger(__name__)
 _READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
+_READ_AT_ONCE = 32
 _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
 
 
@@ -91,6 +95,34 @@ def load_rule(histories_dir: str) -> LabelRule:
   return LabelRule(**info['label_rule'])
 
 
+@functools.cache
+def load_scale(histories_dir: str) -> tuple[float, float]:
+  """Reads the lowest and the highest rating of the scale of a histories folder."""
+  info = json.loads((pathlib.Path(histories_dir) / 'dataset_info.json').read_text())
+  low, high, *_ = map(float, info.get('rating_scale', '0.5:5').split(':'))
+  return low, high
+
+
+def _history_files(split: str) -> list[str]:
+  """Lists the files of a split; raises as `read_histories` does."""
+  folder = pathlib.Path(data_folders().histories_dir)
+  names = [path.name for path in folder.glob('*')]
+  names = shard_files.shard_files(names, [split], shard_files.HISTORY_ENDINGS)
+  files = [str(folder / name) for name in names]
+  if not files:
+    raise FileNotFoundError(f'{folder}: no {split}-*.tfrecord in it')
+  users = json.loads((folder / 'dataset_info.json').read_text())['counts']['users']
+  if split == 'validation' and not users[split]:
+    logger.warning('%s has no users for validation: there is none', folder)
+  else:
+    finished.check_users(str(folder), split, users)
+  return files
+
+
+def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+  return tf.io.parse_single_example(record, {name: _feature(name) for name in _READ})
+
+
 def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   """Reads the histories of a split as dense tensors, as a source of SeqIO.
 
@@ -103,25 +135,56 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
     FileNotFoundError: the folder has no files of this split.
     ValueError: the split has no users, and is not for validation.
   """
-  folder = pathlib.Path(data_folders().histories_dir)
-  names = [path.name for path in folder.glob('*')]
-  names = shard_files.shard_files(names, [split], shard_files.HISTORY_ENDINGS)
-  files = [str(folder / name) for name in names]
-  if not files:
-    raise FileNotFoundError(f'{folder}: no {split}-*.tfrecord in it')
-  users = json.loads((folder / 'dataset_info.json').read_text())['counts']['users']
-  if split == 'validation' and not users[split]:
-    logger.warning('%s has no users for validation: there is none', folder)
-  else:
-    finished.check_users(str(folder), split, users)
+  files = _history_files(split)
   if shuffle_files:
     files = np.random.default_rng(seed).permutation(files).tolist()
   compression = 'GZIP' if files[0].endswith('.gz') else ''
   records = tf.data.TFRecordDataset(files, compression)
   if shuffle_files:  # here, since records are small and examples with vectors large
     records = records.shuffle(10_000, seed=seed)
-  features = {name: _feature(name) for name in _READ}
-  return records.map(lambda record: tf.io.parse_single_example(record, features))
+  return records.map(_parse)
+
+
+_records_of = functools.cache(lambda *files: NumberedRecords(files))
+
+
+class HistorySource(seqio.FunctionDataSource):
+  """Gives SeqIO the histories; the trainer enters them by index."""
+
+  def __init__(self):
+    """Makes the source of all splits."""
+    super().__init__(read_histories, splits=schema.SPLITS)
+
+  def from_index(
+    self, split: str, seed: int, start: int | tf.Tensor
+  ) -> tf.data.Dataset:
+    """Reads histories in an endless sequence with every user once in each epoch.
+
+    Args:
+      split: name of the split, one of `schema.SPLITS`.
+      seed: seed of the order, from 0.
+      start: number of histories of the sequence to leave out.
+
+    Returns:
+      Histories like those of `read_histories`. Each has a field `seed` [2] int32 for
+      its own random choices, which differ from epoch to epoch.
+
+    Raises:
+      FileNotFoundError: the folder has no files of this split.
+      ValueError: a file is damaged, or the split has no users and is not for
+        validation.
+    """
+    with tf.init_scope():  # outside of the graph that the trainer may be building
+      files = _records_of(*_history_files(split))
+    draw = lambda at: tf.numpy_function(files.drawn, [at, seed], tf.string)
+    # A call into Python costs more than reading a few records.
+    stop = tf.int64.max if len(files) else start  # without users there is no sequence
+    places = tf.data.Dataset.range(start, stop).batch(_READ_AT_ONCE)
+    records = places.map(lambda at: tf.ensure_shape(draw(at), [None])).unbatch()
+    numbers = tf.data.Dataset.range((seed << 32) + start, tf.int64.max)
+    return tf.data.Dataset.zip(records, numbers).map(
+      lambda record, number: _parse(record) | {'seed': tf.bitcast(number, tf.int32)}
+    )
 
 
 @gin.configurable
@@ -129,8 +192,8 @@ def sub_history(
   length: int,
   limit: int,
   rng: np.random.Generator,
-  min_items: int = 20,
-  window_share: float = 0.5,
+  min_items: Positive = 20,
+  window_share: Amount = 0.5,
 ) -> np.ndarray:
   """Draws a part of a history.
 

@@ -20,8 +20,7 @@ from tasks import (
   interaction_texts,
   questions,
 )
-from tasks.histories import data_folders, read_histories
-from tasks.schema import SPLITS
+from tasks.histories import HistorySource, data_folders
 from tasks.vocabularies import VOCABULARY
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def _items(names, room, shown, items, ratings, liked, disliked, seed):
   return (
     np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
-    example_arrays.history_statistics(member, ratings),
+    example_arrays.history_statistics(member, ratings, shown.scale),
     shown.vectors.rows(items, ratings),
   )
 
@@ -95,7 +94,7 @@ def _from_items(room: examples.Room):
 
 seqio.TaskRegistry.add(
   TASK,
-  source=seqio.FunctionDataSource(read_histories, splits=SPLITS),
+  source=HistorySource(),
   preprocessors=[
     functools.partial(examples.parts_of_histories, maker=_from_items, task=TASK),
     seqio.preprocessors.append_eos,

@@ -45,6 +45,7 @@ class Predictor:
     batch_size: int,
     decoding: Decoding = Decoding(),  # noqa: B008  frozen
     batch_tokens: int = 8192,
+    trusted: Sequence[str] = (),
   ):
     """Reads the recipe and loads the model.
 
@@ -55,15 +56,16 @@ class Predictor:
       batch_size: B, maximum number of users in a batch.
       decoding: settings of the decoding.
       batch_tokens: maximum number of tokens in a batch if histories are text.
+      trusted: modules that the model's recipe may import, see `recipes.parse_model`.
 
     Raises:
-      ValueError: the adapter was trained with another decoder, or the parameters do not
-        fit.
+      ValueError: the recipe imports a module that is not trusted, the adapter was
+        trained with another decoder, or the parameters do not fit.
     """
     gin.clear_config()
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
     folders += [f'EMBEDDINGS_DIR = {embeddings_dir!r}']
-    recipes.parse_recipes([f'{model_dir}/{CONFIG}'], folders)
+    recipes.parse_model(f'{model_dir}/{CONFIG}', folders, trusted)
     self._genres = load_genres(histories_dir)
     self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()

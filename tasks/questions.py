@@ -8,12 +8,17 @@ are our own choice.
 The gin parameter `question.name` sets the question of a recipe.
 """
 
+import contextlib
 import dataclasses
+import importlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import gin
+
+from persoma_tf import recipes
+from persoma_tf.gin_settings import imports, settings
 
 
 class Answer(NamedTuple):
@@ -222,19 +227,37 @@ def asked_question() -> Question:
   return question()
 
 
-def question_of_config(config: str) -> Question:
-  """Returns the question of a model; clears the gin configuration first.
+def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
+  """Returns the question of a model.
+
+  gin itself does not read the text: it would call whatever the text names.
 
   Args:
-    config: text of the model's `config.gin`; the modules in its import lines are
-      imported and register their questions.
+    config: text of the model's `config.gin`. Of the modules in its import lines, those
+      are imported that are trusted, and register their questions.
+    trusted: modules that are trusted, see `recipes.is_trusted`.
 
   Raises:
     ValueError: no module that could be imported registers the question.
   """
-  gin.clear_config()
-  gin.parse_config(config, skip_unknown=True)
-  return asked_question()
+  named = [x for x in settings(config).items() if f'.{x[0]}'.endswith('.question.name')]
+  if not named:
+    return MOVIELENS
+  ((_, name),) = named
+  left = []
+  for module in imports(config):
+    if not recipes.is_trusted(module, trusted):
+      left.append(module)
+    elif name not in _known:
+      with contextlib.suppress(ImportError):
+        importlib.import_module(module)
+  if name not in _known and left:
+    raise ValueError(
+      f'question.name={name!r}: expected one of {sorted(_known)}; the modules '
+      f'{", ".join(left)} were not imported: name the one that registers the question '
+      'in --trusted_modules, if you know this code'
+    )
+  return question(name)
 
 
 def search_query(genres: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import seqio
 
+from persoma_tf.setting_types import Count, Positive
 from persoma_tf.tokenizers.plain_text import continued
 from tasks import interaction_texts, questions, vocabularies
 
@@ -27,7 +28,9 @@ class HistoryLimits(NamedTuple):
 
 
 @gin.configurable
-def history_limits(items: int = gin.REQUIRED, text_tokens: int = 0) -> HistoryLimits:
+def history_limits(
+  items: Positive = gin.REQUIRED, text_tokens: Count = 0
+) -> HistoryLimits:
   """Returns the limits of a history.
 
   Args:

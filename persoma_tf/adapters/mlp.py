@@ -6,6 +6,7 @@ from jax import Array
 
 from persoma_tf.adapters.adapter_layers import FeedForward, Items
 from persoma_tf.adapters.resampling import Resample
+from persoma_tf.setting_types import Count, Positive
 
 
 @gin.configurable
@@ -23,11 +24,11 @@ class Mlp(nn.Module):
     num_heads: number of attention heads, for resampling with attention.
   """
 
-  num_layers: int = 2
-  width: int = 128
+  num_layers: Count = 2
+  width: Positive = 128
   resampling: str = 'pool'
-  num_tokens: int = 8
-  num_heads: int = 8
+  num_tokens: Positive = 8
+  num_heads: Positive = 8
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from jax import Array
 
 from persoma_tf.adapters.adapter_layers import Items
 from persoma_tf.adapters.resampling import Resample
+from persoma_tf.setting_types import Positive
 
 
 @gin.configurable
@@ -26,10 +27,10 @@ class Perceiver(nn.Module):
     num_tokens: K.
   """
 
-  num_layers: int = 2
-  width: int = 128
-  num_heads: int = 8
-  num_tokens: int = 8
+  num_layers: Positive = 2
+  width: Positive = 128
+  num_heads: Positive = 8
+  num_tokens: Positive = 8
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ from jax import Array
 
 from persoma_tf.adapters.adapter_layers import Attention, FeedForward, Items
 from persoma_tf.adapters.resampling import Resample
+from persoma_tf.setting_types import Count, Positive
 
 
 @gin.configurable
@@ -24,12 +25,12 @@ class Transformer(nn.Module):
     num_tokens: K.
   """
 
-  num_layers: int = 2
-  width: int = 128
-  num_heads: int = 8
-  hidden: int = 0
+  num_layers: Count = 2
+  width: Positive = 128
+  num_heads: Positive = 8
+  hidden: Count = 0
   resampling: str = 'queries'
-  num_tokens: int = 8
+  num_tokens: Positive = 8
 
   @nn.compact
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:

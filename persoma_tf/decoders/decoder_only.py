@@ -145,7 +145,11 @@ class DecoderOnly(nn.Module):
     return jnp.concatenate([_last(hidden, mask)[:, None], hidden[:, size:]], axis=1)
 
   def prefill(
-    self, prefix: Array, mask: Array, size: int, shared: Array | None = None
+    self,
+    prefix: Array,
+    mask: Array,
+    size: int,
+    shared: tuple[Array, Array] | None = None,
   ) -> tuple[Array, Cache]:
     """Reads a prefix into a new cache.
 
@@ -153,41 +157,50 @@ class DecoderOnly(nn.Module):
       prefix: [B, P, D] embeddings.
       mask: [B, P] bool, False for padding.
       size: number of tokens that the cache has room for after the prefix.
-      shared: [S, D] embeddings before the prefix of every row, which are read once.
+      shared: [S, D] embeddings before the prefix of every row, which are read once, and
+        their mask [S] bool.
 
     Returns:
       (hidden state [B, D] that predicts the first token, cache).
     """
     if shared is None:
       prefix, mask = self._started(prefix, mask)
-      shared = prefix[0, :0]
+      shared, known = prefix[0, :0], mask[0, :0]
     else:
-      shared, _ = self._started(shared[None], jnp.ones((1, len(shared)), bool))
-      shared = shared[0]
+      shared, known = (x[0] for x in self._started(*(x[None] for x in shared)))
     (batch, width), before = mask.shape, len(shared)
     total = before + width + size
-    layers = self._common(shared, batch, total)
-    readable = jnp.pad(mask, ((0, 0), (0, size)))
-    readable = jnp.pad(readable, ((0, 0), (before, 0)), constant_values=True)
+    layers = self._common(shared, known, batch, total)
+    readable = jnp.concatenate([jnp.tile(known, (batch, 1)), mask], axis=1)
+    readable = jnp.pad(readable, ((0, 0), (0, size)))
     causal = jnp.arange(total) <= before + jnp.arange(width)[:, None]
     hidden, layers = self.read(
       prefix,
-      before + jnp.cumsum(mask, axis=1) - 1,
+      jnp.sum(known) + jnp.cumsum(mask, axis=1) - 1,
       causal & readable[:, None],
       layers,
       before,
     )
-    length = before + jnp.sum(mask, axis=1)
+    length = jnp.sum(known) + jnp.sum(mask, axis=1)
     index = jnp.int32(before + width)
     return _last(hidden, mask), Cache(layers, readable, index, length)
 
-  def _common(self, shared: Array, batch: int, size: int):
-    """Returns a cache of `size` positions that starts with `shared` [S, D]."""
+  def _common(self, shared: Array, known: Array, batch: int, size: int):
+    """Returns a cache of `size` positions that starts with `shared` [S, D].
+
+    Args:
+      shared: embeddings.
+      known: [S] bool, False for padding.
+      batch: number of rows of the cache.
+      size: number of positions of the cache.
+    """
     if not len(shared):
       return self.empty(batch, size)
-    places = jnp.arange(len(shared))
-    causal = (jnp.arange(size) <= places[:, None])[None]
-    _, layers = self.read(shared[None], places[None], causal, self.empty(1, size), 0)
+    causal = jnp.arange(size) <= jnp.arange(len(shared))[:, None]
+    causal &= jnp.pad(known, (0, size - len(known)))
+    places = jnp.cumsum(known) - 1
+    empty = self.empty(1, size)
+    _, layers = self.read(shared[None], places[None], causal[None], empty, 0)
     # The batch is the fourth axis from the end, with or without an axis of layers.
     repeat = lambda x: jnp.repeat(x, batch, axis=x.ndim - 4)
     return jax.tree.map(repeat, layers)

@@ -16,6 +16,8 @@ import numpy as np
 from flax import traverse_util
 from jax import Array
 
+from persoma_tf.setting_types import Positive
+
 ATTENTION = (r'.*/(query|value)/kernel',)  # targets in the paper
 
 
@@ -51,7 +53,7 @@ class Dense(nn.Module):
 def add_lora(
   params: Mapping,
   seed: int,
-  rank: int = 8,
+  rank: Positive = 8,
   alpha: float = 16.0,
   targets: Iterable[str] = ATTENTION,
 ) -> dict:

@@ -34,7 +34,7 @@ class Loop:
     model: persoma.Persoma,
     model_dir: str,
     *,
-    data: Callable[[Stage, int], Iterator[Mapping]],
+    data: Callable[[Stage, int, int], Iterator[Mapping]],
     validation: Callable[[Stage], Batches] | None,
     log_period: int,
     dtype: str,
@@ -44,7 +44,8 @@ class Loop:
     Args:
       model: adapter and decoder.
       model_dir: folder of the run.
-      data: function (stage, step) -> stream of batches that starts at this step.
+      data: function (stage, start, step) -> stream of batches of a stage that starts at
+        step `start` of the run; the stream itself starts at `step`.
       validation: function stage -> validation batches; None for no validation.
       log_period: number of steps between reports.
       dtype: dtype of the decoder's computations.
@@ -70,8 +71,11 @@ class Loop:
 
     Raises:
       FloatingPointError: the loss is not finite.
-      ValueError: a batch cannot be divided among the devices.
+      ValueError: a batch of a stage cannot be divided among the devices, or a pattern
+        in `Stage.trainable` matches no parameter.
     """
+    for stretch in stretches:
+      self._check_stage(stretch.stage, params)
     self._log = MetricLog(self._model_dir, done, stretches[-1].end)
     for _, of_stage in itertools.groupby(stretches, lambda stretch: stretch.start):
       left = [stretch for stretch in of_stage if stretch.end > done]
@@ -82,7 +86,6 @@ class Loop:
 
   def _run_stage(self, params, stretches):
     stage, start, stop = stretches[0].stage, stretches[0].start, stretches[0].stop
-    self._check_batch(stage)
     steps = make_steps(self._model, stage, self._dtype)
     trained, frozen = freezing.split_params(params, stage.trainable)
     logger.info('%s: %s', stage.name, freezing.describe_trainable(trained, frozen))
@@ -93,8 +96,9 @@ class Loop:
     constant = jax.device_put(cast_decoder(frozen, self._dtype), self._replicated)
     trained, state = jax.device_put((trained, state), self._replicated)
     fixed = list(self._validation(stage)) if self._validation else []
+    data = self._data(stage, start, stretches[0].begin)
     for stretch in stretches:
-      trained, state = self._train(steps, stretch, trained, state, constant)
+      trained, state = self._train(steps, stretch, data, trained, state, constant)
       closes, best = stretch.end == stop, stretch.end
       if fixed:
         values = self._evaluate(steps, stretch, trained, constant, fixed)
@@ -114,7 +118,8 @@ class Loop:
         return params
     raise AssertionError('the last stretch must end its stage')
 
-  def _check_batch(self, stage):
+  def _check_stage(self, stage, params):
+    freezing.split_params(params, stage.trainable)
     part, devices = stage.batch_size // stage.accumulate, jax.device_count()
     if part % devices:
       raise ValueError(
@@ -122,8 +127,8 @@ class Loop:
         f'cannot be divided among {devices} devices; use a multiple of {devices}'
       )
 
-  def _train(self, steps: Steps, stretch: Stretch, trained, state, constant):
-    stage, data = stretch.stage, self._data(stretch.stage, stretch.begin)
+  def _train(self, steps: Steps, stretch: Stretch, data, trained, state, constant):
+    stage = stretch.stage
     for step in range(stretch.begin + 1, stretch.end + 1):
       batch = jax.device_put(next(data), self._sharded)
       trained, state, metrics = steps.update(trained, state, constant, batch)

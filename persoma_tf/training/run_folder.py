@@ -64,6 +64,9 @@ def _parts(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def check_config(folder: pathlib.Path) -> None:
   """Checks that the run in a folder, if any, has the current gin configuration.
 
+  A run that ended before its first checkpoint has nothing to lose, so another one may
+  take its place.
+
   Must be called after `TrainingRun` and a batch of each stage. Every configurable was
   then called once, so the operative configuration is complete.
 
@@ -78,7 +81,9 @@ def check_config(folder: pathlib.Path) -> None:
       f'{folder} is no folder of a training: it has {markers[0]} and no {CONFIG}; name '
       'another --model_dir'
     )
-  if file.exists() and file.read_text() != config:
+  made = [x for x in folder.glob('checkpoint_*') if '.' not in x.name]  # finished ones
+  made += folder.glob('COMPLETED')
+  if made and file.exists() and file.read_text() != config:
     changed = difflib.unified_diff(
       file.read_text().splitlines(), config.splitlines(), 'before', 'now', n=0
     )

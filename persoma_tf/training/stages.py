@@ -11,6 +11,7 @@ import optax
 
 from persoma_tf import model as persoma
 from persoma_tf.parameters import freezing
+from persoma_tf.setting_types import Amount, Count, Positive
 from persoma_tf.training.batching import GROUPS
 
 
@@ -42,17 +43,17 @@ class Stage:
   """
 
   name: str = gin.REQUIRED
-  steps: int = gin.REQUIRED
-  batch_size: int = gin.REQUIRED
-  learning_rate: float = gin.REQUIRED
+  steps: Positive = gin.REQUIRED
+  batch_size: Positive = gin.REQUIRED
+  learning_rate: Amount = gin.REQUIRED
   schedule: str = 'cosine'
-  warmup_steps: int = 100
-  weight_decay: float = 0.01
-  accumulate: int = 1
-  patience: int = 0
-  lm_weight: float = 1.0
-  slot_weight: float = 0.0
-  statistics_weight: float = 0.0
+  warmup_steps: Count = 100
+  weight_decay: Amount = 0.01
+  accumulate: Positive = 1
+  patience: Count = 0
+  lm_weight: Amount = 1.0
+  slot_weight: Amount = 0.0
+  statistics_weight: Amount = 0.0
   trainable: tuple[str, ...] = ('adapter/.*',)
   group_by: str = ''
   task: str = ''
@@ -61,8 +62,8 @@ class Stage:
     """Checks the settings.
 
     Raises:
-      ValueError: a setting has an unknown value, or `accumulate` does not divide
-        `batch_size`.
+      ValueError: a setting has an unknown value, the stage has no step, or
+        `accumulate` does not divide `batch_size`.
     """
     if self.schedule not in ('cosine', 'linear', 'constant'):
       raise ValueError(
@@ -72,6 +73,11 @@ class Stage:
     if self.group_by not in ('', *GROUPS):
       raise ValueError(
         f'{self.name}/Stage.group_by={self.group_by!r}: expected one of {["", *GROUPS]}'
+      )
+    if self.steps < 1:
+      raise ValueError(
+        f'{self.name}/Stage.steps={self.steps}: expected at least 1; a stage that is '
+        'not in train.stages is left out'
       )
     if self.batch_size % self.accumulate:
       raise ValueError(
@@ -89,7 +95,8 @@ def make_schedule(stage: Stage) -> optax.Schedule:
     'linear': optax.linear_schedule(peak, peak * 0.02, rest),
     'constant': optax.constant_schedule(peak),
   }
-  rise = optax.linear_schedule(0.0, peak, warmup)
+  # The first step has a rate, too: a warm-up of n steps rises by peak / n.
+  rise = lambda step: peak * jnp.minimum(step + 1, warmup) / max(warmup, 1)
   return optax.join_schedules([rise, after[stage.schedule]], [warmup])
 
 

@@ -33,7 +33,7 @@ def train(
   """
   run, folder = TrainingRun(Recipe()), pathlib.Path(model_dir)
   for stage in run.stages:  # completes gin's operative configuration
-    next(run.data(stage, 0))
+    next(run.data(stage, 0, 0))
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
   inputs = run_inputs.inputs_of_recipe()

@@ -10,6 +10,7 @@ import numpy as np
 from persoma_tf import model as persoma
 from persoma_tf import recipes
 from persoma_tf.parameters import checkpoints, freezing, lora
+from persoma_tf.setting_types import Count, Positive, Precision
 from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.training.answer_vocabulary import (
   bind_template,
@@ -49,11 +50,11 @@ class Recipe:
   stages: Sequence[Stage] = gin.REQUIRED
   answer: AnswerTemplate | None = None
   tuning: str = 'frozen'
-  checkpoint_period: int = 500
-  log_period: int = 25
-  validation_examples: int = 0
-  dtype: str = 'float32'
-  seed: int = 0
+  checkpoint_period: Positive = 500
+  log_period: Positive = 25
+  validation_examples: Count = 0
+  dtype: Precision = 'float32'
+  seed: Count = 0
   initialize_only: bool = False
 
 
@@ -98,14 +99,20 @@ class TrainingRun:
     weights = self.decoder.params
     self._start = lora.add_lora(weights, recipe.seed) if lora_added else weights
 
-  def _stream(self, stage, split, seed, group_by=''):
+  def _stream(self, stage, split, seed, *more):
     task, size = stage.task or self.recipe.task, stage.batch_size
-    return training_batches(task, split, self._lengths, size, seed, group_by)
+    return training_batches(task, split, self._lengths, size, seed, *more)
 
-  def data(self, stage: Stage, step: int) -> Iterator[Mapping]:
-    """Yields the training batches of a stage, starting at the given step."""
-    seed = self.recipe.seed * 1_000_003 + step
-    return self._stream(stage, 'train', seed, stage.group_by)
+  def data(self, stage: Stage, start: int, step: int) -> Iterator[Mapping]:
+    """Yields the training batches of a stage, from a step on.
+
+    Args:
+      stage: the stage.
+      start: number of steps of the run before the stage.
+      step: number of steps of the run before the first batch.
+    """
+    seed = self.recipe.seed * 1_000_003 + start
+    return self._stream(stage, 'train', seed, stage.group_by, step - start)
 
   def validation(self, stage: Stage) -> Iterator[Mapping]:
     """Yields the validation batches of a stage."""

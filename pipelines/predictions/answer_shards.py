@@ -113,7 +113,11 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
         getattr(config, name), _READ[name], f'{space}/{name}'
       )
       return Predictor(
-        *map(read, _READ), config.batch_size, config.decoding, config.batch_tokens
+        *map(read, _READ),
+        config.batch_size,
+        config.decoding,
+        config.batch_tokens,
+        config.trusted,
       )
 
   def share_model_across_processes(self) -> bool:

@@ -66,8 +66,12 @@ def to_row(
   return question.row(user_id, text, log_prob, length, genres)
 
 
-def question_of(model_dir: str) -> questions.Question:
+def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.Question:
   """Returns the question in a model's `config.gin`; without this file, MovieLens's.
+
+  Args:
+    model_dir: folder of the model.
+    trusted: modules that `config.gin` may import.
 
   Raises:
     JobError: no module that `config.gin` imports registers the question.
@@ -76,7 +80,7 @@ def question_of(model_dir: str) -> questions.Question:
   if not FileSystems.exists(path):
     return questions.MOVIELENS
   try:
-    return questions.question_of_config(storage.read_file(path).decode())
+    return questions.question_of_config(storage.read_file(path).decode(), trusted)
   except ValueError as error:
     raise job.JobError(f'{path}: {error}') from error
 
@@ -108,7 +112,11 @@ def reject_unanswered(
 
 
 def read_rows(
-  paths: Sequence[str], model_dir: str, histories_dir: str, users: Collection[str]
+  paths: Sequence[str],
+  model_dir: str,
+  histories_dir: str,
+  users: Collection[str],
+  trusted: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
   """Reads the rows of all files, sorted by user.
 
@@ -118,12 +126,13 @@ def read_rows(
       question.
     histories_dir: folder of the histories that the model read.
     users: ids of the users that were asked.
+    trusted: modules that the model's `config.gin` may import.
 
   Raises:
     JobError: a line cannot be read, a user was not asked, or has two answers.
   """
   info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
-  question, genres = question_of(model_dir), info['genres']
+  question, genres = question_of(model_dir, trusted), info['genres']
   rows = {}
   for path in paths:
     with FileSystems.open(path) as file:

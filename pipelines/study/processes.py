@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from persoma_tf import gin_settings, recipes
 from pipelines.study import data_files
 from pipelines.study.study_file import Cell, Study
 
@@ -93,6 +94,7 @@ def cell_commands(
       'pipelines.batch_predict',
       f'--model_dir={model}',
       f'--output_dir={predictions}',
+      *_trusted(cell.config),
       histories,
       embeddings,
     ],
@@ -104,6 +106,12 @@ def cell_commands(
       histories,
     ],
   }
+
+
+def _trusted(config: str) -> list[str]:
+  """Returns the flag that trusts the modules of the study's own recipes."""
+  own = [x for x in gin_settings.imports(config) if not recipes.is_trusted(x)]
+  return [f'--trusted_modules={",".join(own)}'] if own else []
 
 
 def run_process(stage: str, arguments: Sequence[str], log: pathlib.Path) -> Took:

@@ -5,9 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from persoma_tf import decoders
+from persoma_tf.adapters.mlp import Mlp
+from persoma_tf.adapters.transformer import Transformer
 from persoma_tf.decoders.llama import Llama
 from persoma_tf.inference import generate
-from persoma_tf.model import Persoma, mean_losses
+from persoma_tf.model import Persoma, build, mean_losses
+from persoma_tf.soft_prompt import LinearReadout, TemplateReadout
 from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 
 B = 3
@@ -109,6 +113,36 @@ def test_adapter_starts_from_decoder_and_data(case):
   )
   rms = np.sqrt((table**2).mean())
   np.testing.assert_allclose(params['adapter']['token_rms'], rms, rtol=1e-5)
+
+
+def test_a_shared_prompt_may_be_padded(case):
+  """The soft prompt stands behind the last token of the prompt, not behind padding."""
+  model, params, batch = case
+  model = model.clone(prompt_order='prompt_first')
+  soft = soft_prompts(model, params, batch)
+
+  @jax.jit
+  def read(params, prompt):
+    apply = lambda method, *args: model.apply({'params': params}, *args, method=method)
+    hidden, cache = apply(Persoma.prefill, soft, prompt, 2)
+    return hidden, apply(Persoma.step, jnp.array([3] * B), cache)[0]
+
+  padded, plain = (read(params, jnp.array(x)) for x in ([4, 9, 0, 0], [4, 9]))
+  jax.tree.map(lambda *x: np.testing.assert_allclose(*x, atol=1e-5), padded, plain)
+
+
+@pytest.mark.parametrize('adapter', [Mlp, Transformer])
+def test_a_readout_of_fixed_size_needs_resampling(adapter, monkeypatch):
+  loaded = decoders.LoadedDecoder('tiny', Llama(CONFIG), {}, CONFIG.d_model, 9)
+  monkeypatch.setattr(decoders, 'load_decoder', lambda *_, **__: loaded)
+  whole, template = adapter(resampling='none'), TemplateReadout((5, -1), 3)
+  match = rf"{adapter.__name__}.resampling='none' makes a latent of every"
+  with pytest.raises(ValueError, match=match):
+    build(whole, template, 'tiny')
+  with pytest.raises(ValueError, match=match):
+    build(whole, LinearReadout(), 'tiny', num_statistics=2)
+  assert build(whole, LinearReadout(), 'tiny')[1] is loaded
+  assert build(adapter(resampling='pool'), template, 'tiny')[1] is loaded
 
 
 def test_greedy_equals_decoding_without_a_cache(case):

@@ -5,6 +5,7 @@ import pytest
 
 from persoma_tf import recipes
 from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
+from tasks.predictor import Predictor
 
 
 def test_flags():
@@ -93,8 +94,107 @@ def test_a_scope_that_nothing_runs_in(tmp_path):
 def test_words_that_lack_something():
   with pytest.raises(ValueError, match=r'--gin.a.b: expected --gin.NAME=VALUE'):
     recipes.bindings_of(['--gin.a.b', '3'])
-  with pytest.raises(ValueError, match='a text needs quotes'):
-    recipes.parse_recipes(['runs/quickstart.gin'], ['train.tuning = lora'])
+
+
+@pytest.mark.parametrize(
+  ('text', 'hint'),
+  [
+    (b'train.tuning = lora', 'a text needs quotes'),
+    (b'HISTORIES_DIR = runs/x/histories', 'a text needs quotes'),
+    (b'HISTORIES_DIR = /runs/x', 'a text needs quotes'),
+    (b'HISTORIES_DIR = ../x', 'a text needs quotes'),
+    (b'include runs/quickstart.gin', 'a text needs quotes'),
+    ('train.tuning = ‘lora’'.encode(), 'a text needs quotes'),
+    (b'\xef\xbb\xbftrain.seed = 1', 'byte order mark .* UTF-8 without it'),
+    (b"include 'runs/none.gin'", r'own\.gin.*Unable to open file: runs/none'),
+  ],
+)
+def test_slips_in_a_file_get_a_hint(tmp_path, text, hint):
+  (tmp_path / 'own.gin').write_bytes(text + b'\n')
+  with pytest.raises(ValueError, match=f'(?s){hint}'):
+    recipes.parse_recipes([str(tmp_path / 'own.gin')])
+
+
+@pytest.mark.parametrize(
+  ('binding', 'message'),
+  [
+    ("decoder/Stage.trainable = 'adapter/.*'", 'expected a tuple with commas'),
+    ("decoder/Stage.trainable = (1, 'a')", 'expected a tuple .* each entry a text'),
+    ("decoder/Stage.learning_rate = '5e-3'", 'expected a number'),
+    ('decoder/Stage.learning_rate = -1.0', 'expected at least 0'),
+    ("decoder/Stage.steps = '5'", 'expected a whole number'),
+    ('decoder/Stage.steps = 1e3', 'expected a whole number'),
+    ('decoder/Stage.steps = True', 'expected a whole number'),
+    ('decoder/Stage.steps = 0', 'expected at least 1'),
+    ('decoder/Stage.batch_size = 0', 'expected at least 1'),
+    ('decoder/Stage.accumulate = 0', 'expected at least 1'),
+    ('decoder/Stage.warmup_steps = -1', 'expected at least 0'),
+    ('decoder/Stage.name = 3', 'expected a text'),
+    ('train.log_period = 0', 'expected at least 1'),
+    ('train.checkpoint_period = 0', 'expected at least 1'),
+    ('train.seed = -1', 'expected at least 0'),
+    ("train.dtype = 'bf16'", r"expected one of \['float32', 'bfloat16'"),
+    ("train.initialize_only = 'False'", 'expected True or False'),
+    ('lora.rank = 0', 'expected at least 1'),
+    ('lora.targets = 1', 'expected a tuple with commas'),
+    ('Perceiver.width = 0', 'expected at least 1'),
+    ('TemplateReadout.hidden = 0', 'expected at least 1'),
+    ('build.num_task_tokens = -1', 'expected at least 0'),
+    ('history_limits.items = 0', 'expected at least 1'),
+    ('sub_history.min_items = 0', 'expected at least 1'),
+    ("sub_history.window_share = '1'", 'expected a number'),
+    ('feature_lengths.min_targets = 1.5', 'expected a whole number'),
+  ],
+)
+def test_a_setting_of_a_wrong_type_or_size_is_named(binding, message):
+  folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  name = binding.split(' = ')[0]
+  with pytest.raises(ValueError, match=f'^{name}=.*: {message}'):
+    recipes.parse_recipes(['runs/quickstart.gin'], [*folders, binding])
+
+
+def test_a_wrong_value_of_a_macro_is_named():
+  folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  rate = ["RATE = '5e-3'", 'decoder/Stage.learning_rate = %RATE']
+  with pytest.raises(
+    ValueError, match=r"^decoder/Stage.learning_rate='5e-3': expected"
+  ):
+    recipes.parse_recipes(['runs/quickstart.gin'], [*folders, *rate])
+
+
+@pytest.mark.parametrize(
+  'line',
+  [
+    'import evil_module',
+    'from runs.model import evil_module',
+    'import persoma_tfx.evil_module',
+    'from __gin__ import dynamic_registration',
+    "include 'other.gin'",
+  ],
+)
+def test_a_model_imports_only_what_is_trusted(tmp_path, monkeypatch, line):
+  """Neither is it imported before it is refused."""
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.chdir(tmp_path)
+  for folder in ('', 'runs/model/', 'persoma_tfx/'):
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / 'evil_module.py').write_text("raise SystemExit('evil')\n")
+  (tmp_path / 'other.gin').write_text('import evil_module\n')
+  (tmp_path / 'config.gin').write_text(f'{line}\nimport tasks.histories\n')
+  with pytest.raises(ValueError, match=r'config\.gin imports .*--trusted_modules'):
+    Predictor(str(tmp_path), 'h', 'e', 1)
+
+
+def test_a_model_imports_what_is_named(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  (tmp_path / 'my_own').mkdir()
+  (tmp_path / 'my_own' / 'question.py').write_text('')
+  file = tmp_path / 'config.gin'
+  file.write_text('import my_own.question\nimport tasks.histories\ntrain.seed = 4\n')
+  with pytest.raises(ValueError, match=r'imports my_own\.question; a model may import'):
+    recipes.parse_model(str(file))
+  recipes.parse_model(str(file), ['train.seed = 5'], ['my_own'])
+  assert gin.query_parameter('train.seed') == 5
 
 
 @pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])

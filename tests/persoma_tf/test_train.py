@@ -235,6 +235,19 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
   assert 'train.seed = 5' in (model / 'config.gin').read_text()
 
 
+def test_a_corrected_command_just_runs(recipe, tmp_path):
+  """A wrong setting of the last stage ends a run before its first step."""
+  short = ('decoder/Stage.steps = 1', 'histories/Stage.steps = 1')
+  late = "decoder/Stage.trainable = ('adapter/nothing',)"
+  recipe(*short, late)
+  with pytest.raises(ValueError, match="'adapter/nothing' matches no parameter"):
+    trainer.train(str(tmp_path))
+  assert not list(tmp_path.glob('checkpoint_*'))
+  recipe(*short)
+  trainer.train(str(tmp_path))
+  assert (tmp_path / 'COMPLETED').exists()
+
+
 def test_a_binding_that_nothing_reads_is_named(recipe, tmp_path, caplog):
   recipe('train.initialize_only = True', 'Mlp.width = 3')
   chosen = ['train.initialize_only = True', 'Mlp.width = 3']

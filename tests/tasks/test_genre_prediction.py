@@ -1,6 +1,8 @@
 """The SeqIO tasks, over generated histories."""
 
+import functools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -125,6 +127,28 @@ def test_statistics():
   np.testing.assert_allclose(made, expected, rtol=1e-6)
 
 
+def test_statistics_are_those_of_five_stars_on_every_scale(recipe, folders, tmp_path):
+  """Histories of ten-star ratings make the targets of the same ratings as stars."""
+  histories = shutil.copytree(folders[0], tmp_path / 'histories')
+  info = json.loads((histories / 'dataset_info.json').read_text())
+  info['rating_scale'] = '1:10:1'
+  (histories / 'dataset_info.json').write_text(json.dumps(info))
+  recipe(f'HISTORIES_DIR = {str(histories)!r}')
+  lengths = genre_prediction.feature_lengths()
+  task = seqio.get_mixture_or_task('movielens_genre_prediction_v1')
+  drawn = lambda: {
+    row['user_id']: row['history_statistics']
+    for row in task.get_dataset(lengths, 'train', shuffle=False).as_numpy_iterator()
+  }
+  found = drawn()
+  recipe()
+  half = lengths['history_statistics'] // 2
+  for user, plain in drawn().items():
+    mean = plain[:half] + 3  # of the ratings
+    np.testing.assert_allclose(found[user][:half], 0.5 + (mean - 1) / 2 - 3, atol=1e-5)
+    np.testing.assert_array_equal(found[user][half:], plain[half:])
+
+
 @pytest.mark.parametrize('length', [1, 3, 20, 200])
 def test_sub_history(length):
   rng = np.random.default_rng(0)
@@ -168,7 +192,11 @@ def test_a_split_without_users(recipe, folders, tmp_path, caplog):
     ValueError, match=r'no users in the split train \(train 0, validation 0, test 3\)'
   ):
     read.read_histories('train', False)
+  entered = functools.partial(read.HistorySource().from_index, seed=1, start=0)
+  with pytest.raises(ValueError, match='no users in the split train'):
+    entered('train')
   assert not list(read.read_histories('validation', False))
+  assert not list(entered('validation'))
   assert 'has no users for validation' in caplog.text
 
 

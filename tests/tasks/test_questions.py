@@ -124,6 +124,20 @@ def test_the_question_of_a_model():
   found = questions.question_of_config(config.format('examples.books.books_task'))
   assert found.likes == 'The reader enjoys'
   assert questions.question_of_config('train.seed = 0\n') is QUESTION
-  config = config.format('nowhere').replace('book_subjects', 'unknown')
+  config = config.format('tasks.nowhere').replace('book_subjects', 'unknown')
   with pytest.raises(ValueError, match='unknown_v1'):
     questions.question_of_config(config)
+
+
+def test_the_question_of_a_model_runs_nothing_of_it(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  (tmp_path / 'evil_question.py').write_text("raise SystemExit('evil')\n")
+  config = "import evil_question\nquestion.name = 'evil_v1'\n"
+  with pytest.raises(ValueError, match='evil_question were not imported: name the one'):
+    questions.question_of_config(config)
+  calls = (
+    'from __gin__ import dynamic_registration\nfrom tasks import questions\n'
+    'import pathlib\npathlib.Path.touch.self = @pathlib.Path()\n'
+    "questions.question.name = 'movielens_genre_prediction_v1'\n"
+  )
+  assert questions.question_of_config(calls) is QUESTION

@@ -23,7 +23,7 @@ def run(folder, stages, *, validation=None, done=0, period=2, poison=None, param
   model, fresh, batch = small_model.make(BATCH)
   bad = batch | {'history_embeddings': batch['history_embeddings'] * np.nan}
 
-  def data(stage, step):
+  def data(stage, start, step):
     while True:
       step += 1
       yield bad if step == poison else batch
@@ -168,6 +168,9 @@ def test_eight_devices_follow_the_curve_of_one(tmp_path, monkeypatch):
 
 
 def test_a_batch_that_cannot_be_cut(tmp_path, monkeypatch):
+  """It is told before the first step of all, also for a later stage."""
   monkeypatch.setattr('jax.device_count', lambda: 3)
-  with pytest.raises(ValueError, match='cannot be divided among 3 devices; use a'):
-    run(tmp_path, [Stage('a', 1, BATCH, 1e-2)])
+  stages = [Stage('a', 1, 6, 1e-2), Stage('b', 1, BATCH, 1e-2)]
+  with pytest.raises(ValueError, match=r'b/Stage: 4 .* among 3 devices; use a'):
+    run(tmp_path, stages)
+  assert not (tmp_path / 'metrics.jsonl').exists()

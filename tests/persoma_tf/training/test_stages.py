@@ -35,13 +35,20 @@ def test_segments():
 )
 def test_schedule(schedule, middle, last):
   rate = make_schedule(Stage('a', 110, 1, 3.0, schedule=schedule, warmup_steps=10))
-  steps = [rate(step) / 3 for step in (0, 5, 10, 60, 110)]
-  np.testing.assert_allclose(steps, [0, 0.5, 1, middle, last], atol=1e-6)
+  steps = [rate(step) / 3 for step in (0, 4, 9, 10, 60, 110)]
+  np.testing.assert_allclose(steps, [0.1, 0.5, 1, 1, middle, last], atol=1e-6)
+
+
+def test_no_warmup():
+  rate = make_schedule(Stage('a', 10, 1, 3.0, schedule='constant', warmup_steps=0))
+  assert [float(rate(step)) for step in (0, 9)] == [3, 3]
 
 
 def test_settings_that_cannot_work():
   with pytest.raises(ValueError, match=r"a/Stage.schedule='cos': expected cosine"):
     Stage('a', 1, 1, 0.1, schedule='cos')
+  with pytest.raises(ValueError, match=r'a/Stage\.steps=0: expected at least 1'):
+    Stage('a', 0, 1, 0.1)
   with pytest.raises(ValueError, match='accumulate=3 does not divide batch_size=8'):
     Stage('a', 1, 8, 0.1, accumulate=3)
   with pytest.raises(ValueError, match=r"a/Stage.group_by='words': expected one of"):

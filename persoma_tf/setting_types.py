@@ -1,0 +1,58 @@
+"""Types of settings, and the check of a recipe's values by them.
+
+A parameter of a configurable that is annotated with a type here, or with a plain type,
+is checked when a recipe is parsed, before anything is loaded or written.
+"""
+
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+# The number is the least value.
+Positive = Annotated[int, 1]
+Count = Annotated[int, 0]
+Amount = Annotated[float, 0]
+Precision = typing.Literal['float32', 'bfloat16', 'float16']
+
+_NAMES = {
+  int: 'a whole number',
+  float: 'a number',
+  str: 'a text',
+  bool: 'True or False',
+}
+_PYTHON = {float: (int, float)}
+
+
+def expected_of(hint: Any, value: Any) -> str | None:
+  """Returns what a parameter expects in place of a value; None if the value is right.
+
+  Types other than texts, numbers, truth values and sequences of them are not checked.
+
+  Args:
+    hint: type of the parameter.
+    value: Python literal.
+  """
+  origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+  if origin is Annotated:
+    least = hint.__metadata__[0]
+    if kind := expected_of(arguments[0], value):
+      return kind
+    return None if value >= least else f'at least {least}'
+  if origin is typing.Literal:
+    return None if value in arguments else f'one of {list(arguments)}'
+  if origin in (typing.Union, types.UnionType):
+    found = [expected_of(argument, value) for argument in arguments]
+    return None if None in found else found[0]
+  if hint in _NAMES:
+    right = isinstance(value, _PYTHON.get(hint, hint))
+    return None if right and isinstance(value, bool) <= (hint is bool) else _NAMES[hint]
+  if origin in (tuple, Sequence, Iterable) and arguments[0] in _NAMES:
+    inside = isinstance(value, tuple | list) and [
+      expected_of(arguments[0], item) for item in value
+    ]
+    if inside is False or any(inside):
+      return (
+        f"a tuple with commas, each entry {_NAMES[arguments[0]]}, such as ('a', 'b')"
+      )
+  return None
