@@ -51,8 +51,6 @@ def run(argv: Sequence[str] | None = None) -> None:
   from pipelines.common import output_folder, storage
   from pipelines.histories.history_records import require_users
   from pipelines.predictions import predictions_folder, t5x_lines
-  from pipelines.predictions.answer_shards import AnswerShard, write_rejects
-  from pipelines.predictions.prediction_files import to_bytes
 
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
@@ -74,15 +72,24 @@ def run(argv: Sequence[str] | None = None) -> None:
   )
   if not folder.begin(config.overwrite):
     return
+  constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
+  _write(config, paths, constants, folder)
+
+
+def _write(config, paths, constants, folder):
+  """Writes and completes the folder."""
+  from pipelines.common import storage
+  from pipelines.predictions import predictions_folder, t5x_lines
+  from pipelines.predictions.answer_shards import AnswerShard, write_rejects
+  from pipelines.predictions.prediction_files import to_bytes
+
   trusted = [name for name in config.trusted_modules.split(',') if name]
   users = t5x_lines.split_users(config.histories_dir, config.split)
   rows = t5x_lines.read_rows(
     paths, config.model_dir, config.histories_dir, users, trusted
   )
-  rejects = t5x_lines.reject_unanswered(users, rows)
-  constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
   shard = AnswerShard(0, 1, '', 0, len(users))
-  if rejects:
+  if rejects := t5x_lines.reject_unanswered(users, rows):
     write_rejects(folder, shard, rejects)
   data = to_bytes([row | constants for row in rows], config.format)
   storage.write_file(folder.file(shard.file(config.format)), data)

@@ -287,7 +287,7 @@ def test_no_prompt_of_a_mixture_is_cut_off(recipe, monkeypatch):
   monkeypatch.setattr(item_prediction, 'TASK_PROMPT', asked)
   recipe("train.task = 'movielens_items_and_genres_v1'", 'train.seed = 1')
   run = TrainingRun(Recipe())
-  batches = itertools.islice(run.data(run.stages[0], 0), 4)
+  batches = itertools.islice(run.data(run.stages[0], 0, 0), 4)
   prompts = {
     vocabularies.VOCABULARY.decode(row[row > 0].tolist())
     for batch in batches
