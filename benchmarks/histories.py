@@ -135,9 +135,9 @@ def _run(command):
 
 
 def _checksum(folder):
-  """sha256 of the names and contents of all files."""
+  """sha256 of the names and contents of all files but COMPLETED, which has a token."""
   found = hashlib.sha256()
-  for path in sorted(folder.iterdir()):
+  for path in sorted(set(folder.iterdir()) - {folder / 'COMPLETED'}):
     found.update(path.name.encode() + path.read_bytes())
   return found.hexdigest()
 

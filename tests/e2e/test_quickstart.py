@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.predictions import prediction_files
 from tests import movielens, tiny
+from tests.histories import without_owner
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ('histories', 'embeddings', 'model', 'predictions', 'report')
@@ -77,9 +78,8 @@ def results(folder) -> dict:
   names = [f'histories/{path.name}' for path in (folder / 'histories').iterdir()]
   names += ['embeddings/embeddings.parquet', 'embeddings/ratings.parquet']
   names += ['model/adapter/adapter.safetensors', 'report/scores.txt']
-  made = {
-    name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
-  }
+  read = lambda name: without_owner((folder / name).read_bytes())
+  made = {name: hashlib.sha256(read(name)).hexdigest() for name in names}
   made['answers'] = prediction_files.read_predictions(f'{folder}/predictions', 'avro')
   for row in made['answers']:
     del row['predicted_at'], row['run_id']
