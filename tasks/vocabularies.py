@@ -109,9 +109,10 @@ def load_vocabulary(decoder: str) -> seqio.Vocabulary:
     ValueError: the path is a folder, of whatever model.
   """
   if os.path.isdir(decoder):
-    from persoma_tf.decoders import check_folder  # imports JAX
+    if os.path.exists(os.path.join(decoder, 'config.json')):
+      from persoma_tf.decoders import check_folder  # imports JAX
 
-    check_folder(decoder)  # an unsupported model is the first thing to tell
+      check_folder(decoder)  # an unsupported model is the first thing to tell
     raise ValueError(
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
       'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'
