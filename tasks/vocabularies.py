@@ -130,9 +130,9 @@ def load_vocabulary(decoder: str) -> DecoderVocabulary:
       does not exist.
   """
   if os.path.isdir(decoder):
-    from persoma_tf.decoders import check_folder  # imports JAX
-
     if os.path.exists(os.path.join(decoder, 'config.json')):
+      from persoma_tf.decoders import check_folder  # imports JAX
+
       check_folder(decoder)  # an unsupported model is the first thing to tell
     raise ValueError(
       f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '

@@ -48,7 +48,7 @@ def flags(decoder: pathlib.Path) -> list[str]:
 def write_decoder(
   path: pathlib.Path,
   change=lambda writer: None,
-  vocabulary: int = VOCABULARY,
+  vocab_size: int = VOCABULARY,
   head: int = WIDTH // HEADS,
   kv_heads: int = KV_HEADS,
 ) -> pathlib.Path:
@@ -57,7 +57,7 @@ def write_decoder(
   Args:
     path: of the file.
     change: may alter what is written.
-    vocabulary: number of tokens.
+    vocab_size: number of tokens.
     head: width of a head.
     kv_heads: number of heads of keys and values.
   """
@@ -70,7 +70,7 @@ def write_decoder(
   writer.add_head_count_kv(kv_heads)
   writer.add_rope_freq_base(10_000.0)
   writer.add_layer_norm_rms_eps(1e-5)
-  shapes = {'token_embd': (vocabulary, WIDTH), 'output_norm': (WIDTH,)}
+  shapes = {'token_embd': (vocab_size, WIDTH), 'output_norm': (WIDTH,)}
   wide, small = head * HEADS, head * kv_heads
   for layer in range(LAYERS):
     shapes |= {

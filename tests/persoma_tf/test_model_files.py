@@ -25,7 +25,7 @@ WRONG = [  # content in the place of a file, and what the message says of it
 def good(tmp_path_factory):
   """A GGUF file that can be read."""
   path = tmp_path_factory.mktemp('gguf') / 'x.gguf'
-  return tiny_parts.write_decoder(path, vocabulary=13).read_bytes()
+  return tiny_parts.write_decoder(path, vocab_size=13).read_bytes()
 
 
 @pytest.mark.parametrize(('content', 'message'), WRONG)

@@ -28,7 +28,7 @@ _NAMES = {  # ours -> Hugging Face's name of a matrix of a layer
 
 def write(path, change=lambda writer: None, **sizes):
   """A file of 13 tokens."""
-  return str(tiny_parts.write_decoder(path / 'x.gguf', change, vocabulary=13, **sizes))
+  return str(tiny_parts.write_decoder(path / 'x.gguf', change, vocab_size=13, **sizes))
 
 
 def without(*fields):
