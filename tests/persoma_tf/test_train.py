@@ -236,13 +236,13 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
 
 
 def test_a_corrected_command_just_runs(recipe, tmp_path):
-  """A wrong setting of the last stage ends a run before its first step."""
+  """A wrong setting of any stage ends a run before its first step."""
   short = ('decoder/Stage.steps = 1', 'histories/Stage.steps = 1')
-  late = "decoder/Stage.trainable = ('adapter/nothing',)"
-  recipe(*short, late)
-  with pytest.raises(ValueError, match="'adapter/nothing' matches no parameter"):
-    trainer.train(str(tmp_path))
-  assert not list(tmp_path.glob('checkpoint_*'))
+  for stage in ('histories', 'decoder'):
+    recipe(*short, f"{stage}/Stage.trainable = ('adapter/nothing',)")
+    with pytest.raises(ValueError, match="'adapter/nothing' matches no parameter"):
+      trainer.train(str(tmp_path))
+    assert not list(tmp_path.glob('checkpoint_*'))
   recipe(*short)
   trainer.train(str(tmp_path))
   assert (tmp_path / 'COMPLETED').exists()

@@ -56,11 +56,10 @@ def test_a_stream_that_starts_later_is_the_rest_of_the_stream(
     task, 'train', lengths, 4, 1, group_by, done
   )
   whole = list(itertools.islice(stream(0), 11))
-  for done in (3, 7):
-    for ours, theirs in zip(stream(done), whole[done:], strict=False):
-      assert ours.keys() == theirs.keys()
-      for name, x in ours.items():
-        np.testing.assert_array_equal(x, theirs[name])
+  for ours, theirs in zip(stream(7), whole[7:], strict=False):
+    assert ours.keys() == theirs.keys()
+    for name, x in ours.items():
+      np.testing.assert_array_equal(x, theirs[name])
 
 
 def test_parts_differ_from_epoch_to_epoch(recipe):

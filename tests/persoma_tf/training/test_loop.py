@@ -23,7 +23,8 @@ def run(folder, stages, *, validation=None, done=0, period=2, poison=None, param
   model, fresh, batch = small_model.make(BATCH)
   bad = batch | {'history_embeddings': batch['history_embeddings'] * np.nan}
 
-  def data(stage, start, step):
+  def data(stage, *steps):
+    step = steps[-1]
     while True:
       step += 1
       yield bad if step == poison else batch
