@@ -237,8 +237,9 @@ def test_other_settings_never_mix(predict, tmp_path, monkeypatch, flags):
 
 def test_machines_that_share_a_folder(predict, tmp_path):
   whole = predict('whole')
-  first = predict('out', '--shard=0/2')
-  assert 0 < len(first) < len(whole)
+  assert predict('out', '--shard=0/2') == [], 'not before the folder is complete'
+  (attempt,) = (tmp_path / 'out').glob('attempt-*')
+  assert 0 < len(rows(attempt)) < len(whole)
   assert not (tmp_path / 'out' / 'COMPLETED').exists()
   assert predict('out', '--shard=1/2') == whole
   assert (tmp_path / 'out' / 'COMPLETED').exists()
