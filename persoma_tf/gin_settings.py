@@ -1,6 +1,7 @@
 """Reads the settings of a gin text, such as `config.gin`, without importing modules."""
 
 import tokenize
+from collections.abc import Mapping
 from typing import Any
 
 from gin import config_parser
@@ -18,6 +19,18 @@ def settings(config: str) -> dict[str, Any]:
   return _parse(config)[0]
 
 
+def setting(config: Mapping[str, Any], name: str) -> Any:
+  """Returns the value of a setting, or of the macro that it names; None without one.
+
+  Args:
+    config: settings that `settings` returned.
+    name: name of the setting.
+  """
+  value = config.get(name)
+  is_macro = isinstance(value, str) and value.startswith('%')
+  return setting(config, value[1:]) if is_macro else value
+
+
 def scopes(config: str) -> set[str]:
   """Returns the scopes of all references and macros in a text, 'a/b' for '@a/b/c'.
 
@@ -31,7 +44,7 @@ def scopes(config: str) -> set[str]:
 
 
 def imports(config: str) -> list[str]:
-  """Returns the modules that a text imports, and the files that it includes.
+  """Returns the modules that a text imports, and "the file 'x.gin'" for an include.
 
   Args:
     config: text in gin's syntax.
@@ -39,12 +52,13 @@ def imports(config: str) -> list[str]:
   Raises:
     ValueError: the text is not valid gin.
   """
-  kinds = {'ImportStatement': 'module', 'IncludeStatement': 'filename'}
-  return [
-    getattr(statement, kinds[type(statement).__name__])
-    for statement in _statements(config, _Texts())
-    if type(statement).__name__ in kinds
-  ]
+  found = []
+  for statement in _statements(config, _Texts()):
+    if isinstance(statement, config_parser.ImportStatement):
+      found.append(statement.module)
+    elif isinstance(statement, config_parser.IncludeStatement):
+      found.append(f'the file {statement.filename!r}')
+  return found
 
 
 def scope_of(name: str) -> str:

@@ -18,7 +18,7 @@ from persoma_tf.setting_types import expected_of
 # from every working directory.
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
 # Packages that a model's config.gin may import; what it imports is run.
-TRUSTED = ('persoma_tf', 'tasks', 'examples', 'seqio', 't5x')
+TRUSTED = ('persoma_tf', 'tasks', 'examples.books', 'seqio', 't5x')
 # Ends the --help of every program that reads recipes.
 HELP = (
   '--gin_file may be given several times; later files override earlier ones. A path is '
@@ -139,9 +139,17 @@ def _check_types():
       value = found.get(value[1:], value)
     if not selector or (isinstance(value, str) and value.startswith(('@', '%'))):
       continue
-    hints = typing.get_type_hints(gin.get_configurable(selector), include_extras=True)
-    if expected := expected_of(hints.get(parameter, Any), value):
+    hint = _hint_of(gin.get_configurable(selector), parameter)
+    if expected := expected_of(hint, value):
       raise ValueError(f'{name}={value!r}: expected {expected}')
+
+
+def _hint_of(function, parameter):
+  """Returns the type of a parameter; Any where it has none that can be found."""
+  try:
+    return typing.get_type_hints(function, include_extras=True).get(parameter, Any)
+  except Exception:  # names of a user's module that only type checkers know
+    return Any
 
 
 def bind_parameter(name: str, value: Any) -> None:

@@ -20,6 +20,14 @@ _NAMES = {
   float: 'a number',
   str: 'a text',
   bool: 'True or False',
+  types.NoneType: 'None',
+}
+# Tuples of two entries, as they are written.
+_EXAMPLES = {
+  int: '(1, 2)',
+  float: '(0.5, 1)',
+  str: "('a', 'b')",
+  bool: '(True, False)',
 }
 _PYTHON = {float: (int, float)}
 
@@ -33,26 +41,34 @@ def expected_of(hint: Any, value: Any) -> str | None:
     hint: type of the parameter.
     value: Python literal.
   """
+  if isinstance(value, str) and value.startswith(('@', '%')):
+    return None  # a reference or macro within a sequence
   origin, arguments = typing.get_origin(hint), typing.get_args(hint)
   if origin is Annotated:
     least = hint.__metadata__[0]
-    if kind := expected_of(arguments[0], value):
+    kind = expected_of(arguments[0], value)
+    if kind or not isinstance(least, int | float):
       return kind
     return None if value >= least else f'at least {least}'
   if origin is typing.Literal:
     return None if value in arguments else f'one of {list(arguments)}'
   if origin in (typing.Union, types.UnionType):
     found = [expected_of(argument, value) for argument in arguments]
-    return None if None in found else found[0]
+    return None if None in found else ' or '.join(dict.fromkeys(found))
   if hint in _NAMES:
     right = isinstance(value, _PYTHON.get(hint, hint))
     return None if right and isinstance(value, bool) <= (hint is bool) else _NAMES[hint]
-  if origin in (tuple, Sequence, Iterable) and arguments[0] in _NAMES:
-    inside = isinstance(value, tuple | list) and [
-      expected_of(arguments[0], item) for item in value
-    ]
-    if inside is False or any(inside):
-      return (
-        f"a tuple with commas, each entry {_NAMES[arguments[0]]}, such as ('a', 'b')"
-      )
+  if origin in (tuple, Sequence, Iterable) and arguments[:1] and arguments[0] in _NAMES:
+    return _expected_sequence(arguments, value)
   return None
+
+
+def _expected_sequence(arguments, value):
+  """Returns what a sequence of one type expects, as `expected_of` does."""
+  if len({*arguments} - {...}) > 1:  # a type for each entry: not checked
+    return None
+  wrong = lambda item: expected_of(arguments[0], item)
+  if isinstance(value, tuple | list) and not any(map(wrong, value)):
+    return None
+  example = _EXAMPLES[arguments[0]]
+  return f'a tuple with commas, each entry {_NAMES[arguments[0]]}, such as {example}'

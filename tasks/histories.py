@@ -7,6 +7,7 @@ The folders with the data are gin parameters: `data_folders.histories_dir`,
 import functools
 import json
 import logging
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import tensorflow as tf
 from persoma_tf.setting_types import Amount, Positive
 from tasks import finished, schema, shard_files
 from tasks.labels import LabelRule
-from tasks.numbered_records import NumberedRecords
+from tasks.numbered_records import NumberedRecords, state_of
 
 logger = logging.getLogger(__name__)
 _READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
@@ -145,7 +146,11 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   return records.map(_parse)
 
 
-_records_of = functools.cache(lambda *files: NumberedRecords(files))
+@functools.cache
+def _records_of(files: tuple[str, ...], states: tuple) -> NumberedRecords:
+  """Finds the records of files once, until a file changes."""
+  del states
+  return NumberedRecords(files)
 
 
 class HistorySource(seqio.FunctionDataSource):
@@ -175,7 +180,8 @@ class HistorySource(seqio.FunctionDataSource):
         validation.
     """
     with tf.init_scope():  # outside of the graph that the trainer may be building
-      files = _records_of(*_history_files(split))
+      found = tuple(_history_files(split))
+      files = _records_of(found, tuple(state_of(os.stat(path)) for path in found))
     draw = lambda at: tf.numpy_function(files.drawn, [at, seed], tf.string)
     # A call into Python costs more than reading a few records.
     stop = tf.int64.max if len(files) else start  # without users there is no sequence

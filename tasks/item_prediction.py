@@ -43,7 +43,8 @@ def _items(names, room, shown, items, ratings, liked, disliked, seed):
   """Makes the arrays of an example of one or two interactions, without genre labels."""
   del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
-  size = min(int(rng.integers(1, _MOST_ITEMS + 1)), len(items))
+  size = int(rng.integers(1, _MOST_ITEMS + 1))
+  size = min(size, len(items), shown.limits.items)
   drawn = rng.choice(len(items), size, replace=False)
   drawn, tokens = _fitting(names, room, items, drawn)
   items, ratings = items[drawn], ratings[drawn]

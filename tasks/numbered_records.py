@@ -1,6 +1,7 @@
 """Reads the records of TFRecord files in any order, each by its number."""
 
 import functools
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ class NumberedRecords:
     compression = 'GZIP' if files[0].endswith('.gz') else ''
     read = lambda path: tf.data.TFRecordDataset(path, compression)
     self._files, self._kept = files, None
+    self._states = [state_of(os.stat(path)) for path in files]
     try:
       if compression:
         self._kept = list(read(list(files)).as_numpy_iterator())
@@ -61,7 +63,7 @@ class NumberedRecords:
     numbers = [self._order(seed, epoch)[place] for epoch, place in pairs]
     return np.array([self._read(number) for number in numbers], object)
 
-  @functools.lru_cache(maxsize=4)  # noqa: B019  as long-lived as the process
+  @functools.lru_cache(maxsize=32)  # noqa: B019  as long-lived as the process
   def _order(self, seed, epoch):
     return np.random.default_rng([seed, epoch]).permutation(len(self))
 
@@ -70,18 +72,30 @@ class NumberedRecords:
       return self._kept[number]
     file, start, size = self._places[number].tolist()
     with open(self._files[file], 'rb') as opened:
+      if state_of(os.fstat(opened.fileno())) != self._states[file]:
+        raise ValueError(
+          f'{self._files[file]} has changed since the training began: start the '
+          'training again'
+        )
       opened.seek(start)
       return opened.read(size)
 
 
+def state_of(facts: os.stat_result) -> tuple[int, int]:
+  """Returns what changes when a file is written: its size and the time of change."""
+  return facts.st_size, facts.st_mtime_ns
+
+
 def _places(files, read):
   """Returns [records, 3] int64: number of the file, first byte, size."""
-  of_file = lambda number, path: read(path).map(
-    lambda x: (number, tf.strings.length(x))
-  )
-  pairs = tf.data.Dataset.from_tensor_slices(list(files)).enumerate()
-  batches = pairs.flat_map(of_file).batch(10_000).as_numpy_iterator()
-  columns = [np.stack([number, size], axis=1) for number, size in batches]
+
+  def of_file(number, path):
+    sizes = read(path).batch(1_000).map(tf.strings.length)
+    return sizes.map(lambda x: tf.stack([tf.fill(tf.shape(x), number), x], axis=1))
+
+  numbers = tf.data.Dataset.range(len(files), output_type=tf.int32)
+  pairs = tf.data.Dataset.zip(numbers, tf.data.Dataset.from_tensor_slices(list(files)))
+  columns = list(pairs.flat_map(of_file).as_numpy_iterator())
   file, size = np.concatenate([np.zeros((0, 2), np.int64), *columns]).T
   end = np.cumsum(size + _FRAME)
   first = np.searchsorted(file, np.arange(len(files)))  # first record of each file

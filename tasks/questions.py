@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import gin
 
 from persoma_tf import recipes
-from persoma_tf.gin_settings import imports, settings
+from persoma_tf.gin_settings import imports, setting, settings
 
 
 class Answer(NamedTuple):
@@ -240,11 +240,11 @@ def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
   Raises:
     ValueError: no module that could be imported registers the question.
   """
-  named = [x for x in settings(config).items() if f'.{x[0]}'.endswith('.question.name')]
+  found = settings(config)
+  named = [key for key in found if f'.{key}'.endswith('.question.name')]
   if not named:
     return MOVIELENS
-  ((_, name),) = named
-  left = []
+  name, left = setting(found, named[-1]), []
   for module in imports(config):
     if not recipes.is_trusted(module, trusted):
       left.append(module)

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from persoma_tf.gin_settings import settings
+from persoma_tf.gin_settings import setting, settings
 
 _VECTORS = ('encoder_sha256', 'template', 'nouns')  # fields of encoder_info.json
 
@@ -87,18 +87,6 @@ def reads_text(manifest: Mapping[str, Any]) -> bool:
   # if it was trained on a mixture; only adapters that read vectors standardize them.
   standardizes = 'adapter/standardize/mean' in manifest.get('parameters', {})
   return manifest.get('task_prompt') is None and not standardizes
-
-
-def setting(config: Mapping[str, Any], name: str) -> Any:
-  """Returns the value of a setting, or of the macro that it names; None without one.
-
-  Args:
-    config: settings that `settings` returned.
-    name: name of the setting.
-  """
-  value = config.get(name)
-  is_macro = isinstance(value, str) and value.startswith('%')
-  return setting(config, value[1:]) if is_macro else value
 
 
 def folder_fingerprint(folder: str | pathlib.Path) -> str | None:

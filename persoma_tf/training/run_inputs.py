@@ -18,7 +18,7 @@ from typing import NamedTuple
 import gin
 
 from persoma_tf import decoders
-from persoma_tf.gin_settings import settings
+from persoma_tf.gin_settings import setting, settings
 from persoma_tf.parameters import checkpoints
 from persoma_tf.training import model_record
 
@@ -46,7 +46,7 @@ def inputs_of_recipe() -> dict[str, _Input]:
   Must be called after `TrainingRun` and a batch: gin's configuration is complete then.
   """
   config = settings(gin.operative_config_str())
-  value = functools.partial(model_record.setting, config)
+  value = functools.partial(setting, config)
   decoder, vocabulary = value('build.decoder'), value('task_vocabulary.decoder')
   histories, embeddings = (
     pathlib.Path(value(f'data_folders.{name}_dir') or '')
@@ -74,7 +74,11 @@ def check_inputs(folder: pathlib.Path, inputs: Mapping[str, _Input]) -> None:
   """
   file = folder / FILE
   if not file.exists():
-    logger.warning('%s did not record its inputs: are they those of its start?', folder)
+    logger.warning(
+      '%s did not record its inputs: are they those of its start? An older version '
+      'began it, with another order of the users: to repeat it, start again',
+      folder,
+    )
     return
   then = json.loads(file.read_text())
   changed = [

@@ -65,8 +65,8 @@ def _stage(
     trained, state, metrics = steps.update(trained, state, constant, batch)
     return metrics
 
-  compiled, step = _timed(run.data(stage, 0), update, wanted)
-  shapes = _shapes(run.model, params, next(run.data(stage, 0)))
+  compiled, step = _timed(run.data(stage, 0, 0), update, wanted)
+  shapes = _shapes(run.model, params, next(run.data(stage, 0, 0)))
   validation = 0.0
   if run.recipe.validation_examples:
     batches = list(run.validation(stage))

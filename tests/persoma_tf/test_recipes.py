@@ -170,6 +170,7 @@ def test_a_wrong_value_of_a_macro_is_named():
     'import persoma_tfx.evil_module',
     'from __gin__ import dynamic_registration',
     "include 'other.gin'",
+    "include 'tasks.gin'",
   ],
 )
 def test_a_model_imports_only_what_is_trusted(tmp_path, monkeypatch, line):
@@ -179,7 +180,8 @@ def test_a_model_imports_only_what_is_trusted(tmp_path, monkeypatch, line):
   for folder in ('', 'runs/model/', 'persoma_tfx/'):
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / 'evil_module.py').write_text("raise SystemExit('evil')\n")
-  (tmp_path / 'other.gin').write_text('import evil_module\n')
+  for name in ('other.gin', 'tasks.gin'):
+    (tmp_path / name).write_text('import evil_module\n')
   (tmp_path / 'config.gin').write_text(f'{line}\nimport tasks.histories\n')
   with pytest.raises(ValueError, match=r'config\.gin imports .*--trusted_modules'):
     Predictor(str(tmp_path), 'h', 'e', 1)

@@ -98,7 +98,7 @@ def test_training_moves_the_adapter_and_lora_and_nothing_else(tmp_path, case):
   loop = Loop(
     model,
     str(tmp_path),
-    data=lambda stage, step: itertools.repeat(batch),
+    data=lambda *_: itertools.repeat(batch),
     validation=None,
     log_period=1,
     dtype='float32',

@@ -351,4 +351,4 @@ def test_help_waits_for_no_library_of_the_report():
   )
   command = [sys.executable, '-c', code]
   printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-  assert printed.split() == ['pipelines']
+  assert {*printed.split()} == {'persoma_tf', 'pipelines'}

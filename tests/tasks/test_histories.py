@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from persoma_tf.training import batching
 from tasks import (
@@ -106,7 +107,13 @@ def test_compressed_and_damaged_files(tmp_path, monkeypatch, folders):
   place = tmp_path
   name = tmp_path / 'train-00000-of-00001.tfrecord'
   good = next(folders[0].glob('train-*')).read_bytes()
-  name.write_bytes(good[:-5])
+  name.write_bytes(good)
   shutil.copy(folders[0] / 'dataset_info.json', tmp_path)
+  stream = SOURCE.from_index('train', 5, 0).as_numpy_iterator()
+  name.write_bytes(good + good)
+  with pytest.raises(tf.errors.OpError, match=rf'{name} has changed since'):
+    next(stream)
+  assert len({*users(0, 50)}) < 50, 'read anew'
+  name.write_bytes(good[:-5])
   with pytest.raises(ValueError, match=rf'{name}: .*truncated'):
     users(0, 1)

@@ -124,6 +124,8 @@ def test_the_question_of_a_model():
   found = questions.question_of_config(config.format('examples.books.books_task'))
   assert found.likes == 'The reader enjoys'
   assert questions.question_of_config('train.seed = 0\n') is QUESTION
+  macro = f"Q = '{found.name}'\nquestion.name = %Q\n"
+  assert questions.question_of_config(macro) is found
   config = config.format('tasks.nowhere').replace('book_subjects', 'unknown')
   with pytest.raises(ValueError, match='unknown_v1'):
     questions.question_of_config(config)

@@ -47,7 +47,7 @@ def test_of_gguf_files(tmp_path, model, add, bos, expected):
     if bos is not None:
       writer.add_bos_token_id(bos)
 
-  path = tiny_parts.write_decoder(tmp_path / 'x.gguf', change, vocabulary=20)
+  path = tiny_parts.write_decoder(tmp_path / 'x.gguf', change, vocab_size=20)
   assert decoders.load_decoder(str(path)).module.start_token == expected
 
 
@@ -126,11 +126,12 @@ def test_a_llama_reads_it_before_the_prefix(folder):
   embed = lambda ids: call('embed', jnp.array(ids)[None])
   prefix, mask = embed(tokens[1:4]), jnp.ones((1, 3), bool)
   inputs = jnp.array([[0, *tokens[4:]]])
+  first = prefix[0, :1], mask[0, :1]
 
   @jax.jit
   def run():
     whole = call('target_hidden', prefix, mask, inputs)
-    shared = call('prefill', prefix[:, 1:], mask[:, 1:], 2, prefix[0, :1])[0]
+    shared = call('prefill', prefix[:, 1:], mask[:, 1:], 2, first)[0]
     return call('logits', whole[0]), call('logits', shared[0])
 
   whole, shared = run()
