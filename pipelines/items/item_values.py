@@ -150,9 +150,9 @@ def _read_python(text):
 
 
 def _read_array(text):
-  """Reads an array of PostgreSQL: names in double quotes, or bare ones."""
+  """Reads an array of PostgreSQL: names in double quotes, or bare; else None."""
   if not _ARRAY.fullmatch(text):
-    raise ValueError(text)
+    return None
   return [
     bare or re.sub(r'\\(.)', r'\1', quoted, flags=re.DOTALL)
     for quoted, bare in re.findall(_ELEMENT, text[1:-1], re.DOTALL)
