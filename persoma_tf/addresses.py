@@ -5,8 +5,9 @@ import re
 import urllib.parse
 
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
-# file:///a, file://localhost/a, file:/a; a relative path as in file://a/b, too.
-_FILE = re.compile(r'(?i:file):(?://(?:localhost(?=/))?(?=.)|(?=/))')
+# file:///a, file://localhost/a, file:/a; a relative path as in file://a/b, too. Nothing
+# behind file:// is no path: file://$UNSET does not mean the root.
+_FILE = re.compile(r'(?i:file):(?://(?:localhost(?=/))?(?=.)|(?=/(?!/)))')
 
 
 def scheme_of(path: str) -> str:
@@ -21,13 +22,20 @@ def local_path(text: str) -> str:
   return urllib.parse.unquote(text[match.end() :]) if match else text
 
 
+def is_empty_url(path: str) -> bool:
+  """Tells whether `local_path` found no path behind file://."""
+  return scheme_of(path).lower() == 'file'
+
+
 def local_argument(text: str) -> str:
   """Reads an argument that names a local file or folder; a `type` of argparse.
 
   Raises:
-    ArgumentTypeError: the argument is an address.
+    ArgumentTypeError: the argument is an address, or file:// without a path.
   """
   path = local_path(text)
+  if is_empty_url(path):
+    raise argparse.ArgumentTypeError(f'{text}: expected a path behind file://')
   if scheme := scheme_of(path):
     raise argparse.ArgumentTypeError(
       f'{text}: {scheme}:// is neither read nor written here; expected a local path or '

@@ -37,10 +37,13 @@ class Place(NamedTuple):
       beams: Beam's own arguments.
 
     Raises:
-      ValueError: files with such an address cannot be read or written.
+      ValueError: files with such an address cannot be read or written, or file:// has
+        no path.
     """
     value = addresses.local_path(text)
     scheme = addresses.scheme_of(value)
+    if addresses.is_empty_url(value):
+      raise ValueError(f'--{name}={text}: expected a path behind file://')
     if scheme and self.by == 'local':
       raise ValueError(
         f'--{name}={text}: this job reads and writes only local paths and file://; '

@@ -8,6 +8,7 @@ used, because a shard is one element whose records are already in order.
 import gzip
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 
 import google_crc32c
@@ -43,13 +44,17 @@ def read_tfrecord(path: str) -> Iterator[bytes]:
   """Yields the records of a file, plain or gzip.
 
   Raises:
-    JobError: the file is cut off or damaged; the message has the record's number.
+    JobError: the file is cut off or damaged; the message of a plain file has the
+      record's number.
   """
   with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
     data = file.read()
   # A first length may look like gzip's magic number; then its checksum is valid.
   zipped = data[:2] == b'\x1f\x8b' and data[8:12] != _masked_crc(data[:8])
-  stream = io.BytesIO(gzip.decompress(data) if zipped else data)
+  try:
+    stream = io.BytesIO(gzip.decompress(data) if zipped else data)
+  except (OSError, EOFError, zlib.error) as error:
+    raise JobError(f'{path} cannot be read as gzip: {error}') from None
   number = 0
   while header := stream.read(12):
     length = struct.unpack('<Q', header[:8])[0] if len(header) == 12 else 0

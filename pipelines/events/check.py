@@ -49,7 +49,7 @@ class Ratings(NamedTuple):
     num_lines: number of lines of the piece, good and bad.
     num_bad: number of lines that are not valid ratings.
     bad: lazy iterator over these lines.
-    seen: ratings of the piece, if one of them is outside the scale.
+    seen: ratings of the piece, good and outside the scale; None if it has none.
   """
 
   batch: pa.RecordBatch
@@ -106,8 +106,8 @@ def check_ratings(
     schema=shuffle.RATINGS,
   )
   num_bad = found.num_lines - batch.num_rows
-  outside = [reason for reason, *_ in checks].index('rating_outside_scale')
-  seen = SeenRatings.of(rating[rating_ok]) if np.any(failed == outside) else None
+  finite = rating if rating_ok.all() else rating[rating_ok]
+  seen = SeenRatings.of(finite) if len(finite) else None
   bad = _bad_rows(found, layout, checks, failed)
   return Ratings(batch, found.num_lines, num_bad, bad, seen)
 

@@ -171,8 +171,9 @@ def _row_blocks(number, file, block_bytes):
 
 
 def _lines_between(file, block):
-  # The byte before the block tells whether a line begins at the first byte.
-  before = min(block.start, 1)
+  # The byte before the block tells whether a line begins at the first byte; before the
+  # first block is a header, a byte order mark or nothing.
+  before = 1 if block.number else 0
   file.seek(block.start - before)
   data = open_files.read_up_to(file, block.end - block.start + before)
   first = data.find(b'\n') + 1 if before else 0

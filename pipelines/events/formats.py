@@ -4,16 +4,15 @@ Another format is one more row in a table here. Your own data needs no code, onl
 `--mapping` (`pipelines.events.mapping`).
 """
 
-import csv
 import dataclasses
 import difflib
 import io
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.common.job import JobError
+from pipelines.events.column_names import read_names
 from pipelines.events.text_encodings import UTF8_OR_LATIN1, decode, shown_name
 
 # kind of file -> fields that the file must have
@@ -213,7 +212,10 @@ def detect(path: str, head: bytes, known: Sequence[Format]) -> Layout:
   try:
     # A format without header lines may have one, if no other format fits.
     with_header_first = sorted(known, key=lambda fmt: bool(fmt.header))
-    headers = [(fmt, *_names(lines, fmt)) for fmt in with_header_first]
+    headers = [
+      (fmt, *read_names(lines, fmt.delimiter, fmt.encoding, fmt.quoted is not False))
+      for fmt in with_header_first
+    ]
   except UnicodeDecodeError as error:
     raise JobError(
       f'{path}: line 1 is not {shown_name(known[0].encoding)} text ({error.reason} at '
@@ -221,24 +223,6 @@ def detect(path: str, head: bytes, known: Sequence[Format]) -> Layout:
     ) from None
   text = decode(lines[0], known[0].encoding).strip('\ufeff\r\n')
   return _choose(f'{path}: line 1', repr(text[:200]), headers)
-
-
-def _names(lines, fmt):
-  """Reads the header; returns the column names, and the number of lines they take.
-
-  Raises:
-    UnicodeDecodeError: the first line is no text in the encoding of the format.
-  """
-  first = decode(lines[0], fmt.encoding).removeprefix('\ufeff')
-  if fmt.quoted is not False:
-    more = (decode(line, fmt.encoding) for line in lines[1:])
-    texts = itertools.chain([first], more)
-    reader = csv.reader(texts, delimiter=fmt.delimiter, strict=True)
-    try:
-      return next(reader, []), reader.line_num
-    except (csv.Error, UnicodeDecodeError):
-      pass  # a quote that is none
-  return first.strip('\r\n').split(fmt.delimiter), 1
 
 
 def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:

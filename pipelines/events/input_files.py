@@ -22,7 +22,8 @@ from pipelines.events.formats import Format, Layout, detect
 _LOGGER = logging.getLogger(__name__)
 _HEAD = 1 << 16  # bytes that show the format of a file
 _SHOWN = 5  # names of skipped files
-_QUOTES_HEAD = 1 << 24  # bytes that show what quotes are
+_QUOTES_HEAD = 1 << 20  # bytes that show what quotes are
+_QUOTES_FILES = 8  # first files of a glob that show it
 _BOM = b'\xef\xbb\xbf'
 # first bytes -> Arrow's name of the compression
 _COMPRESSIONS = {b'\x1f\x8b': 'gzip', b'BZh': 'bz2', b'(\xb5/\xfd': 'zstd'}
@@ -146,37 +147,43 @@ def _inspect(path, size, known):
     )
   lines = io.BytesIO(head[begin:]).readlines()
   start = begin + sum(map(len, lines[: layout.header_lines]))
-  if layout.format.quoted is None:
-    layout = _judge_quotes(path, compression, layout, start)
   return InputFile(path, size, layout, start, start < len(head), compression)
 
 
-def _judge_quotes(path, compression, layout, start):
-  """Finds out whether the file has quotes around values, as far as one can see."""
-  with open_files.open_file(path, compression) as file:
-    open_files.read_up_to(file, start)
-    data = open_files.read_up_to(file, _QUOTES_HEAD)
+def _judge_together(files):
+  """Finds out what quotes are in the first files whose format does not say it.
+
+  In files that do not show it, and in further ones, quotes are as in the others.
+  """
+  texts = [file for file in files if not file.layout.parquet]
+  unknown = [file for file in texts if file.layout.format.quoted is None]
+  shown = {file.path: _judge_quotes(file) for file in unknown[:_QUOTES_FILES]}
+  read = []
+  for file in files:
+    if file.layout.format.quoted is None:
+      quoted = shown.get(file.path)
+      if quoted is None:
+        quoted = False not in shown.values()
+      file = file._replace(layout=_with_quotes(file.layout, quoted))
+    read.append(file)
+  return read
+
+
+def _judge_quotes(file):
+  """Tells whether a file has quotes around values; None if it does not show it."""
+  with open_files.open_file(file.path, file.compression) as opened:
+    open_files.read_up_to(opened, file.data_start)
+    data = open_files.read_up_to(opened, _QUOTES_HEAD)
   data = data[: data.rfind(b'\n') + 1] or data
-  quoted, line = quotes.judge_quotes(data, _with_quotes(layout, True))
+  quoted, line = quotes.judge_quotes(data, _with_quotes(file.layout, True))
   if quoted is False:
     _LOGGER.warning(
       '%s: quotes are read as characters, by the look of line %d; with '
       '--mapping=quotes=double they are around values',
-      path,
-      layout.header_lines + line + 1,
+      file.path,
+      file.layout.header_lines + line + 1,
     )
-  return _with_quotes(layout, quoted)
-
-
-def _judge_together(files):
-  """Reads quotes in a file that does not show what they are as in the other files."""
-  quoted = not any(file.layout.format.quoted is False for file in files)
-  return [
-    file._replace(layout=_with_quotes(file.layout, quoted))
-    if file.layout.format.quoted is None
-    else file
-    for file in files
-  ]
+  return quoted
 
 
 def _with_quotes(layout, quoted):

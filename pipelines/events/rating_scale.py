@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.labels import LabelRule
 
@@ -21,6 +23,7 @@ class SeenRatings(NamedTuple):
   @classmethod
   def of(cls, ratings: np.ndarray) -> 'SeenRatings':
     """Describes ratings [n], n > 0, all of them finite."""
+    ratings = pc.unique(pa.array(ratings)).to_numpy()  # few, even of millions
     fits = [step for step in _STEPS if not np.any(ratings % step)]
     return cls(float(ratings.min()), float(ratings.max()), max(fits, default=0.0))
 

@@ -28,18 +28,22 @@ class RejectTally:
     if record['field'] and value not in values and len(values) < _EXAMPLES:
       values.append(value)
 
+  def counted(self) -> Counter:
+    """Returns the reasons but blank lines: these hold nothing that could be lost."""
+    return Counter({x: n for x, n in self.reasons.items() if x != 'blank_line'})
+
   def describe(self) -> str:
     """Returns the commonest reasons, each with values and what would be right."""
-    shown = []
-    for reason, number in self.reasons.most_common(_REASONS):
+    shown, counted = [], self.counted()
+    for reason, number in counted.most_common(_REASONS):
       first, values = self._first[reason], ', '.join(self._values[reason])
       of_field = f'{first["field"]} {values}, ' if values else ''
       where = f'first in line {first["line"]:,} of {first["file"]}'
       shown.append(
         f'{reason} {number:,} ({of_field}{where}; expected {first["expected"]})'
       )
-    others = self.reasons.total() - sum(
-      number for _, number in self.reasons.most_common(_REASONS)
+    others = counted.total() - sum(
+      number for _, number in counted.most_common(_REASONS)
     )
     return ', '.join([*shown, *([f'others {others:,}'] if others else [])])
 
@@ -47,7 +51,7 @@ class RejectTally:
 def check_share(
   tally: RejectTally, flag: str, rows_in: int, most: float, advice: str = ''
 ) -> None:
-  """Checks the share of rejects among the rows of a flag's files.
+  """Checks the share of rejects among the rows of a flag's files but blank lines.
 
   Args:
     tally: the rejects.
@@ -59,7 +63,8 @@ def check_share(
   Raises:
     JobError: too many rows are rejects.
   """
-  rejected = tally.reasons.total()
+  rejected = tally.counted().total()
+  rows_in -= tally.reasons['blank_line']
   if rejected > most * rows_in:
     raise JobError(
       f'{rejected:,} of {rows_in:,} rows of --{flag} are rejects, more than '

@@ -26,11 +26,11 @@ class BlockRejects(NamedTuple):
     file: number of the file among the inputs.
     number: sort key of the piece within its file.
     path: address of the file.
-    header_lines: number of header lines in the file, 0 or 1.
+    header_lines: number of header lines in the file.
     num_lines: number of lines of the piece, good and bad.
     num_bad: number of lines that are not valid ratings.
     bad: these lines, packed by `pack_bad`, because a file may have millions.
-    seen: ratings of the piece, if one of them is outside the scale.
+    seen: ratings of the piece, good and outside the scale; None if it has none.
   """
 
   file: int

@@ -12,6 +12,8 @@ import pyarrow as pa
 from pipelines.histories.hashing import hash_ids, mix
 from tasks.schema import SPLITS
 
+_MOST_SHARDS = 1_000_000  # of all splits: each is a file
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -26,7 +28,8 @@ class Split:
     seed: seed of the hash.
 
   Raises:
-    ValueError: the shares add up to more than 1, or `num_shards` is below 1.
+    ValueError: the shares add up to more than 1, `num_shards` is below 1, or all splits
+      would have too many shards.
   """
 
   train: float
@@ -42,6 +45,12 @@ class Split:
       )
     if self.num_shards < 1:
       raise ValueError(f'num_shards={self.num_shards}: expected at least 1')
+    if self.num_shards / self.train > _MOST_SHARDS:
+      raise ValueError(
+        f'train_fraction={self.train} and num_shards={self.num_shards}: all splits '
+        f'together, with shards of similar size, have more than {_MOST_SHARDS:,} '
+        'shards; expected a larger train_fraction or a smaller num_shards'
+      )
 
   @property
   def fractions(self) -> dict[str, float]:

@@ -20,7 +20,15 @@ _YEAR = re.compile(
   r'|[^\W\d]{3,9}\.? \d{1,2}, (?!0000)(\d{4})'  # October 30, 1995
 )
 _YEAR_GROUPS = (1, 2, 4, 6, 7)
-_NUMPY_GAP = re.compile(r"""(['"])\s+(?=['"])""")  # numpy writes ['Drama' 'War']
+# A value of a Python list, and a missing comma: numpy writes ['Drama' nan 'War'].
+_VALUE = re.compile(
+  r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\b(?:nan|None)\b)"""
+  r"""(\s+(?=['"]|nan\b|None\b))?""",
+  re.DOTALL,
+)
+# An array of PostgreSQL: {Drama,"Sci-Fi"}. A bar or semicolon would be a separator.
+_ELEMENT = r"""\s*(?:"((?:[^"\\]|\\.)*)"\s*|([^\s"'{}|;,\\][^"{}|;,\\]*))"""
+_ARRAY = re.compile(rf'\{{{_ELEMENT}(?:,{_ELEMENT})*\}}', re.DOTALL)
 _BRACKETS = ('()', '[]', '{}')
 _SHOWN = 5  # examples of each kind
 _LOGGER = logging.getLogger(__name__)
@@ -52,7 +60,8 @@ class ItemValues:
     """Reads the genres of an item, without markers and without repetitions.
 
     Args:
-      value: names between separators, a JSON or Python list as text, or a list.
+      value: names between separators, a list, also as text of JSON, Python or
+        PostgreSQL.
       separator: text between two names.
     """
     if isinstance(value, str):
@@ -111,18 +120,13 @@ def _plain(text):
 
 
 def _read_list(text):
-  """Returns the names of a list that is written as JSON or Python, else None."""
+  """Returns the names of a list as JSON, Python or PostgreSQL write it, else None."""
   text = text.strip()
   if text[:1] + text[-1:] not in _BRACKETS or len(text) < 2:
     return None
-  if text[0] == '{':  # a set in Python, an array in PostgreSQL
-    text = f'[{text[1:-1]}]'
-  text = _NUMPY_GAP.sub(r'\1, ', text)
-  for read in (json.loads, ast.literal_eval):
+  for read in (json.loads, _read_python, _read_array):
     try:
-      with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # Python warns of a backslash in a name
-        values = read(text)
+      values = read(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
       continue
     if not isinstance(values, list | tuple):
@@ -130,6 +134,29 @@ def _read_list(text):
     names = [_name(value) for value in values]
     return None if None in names else names
   return None
+
+
+def _read_python(text):
+  """Reads a list, tuple or set of Python, also as numpy writes it, and with nan."""
+  if text[0] == '{':
+    text = f'[{text[1:-1]}]'  # a set in the order as written
+  text = _VALUE.sub(
+    lambda found: (found[1], 'None')[found[1] == 'nan'] + (', ' if found[2] else ''),
+    text,
+  )
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Python warns of a backslash in a name
+    return ast.literal_eval(text)
+
+
+def _read_array(text):
+  """Reads an array of PostgreSQL: names in double quotes, or bare; else None."""
+  if not _ARRAY.fullmatch(text):
+    return None
+  return [
+    bare or re.sub(r'\\(.)', r'\1', quoted, flags=re.DOTALL)
+    for quoted, bare in re.findall(_ELEMENT, text[1:-1], re.DOTALL)
+  ]
 
 
 def _name(value):

@@ -536,11 +536,9 @@ def _(folder, patch):
 
 @bad_file(
   'more rejects than --max_reject_fraction=0.05',
-  '2 of 18 rows of --ratings are rejects, more than --max_reject_fraction=0.05: '
+  '1 of 17 rows of --ratings are rejects, more than --max_reject_fraction=0.05: '
   "unknown_item 1 (movieId '3', first in line 18 of ratings.csv; expected an id of the "
-  'movies file), blank_line 1 (first in line 19 of ratings.csv; expected 4 values: '
-  'userId,movieId,rating,timestamp); all rejects are in '
-  'h/attempt-…',
+  'movies file); all rejects are in h/attempt-…',
 )
 def _(folder, patch):
   return {

@@ -191,6 +191,21 @@ def test_a_scheme_that_does_not_work_is_one_sentence(scheme, capsys):
       assert works in line
 
 
+@pytest.mark.parametrize('url', ['file://', 'FILE://'])
+def test_a_file_url_without_a_path_is_not_the_root(url, capsys):
+  """As file://$UNSET gives it."""
+  for module, names in _PATHS.items():
+    for name in names:
+      with pytest.raises(SystemExit):
+        module.run(with_path(module, name, url))
+      (line,) = capsys.readouterr().err.splitlines()
+      assert f' error: --{name}={url}: expected a path behind file://' in line
+  with pytest.raises(SystemExit):
+    train.main([f'--model_dir={url}', '--gin_file=x'])
+  said = capsys.readouterr().err
+  assert f' argument --model_dir: {url}: expected a path behind file://\n' in said
+
+
 def test_hdfs_works_where_beam_knows_its_host(monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', _find_spec_with_hdfs)
   arguments = with_path(embed_items, 'histories_dir', 'hdfs://x/h')

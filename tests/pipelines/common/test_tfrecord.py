@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.common import tfrecord
+from pipelines.common.job import JobError
 
 RECORDS = [b'', b'one', b'\x00' * 1000]
 
@@ -45,3 +46,18 @@ def test_damage_is_found(tmp_path, damage):
   assert next(read) == b'good'
   with pytest.raises(ValueError, match='record 1 is cut off or damaged'):
     next(read)
+
+
+@pytest.mark.parametrize(
+  'spoil',
+  [
+    lambda x: x[:-9],
+    lambda x: x[:12] + b'\xff' + x[13:],
+    lambda x: x[:-8] + b'12345678',
+  ],
+)
+def test_damage_of_gzip_is_one_sentence(tmp_path, spoil):
+  data = tfrecord.frame_records(pa.array([b'good', b'x' * 50]), 'GZIP')
+  (tmp_path / 'a.gz').write_bytes(spoil(data))
+  with pytest.raises(JobError, match=r'a\.gz cannot be read as gzip: '):
+    tfrecord.count_records(str(tmp_path / 'a.gz'))

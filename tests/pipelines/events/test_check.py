@@ -79,6 +79,23 @@ def test_a_scale_that_fits_is_suggested(tmp_path, ratings, scale):
   assert (scale or '') in str(raised.value)
 
 
+def test_a_suggested_scale_holds_the_ratings_of_all_blocks(tmp_path):
+  """Also of blocks in which no rating is outside the scale."""
+  ratings = [*[0.5, 1.5, 2.5] * 67, *[1, 2, 3, 4, 5] * 40, *[6, 7, 8, 9, 10] * 40]
+  text = ''.join(f'a,10,{rating:g},1\n' for rating in ratings)
+  (tmp_path / 'r.csv').write_text(HEADER + text)
+  files = input_files.find_files(str(tmp_path / 'r.csv'), formats_of('')['ratings'], '')
+  blocks = []
+  for block in file_blocks.cut_blocks(files, 1000):
+    for made in read_ratings(block, ITEMS, RatingScale()):
+      about = 0, block.number, 'r.csv', 1, made.num_lines, made.num_bad
+      bad = rejects.pack_bad(sorted(made.bad))
+      blocks.append(rejects.BlockRejects(*about, bad, made.seen))
+  assert len(blocks) > 3
+  with pytest.raises(JobError, match=r'0\.5 to 10 fit --rating_scale=0\.5:10:0\.5, '):
+    list(rejects.WriteRejects(str(tmp_path), 0.02).process([], blocks))
+
+
 def test_milliseconds_are_told(tmp_path):
   (bad,) = read(tmp_path, 'a,10,4,1445714994000\n').bad
   assert bad.reason == 'time_too_large'

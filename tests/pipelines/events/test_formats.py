@@ -118,6 +118,28 @@ def test_a_header_is_csv(header, names):
   ]
 
 
+@pytest.mark.parametrize('more', ['', ',x', ',x,y'])
+def test_an_open_quote_in_the_header_takes_no_rows(more):
+  header = f'userId,movieId,rating,timestamp,"note{more}'
+  rows = f'u,1,4,100,a{more}\nu,2,4,100,b{more}"\nu,3,4,100,c{more}\n'
+  data = f'{header}\n{rows}'.encode()
+  layout = formats.detect('f', data, formats.KNOWN['ratings'])
+  assert (layout.header_lines, layout.header) == (1, tuple(header.split(',')))
+
+
+@pytest.mark.parametrize(
+  ('header', 'lines'),
+  [
+    (b'userId,movieId,"a\nb",rating,timestamp\n', 2),
+    (b'"a\n",userId,movieId,rating,timestamp\n', 2),
+    (b'"a\nb\nc",userId,movieId,"x\ny,z",rating,timestamp\n', 4),
+  ],
+)
+def test_a_line_end_in_a_name(header, lines):
+  layout = formats.detect('f', header + b'u,1,4,100,x\n', formats.KNOWN['ratings'])
+  assert layout.header_lines == lines
+
+
 def test_the_nearest_format_is_named():
   with pytest.raises(JobError) as raised:
     formats.detect(

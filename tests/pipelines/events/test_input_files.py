@@ -151,3 +151,11 @@ def test_byte_order_mark(tmp_path):
   (tmp_path / 'x.csv').write_bytes(b'\xef\xbb\xbf' + HEADER + BODY)
   file = find(tmp_path / 'x.csv')[0]
   assert file.layout.positions == {'user': 0, 'item': 1, 'rating': 2, 'timestamp': 3}
+
+
+@pytest.mark.parametrize('size', [1, 12, 10_000])
+def test_byte_order_mark_without_a_header(tmp_path, size):
+  body = b'1::1::4::100\n1::2::4::100\n2::1::4::100\n'
+  (tmp_path / 'x.dat').write_bytes(b'\xef\xbb\xbf' + body)
+  blocks = file_blocks.cut_blocks(find(tmp_path / 'x.dat'), size)
+  assert b''.join(b''.join(file_blocks.read_lines(block)) for block in blocks) == body

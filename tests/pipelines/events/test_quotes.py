@@ -89,6 +89,37 @@ def test_parts_of_a_table_are_read_alike(tmp_path):
   assert (titles, bad) == (['A', '"B"', 'C', 'D', '"Open'], [])
 
 
+def test_quotes_in_most_rows_of_a_small_part_show_nothing(tmp_path):
+  """Else the item "Low" would have another name in this part."""
+  read(tmp_path, ['1\t"Live" X\tPop', '2\tA\tPop', '3\tB\tPop'], TAB, name='part-a')
+  read(tmp_path, ['4\t"Heroes"\tPop', '5\tC\tPop', '6\tD\tPop'], TAB, name='part-b')
+  read(tmp_path, ['7\t"Low"\tPop', '8\tE\tPop'], TAB, name='part-c')
+  titles, bad = items_of(tmp_path / 'part-*', TAB)
+  assert titles == ['"Live" X', 'A', 'B', '"Heroes"', 'C', 'D', '"Low"', 'E']
+  assert not bad
+
+
+def test_few_files_of_a_glob_show_what_quotes_are(tmp_path, monkeypatch):
+  """The job must not read all data before it starts."""
+  known, size = formats_of(TAB)['movies'], 0
+
+  def count(file, most, read=input_files.open_files.read_up_to):
+    nonlocal size
+    data = read(file, most)
+    size += len(data)
+    return data
+
+  rows = ''.join(f'{at}\tA\tPop\n' for at in range(200_000))
+  for part in range(12):
+    first = '' if part else '1\t"Open\tPop\n'
+    (tmp_path / f'part-{part:02}').write_text(f'id\ttitle\tgenres\n{first}{rows}')
+  monkeypatch.setattr(input_files.open_files, 'read_up_to', count)
+  files = input_files.find_files(str(tmp_path / 'part-*'), known, 'movies')
+  assert sum(file.size for file in files) > 25e6
+  assert size < 10e6
+  assert [file.layout.format.quoted for file in files] == [False] * 12
+
+
 def test_a_swallowed_row_is_told(tmp_path, caplog):
   lines = ['1,"Open,Pop', '2,B,Rock', '3,The 12",Jazz', '4,"x\ny",Pop']
   titles, _ = read(tmp_path, lines, 'item=id', 'id,title,genres')

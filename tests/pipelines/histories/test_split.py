@@ -43,7 +43,16 @@ def test_empty_splits_get_nobody(train, validation):
 
 
 @pytest.mark.parametrize(
-  'values', [(0.0, 0.5, 1), (0.8, 0.3, 1), (0.8, -0.1, 1), (0.8, 0.1, 0)]
+  'values',
+  [
+    (0.0, 0.5, 1),
+    (0.8, 0.3, 1),
+    (0.8, -0.1, 1),
+    (0.8, 0.1, 0),
+    (1e-9, 0.1, 1),  # a thousand million shards of the test split
+    (5e-324, 0.1, 1),
+    (0.8, 0.1, 10**9),
+  ],
 )
 def test_wrong_settings(values):
   with pytest.raises(ValueError, match='expected'):

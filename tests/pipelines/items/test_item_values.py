@@ -55,7 +55,21 @@ GENRES = [
   ('unknown', []),
   ('Drama|nan', ['Drama']),
   ('n/a', []),
-  ('[Drama, War]', ['[Drama, War]']),  # warned of
+  ('["R&B", "Rock \'n\' \'Roll\'"]', ['R&B', "Rock 'n' 'Roll'"]),
+  ("['R&B' \"Rock 'n' 'Roll'\"]", ['R&B', "Rock 'n' 'Roll'"]),
+  ('[nan]', []),
+  ('["Drama", nan]', ['Drama']),
+  ("['Drama' nan 'War' None 'Banana nan']", ['Drama', 'War', 'Banana nan']),
+  ('{Drama,War}', ['Drama', 'War']),  # as PostgreSQL writes it
+  ('{"Sci-Fi",War}', ['Sci-Fi', 'War']),
+  ('{"Drama","War"}', ['Drama', 'War']),
+  (
+    r"""{"A \"B\" {C}, \\",Film Noir, NULL,Children's}""",
+    ['A "B" {C}, \\', 'Film Noir', "Children's"],
+  ),
+  ('[Drama, War]', ['[Drama, War]']),  # these are warned of
+  ('{Drama|War}', ['{Drama', 'War}']),
+  ('{"id": 18, "name": "War"}', ['{"id": 18, "name": "War"}']),
 ]
 
 
@@ -134,7 +148,8 @@ def test_genres(tmp_path, kind):
     pq.write_table(pa.table(columns), path)
   made = read(path)
   assert made.table['genres'].to_pylist() == list(expected)
-  assert made.values['odd_genres_examples'] == {'[Drama, War]': 1}
+  odd = ['[Drama, War]', '{Drama', 'War}', '{"id": 18, "name": "War"}']
+  assert made.values['odd_genres_examples'] == dict.fromkeys(odd, 1)
   markers = ['(no genres listed)', '(No Genres Listed)', 'unknown', 'n/a', '[]']
   counted = made.values['no_genre_markers']
   assert sum(counted.values()) >= len(markers)
