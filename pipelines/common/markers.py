@@ -107,7 +107,7 @@ def files_of_runs(
   return earlier
 
 
-def check_job(folder: str, marker: Mapping[str, Any], names: set[str], job: str):
+def check_job(folder: str, marker: Mapping[str, Any], names: Collection[str], job: str):
   """Checks that a folder with a marker is not of another job.
 
   Args:

@@ -95,7 +95,7 @@ class OutputFolder:
       return self._begin(overwrite, go_on)
 
   def _begin(self, overwrite, go_on):
-    names, completed = _names_in(self.path), markers.read_completed(self.path)
+    names, completed = storage.names_in(self.path), markers.read_completed(self.path)
     begun = markers.read_unfinished(self.path)
     if marker := completed or begun:
       markers.check_job(self.path, marker, names, self.job)
@@ -109,7 +109,7 @@ class OutputFolder:
       return True
     self._start(names, markers.listed_files(completed) | markers.listed_files(begun))
     if not overwrite and markers.read_completed(self.path):  # it was not there before
-      self._clean(_names_in(self.path), self.owner)
+      self._clean(storage.names_in(self.path), self.owner)
       object.__setattr__(self, 'owner', '')
       return self._begin(overwrite, go_on)
     self._delete_earlier()
@@ -149,8 +149,8 @@ class OutputFolder:
     with contextlib.suppress(JobError):  # a later run deletes them
       earlier = markers.listed_files(self._own_marker())
       # COMPLETED first, so that a half-empty folder never looks finished.
-      self._delete({COMPLETED} & _names_in(self.path))
-      names = _names_in(self.path) - {UNFINISHED}
+      self._delete({COMPLETED} & storage.names_in(self.path).keys())
+      names = storage.names_in(self.path).keys() - {UNFINISHED}
       self._own_marker()  # so none of these names is of a later run
       rest = {name for name in names if name in earlier or markers.is_ours(name)}
       self._delete(name for name in rest if not name.startswith(own))
@@ -172,12 +172,25 @@ class OutputFolder:
 
   def names(self) -> set[str]:
     """Lists the files that the job wrote in `place`, as paths relative to it."""
-    return {name for name in _names_in(self.place) if not markers.is_ours(name)}
+    return {x for x in storage.names_in(self.place) if not markers.is_ours(x)}
 
   def is_finished(self) -> bool:
     """Tells whether the folder has COMPLETED: during a run, that of this run."""
     completed = markers.read_completed(self.path)
     return bool(completed) and self.owner in ('', completed.get('owner'))
+
+  def check_written(self) -> None:
+    """Checks that the job has run to its end, and is the last that began.
+
+    Raises:
+      JobError: it has not, or is not.
+    """
+    self._own_marker()
+    own = finished.OWN_FILE.get(self.job)
+    if own and own not in self.names():  # such as after --dry_run
+      raise JobError(
+        f'{self.path}: the runner ended without the file {own} of this job'
+      )
 
   def complete(self) -> None:
     """Copies the files of this run into the folder and marks it as finished.
@@ -189,11 +202,11 @@ class OutputFolder:
         end.
     """
     # Listed before the markers are read: nothing in it is of a run that begins later.
-    names = filter(markers.is_rest, _names_in(self.path))
+    names = filter(markers.is_rest, storage.names_in(self.path))
     if not self.is_finished():
       self._publish()
     self._delete(names)
-    self._clean(_names_in(self.path), self.owner)
+    self._clean(storage.names_in(self.path), self.owner)
     object.__setattr__(self, 'owner', '')
 
   def _clean(self, names, owner):
@@ -204,15 +217,11 @@ class OutputFolder:
       self._delete([UNFINISHED])
 
   def _publish(self):
-    names, own = self.names(), finished.OWN_FILE.get(self.job)
-    earlier = markers.listed_files(self._own_marker())
-    if own and own not in names:  # such as after --dry_run
-      raise JobError(
-        f'{self.path}: the runner ended without the file {own} of this job'
-      )
+    self.check_written()
+    names, earlier = self.names(), markers.listed_files(self._own_marker())
     with futures.ThreadPoolExecutor(_COPIES) as pool:
       list(pool.map(self._copy, sorted(names)))
-    self._delete(earlier - names & _names_in(self.path))
+    self._delete(earlier - names & storage.names_in(self.path).keys())
     completed = {**self._identity(), 'settings': dict(self.settings)}
     completed['files'] = sorted(names)
     while True:
@@ -288,9 +297,3 @@ def require_finished(path: str, module: str) -> dict:
   except FileNotFoundError as error:
     raise JobError(str(error)) from None
   return storage.read_json(FileSystems.join(path, COMPLETED))
-
-
-def _names_in(folder):
-  """Lists the files under a folder, as paths relative to it."""
-  top = len(folder)
-  return {path[top:].lstrip('/') for path in storage.list_files(folder)}
