@@ -36,7 +36,7 @@ def main(run: Callable[[], object]) -> None:
     run()
   except JobError as error:  # Beam appends the step's name
     sys.exit(f'error: {str(error).split(" [while running")[0]}')
-  except RuntimeError as error:  # runners with separate workers send text
+  except Exception as error:  # runners with separate workers send text
     found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
     if not found:
       raise

@@ -7,7 +7,8 @@ the finished run, UNFINISHED those of earlier runs that may still be there.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -17,6 +18,10 @@ from pipelines.common.job import JobError
 from tasks.finished import COMPLETED, OWN_FILE
 
 UNFINISHED = 'UNFINISHED'
+_ATTEMPT = re.compile(r'attempt-[0-9a-f]{32}/([^/]+)')
+_TEMPORARY = re.compile(r'[^/]+\.tmp-[0-9a-f]{32}')  # of storage.write_file
+_OF_BEAM = 'beam-temp-'  # Beam's own files end with their pipeline, whose ever it is
+_SHOWN = 3  # names of files in a message
 
 
 def read_unfinished(folder: str) -> dict[str, Any]:
@@ -55,7 +60,54 @@ def listed_files(marker: Mapping[str, Any]) -> set[str]:
   return {name for name in marker.get('files', ()) if '/' not in name}
 
 
-def check_job(folder: str, marker: Mapping[str, Any], names: set[str], job: str):
+def attempt_of(owner: str) -> str:
+  """Returns the name of the folder within, to which a run writes."""
+  return f'attempt-{owner}'
+
+
+def is_ours(name: str) -> bool:
+  """Tells whether a file is a marker or belongs to an attempt, by its name alone."""
+  fixed = name in (COMPLETED, UNFINISHED) or _TEMPORARY.fullmatch(name)
+  return bool(fixed or _ATTEMPT.fullmatch(name))
+
+
+def is_rest(name: str) -> bool:
+  """Tells whether a file is of an attempt or temporary; not UNFINISHED on its way."""
+  return is_ours(name) and name != COMPLETED and not name.startswith(UNFINISHED)
+
+
+def files_of_runs(
+  folder: str, names: Collection[str], listed: Collection[str]
+) -> set[str]:
+  """Returns the files that earlier runs wrote into a folder.
+
+  Args:
+    folder: address of the folder, for the message.
+    names: files in the folder.
+    listed: files that its markers list.
+
+  Raises:
+    JobError: the folder holds other files.
+  """
+  # A run that ended while it completed left copies of the files of its attempt.
+  copied = {match[1] for match in map(_ATTEMPT.fullmatch, names) if match}
+  earlier = {*listed, *copied} - {UNFINISHED}
+  others = sorted(
+    name
+    for name in {*names} - earlier
+    if not (is_ours(name) or name.startswith(_OF_BEAM))
+  )
+  if others:
+    more = len(others) - _SHOWN
+    raise JobError(
+      f'{folder} holds files that this job did not write, such as '
+      f'{", ".join(others[:_SHOWN])}{f" and {more} more" if more > 0 else ""}: give '
+      'a new or an empty folder as --output_dir, or move them away'
+    )
+  return earlier
+
+
+def check_job(folder: str, marker: Mapping[str, Any], names: Collection[str], job: str):
   """Checks that a folder with a marker is not of another job.
 
   Args:

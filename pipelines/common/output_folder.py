@@ -10,7 +10,9 @@ none of its files gets into the folder.
 Only files that a marker lists, or that are in an attempt's folder, are deleted. All
 access goes through Beam's FileSystems, so that a folder may be `gs://...`. Buckets have
 neither locks nor atomic renames; so each side first writes its own marker, and then
-reads the marker of the other.
+reads the marker of the other. A run that completes can delete the UNFINISHED that
+another one has just written; so each run has a copy of it in its attempt, which only a
+run that begins later deletes.
 """
 
 import contextlib
@@ -18,7 +20,6 @@ import dataclasses
 import datetime
 import logging
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -34,10 +35,6 @@ from pipelines.common.markers import UNFINISHED
 from tasks import finished
 from tasks.finished import COMPLETED
 
-_ATTEMPT = re.compile(r'attempt-[0-9a-f]{32}/([^/]+)')
-_TEMPORARY = re.compile(r'[^/]+\.tmp-[0-9a-f]{32}')  # of storage.write_file
-_OF_BEAM = 'beam-temp-'  # Beam's own files end with their pipeline, whose ever it is
-_SHOWN = 3  # names of files in a message
 _COPIES = 16  # files that are copied at a time
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +67,7 @@ class OutputFolder:
   @property
   def place(self) -> str:
     """Returns the address at which this run writes; without a run, the folder's."""
-    return self._at(f'attempt-{self.owner}') if self.owner else self.path
+    return self._at(markers.attempt_of(self.owner)) if self.owner else self.path
 
   def file(self, name: str) -> str:
     """Returns the address of a file in `place`."""
@@ -98,17 +95,24 @@ class OutputFolder:
       return self._begin(overwrite, go_on)
 
   def _begin(self, overwrite, go_on):
-    names, completed = _names_in(self.path), markers.read_completed(self.path)
+    names, completed = storage.names_in(self.path), markers.read_completed(self.path)
     begun = markers.read_unfinished(self.path)
     if marker := completed or begun:
       markers.check_job(self.path, marker, names, self.job)
     if completed and not overwrite:
       markers.check_settings(self.path, completed, self.settings)
+      if begun.get('owner') in (None, completed.get('owner')):
+        self._clean(names, completed.get('owner'))  # the run may have been killed here
       _LOGGER.info('%s is finished already; --overwrite makes it again', self.path)
       return False
-    if completed or overwrite or not (go_on and self.rejoin()):
-      listed = markers.listed_files(completed) | markers.listed_files(begun)
-      self._start(names, listed)
+    if go_on and not overwrite and self.rejoin():
+      return True
+    self._start(names, markers.listed_files(completed) | markers.listed_files(begun))
+    if not overwrite and markers.read_completed(self.path):  # it was not there before
+      self._clean(storage.names_in(self.path), self.owner)
+      object.__setattr__(self, 'owner', '')
+      return self._begin(overwrite, go_on)
+    self._delete_earlier()
     return True
 
   def rejoin(self) -> bool:
@@ -124,37 +128,32 @@ class OutputFolder:
     return is_same
 
   def _start(self, names: Collection[str], listed: Collection[str]) -> None:
-    """Starts a run: writes UNFINISHED and deletes the files of earlier runs.
+    """Starts a run: writes UNFINISHED.
 
     Raises:
-      JobError: the folder holds other files.
+      JobError: the folder holds files that are not of this job.
     """
-    # A run that ended while it completed left copies of the files of its attempt.
-    copied = {match[1] for match in map(_ATTEMPT.fullmatch, names) if match}
-    earlier = {*listed, *copied}
-    others = sorted(
-      name
-      for name in names - earlier
-      if not (_is_ours(name) or name.startswith(_OF_BEAM))
-    )
-    if others:
-      more = len(others) - _SHOWN
-      raise JobError(
-        f'{self.path} holds files that this job did not write, such as '
-        f'{", ".join(others[:_SHOWN])}{f" and {more} more" if more > 0 else ""}: give '
-        'a new or an empty folder as --output_dir, or move them away'
-      )
+    earlier = markers.files_of_runs(self.path, names, listed)
     object.__setattr__(self, 'owner', uuid.uuid4().hex)
     marker = {
       **self._identity(),
       'begun_at': datetime.datetime.now(datetime.UTC).isoformat(),
       'files': sorted(earlier),
     }
+    markers.write_marker(self.place, UNFINISHED, marker)
     markers.write_marker(self.path, UNFINISHED, marker)
-    # COMPLETED first, so that a half-empty folder never looks finished.
-    self._delete({COMPLETED} & _names_in(self.path))
-    rest = _names_in(self.path) - {UNFINISHED}
-    self._delete(name for name in rest if name in earlier or _is_ours(name))
+
+  def _delete_earlier(self):
+    """Deletes the files of earlier runs."""
+    own = f'{markers.attempt_of(self.owner)}/'  # of this run, which others have joined
+    with contextlib.suppress(JobError):  # a later run deletes them
+      earlier = markers.listed_files(self._own_marker())
+      # COMPLETED first, so that a half-empty folder never looks finished.
+      self._delete({COMPLETED} & storage.names_in(self.path).keys())
+      names = storage.names_in(self.path).keys() - {UNFINISHED}
+      self._own_marker()  # so none of these names is of a later run
+      rest = {name for name in names if name in earlier or markers.is_ours(name)}
+      self._delete(name for name in rest if not name.startswith(own))
 
   def _identity(self):
     return {'job': self.job, 'owner': self.owner, 'fingerprint': self.fingerprint}
@@ -172,13 +171,26 @@ class OutputFolder:
     storage.write_file(self.file(name), markers.to_text(value))
 
   def names(self) -> set[str]:
-    """Lists the files in `place`, as paths relative to it."""
-    return {name for name in _names_in(self.place) if not _TEMPORARY.fullmatch(name)}
+    """Lists the files that the job wrote in `place`, as paths relative to it."""
+    return {x for x in storage.names_in(self.place) if not markers.is_ours(x)}
 
   def is_finished(self) -> bool:
     """Tells whether the folder has COMPLETED: during a run, that of this run."""
     completed = markers.read_completed(self.path)
     return bool(completed) and self.owner in ('', completed.get('owner'))
+
+  def check_written(self) -> None:
+    """Checks that the job has run to its end, and is the last that began.
+
+    Raises:
+      JobError: it has not, or is not.
+    """
+    self._own_marker()
+    own = finished.OWN_FILE.get(self.job)
+    if own and own not in self.names():  # such as after --dry_run
+      raise JobError(
+        f'{self.path}: the runner ended without the file {own} of this job'
+      )
 
   def complete(self) -> None:
     """Copies the files of this run into the folder and marks it as finished.
@@ -189,30 +201,37 @@ class OutputFolder:
       JobError: another run has begun in the folder since, or the job has not run to its
         end.
     """
+    # Listed before the markers are read: nothing in it is of a run that begins later.
+    names = filter(markers.is_rest, storage.names_in(self.path))
     if not self.is_finished():
       self._publish()
-    names = _names_in(self.path)
-    self._delete(name for name in names if _is_ours(name) and name != COMPLETED)
+    self._delete(names)
+    self._clean(storage.names_in(self.path), self.owner)
     object.__setattr__(self, 'owner', '')
 
+  def _clean(self, names, owner):
+    """Deletes the attempt and UNFINISHED of a run."""
+    own = f'{markers.attempt_of(owner)}/'
+    self._delete(name for name in names if name.startswith(own))
+    if owner and markers.read_unfinished(self.path).get('owner') == owner:
+      self._delete([UNFINISHED])
+
   def _publish(self):
-    names, own = self.names(), finished.OWN_FILE.get(self.job)
-    earlier = markers.listed_files(self._own_marker())
-    if own and own not in names:  # such as after --dry_run
-      raise JobError(
-        f'{self.path}: the runner ended without the file {own} of this job'
-      )
+    self.check_written()
+    names, earlier = self.names(), markers.listed_files(self._own_marker())
     with futures.ThreadPoolExecutor(_COPIES) as pool:
       list(pool.map(self._copy, sorted(names)))
-    self._delete(earlier - names & _names_in(self.path))
-    self._own_marker()
+    self._delete(earlier - names & storage.names_in(self.path).keys())
     completed = {**self._identity(), 'settings': dict(self.settings)}
     completed['files'] = sorted(names)
-    markers.write_marker(self.path, COMPLETED, completed)
-    begun = markers.read_unfinished(self.path)
-    if begun.get('owner', self.owner) != self.owner and self.is_finished():
-      self._delete([COMPLETED])
+    while True:
       self._own_marker()
+      markers.write_marker(self.path, COMPLETED, completed)
+      begun = markers.read_unfinished(self.path)
+      if begun.get('owner', self.owner) == self.owner:
+        return
+      if self.is_finished():  # the other run goes on, or sees COMPLETED and withdraws
+        self._delete([COMPLETED])
 
   def _copy(self, name):
     """Copies a file of this run into the folder; readers see all of it or nothing."""
@@ -234,10 +253,12 @@ class OutputFolder:
     """Returns the content of UNFINISHED.
 
     Raises:
-      JobError: it is of another run.
+      JobError: another run has begun, or this one is finished.
     """
-    begun = markers.read_unfinished(self.path)
+    begun = markers.read_unfinished(self.path) or markers.read_unfinished(self.place)
     if begun.get('owner') != self.owner:
+      if self.is_finished():
+        raise JobError(f'{self.path}: another process of this run has finished it')
       raise JobError(
         f'{self.path}: a job has begun there again since this run began; nothing of '
         f'this run ({self.place}) is used'
@@ -276,15 +297,3 @@ def require_finished(path: str, module: str) -> dict:
   except FileNotFoundError as error:
     raise JobError(str(error)) from None
   return storage.read_json(FileSystems.join(path, COMPLETED))
-
-
-def _names_in(folder):
-  """Lists the files under a folder, as paths relative to it."""
-  top = len(folder)
-  return {path[top:].lstrip('/') for path in storage.list_files(folder)}
-
-
-def _is_ours(name):
-  """Tells whether a file is a marker or belongs to an attempt, by its name alone."""
-  fixed = name in (COMPLETED, UNFINISHED) or _TEMPORARY.fullmatch(name)
-  return bool(fixed or _ATTEMPT.fullmatch(name))

@@ -201,6 +201,7 @@ def _complete(folder: output_folder.OutputFolder, started: float) -> None:
   Runs in the launching process: here a failed check is one line, without the traces
   of a worker.
   """
+  folder.check_written()
   info = storage.read_json(folder.file(dataset_info.FILE))
   dataset_info.check_counts(info['counts'])
   folder.complete()

@@ -71,12 +71,15 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
   files = list_history_files(config.histories_dir, config.split)
   every = plan_shards(files, config.shard_users)
   folder.rejoin()
+  if folder.is_finished():  # by another machine of this run, just now
+    _LOGGER.info('%s is finished already', folder.path)
+    return
+  constants = columns_of_run(manifest, config.run_id, folder)
   number, total = config.share
   mine = [shard for shard in every if shard.number % total == number]
   todo = missing_shards(folder, mine, config.format)
   if len(todo) < len(mine):
     _LOGGER.info('%d of %d shards are there already', len(mine) - len(todo), len(mine))
-  constants = columns_of_run(manifest, config.run_id, folder)
   writer = WriteAnswers(folder, config.format, constants)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:

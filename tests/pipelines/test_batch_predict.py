@@ -16,7 +16,12 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.common.output_folder import OutputFolder
 from pipelines.histories import history_records
-from pipelines.predictions import answer_shards, prediction_files, predictions_folder
+from pipelines.predictions import (
+  answer_shards,
+  prediction_files,
+  predictions_folder,
+  predictions_job,
+)
 from tasks import genre_prediction, item_prediction, questions, vocabularies
 from tasks.predictor import Predictor
 from tests import numpy_llama, predictions
@@ -201,7 +206,7 @@ def test_a_run_that_is_cut_goes_on(predict, tmp_path, monkeypatch):
     whole = predict('whole')
   assert every.left < 995
   shards = len(list((tmp_path / 'whole').glob('predictions-*')))
-  for left in range(1, 1000 - every.left):
+  for left in range(2, 1000 - every.left):  # after both copies of UNFINISHED
     name = f'cut_{left}'
     with monkeypatch.context() as patch:
       patch.setattr(storage, 'write_file', Cut(left))
@@ -243,6 +248,19 @@ def test_machines_that_share_a_folder(predict, tmp_path):
   assert not (tmp_path / 'out' / 'COMPLETED').exists()
   assert predict('out', '--shard=1/2') == whole
   assert (tmp_path / 'out' / 'COMPLETED').exists()
+
+
+def test_a_machine_that_ends_while_another_plans(predict, monkeypatch):
+  plan = answer_shards.plan_shards
+
+  def slow(*arguments):
+    monkeypatch.setattr(predictions_job, 'plan_shards', plan)
+    done.append(predict('out'))
+    return plan(*arguments)
+
+  done = []
+  monkeypatch.setattr(predictions_job, 'plan_shards', slow)
+  assert predict('out') == done[0] != []
 
 
 def test_two_machines_that_end_at_once(tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
+import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -61,6 +63,13 @@ def test_equals_pandas_on_movielens(ml_latest_small, tmp_path):
   assert info['counts']['rows_in'] == info['counts']['rows_kept'] == 100_836
   assert info['counts']['items'] == 9_742
   assert len(info['genres']) == 19
+
+
+def test_a_runner_that_runs_nothing(tiny, tmp_path, monkeypatch):
+  """As with --dry_run, or after a job was cancelled."""
+  monkeypatch.setattr(beam.Pipeline, 'run', mock.Mock())
+  with pytest.raises(JobError, match=r'ended without the file dataset_info\.json'):
+    build(tiny, tmp_path / 'h')
 
 
 def test_own_data_gives_the_same_histories(tiny, tmp_path):

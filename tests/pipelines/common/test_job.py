@@ -1,18 +1,24 @@
 """Errors of jobs, and versions."""
 
 import pytest
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
 from pipelines.common import job
 
+_OF_A_WORKER = "pipelines.common.job.JobError: ratings.csv is empty [while running 'X']"
 
-@pytest.mark.parametrize('error', [job.JobError, RuntimeError])
+
+@pytest.mark.parametrize(
+  'error',
+  [
+    job.JobError("ratings.csv is empty [while running 'Read']"),
+    RuntimeError(_OF_A_WORKER),
+    DataflowRuntimeException(f'State: FAILED, Error:\n{_OF_A_WORKER}\n', None),
+  ],
+)
 def test_a_job_error_is_one_sentence(error):
   def run():
-    if error is job.JobError:
-      raise job.JobError("ratings.csv is empty [while running 'Read']")
-    raise RuntimeError(
-      "pipelines.common.job.JobError: ratings.csv is empty [while running 'X']"
-    )
+    raise error
 
   with pytest.raises(SystemExit) as raised:
     job.main(run)

@@ -1,8 +1,13 @@
 """Folders that look finished only when they are."""
 
 import ast
+import collections
+import functools
 import hashlib
+import itertools
 import pathlib
+import threading
+from concurrent import futures
 
 import pytest
 
@@ -14,6 +19,11 @@ HALF = f'.tmp-{"0" * 32}'  # ends the name of a file that is being written
 
 def folder(path, **settings):
   return output_folder.OutputFolder(str(path), settings)
+
+
+def assert_empty(path):
+  """Only a run that has just begun is there."""
+  assert {pathlib.Path(name).name for name in files_in(path)} == {'UNFINISHED'}
 
 
 def test_life_of_a_folder(tmp_path):
@@ -43,7 +53,7 @@ def test_unfinished_is_cleaned(tmp_path):
   storage.write_file(output.file('part'), b'half')
   storage.write_file(output.file(f'part{HALF}'), b'half')
   assert output.begin()
-  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
+  assert_empty(tmp_path / 'out')
 
 
 def test_overwrite_and_other_settings(tmp_path):
@@ -55,7 +65,7 @@ def test_overwrite_and_other_settings(tmp_path):
   with pytest.raises(JobError, match='seed was 0 and is 1'):
     other.begin()
   assert other.begin(overwrite=True)
-  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
+  assert_empty(tmp_path / 'out')
 
 
 def test_foreign_files_are_safe(tmp_path):
@@ -107,13 +117,13 @@ def test_a_job_cut_while_it_overwrites(tmp_path, monkeypatch, deletions):
   again = folder(tmp_path / 'out')
   assert again.begin() == (deletions == 1)
   assert again.begin(overwrite=True)
-  assert [path.name for path in (tmp_path / 'out').iterdir()] == ['UNFINISHED']
+  assert_empty(tmp_path / 'out')
 
 
 def test_a_job_cut_at_its_very_first_file(tmp_path):
   (tmp_path / f'UNFINISHED{HALF}').touch()
   assert folder(tmp_path).begin()
-  assert [path.name for path in tmp_path.iterdir()] == ['UNFINISHED']
+  assert_empty(tmp_path)
 
 
 def test_halves_do_not_stay(tmp_path):
@@ -183,40 +193,151 @@ def test_two_runs_never_mix(tmp_path):
   assert second.begin(overwrite=True)
 
 
-def test_a_run_that_begins_while_another_completes(tmp_path, monkeypatch):
-  """At each of its accesses: what is marked as finished is of one run."""
-  read = storage.read_json
-  certified = set()
-  for moment in range(1, 12):
-    out, reads = tmp_path / f'{moment}', []
+class Turns:
+  """Runs two functions in turns, which change before an access to the folder.
+
+  The first function makes `before` accesses, then the second one `amid`, then the first
+  one runs to its end, then the second one.
+  """
+
+  def __init__(self, before, amid):
+    self.turns = [['first', before], ['second', amid], ['first', None]]
+    self.changed, self.accesses = threading.Condition(), collections.Counter()
+
+  def run(self, monkeypatch, first, second):
+    pool = futures.ThreadPoolExecutor(1, 'second')
+    with monkeypatch.context() as patch, pool:
+      patch.setattr(output_folder, '_COPIES', 1)
+      for name in ('list_files', 'read_json', 'write_file', 'delete'):
+        patch.setattr(storage, name, self._hooked(getattr(storage, name)))
+      other = pool.submit(self._to_end, 'second', second)
+      return self._to_end('first', first), other.result()
+
+  def _hooked(self, function):
+    def call(*arguments):
+      name = threading.current_thread().name
+      self._wait('second' if name.startswith('second') else 'first')
+      return function(*arguments)
+
+    return call
+
+  def _to_end(self, who, function):
+    try:
+      return function()
+    finally:
+      with self.changed:
+        self.turns = [turn for turn in self.turns if turn[0] != who]
+        self.changed.notify_all()
+
+  def _wait(self, who):
+    with self.changed:
+      self.accesses[who] += 1
+      if self.turns and self.turns[0] == [who, 0]:
+        del self.turns[0]
+        self.changed.notify_all()
+      is_next = lambda: not self.turns or self.turns[0][0] == who
+      assert self.changed.wait_for(is_next, timeout=10)
+      if self.turns and self.turns[0][1]:
+        self.turns[0][1] -= 1
+
+
+def every_turns(path):
+  """Yields all turns of two functions, each with the address of a new folder."""
+  for before in itertools.count():
+    for amid in itertools.count(1):
+      turns = Turns(before, amid)
+      yield turns, path / f'{before}-{amid}'
+      if turns.accesses['second'] <= amid:
+        break
+    if turns.accesses['first'] < before:
+      return
+
+
+def try_to_complete(run) -> bool:
+  try:
+    run.complete()
+  except (JobError, FileNotFoundError):
+    return False
+  return True
+
+
+@pytest.mark.parametrize(
+  ('how', 'certified'),
+  [
+    ({}, {'first', 'second'}),
+    ({'overwrite': True}, {'second'}),
+    ({'go_on': True}, {'first'}),
+  ],
+)
+def test_a_run_that_begins_while_another_completes(
+  tmp_path, monkeypatch, how, certified
+):
+  """At each access of both: one is completed, and nothing of the other is there."""
+  found = set()
+  for turns, out in every_turns(tmp_path):
     first, second = folder(out), folder(out)
     first.begin()
     for name in ('a', 'b'):
       storage.write_file(first.file(name), b'first')
+    owner = first.owner
 
-    def disturbed(path, reads=reads, moment=moment, second=second):
-      found = read(path)
-      reads.append(path)
-      if len(reads) == moment:
-        second.begin(overwrite=True)
+    def begin(second=second, owner=owner):
+      if second.begin(**how) and second.owner != owner:
         storage.write_file(second.file('a'), b'second')
-      return found
+      return second.owner
 
-    with monkeypatch.context() as patch:
-      patch.setattr(storage, 'read_json', disturbed)
-      ended = []
-      for run in (first, second):
-        try:
-          run.complete()
-          ended.append(run)
-        except (JobError, FileNotFoundError):
-          pass
-    if (out / 'COMPLETED').exists():
-      kept = {x: y for x, y in files_in(out).items() if '/' not in x}
-      assert kept in ({'a': 'first', 'b': 'first'}, {'a': 'second'})
-      assert sorted(kept) == read(f'{out}/COMPLETED')['files']
-      certified.add(kept['a'])
-  assert certified == {'first', 'second'}
+    complete = functools.partial(try_to_complete, first)
+    ended, begun = turns.run(monkeypatch, complete, begin)
+    assert ended or begun
+    assert not begun or try_to_complete(second)
+    # Without --overwrite, what is finished stays.
+    assert not ended or how.get('overwrite') or begun in ('', owner)
+    kept = 'first' if begun in ('', owner) else 'second'
+    names = {'first': ['a', 'b'], 'second': ['a']}[kept]
+    assert files_in(out) == dict.fromkeys(names, kept)
+    assert storage.read_json(f'{out}/COMPLETED')['files'] == names
+    found.add(kept)
+  assert found == certified
+
+
+def test_machines_that_begin_at_the_same_moment(tmp_path, monkeypatch):
+  """At each access of both: nothing of the run that goes on is deleted."""
+  for turns, out in every_turns(tmp_path):
+    machines = [folder(out), folder(out)]
+
+    def begin(number, machines=machines):
+      machines[number].begin(go_on=True)
+      machines[number].rejoin()
+      storage.write_file(machines[number].file(f'{number}'), b'x')
+      return machines[number].owner
+
+    owners = turns.run(monkeypatch, lambda: begin(0), lambda: begin(1))
+    assert machines[0].rejoin()
+    last = machines[0].owner
+    machines[0].complete()
+    wrote = [f'{at}' for at, owner in enumerate(owners) if owner == last]
+    assert wrote
+    assert files_in(out) == dict.fromkeys(wrote, 'x')
+
+
+@pytest.mark.parametrize('deletions', range(3))
+def test_a_job_cut_after_it_is_finished(tmp_path, monkeypatch, deletions):
+  output, left = folder(tmp_path), [True] * deletions
+  output.begin()
+  storage.write_file(output.file('part'), b'x')
+  delete = storage.delete
+
+  def cut(paths):
+    if (tmp_path / 'COMPLETED').exists():
+      left.pop()
+    delete(paths)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(storage, 'delete', cut)
+    with pytest.raises(IndexError):
+      output.complete()
+  assert not folder(tmp_path).begin()
+  assert files_in(tmp_path) == {'part': 'x'}
 
 
 def test_processes_that_resume_are_one_run(tmp_path):
