@@ -11,7 +11,7 @@ from google.cloud import bigquery
 from pipelines import t5x_answers
 from pipelines.common import storage
 from pipelines.common.job import JobError
-from pipelines.predictions import bigquery_load
+from pipelines.predictions import bigquery_load, t5x_lines
 from pipelines.predictions.prediction_files import FORMATS
 from tasks import schema
 from tests import predictions
@@ -259,11 +259,12 @@ def test_files_and_count_differ(table, place):
 
 
 def test_answers_of_t5x(table, tmp_path, folders):
+  user = min(t5x_lines.split_users(str(folders[0]), 'test'))
   (tmp_path / 'model' / 'adapter').mkdir(parents=True)
   (tmp_path / 'model' / 'adapter' / 'manifest.json').write_text('{"model_id": "m"}')
   (tmp_path / 'model' / 'COMPLETED').write_text('{}')
   answer = {
-    'inputs': {'user_id': '7', 'history_mask': [1, 1, 0]},
+    'inputs': {'user_id': user, 'history_mask': [1, 1, 0]},
     'prediction': "The user likes Drama and doesn't like none",
     'aux': {'scores': -1.5},
   }
@@ -279,7 +280,7 @@ def test_answers_of_t5x(table, tmp_path, folders):
   assert bigquery_load.load_folder(str(tmp_path / 'predictions'), table) == 1
   (row,) = read(table, 't5x')
   assert row['predicted_liked'] == ['Drama']
-  assert (row['user_id'], row['model_id'], row['history_length']) == ('7', 'm', 2)
+  assert (row['user_id'], row['model_id'], row['history_length']) == (user, 'm', 2)
   assert datetime.datetime.now(datetime.UTC) - row['predicted_at'] < datetime.timedelta(
     1
   )
