@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -40,9 +41,20 @@ def _compiled_folder() -> str | None:
   try:
     folder = assets.cache_dir() / 'compiled'
     folder.mkdir(parents=True, exist_ok=True)
+    _delete_halves(folder)
   except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
     return None
   return str(folder) if os.access(folder, os.W_OK) else None
+
+
+def _delete_halves(folder: pathlib.Path) -> None:
+  """Deletes what killed processes wrote without its time of use, in a second file.
+
+  JAX reads all these times before it writes, and would fail at every entry.
+  """
+  for entry in folder.glob('*-cache'):
+    if not entry.with_name(f'{entry.name.removesuffix("-cache")}-atime').exists():
+      entry.unlink(missing_ok=True)
 
 
 def _filter_terminal() -> None:

@@ -59,6 +59,16 @@ def compiled_folder(**environment) -> str:
   return done.stdout.strip()
 
 
+def test_what_a_killed_process_left_of_an_entry_is_deleted(tmp_path):
+  """JAX itself would fail at every later entry."""
+  folder = tmp_path / 'compiled'
+  folder.mkdir()
+  for name in ('whole-cache', 'whole-atime', 'half-cache'):
+    (folder / name).write_bytes(bytes(8))
+  compiled_folder(PERSOMA_CACHE=str(tmp_path))
+  assert {x.name for x in folder.iterdir()} == {'whole-cache', 'whole-atime'}
+
+
 def test_compiled_code_lies_in_the_cache(tmp_path):
   assert compiled_folder(PERSOMA_CACHE=str(tmp_path)) == f'{tmp_path}/compiled'
   kept = compiled_folder(PERSOMA_CACHE=str(tmp_path), JAX_COMPILATION_CACHE_DIR='mine')
