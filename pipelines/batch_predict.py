@@ -70,7 +70,7 @@ class Config:
   @property
   def trusted(self) -> list[str]:
     """Returns the modules of the flag `trusted_modules`."""
-    return [name for name in self.trusted_modules.split(',') if name]
+    return flags.split_names(self.trusted_modules)
 
   @property
   def decoding(self) -> Decoding:

@@ -83,7 +83,7 @@ def _write(config, paths, constants, folder):
   from pipelines.predictions.answer_shards import AnswerShard, write_rejects
   from pipelines.predictions.prediction_files import to_bytes
 
-  trusted = [name for name in config.trusted_modules.split(',') if name]
+  trusted = flags.split_names(config.trusted_modules)
   users = t5x_lines.split_users(config.histories_dir, config.split)
   rows = t5x_lines.read_rows(
     paths, config.model_dir, config.histories_dir, users, trusted

@@ -146,11 +146,7 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
   return records.map(_parse)
 
 
-@functools.cache
-def _records_of(files: tuple[str, ...], states: tuple) -> NumberedRecords:
-  """Finds the records of files once, until a file changes."""
-  del states
-  return NumberedRecords(files)
+_records_of = functools.cache(NumberedRecords)  # once, until a file changes
 
 
 class HistorySource(seqio.FunctionDataSource):

@@ -17,19 +17,19 @@ class NumberedRecords:
   cannot be entered, so their records are kept themselves.
   """
 
-  def __init__(self, files: Sequence[str]):
+  def __init__(self, files: Sequence[str], states: Sequence[tuple[int, int]]):
     """Reads all files once, which also checks their checksums.
 
     Args:
       files: paths; the files are all compressed, with names that end in .gz, or none.
+      states: `state_of` each file; records are read only while it stays the same.
 
     Raises:
       ValueError: a file is damaged.
     """
     compression = 'GZIP' if files[0].endswith('.gz') else ''
     read = lambda path: tf.data.TFRecordDataset(path, compression)
-    self._files, self._kept = files, None
-    self._states = [state_of(os.stat(path)) for path in files]
+    self._files, self._states, self._kept = files, states, None
     try:
       if compression:
         self._kept = list(read(list(files)).as_numpy_iterator())

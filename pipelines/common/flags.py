@@ -38,6 +38,11 @@ def path_flag(
   return dataclasses.field(default=default, metadata=about)
 
 
+def split_names(text: str) -> list[str]:
+  """Returns the names in a value with commas."""
+  return [name for name in text.split(',') if name]
+
+
 def parse(config_cls: type, argv: Sequence[str] | None, description: str = '') -> Any:
   """Reads the command line of a job without a pipeline.
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipelines.events import column_values, file_blocks, shuffle, text_rows
 from pipelines.events.formats import REQUIRED, Layout
 from pipelines.events.rating_scale import RatingScale, SeenRatings
+from pipelines.events.text_encodings import expected_texts
 
 _MAX_TIME = 4_102_444_800  # the year 2100
 _TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
@@ -147,7 +148,7 @@ def _bad_rows(found, layout, checks, failed):
   """Yields a BadRow for every bad line, in no particular order."""
   header, source = layout.header, found.source
   expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
-  known = {**_EXPECTED, 'not_in_encoding': f'{layout.format.encoding} text'}
+  known = _EXPECTED | expected_texts(layout.format.encoding)
   for line, reason in found.bad:
     text = source.raw(line)[:_RAW_CHARACTERS]
     if not text.strip():
@@ -166,7 +167,6 @@ def _bad_rows(found, layout, checks, failed):
 
 
 _EXPECTED = {
-  'not_utf8': 'UTF-8 text',
   'bad_quotes': (
     'quotes that close on their line; --mapping=quotes=none reads quotes as characters'
   ),

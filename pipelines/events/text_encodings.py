@@ -23,6 +23,11 @@ def shown_name(encoding: str) -> str:
   return 'UTF-8' if encoding == 'utf-8' else encoding
 
 
+def expected_texts(encoding: str) -> dict[str, str]:
+  """Returns what is expected in the place of a line that is no text, by reason."""
+  return dict.fromkeys(('not_utf8', 'not_in_encoding'), f'{shown_name(encoding)} text')
+
+
 def decode(line: bytes, encoding: str, errors: str = 'strict') -> str:
   """Decodes a line in an encoding, or in `UTF8_OR_LATIN1`."""
   if encoding != UTF8_OR_LATIN1:

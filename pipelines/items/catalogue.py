@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipelines.common.job import reject
 from pipelines.events.file_blocks import Piece, read_files
 from pipelines.events.input_files import InputFile
+from pipelines.events.text_encodings import expected_texts
 from pipelines.items.item_values import ItemValues, is_missing
 from tasks import schema
 
@@ -17,7 +18,6 @@ MOST_LINES = 1_000  # of a row: descriptions may have several lines
 _RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
-  'not_utf8': 'UTF-8 text',
   'bad_quotes': 'quotes that close; --mapping=quotes=none reads quotes as characters',
   'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
@@ -96,9 +96,8 @@ def item_rejects(
       position = piece.layout.positions[field]
       record['field'] = header[position]
       record['value'] = piece.rows.source.value(line, position)[:_RAW_CHARACTERS]
-    expected = _EXPECTED.get(reason, 'a row')
-    if reason == 'not_in_encoding':
-      expected = f'{piece.layout.format.encoding} text'
+    known = _EXPECTED | expected_texts(piece.layout.format.encoding)
+    expected = known.get(reason, 'a row')
     rejects.append(reject(stage, reason, **record, raw=text, expected=expected))
   return rejects
 
