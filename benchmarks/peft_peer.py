@@ -3,21 +3,24 @@
 Runs in an environment of its own (pip install torch transformers peft gguf):
 
     python benchmarks/peft_peer.py --gguf=model.gguf --batches=batches.npz \
-      --dtype=float32 --pad=limit --steps=12
+      --dtype=float32 --pad=limit --soft_tokens=17 --steps=4
 
-Prints one JSON line: seconds a step (median), peak memory, versions.
+Prints one JSON line: seconds a step (median of the parts), peak memory, versions.
 """
 
 import argparse
 import json
 import pathlib
-import resource
+import re
+import statistics
 import time
 
 import numpy as np
 import peft
 import torch
 import transformers
+
+_FIRST = 3  # steps that are not measured
 
 
 def load_batches(path: str, pad: str) -> list[dict[str, torch.Tensor]]:
@@ -43,7 +46,8 @@ def main() -> None:
   parser.add_argument('--dtype', default='float32')
   parser.add_argument('--pad', choices=('limit', 'longest'), default='limit')
   parser.add_argument('--soft_tokens', type=int, required=True)
-  parser.add_argument('--steps', type=int, default=12)
+  parser.add_argument('--steps', type=int, default=4, help='of a part')
+  parser.add_argument('--parts', type=int, default=3)
   flags = parser.parse_args()
   torch.set_num_threads(2)
   file = pathlib.Path(flags.gguf)
@@ -56,34 +60,49 @@ def main() -> None:
   model = peft.get_peft_model(model, config).train()
   trained = [x for x in model.parameters() if x.requires_grad]
   optimizer = torch.optim.AdamW(trained, lr=1e-3)
+  times, loss = timed_steps(model, optimizer, flags)
+  middle = statistics.mean if flags.pad == 'longest' else statistics.median
+  starts = range(0, len(times), flags.steps)
+  # A mean where steps differ in length.
+  seconds = [middle(times[at : at + flags.steps]) for at in starts]
+  found = {
+    'seconds': seconds,
+    'seconds_a_step': statistics.median(seconds),
+    'loss': loss,
+    'peak_memory_gb': peak_memory_gb(),
+    'matmul_gflops': matmul_gflops(flags.dtype),
+    'versions': {x.__name__: x.__version__ for x in (torch, transformers, peft)},
+  }
+  print(json.dumps(found))
+
+
+def timed_steps(model, optimizer, flags) -> tuple[list[float], float]:
+  """Seconds of the steps of all parts, after a few others, and the last loss."""
   batches, times = load_batches(flags.batches, flags.pad), []
-  for step in range(flags.steps + 3):
+  for step in range(_FIRST + flags.parts * flags.steps):
     started = time.perf_counter()
     loss = model(**batches[step % len(batches)]).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
     times.append(time.perf_counter() - started)
-  square = torch.ones(2048, 2048, dtype=getattr(torch, flags.dtype))
-  clock = []
-  for _ in range(8):
+  return times[_FIRST:], float(loss)
+
+
+def matmul_gflops(dtype: str) -> float:
+  """The fastest product of two matrices of a type, the result in the same type."""
+  square, times = torch.ones(2048, 2048, dtype=getattr(torch, dtype)), []
+  for _ in range(12):
     started = time.perf_counter()
     square @ square
-    clock.append(time.perf_counter() - started)
-  print(
-    json.dumps(
-      {
-        # A mean where steps differ in length.
-        'seconds_a_step': float(
-          (np.mean if flags.pad == 'longest' else np.median)(times[3:])
-        ),
-        'loss': float(loss),
-        'matmul_gflops': 2 * 2048**3 / min(clock) / 1e9,
-        'peak_memory_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        'versions': {x.__name__: x.__version__ for x in (torch, transformers, peft)},
-      }
-    )
-  )
+    times.append(time.perf_counter() - started)
+  return 2 * 2048**3 / min(times) / 1e9
+
+
+def peak_memory_gb() -> float:
+  """This process's largest resident memory; `getrusage` would count its parent's."""
+  status = pathlib.Path('/proc/self/status').read_text()
+  return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) / 1e6
 
 
 if __name__ == '__main__':

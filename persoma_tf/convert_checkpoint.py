@@ -19,7 +19,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from persoma_tf import process, recipes
+from persoma_tf import operand_types, process, recipes
 from persoma_tf.addresses import local_argument
 
 logger = logging.getLogger('persoma_tf.convert_checkpoint')
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   from persoma_tf.training.training_run import Recipe, TrainingRun
 
   recipes.parse_recipes(flags.gin_file, [*bindings, *recipes.data_macros(flags)])
+  if Recipe().dtype == operand_types.AUTO:  # T5X knows nothing of the setting
+    recipes.bind_parameter('train.dtype', 'float32')
   run = TrainingRun(Recipe())
   # Nothing is written before all checks: after an error, the folder is still empty.
   if flags.checkpoint:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 Positive = Annotated[int, 1]
 Count = Annotated[int, 0]
 Amount = Annotated[float, 0]
-Precision = typing.Literal['float32', 'bfloat16', 'float16']
+OperandType = typing.Literal['auto', 'float32', 'bfloat16']
 
 _NAMES = {
   int: 'a whole number',

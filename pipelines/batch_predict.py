@@ -41,7 +41,10 @@ class Config:
     'sampling temperature; 0: choose the most probable token', 0.0
   )
   seed: int = flag('seed for sampling with a temperature', 0)
-  weights: Literal[WEIGHTS] = flag("number type of the decoder's weights", 'float32')
+  weights: Literal[WEIGHTS] = flag(
+    "number type of the decoder's weights; auto: what this machine multiplies fastest",
+    'auto',
+  )
   soft_prompts: bool = flag("write every user's soft prompt too, as Parquet", False)
   shard_users: int = flag('number of users in a file of the table', 1000)
   shard: str = flag('i/n: answer only the i-th of n shares, counted from 0', '')

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shlex
+import typing
 from typing import NamedTuple
 
 import gin
@@ -13,6 +14,7 @@ from benchmarks.quality import METHODS
 from persoma_tf import recipes
 from persoma_tf.model import ORDERS
 from persoma_tf.parameters import freezing
+from persoma_tf.setting_types import OperandType
 from persoma_tf.training.answer_vocabulary import bind_template
 from persoma_tf.training.training_run import Recipe
 
@@ -78,7 +80,7 @@ def test_settings_make_a_recipe(flags, assets, folders):
   recipes.parse_recipes(files, [*bindings, *places])
   recipe = Recipe()
   assert freezing.tuned(recipe.tuning) is not None
-  assert recipe.dtype in ('float32', 'bfloat16')
+  assert recipe.dtype in typing.get_args(OperandType)
   if recipe.answer:
     bind_template(recipe.answer, recipe.task)
   assert gin.get_bindings('build').get('prompt_order', ORDERS[0]) in ORDERS

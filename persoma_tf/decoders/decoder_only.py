@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.parameters import checkpoints
 
 
@@ -16,8 +17,8 @@ class KeysValues(NamedTuple):
   """Holds the keys and values of one layer or of all layers.
 
   Attributes:
-    keys: [layers, B, S, kv_heads, head_dim] float32; without the first axis for one
-      layer.
+    keys: [layers, B, S, kv_heads, head_dim], in the type of the operands of products;
+      without the first axis for one layer.
     values: array of the same shape and dtype.
   """
 
@@ -243,7 +244,7 @@ def some_logits(table: Array, tokens: Array, hidden: Array) -> Array:
     tokens: [B, M] token ids.
     hidden: [B, D] hidden states.
   """
-  return jnp.einsum('bmd,bd->bm', table[tokens], hidden)
+  return products.einsum('bd,bmd->bm', hidden, table[tokens])
 
 
 def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
@@ -261,12 +262,9 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   batch, length, heads, width = query.shape
   kv_heads = seen.keys.shape[2]
   query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
-  scores = jnp.einsum(
-    'bqhgd,bkhd->bhgqk', query, seen.keys, preferred_element_type=jnp.float32
-  )
+  scores = products.einsum('bqhgd,bkhd->bhgqk', query, seen.keys)
   weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores * scale, -1e30))
-  weights = weights.astype(query.dtype)
-  read = jnp.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
+  read = products.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
   return read.reshape(batch, length, heads * width)
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.decoders import stack
 from persoma_tf.decoders.decoder_only import (
   DecoderOnly,
@@ -83,13 +84,15 @@ class Attention(nn.Module):
     """
     cfg = self.config
     heads = (*x.shape[:2], -1, cfg.head_dim)
-    project = lambda count, name: Dense(count * cfg.head_dim, name=name)(x).reshape(
-      heads
-    )
-    query, key = project(cfg.num_heads, 'query'), project(cfg.num_kv_heads, 'key')
+    dense = lambda count, name: Dense(count * cfg.head_dim, name=name)
+    query = dense(cfg.num_heads, 'query')(x).reshape(heads)
+    project = dense(cfg.num_kv_heads, 'key')
+    key = project(x).reshape(heads)
+    value = dense(cfg.num_kv_heads, 'value')(x).reshape(heads)
     query = RMSNorm(cfg.norm_epsilon, name='query_norm')(query)
     key = RMSNorm(cfg.norm_epsilon, name='key_norm')(key)
-    seen = KeysValues(rope(key, positions, base), project(cfg.num_kv_heads, 'value'))
+    key, kind = rope(key, positions, base), project.operand_type
+    seen = KeysValues(key.astype(kind), value.astype(kind))
     if cache is not None:
       seen = write_cache(cache, seen, index)
     read = attend(rope(query, positions, base), seen, mask, cfg.head_dim**-0.5)
@@ -160,11 +163,12 @@ class Gemma(DecoderOnly):
 
   def embed(self, tokens: Array) -> Array:
     """Returns the scaled embeddings [B, S, D] of token ids [B, S] int32."""
-    return self.embedder(tokens) * self.config.d_model**0.5
+    embedded = self.embedder(tokens).astype(jnp.float32)
+    return embedded * self.config.d_model**0.5
 
   def logits(self, hidden: Array) -> Array:
     """Returns the logits [..., V] of hidden states [..., D]."""
-    return self.embedder.attend(hidden)
+    return products.matmul(hidden, self.embedder.embedding.T)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
     """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""

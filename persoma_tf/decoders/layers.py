@@ -12,17 +12,17 @@ def rope(x: Array, positions: Array, base: float | Array) -> Array:
   Component i of the first half of a head is rotated with component i of the second.
 
   Args:
-    x: [B, S, heads, head_dim].
+    x: [B, S, heads, head_dim], any float type.
     positions: [B, S] int32.
     base: base of the wavelengths.
 
   Returns:
-    [B, S, heads, head_dim].
+    [B, S, heads, head_dim] float32.
   """
   half = x.shape[-1] // 2
   frequencies = base ** (-jnp.arange(half) / half)
   angles = (positions[..., None] * frequencies)[:, :, None, :]
-  sin, cos = jnp.sin(angles).astype(x.dtype), jnp.cos(angles).astype(x.dtype)
+  sin, cos = jnp.sin(angles), jnp.cos(angles)
   first, second = x[..., :half], x[..., half:]
   return jnp.concatenate(
     [first * cos - second * sin, second * cos + first * sin], axis=-1
@@ -36,11 +36,11 @@ class RMSNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """Maps [..., D] to [..., D]."""
+    """Maps [..., D] to [..., D] float32."""
     scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
     wide = x.astype(jnp.float32)
     size = jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.epsilon)
-    return (wide * size * scale).astype(x.dtype)
+    return wide * size * scale.astype(jnp.float32)
 
 
 def recomputed(block: type[nn.Module], whole: bool) -> type[nn.Module]:

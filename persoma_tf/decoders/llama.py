@@ -11,8 +11,10 @@ import dataclasses
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.decoders import stack
 from persoma_tf.decoders.decoder_only import (
   DecoderOnly,
@@ -71,10 +73,12 @@ class Attention(nn.Module):
     cfg = self.config
     heads = (*x.shape[:2], -1, cfg.head_dim)
     query = Dense(cfg.num_heads * cfg.head_dim, name='query')(x).reshape(heads)
-    key = Dense(cfg.num_kv_heads * cfg.head_dim, name='key')(x).reshape(heads)
+    project = Dense(cfg.num_kv_heads * cfg.head_dim, name='key')
+    key = project(x).reshape(heads)
     value = Dense(cfg.num_kv_heads * cfg.head_dim, name='value')(x).reshape(heads)
     query = rope(query, positions, cfg.rope_base)
-    seen = KeysValues(rope(key, positions, cfg.rope_base), value)
+    key, kind = rope(key, positions, cfg.rope_base), project.operand_type
+    seen = KeysValues(key.astype(kind), value.astype(kind))
     if cache is not None:
       seen = write_cache(cache, seen, index)
     read = attend(query, seen, mask, cfg.head_dim**-0.5)
@@ -138,12 +142,14 @@ class Llama(DecoderOnly):
 
   def embed(self, tokens: Array) -> Array:
     """Returns the embeddings [B, S, D] of token ids [B, S] int32."""
-    return self.embedder(tokens)
+    return self.embedder(tokens).astype(jnp.float32)
 
   def logits(self, hidden: Array) -> Array:
     """Returns the logits [..., V] of hidden states [..., D]."""
     cfg = self.config
-    return self.embedder.attend(hidden) if cfg.tied else self.output(hidden)
+    if not cfg.tied:
+      return self.output(hidden)
+    return products.matmul(hidden, self.embedder.embedding.T)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
     """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""

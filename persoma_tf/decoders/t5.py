@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.decoders.decoder_only import KeysValues, some_logits
 from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.decoders.t5_layers import (
@@ -147,12 +148,13 @@ class T5(nn.Module):
 
   def embed(self, tokens: Array) -> Array:
     """Returns the embeddings [B, S, D] of token ids [B, S] int32."""
-    return self.token_embedder(tokens)
+    return self.token_embedder(tokens).astype(jnp.float32)
 
   def logits(self, hidden: Array) -> Array:
     """Returns the logits [..., V] of hidden states [..., D]."""
     if self.config.tied:
-      return self.token_embedder.attend(hidden * self.config.d_model**-0.5)
+      hidden = hidden * self.config.d_model**-0.5
+      return products.matmul(hidden, self.token_embedder.embedding.T)
     return self.decoder.logits(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:

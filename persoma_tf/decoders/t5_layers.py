@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.decoders.decoder_only import KeysValues, write_cache
 from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.parameters.lora import Dense
@@ -108,7 +109,11 @@ class Attention(nn.Module):
   def seen(self, x: Array) -> KeysValues:
     """Returns the keys and values [B, K, heads, head_dim] of states [B, K, D]."""
     heads = (*x.shape[:2], -1, self.config.head_dim)
-    return KeysValues(self.key(x).reshape(heads), self.value(x).reshape(heads))
+    key, value = self.key(x), self.value(x)
+    kind = self.key.operand_type
+    return KeysValues(
+      key.reshape(heads).astype(kind), value.reshape(heads).astype(kind)
+    )
 
   def __call__(
     self, x: Array, seen: KeysValues, mask: Array, bias: Array | None = None
@@ -125,13 +130,11 @@ class Attention(nn.Module):
       [B, S, D].
     """
     query = self.query(x).reshape(*x.shape[:2], -1, self.config.head_dim)
-    scores = jnp.einsum(
-      'bqhd,bkhd->bhqk', query, seen.keys, preferred_element_type=jnp.float32
-    )
+    scores = products.einsum('bqhd,bkhd->bhqk', query, seen.keys)
     if bias is not None:
       scores = scores + bias
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30))
-    read = jnp.einsum('bhqk,bkhd->bqhd', weights.astype(x.dtype), seen.values)
+    read = products.einsum('bhqk,bkhd->bqhd', weights, seen.values)
     return self.out(read.reshape(*x.shape[:2], -1))
 
 

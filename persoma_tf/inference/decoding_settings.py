@@ -3,7 +3,7 @@
 import dataclasses
 
 # Types of the decoder's weights (`persoma_tf.parameters.quantization`).
-WEIGHTS = ('float32', 'bfloat16', 'int8')
+WEIGHTS = ('auto', 'float32', 'bfloat16', 'int8')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Decoding:
     temperature: divisor of the logits for drawing tokens; 0 takes the most probable
       token.
     seed: seed of the random sampler; a user's answer does not depend on other users.
-    weights: type of the decoder's weights (`persoma_tf.parameters.quantization`).
+    weights: type of the decoder's weights (`persoma_tf.parameters.quantization`);
+      'auto' is the choice of `persoma_tf.operand_types`.
 
   Raises:
     ValueError: a setting is out of range, or drawing is combined with beam search.
@@ -26,7 +27,7 @@ class Decoding:
   beams: int = 1
   temperature: float = 0.0
   seed: int = 0
-  weights: str = 'float32'
+  weights: str = 'auto'
 
   def __post_init__(self):
     if self.beams < 1:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from persoma_tf import model as persoma
+from persoma_tf import operand_types
 from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
@@ -206,7 +207,8 @@ def trained_params(
 def _load(model_dir: str, weights: str, limits: Limits) -> tuple[persoma.Persoma, dict]:
   """Returns the model in its fastest form, and its parameters on the device.
 
-  LoRA is merged, the decoder's weights are converted and its layers unrolled.
+  LoRA is merged into float32 weights, other weights are converted, and the layers are
+  unrolled.
   """
   model, decoder = persoma.build()
   folder = f'{model_dir}/adapter'
@@ -217,7 +219,11 @@ def _load(model_dir: str, weights: str, limits: Limits) -> tuple[persoma.Persoma
     checkpoints.fingerprint(decoder.params),
     (0, 1) if limits.batch_tokens else (limits.longest, limits.width),
   )
-  tuned = quantization.converted(lora.merge_lora(params['decoder']), weights)
+  kind = operand_types.chosen_type(weights)
+  decoder = params['decoder']
+  if kind == 'float32':
+    decoder = lora.merge_lora(decoder)
+  tuned = quantization.converted(decoder, kind)
   module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
   module, tuned = stack.unrolled(module, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})

@@ -16,6 +16,7 @@ import numpy as np
 from flax import traverse_util
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.setting_types import Positive
 
 ATTENTION = (r'.*/(query|value)/kernel',)  # targets in the paper
@@ -31,21 +32,26 @@ class Dense(nn.Module):
 
   features: int
 
+  @property
+  def operand_type(self) -> jnp.dtype:
+    """Returns the type of the operands; must be read after the product."""
+    return products.operand_type(self.variables['params']['kernel'])
+
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """Maps [..., in] to [..., features]."""
+    """Maps [..., in] of a float type to [..., features] float32."""
     shape = (x.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.normal(0.02), shape)
     # `persoma_tf.parameters.quantization` adds the scale of an int8 kernel.
     if self.has_variable('params', 'kernel_scale'):
       scale = self.get_variable('params', 'kernel_scale')
-      y = (x @ kernel.astype(x.dtype)) * scale.astype(x.dtype)
+      y = products.matmul(x, kernel.astype(products.operand_type(kernel))) * scale
     else:
-      y = x @ kernel
+      y = products.matmul(x, kernel)
     if self.has_variable('params', 'lora_a'):
       read = lambda name: self.get_variable('params', name)
-      low = (x @ read('lora_a').astype(x.dtype)) @ read('lora_b').astype(x.dtype)
-      y = y + low * read('lora_scale').astype(x.dtype)
+      low = products.matmul(products.matmul(x, read('lora_a')), read('lora_b'))
+      y = y + low * read('lora_scale')
     return y
 
 

@@ -1,12 +1,15 @@
-"""Quantizes the weights of a decoder for inference.
+"""Converts the weights of a decoder to types of fewer bits.
 
-`bfloat16` casts all parameters, so that the decoder computes in bfloat16. `int8` stores
-the matrices of the layers as integers, symmetric around zero, with one scale per
-output. `lora.Dense` casts such a matrix back for each product: int8 saves memory only.
+`bfloat16` rounds all parameters, so that products have bfloat16 operands and float32
+results (`persoma_tf.products`). `int8` does the same, but stores the matrices of the
+layers as integers, symmetric around zero, with one scale per output. bfloat16 holds
+these integers exactly. `lora.Dense` casts such a matrix for each product: int8 saves
+memory only. LoRA's updates stay float32, beside their matrices.
 """
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
@@ -16,7 +19,7 @@ def converted(params: Mapping, weights: str) -> dict:
 
   Args:
     params: float32 parameters; a kernel may be stacked, [layers, in, out].
-    weights: name of the type, one of `inference.decoding.WEIGHTS`.
+    weights: 'float32', 'bfloat16' or 'int8'.
   """
   if weights == 'float32':
     return dict(params)
@@ -24,10 +27,14 @@ def converted(params: Mapping, weights: str) -> dict:
   return convert(params)
 
 
+def _narrow(name, x):
+  """Rounds a parameter; LoRA's updates may be smaller than what rounding leaves."""
+  return x if name.startswith('lora_') else np.asarray(x).astype(ml_dtypes.bfloat16)
+
+
 def _narrowed(params):
-  narrow = lambda x: np.asarray(x).astype(ml_dtypes.bfloat16)
   return {
-    name: _narrowed(x) if isinstance(x, Mapping) else narrow(x)
+    name: _narrowed(x) if isinstance(x, Mapping) else _narrow(name, x)
     for name, x in params.items()
   }
 
@@ -39,7 +46,7 @@ def _of_layers(params):
     if isinstance(x, Mapping):
       result[name] = _rounded(x) if name.startswith('layers') else _of_layers(x)
     else:
-      result[name] = x
+      result[name] = _narrow(name, x)
   return result
 
 
@@ -51,7 +58,7 @@ def _rounded(params):
     elif name == 'kernel':
       result['kernel'], result['kernel_scale'] = integers(np.asarray(x))
     else:
-      result[name] = x
+      result[name] = _narrow(name, x)
   return result
 
 
@@ -59,3 +66,44 @@ def integers(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Rounds a matrix [..., in, out] to int8; returns it and its scales [..., out]."""
   scale = np.maximum(np.abs(kernel).max(axis=-2) / 127, np.finfo(np.float32).tiny)
   return np.rint(kernel / scale[..., None, :]).astype(np.int8), scale
+
+
+def trained_operands(params: Mapping, dtype: str) -> dict:
+  """Rounds the trained matrices of a decoder, within the training step.
+
+  LoRA's matrices and the embeddings stay float32. So do their gradients: that of a
+  token's embedding is a sum over all places where the token stands.
+
+  Args:
+    params: flat dict {path: float32 array}; the adapter in it is not changed.
+    dtype: type of the operands of the decoder's products.
+  """
+  cast = lambda path: _is_rounded(path) and not path.endswith('/embedding')
+  return {path: x.astype(dtype) if cast(path) else x for path, x in params.items()}
+
+
+def frozen_operands(params: Mapping, dtype: str) -> dict:
+  """Rounds what is frozen of a decoder, once, before the training; not LoRA.
+
+  The matrices of scanned layers are stored as the bits of bfloat16, in uint16, which
+  `persoma_tf.products` reads. XLA on CPU would widen a stack of bfloat16 to float32
+  before it takes a layer out (docs/speed.md).
+
+  Args:
+    params: flat dict {path: float32 numpy array}; the adapter in it is not changed.
+    dtype: type of the operands of the decoder's products.
+  """
+  if dtype == 'float32':
+    return dict(params)
+
+  def rounded(path, x):
+    x = np.asarray(x).astype(jnp.dtype(dtype))
+    return x.view(np.uint16) if x.ndim == 3 and path.endswith('/kernel') else x
+
+  return {
+    path: rounded(path, x) if _is_rounded(path) else x for path, x in params.items()
+  }
+
+
+def _is_rounded(path):
+  return path.startswith('decoder/') and '/lora_' not in path

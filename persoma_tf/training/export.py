@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from persoma_tf import operand_types
 from persoma_tf.gin_settings import settings
 from persoma_tf.inference import engine, generate
-from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.parameters import checkpoints, freezing, quantization
 from persoma_tf.training import model_card, model_record, run_inputs
 from persoma_tf.training.answer_vocabulary import shared_prompt, vocabulary_of
-from persoma_tf.training.stages import cast_decoder
 from persoma_tf.training.training_run import TrainingRun
 from persoma_tf.units import format_bytes
 
@@ -53,6 +53,7 @@ def export_adapter(
     'decoder_sha256': decoder_sha256,
     'start_token': run.decoder.start_token,
     'step': step,
+    'dtype': operand_types.chosen_type(run.recipe.dtype),
     **_about_prompts(run, asked),
     'histories': model_record.histories_fingerprint(config),
     **model_record.trained_on(config),
@@ -94,7 +95,9 @@ def _check_answer(folder, run, decoder_sha256, batch):
     run.model, run.decoder.params, str(folder), decoder_sha256, history.shape[1:]
   )
   flat = traverse_util.flatten_dict(found, sep='/')
-  params = freezing.join_params(cast_decoder(flat, run.recipe.dtype), {})
+  params = freezing.join_params(
+    quantization.frozen_operands(flat, operand_types.chosen_type(run.recipe.dtype)), {}
+  )
   task = generate.Task(vocabulary_of(run.recipe.task).eos_id, _SHORT)
   answer = jax.jit(functools.partial(_answer, run.model, task))
   log_prob = answer(params, history, mask, prompt).log_prob

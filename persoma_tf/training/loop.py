@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from persoma_tf import model as persoma
-from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.parameters import checkpoints, freezing, quantization
 from persoma_tf.training.metric_log import MetricLog
-from persoma_tf.training.stages import Stage, Steps, Stretch, cast_decoder, make_steps
+from persoma_tf.training.stages import Stage, Steps, Stretch, make_steps
 
 logger = logging.getLogger(__name__)
 Batches = Iterable[Mapping[str, np.ndarray]]
@@ -48,7 +48,7 @@ class Loop:
         step `start` of the run; the stream itself starts at `step`.
       validation: function stage -> validation batches; None for no validation.
       log_period: number of steps between reports.
-      dtype: dtype of the decoder's computations.
+      dtype: type of the operands of the decoder's products.
     """
     self._model, self._model_dir = model, model_dir
     self._data, self._validation = data, validation
@@ -93,7 +93,8 @@ class Loop:
     if stretches[0].begin > start:
       folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)
       state = checkpoints.load_optimizer(folder, state)
-    constant = jax.device_put(cast_decoder(frozen, self._dtype), self._replicated)
+    frozen_operands = quantization.frozen_operands(frozen, self._dtype)
+    constant = jax.device_put(frozen_operands, self._replicated)
     trained, state = jax.device_put((trained, state), self._replicated)
     fixed = list(self._validation(stage)) if self._validation else []
     data = self._data(stage, start, stretches[0].begin)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from persoma_tf import model as persoma
-from persoma_tf.parameters import freezing
+from persoma_tf.parameters import freezing, quantization
 from persoma_tf.setting_types import Amount, Count, Positive
 from persoma_tf.training.batching import GROUPS
 
@@ -118,14 +118,6 @@ def make_optimizer(stage: Stage) -> optax.GradientTransformation:
   )
 
 
-def cast_decoder(params: Mapping, dtype: str) -> dict:
-  """Casts the decoder's parameters in a flat dict {path: array} to `dtype`."""
-  return {
-    path: jnp.asarray(x, dtype) if path.startswith('decoder/') else x
-    for path, x in params.items()
-  }
-
-
 class Steps(NamedTuple):
   """Holds the compiled functions of a stage.
 
@@ -142,7 +134,14 @@ class Steps(NamedTuple):
 
 
 def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
-  """Compiles the functions of a stage; the decoder computes in `dtype`."""
+  """Compiles the functions of a stage.
+
+  Args:
+    model: adapter and decoder.
+    stage: the stage.
+    dtype: type of the operands of the decoder's products; the frozen parameters come
+      from `persoma_tf.parameters.quantization.frozen_operands`.
+  """
   optimizer = make_optimizer(stage)
   weights = {
     'lm_loss': stage.lm_weight,
@@ -152,7 +151,9 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
   history = bool(stage.slot_weight or stage.statistics_weight)
 
   def loss(trainable, frozen, batch, counts):
-    params = freezing.join_params(cast_decoder(trainable, dtype), frozen)
+    params = freezing.join_params(
+      quantization.trained_operands(trainable, dtype), frozen
+    )
     sums = persoma.loss_sums(
       model, params, batch, lm=bool(stage.lm_weight), history=history
     )

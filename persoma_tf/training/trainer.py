@@ -4,7 +4,7 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from persoma_tf import recipes
+from persoma_tf import gin_settings, operand_types, recipes
 from persoma_tf.parameters import checkpoints
 from persoma_tf.training import run_folder, run_inputs
 from persoma_tf.training.export import export_adapter
@@ -31,7 +31,9 @@ def train(
     ValueError: the folder belongs to a run with another configuration or with other
       inputs, or should be overwritten but is not the folder of a run.
   """
-  run, folder = TrainingRun(Recipe()), pathlib.Path(model_dir)
+  folder = pathlib.Path(model_dir)
+  _bind_type(folder, overwrite)
+  run = TrainingRun(Recipe())
   for stage in run.stages:  # completes gin's operative configuration
     next(run.data(stage, 0, 0))
   for binding in recipes.without_effect(chosen):
@@ -41,15 +43,16 @@ def train(
     run_folder.delete_run(folder)
   run_folder.check_config(folder)
   finished = (folder / 'COMPLETED').exists()
-  done = checkpoints.manager(model_dir).latest_step() or 0
-  if done or finished:
+  found = checkpoints.manager(model_dir).latest_step()
+  done = found or 0
+  if found is not None or finished:
     run_inputs.check_inputs(folder, inputs)
   if finished:
     logger.info('%s is finished; --overwrite trains again', model_dir)
     return
   run_folder.write_config(folder)
   run_inputs.write_inputs(folder, inputs)
-  if done:
+  if found is not None:
     logger.info('resuming from checkpoint_%d', done)
     params = run.params_at(checkpoints.checkpoint_folder(model_dir, done))
   else:
@@ -57,10 +60,30 @@ def train(
   _train(run, model_dir, params, done)
 
 
+def _bind_type(folder, overwrite):
+  """Sets `train.dtype`, if it is 'auto', to a type, which `config.gin` then records.
+
+  It is the type of the run in the folder, even of one that has no checkpoint yet; or
+  this machine's; or float32 if the whole decoder is trained, whose gradients would be
+  rounded.
+  """
+  recipe, config = Recipe(), folder / run_folder.CONFIG
+  if recipe.dtype != operand_types.AUTO:
+    return
+  chosen = operand_types.chosen_type('float32' if recipe.tuning == 'full' else 'auto')
+  if config.exists() and not overwrite:
+    settings = gin_settings.settings(config.read_text())
+    known = gin_settings.setting(settings, 'train.dtype')
+    chosen = known if known in operand_types.TYPES else chosen
+  recipes.bind_parameter('train.dtype', chosen)
+
+
 def _train(run, model_dir, params, done):
   recipe = run.recipe
   if recipe.initialize_only:
-    checkpoints.save(checkpoints.manager(model_dir), 0, params, {})
+    manager = checkpoints.manager(model_dir)
+    if manager.latest_step() is None:
+      checkpoints.save(manager, 0, params, {})
     return
   stretches = segments(run.stages, recipe.checkpoint_period)
   loop = Loop(

@@ -8,9 +8,9 @@ import gin
 import numpy as np
 
 from persoma_tf import model as persoma
-from persoma_tf import recipes
+from persoma_tf import operand_types, recipes
 from persoma_tf.parameters import checkpoints, freezing, lora
-from persoma_tf.setting_types import Count, Positive, Precision
+from persoma_tf.setting_types import Count, OperandType, Positive
 from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.training.answer_vocabulary import (
   bind_template,
@@ -40,7 +40,9 @@ class Recipe:
     log_period: number of steps between reports.
     validation_examples: number of examples of the validation split to evaluate at every
       checkpoint; every stage then ends with its best checkpoint. 0 for no validation.
-    dtype: dtype of the decoder's computations. Trained parameters are always float32.
+    dtype: type of the operands of the decoder's products
+      (`persoma_tf.operand_types`); a run that is resumed keeps its type. Trained
+      parameters are always float32.
     seed: seed of the initial parameters and of the data.
     initialize_only: whether to write only `checkpoint_0`, the start of a run, and end.
   """
@@ -53,7 +55,7 @@ class Recipe:
   checkpoint_period: Positive = 500
   log_period: Positive = 25
   validation_examples: Count = 0
-  dtype: Precision = 'float32'
+  dtype: OperandType = operand_types.AUTO
   seed: Count = 0
   initialize_only: bool = False
 

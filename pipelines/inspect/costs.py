@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from persoma_tf import model as persoma
-from persoma_tf.parameters import freezing
-from persoma_tf.training.stages import Stage, cast_decoder, make_steps, segments
+from persoma_tf import operand_types
+from persoma_tf.parameters import freezing, quantization
+from persoma_tf.training.stages import Stage, make_steps, segments
 from persoma_tf.training.training_run import TrainingRun
 
 # Largest number of batches to run per stage. Grouped batches have several shapes, and
@@ -51,13 +52,13 @@ def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
 def _stage(
   run: TrainingRun, params: Mapping, stage: Stage, wanted: int
 ) -> dict[str, Any]:
-  dtype = run.recipe.dtype
+  dtype = operand_types.chosen_type(run.recipe.dtype)
   steps = make_steps(run.model, stage, dtype)
   trained, frozen = freezing.split_params(params, stage.trainable)
   about = freezing.describe_trainable(trained, frozen)
   state = steps.optimizer.init(trained)
   optimizer_bytes = _bytes(state)
-  constant = jax.device_put(cast_decoder(frozen, dtype))
+  constant = jax.device_put(quantization.frozen_operands(frozen, dtype))
   trained = jax.tree.map(lambda x: jax.numpy.array(x), trained)  # updates donate it
 
   def update(batch):

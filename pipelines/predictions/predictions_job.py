@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from persoma_tf import operand_types
+from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder
 from pipelines.common.progress import ShowProgress
@@ -48,9 +50,42 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   fingerprints = input_fingerprints(config)
   check_trained_on(manifest, config)
   require_users(config.histories_dir, config.split)
-  settings = {
-    **fingerprints,
-    'model': manifest,
+  inputs = {**fingerprints, 'model': manifest}
+  config, folder = _with_type(config, inputs)
+  if folder.begin(config.overwrite, go_on=True):
+    _answer_missing(folder, manifest, config, options)
+  if config.bigquery_table and folder.is_finished():
+    _load(folder, config)
+
+
+def _with_type(
+  config: Config, inputs: Mapping[str, Any]
+) -> tuple[Config, output_folder.OutputFolder]:
+  """Returns the flags with the type of the weights, and the folder of the output.
+
+  The type of 'auto' is the one that the folder was begun with, perhaps by another
+  machine, or else the one that `persoma_tf.operand_types` chooses.
+
+  Args:
+    config: the flags.
+    inputs: fingerprints of the inputs.
+  """
+
+  def of(kind):
+    chosen = dataclasses.replace(config, weights=kind)
+    settings = {**inputs, **_settings(chosen)}
+    return chosen, output_folder.OutputFolder(config.output_dir, settings, _JOB)
+
+  if config.weights == operand_types.AUTO and not config.overwrite:
+    for kind in WEIGHTS:
+      if of(kind)[1].has_begun():
+        return of(kind)
+  return of(operand_types.chosen_type(config.weights))
+
+
+def _settings(config: Config) -> dict[str, Any]:
+  """Returns the flags that decide the content of the folder."""
+  return {
     'split': config.split,
     'format': config.format,
     'decoding': dataclasses.asdict(config.decoding),
@@ -58,11 +93,6 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'soft_prompts': config.soft_prompts,
     'run_id': config.run_id,
   }
-  folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
-  if folder.begin(config.overwrite, go_on=True):
-    _answer_missing(folder, manifest, config, options)
-  if config.bigquery_table and folder.is_finished():
-    _load(folder, config)
 
 
 def _answer_missing(folder, manifest, config: Config, options) -> None:

@@ -116,9 +116,12 @@ def _training_losses(results):
 
 def _short_settings(results):
   info, run = results.info, results.run
+  decoding = results.predictions.get('decoding', {})
   settings = {
     'model': run['model']['model_id'],
     'decoder': run['model'].get('decoder', 'not known'),
+    'operands of products in the training': run['model'].get('dtype', 'not known'),
+    **{f'answers: {name}': value for name, value in decoding.items()},
     'users scored': '{:,} of {:,} in the split {}, {:,} rejected'.format(
       *results.coverage[:2], results.split, results.coverage.rejects
     ),

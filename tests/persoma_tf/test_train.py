@@ -11,7 +11,7 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file
 
-from persoma_tf import decoders, train
+from persoma_tf import decoders, gin_settings, operand_types, train
 from persoma_tf.parameters import checkpoints
 from persoma_tf.training import model_card, t5x_export, trainer, training_run
 from persoma_tf.training.training_run import Recipe, TrainingRun
@@ -37,10 +37,11 @@ def whole(tmp_path_factory):
 
 
 GROUPED = "decoder/Stage.group_by = 'targets'"  # going on must find the same batches
+ROUNDED = "train.dtype = 'bfloat16'"
 
 
 def test_a_run(recipe, whole, folders, tiny_decoder):
-  recipe(GROUPED)
+  recipe(GROUPED, ROUNDED)
   trainer.train(str(whole))
   names = {path.name for path in whole.iterdir()}
   assert {'config.gin', 'checkpoint_11', 'adapter', 'metrics.jsonl'} <= names
@@ -87,13 +88,13 @@ def test_cut_and_continued_is_the_same(recipe, whole, tmp_path, steps, monkeypat
     if step == steps:
       raise KeyboardInterrupt
 
-  recipe(GROUPED)
+  recipe(GROUPED, ROUNDED)
   monkeypatch.setattr(checkpoints, 'save', save_and_stop)
   with pytest.raises(KeyboardInterrupt):
     trainer.train(str(tmp_path))
   monkeypatch.undo()
   assert not (tmp_path / 'COMPLETED').exists()
-  recipe(GROUPED)
+  recipe(GROUPED)  # the type is the one of the run
   trainer.train(str(tmp_path))
   assert_same(adapter(whole), adapter(tmp_path))
   ours, theirs = ((x / 'metrics.jsonl').read_text() for x in (tmp_path, whole))
@@ -233,6 +234,27 @@ def test_nothing_is_deleted_or_written_before_all_is_there(recipe, tmp_path):
   recipe('train.initialize_only = True', 'train.seed = 5')
   trainer.train(str(model), overwrite=True)
   assert 'train.seed = 5' in (model / 'config.gin').read_text()
+
+
+def test_a_run_keeps_its_type_on_every_machine(recipe, tmp_path, monkeypatch):
+  chosen_type = operand_types.chosen_type
+  machine = lambda fastest: monkeypatch.setattr(
+    operand_types, 'chosen_type', lambda x: fastest if x == 'auto' else chosen_type(x)
+  )
+
+  def dtype(*more, **options):
+    recipe('train.initialize_only = True', *more)
+    trainer.train(str(tmp_path), **options)
+    config = gin_settings.settings((tmp_path / 'config.gin').read_text())
+    return config['train.dtype']
+
+  machine('bfloat16')
+  assert dtype() == 'bfloat16'
+  machine('float32')
+  assert dtype() == 'bfloat16'
+  with pytest.raises(ValueError, match='with other settings'):
+    dtype("train.dtype = 'float32'")
+  assert dtype(overwrite=True) == 'float32'
 
 
 def test_a_corrected_command_just_runs(recipe, tmp_path):

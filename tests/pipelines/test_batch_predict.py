@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from persoma_tf import operand_types
 from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage, tfrecord
@@ -73,6 +74,26 @@ def users(histories, split='test') -> list[dict]:
     for path in sorted(histories.glob(f'{split}-*'))
     for record in tfrecord.read_tfrecord(str(path))
   ]
+
+
+def test_a_folder_keeps_its_type_on_every_machine(predict, tmp_path, monkeypatch):
+  chosen_type = operand_types.chosen_type
+  machine = lambda fastest: monkeypatch.setattr(
+    operand_types, 'chosen_type', lambda x: fastest if x == 'auto' else chosen_type(x)
+  )
+  completed = tmp_path / 'out' / 'COMPLETED'
+  weights = lambda: json.loads(completed.read_text())['settings']['decoding']['weights']
+  machine('bfloat16')
+  predict()
+  assert weights() == 'bfloat16'
+  machine('float32')
+  written = completed.stat().st_mtime_ns
+  predict()  # nothing to do
+  assert (weights(), completed.stat().st_mtime_ns) == ('bfloat16', written)
+  with pytest.raises(JobError, match=r"'bfloat16'.*'float32'"):
+    predict('out', '--weights=float32')
+  predict('out', '--overwrite')
+  assert weights() == 'float32'
 
 
 def test_shards_hold_every_user_once(predict, folders, tmp_path):

@@ -85,6 +85,20 @@ def test_loss_and_scores_are_ours(case):
   np.testing.assert_allclose(-scores.sum(), expected, rtol=1e-5)
 
 
+def test_parameters_that_are_restored_in_bfloat16(case):
+  """`RestoreCheckpointConfig.dtype` rounds all of them, the adapter's too."""
+  _, params, batch, model = case
+  rounded = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params)
+  expected = model.score_batch(params, batch)
+  found = model.score_batch(rounded, batch)
+  assert found.dtype == jnp.float32
+  np.testing.assert_allclose(found, expected, rtol=0.03)
+  assert not np.array_equal(found, expected)
+  _, aux = jax.jit(model.predict_batch_with_aux)(rounded, batch)
+  _, exact = jax.jit(model.predict_batch_with_aux)(params, batch)
+  np.testing.assert_allclose(aux['scores'], exact['scores'], rtol=0.03)
+
+
 def test_frozen_parameters_get_no_gradient_and_no_update(case):
   _, params, batch, model = case
   gradient = jax.grad(lambda p: model.loss_fn(p, batch, None)[0])(params)

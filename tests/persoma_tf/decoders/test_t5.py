@@ -213,14 +213,13 @@ def test_gradients_reach_lora_and_the_soft_prompt(flan, remat):
 
 
 def test_bfloat16_stays_near(flan):
-  """Parameters in bfloat16 make all of it bfloat16, scores and norms apart."""
+  """Parameters in bfloat16 round the operands of products, and nothing else."""
   decoder, recorded = flan
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), decoder.params)
-  prefix = jnp.asarray(recorded['prefix'], jnp.bfloat16)
   mask, inputs = recorded['tokens'] > 0, recorded['inputs']
   call = functools.partial(_call, decoder.module, params)
-  hidden = call(T5.target_hidden, prefix, mask, inputs)
+  hidden = call(T5.target_hidden, recorded['prefix'], mask, inputs)
   logits = call(T5.logits, hidden)
-  assert hidden.dtype == logits.dtype == jnp.bfloat16
+  assert hidden.dtype == logits.dtype == jnp.float32
   error = np.asarray(logits, np.float32) - recorded['prefix_logits']
   assert np.sqrt(np.mean(error**2)) < 0.05 * np.std(recorded['prefix_logits'])

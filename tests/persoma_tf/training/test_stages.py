@@ -6,10 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from persoma_tf.parameters import freezing
+from persoma_tf.parameters import freezing, quantization
 from persoma_tf.training.stages import (
   Stage,
-  cast_decoder,
   make_optimizer,
   make_schedule,
   make_steps,
@@ -74,7 +73,7 @@ def moved(stage, dtype='float32'):
   """(trainable parameters, metrics) after one update of the small model."""
   model, params, batch = small_model.make(batch_size=4)
   trainable, frozen = freezing.split_params(params, stage.trainable)
-  frozen = cast_decoder(frozen, dtype)
+  frozen = quantization.frozen_operands(frozen, dtype)
   steps = make_steps(model, stage, dtype)
   state = steps.optimizer.init(trainable)
   trainable = jax.tree.map(jax.numpy.array, trainable)
@@ -99,6 +98,24 @@ def test_bfloat16_is_near_float32():
   _, rounded = moved(STAGE, 'bfloat16')
   np.testing.assert_allclose(rounded['loss'], exact['loss'], rtol=1e-2)
   assert rounded['lm_loss'] != exact['lm_loss']
+
+
+def test_stacks_of_weights_stay_narrow():
+  """XLA must not widen a stack of all layers before it takes a layer out."""
+  model, params, batch = small_model.make(batch_size=4)
+  trainable, frozen = freezing.split_params(params, STAGE.trainable)
+  shapes = {
+    f'[{",".join(map(str, x.shape))}]'
+    for path, x in frozen.items()
+    if x.ndim == 3 and path.endswith('/kernel')
+  }
+  assert shapes
+  state = make_steps(model, STAGE).optimizer.init(trainable)
+  for dtype, is_wide in (('float32', True), ('bfloat16', False)):
+    operands = quantization.frozen_operands(frozen, dtype)
+    update = make_steps(model, STAGE, dtype).update
+    text = update.lower(trainable, state, operands, batch).compile().as_text()
+    assert any(f'f32{shape}' in text for shape in shapes) == is_wide
 
 
 def test_evaluation_reports_what_the_update_does():
