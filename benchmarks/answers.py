@@ -15,6 +15,7 @@ import pathlib
 
 import numpy as np
 
+from persoma_tf import operand_types
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
@@ -88,6 +89,7 @@ def score(flags, folder: str) -> dict:
   everyone = slice(0, size)
   scores = {
     'users': size,
+    'weights': operand_types.chosen_type(operand_types.AUTO),
     'f1': {name: f1(made, everyone) for name, made in answers.items()},
     'f1_first': {name: f1(made, slice(0, first)) for name, made in answers.items()},
     'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),

@@ -72,6 +72,7 @@ def native(flags, folder: pathlib.Path) -> float:
     f'--embeddings_dir={flags.data_dir}/embeddings',
     '--gin.train.stages=[@decoder/Stage()]',
     f'--gin.decoder/Stage.steps={_STEPS}',
+    "--gin.train.dtype='float32'",  # as T5X
     "--gin.decoder/Stage.group_by=''",
     f'--gin.train.log_period={_PERIOD}',
   )

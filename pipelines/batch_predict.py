@@ -42,7 +42,8 @@ class Config:
   )
   seed: int = flag('seed for sampling with a temperature', 0)
   weights: Literal[WEIGHTS] = flag(
-    "number type of the decoder's weights; auto: what this machine multiplies fastest",
+    "number type of the decoder's weights; auto: bfloat16 if the processor of the "
+    'launching machine has units for it, else float32',
     'auto',
   )
   soft_prompts: bool = flag("write every user's soft prompt too, as Parquet", False)
