@@ -5,10 +5,10 @@
 `--data_dir` holds finished `histories` and `embeddings` of long histories. For N items
 a user, in a process of its own for every line: tokens before the answer, seconds of a
 training step and of an answer of 16 tokens for each user of a batch (the best of the
-batch sizes in `KINDS`), all in float32, and peak memory; of each adapter, too, a step without the
-decoder. The users are real ones with at least N ratings; the parameters are fresh,
-since no figure depends on what they hold. Writes `benchmarks/results/cost.json`; lines
-that are in it are not measured again.
+batch sizes in `KINDS`), and peak memory; of each adapter, too, a step without the
+decoder. All in float32. The users are real ones with at least N ratings; the parameters
+are fresh, since no figure depends on what they hold. Writes
+`benchmarks/results/cost.json`; lines that are in it are not measured again.
 """
 
 import argparse
