@@ -1,10 +1,11 @@
 """Converts the weights of a decoder to types of fewer bits.
 
-`bfloat16` rounds all parameters, so that products have bfloat16 operands and float32
+`bfloat16` rounds all matrices, so that products have bfloat16 operands and float32
 results (`persoma_tf.products`). `int8` does the same, but stores the matrices of the
 layers as integers, symmetric around zero, with one scale per output. bfloat16 holds
 these integers exactly. `lora.Dense` casts such a matrix for each product: int8 saves
-memory only. LoRA's updates stay float32, beside their matrices.
+memory only. All else stays float32: scales of norms, biases, and LoRA's updates, beside
+their matrices.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+
+_MATRICES = ('kernel', 'embedding')  # names of parameters that are multiplied
 
 
 def converted(params: Mapping, weights: str) -> dict:
@@ -28,8 +31,8 @@ def converted(params: Mapping, weights: str) -> dict:
 
 
 def _narrow(name, x):
-  """Rounds a parameter; LoRA's updates may be smaller than what rounding leaves."""
-  return x if name.startswith('lora_') else np.asarray(x).astype(ml_dtypes.bfloat16)
+  """Rounds a matrix; LoRA's updates may be smaller than what rounding leaves."""
+  return np.asarray(x).astype(ml_dtypes.bfloat16) if name in _MATRICES else x
 
 
 def _narrowed(params):
@@ -83,7 +86,7 @@ def trained_operands(params: Mapping, dtype: str) -> dict:
 
 
 def frozen_operands(params: Mapping, dtype: str) -> dict:
-  """Rounds what is frozen of a decoder, once, before the training; not LoRA.
+  """Rounds the frozen matrices of a decoder, once, before the training.
 
   The matrices of scanned layers are stored as the bits of bfloat16, in uint16, which
   `persoma_tf.products` reads. XLA on CPU would widen a stack of bfloat16 to float32
@@ -106,4 +109,4 @@ def frozen_operands(params: Mapping, dtype: str) -> dict:
 
 
 def _is_rounded(path):
-  return path.startswith('decoder/') and '/lora_' not in path
+  return path.startswith('decoder/') and path.rsplit('/', 1)[-1] in _MATRICES
