@@ -139,8 +139,8 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
   Args:
     model: adapter and decoder.
     stage: the stage.
-    dtype: type of the operands of the decoder's products; the frozen parameters come
-      from `persoma_tf.parameters.quantization.frozen_operands`.
+    dtype: type of the operands of the decoder's products; frozen ones come from
+      `quantization.frozen_operands`.
   """
   optimizer = make_optimizer(stage)
   weights = {
@@ -151,9 +151,8 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
   history = bool(stage.slot_weight or stage.statistics_weight)
 
   def loss(trainable, frozen, batch, counts):
-    params = freezing.join_params(
-      quantization.trained_operands(trainable, dtype), frozen
-    )
+    operands = quantization.trained_operands(trainable, dtype)
+    params = freezing.join_params(operands, frozen)
     sums = persoma.loss_sums(
       model, params, batch, lm=bool(stage.lm_weight), history=history
     )

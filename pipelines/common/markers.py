@@ -45,6 +45,17 @@ def read_completed(folder: str) -> dict[str, Any]:
   return found
 
 
+def fingerprint_in(folder: str) -> str | None:
+  """Returns the fingerprint of the run in a folder, finished or not; None without one.
+
+  Raises:
+    JobError: another program wrote the folder, or it cannot be read.
+  """
+  with storage.explained(f'--output_dir: {folder}'):
+    found = read_completed(folder) or read_unfinished(folder)
+  return found.get('fingerprint')
+
+
 def write_marker(folder: str, name: str, content: Mapping[str, Any]) -> None:
   """Writes a marker."""
   storage.write_file(FileSystems.join(folder, name), to_text(content))

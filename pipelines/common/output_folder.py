@@ -115,16 +115,6 @@ class OutputFolder:
     self._delete_earlier()
     return True
 
-  def has_begun(self) -> bool:
-    """Tells whether a run with the same settings is in the folder, finished or not.
-
-    Raises:
-      JobError: another program wrote the folder, or it cannot be read.
-    """
-    with storage.explained(f'--output_dir: {self.path}'):
-      found = markers.read_completed(self.path) or markers.read_unfinished(self.path)
-    return found.get('fingerprint') == self.fingerprint
-
   def rejoin(self) -> bool:
     """Becomes a part of the run in UNFINISHED, if it has the same settings.
 

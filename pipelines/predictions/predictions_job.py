@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from persoma_tf import operand_types
 from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
-from pipelines.common import flags, output_folder
+from pipelines.common import flags, markers, output_folder
 from pipelines.common.progress import ShowProgress
 from pipelines.histories.history_records import list_history_files, require_users
 from pipelines.predictions.answer_shards import (
@@ -77,9 +77,10 @@ def _with_type(
     return chosen, output_folder.OutputFolder(config.output_dir, settings, _JOB)
 
   if config.weights == operand_types.AUTO and not config.overwrite:
-    for kind in WEIGHTS:
-      if of(kind)[1].has_begun():
-        return of(kind)
+    begun = markers.fingerprint_in(config.output_dir)
+    for chosen, folder in map(of, WEIGHTS):
+      if folder.fingerprint == begun:
+        return chosen, folder
   return of(operand_types.chosen_type(config.weights))
 
 
