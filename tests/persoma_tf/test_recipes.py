@@ -133,7 +133,7 @@ def test_slips_in_a_file_get_a_hint(tmp_path, text, hint):
     ('train.log_period = 0', 'expected at least 1'),
     ('train.checkpoint_period = 0', 'expected at least 1'),
     ('train.seed = -1', 'expected at least 0'),
-    ("train.dtype = 'bf16'", r"expected one of \['float32', 'bfloat16'"),
+    ("train.dtype = 'bf16'", r"expected one of \['auto', 'float32', 'bfloat16'"),
     ("train.initialize_only = 'False'", 'expected True or False'),
     ('lora.rank = 0', 'expected at least 1'),
     ('lora.targets = 1', 'expected a tuple with commas'),
