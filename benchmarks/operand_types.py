@@ -15,6 +15,7 @@ intervals are over users, drawn with replacement: all seeds see the same draw. W
 """
 
 import argparse
+import base64
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 
@@ -115,8 +117,9 @@ def answer(folder: str, model: str, weights: str) -> dict:
     'losses': {
       str(x['step']): x['decoder/loss'] for x in losses if 'decoder/loss' in x
     },
-    'answers': [row['text'] for row in rows],
-    'hits': np.packbits(made).tolist(),
+    # Short forms: of the texts, to compare them, and of the answers' bits.
+    'answers': ' '.join(f'{zlib.crc32(row["text"].encode()):08x}' for row in rows),
+    'hits': base64.b64encode(np.packbits(made)).decode(),
   }
 
 
@@ -139,7 +142,7 @@ def difference(
   rng = np.random.default_rng(0)
   draws = [gain(rng.integers(0, len(truth), len(truth))) for _ in range(_DRAWS)]
   same = [
-    np.mean([a == b for a, b in zip(x['answers'], y['answers'], strict=True)])
+    np.mean([a == b for a, b in zip(*map(_texts, (x, y)), strict=True)])
     for x, y in pairs
   ]
   return {
@@ -151,12 +154,13 @@ def difference(
   }
 
 
+def _texts(cell):
+  return cell['answers'].split()
+
+
 def _unpacked(cell, shape):
-  return (
-    np.unpackbits(np.array(cell['hits'], np.uint8), count=shape[0] * shape[1])
-    .reshape(shape)
-    .astype(bool)
-  )
+  packed = np.frombuffer(base64.b64decode(cell['hits']), np.uint8)
+  return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape) > 0
 
 
 def about(flags, cells: dict) -> dict:
