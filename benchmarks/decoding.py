@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks.answers import indicator, test_histories
 from benchmarks.processes import last_line
-from persoma_tf import decoders
+from persoma_tf import decoders, operand_types
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import job
 from pipelines.report.run_results import read_split
@@ -282,12 +282,11 @@ def machine() -> dict:
   lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
   pairs = (line.partition(':') for line in lines)
   fields = {name.strip(): value.strip() for name, _, value in pairs}
-  features = fields.get('flags', '').split()
   return {
     'cpus': os.cpu_count(),
     'processor': platform.machine(),
     'model_name': fields.get('model name'),
-    'bfloat16_units': [x for x in ('amx_bf16', 'avx512_bf16') if x in features],
+    'bfloat16_units': operand_types.bfloat16_units(),
   }
 
 

@@ -19,7 +19,6 @@ import base64
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -29,6 +28,7 @@ import zlib
 import numpy as np
 
 from benchmarks.answers import indicator, test_histories
+from benchmarks.decoding import machine
 from benchmarks.processes import HUGE_PAGES
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import job
@@ -59,10 +59,11 @@ def main() -> None:
           name = f'{pathlib.Path(folder).name}, seed {seed}, {trained}, {weights}'
           if name not in cells:
             cells[name] = answer(folder, model, weights)
-            content = about(flags, cells)
-            path.write_text(json.dumps(content, indent=2) + '\n')
+            path.write_text(json.dumps({'cells': cells}, indent=2) + '\n')
           print(name, cells[name]['f1'], flush=True)
-  print(json.dumps(about(flags, cells)['differences'], indent=2))
+  content = about(flags, cells)
+  path.write_text(json.dumps(content, indent=2) + '\n')
+  print(json.dumps(content['differences'], indent=2))
 
 
 def train(folder: str, dtype: str, seed: int) -> str:
@@ -166,8 +167,8 @@ def _unpacked(cell, shape):
 def about(flags, cells: dict) -> dict:
   """The results file."""
   return {
-    'command': 'python -m benchmarks.operand_types',
-    'machine': {'cpus': os.cpu_count(), 'processor': platform.machine()},
+    'command': 'python -m benchmarks.operand_types --data_dir=... --data_dir=...',
+    'machine': machine(),
     'versions': job.versions('jax', 'flax'),
     'seeds': list(range(flags.seeds)),
     'differences': {

@@ -10,13 +10,12 @@ of several calls counts. Writes `benchmarks/results/products.json`, GFLOP/s.
 
 import json
 import pathlib
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.decoding import machine
+from benchmarks.decoding import fastest, machine
 from pipelines.common import job
 
 _SHAPES = (
@@ -28,7 +27,6 @@ _SHAPES = (
   (64, 576, 1536),
   (16, 576, 1536),
 )
-_CALLS = 12
 
 
 def wide(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -39,13 +37,6 @@ def wide(x: jax.Array, y: jax.Array) -> jax.Array:
 def by_precision(x: jax.Array, y: jax.Array) -> jax.Array:
   """The product of float32 arrays that JAX is told to round."""
   return jnp.dot(x, y, precision='BF16_BF16_F32')
-
-
-def timed(function, *args) -> float:
-  """Seconds of one call."""
-  started = time.perf_counter()
-  jax.block_until_ready(function(*args))
-  return time.perf_counter() - started
 
 
 # Name -> function and the type of its operands.
@@ -65,10 +56,7 @@ def main() -> None:
     rows[f'{m}, {k}, {n}'] = row = {}
     for name, (function, dtype) in _FORMS.items():
       operands = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
-      compiled = jax.jit(function)
-      timed(compiled, *operands)
-      seconds = min(timed(compiled, *operands) for _ in range(_CALLS))
-      row[name] = round(2 * m * k * n / seconds / 1e9)
+      row[name] = round(2 * m * k * n / fastest(jax.jit(function), *operands) / 1e9)
     print(rows[f'{m}, {k}, {n}'], flush=True)
   content = {
     'command': 'python -m benchmarks.products',

@@ -21,6 +21,15 @@ def chosen_type(name: str, cpuinfo: pathlib.Path = _CPUINFO) -> str:
   """
   if name != AUTO:
     return name
+  return 'bfloat16' if bfloat16_units(cpuinfo) else 'float32'
+
+
+def bfloat16_units(cpuinfo: pathlib.Path = _CPUINFO) -> list[str]:
+  """Returns the processor's units for bfloat16, by the names that Linux gives them.
+
+  Args:
+    cpuinfo: file with the features of the processor, as Linux writes it.
+  """
   lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
   features = next((line for line in lines if line.startswith('flags')), '').split()
-  return 'bfloat16' if _UNITS.intersection(features) else 'float32'
+  return sorted(_UNITS.intersection(features))

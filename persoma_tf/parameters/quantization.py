@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from flax import traverse_util
 
 _MATRICES = ('kernel', 'embedding')  # names of parameters that are multiplied
 
@@ -26,43 +27,17 @@ def converted(params: Mapping, weights: str) -> dict:
   """
   if weights == 'float32':
     return dict(params)
-  convert = {'bfloat16': _narrowed, 'int8': _of_layers}[weights]
-  return convert(params)
-
-
-def _narrow(name, x):
-  """Rounds a matrix; LoRA's updates may be smaller than what rounding leaves."""
-  return np.asarray(x).astype(ml_dtypes.bfloat16) if name in _MATRICES else x
-
-
-def _narrowed(params):
-  return {
-    name: _narrowed(x) if isinstance(x, Mapping) else _narrow(name, x)
-    for name, x in params.items()
-  }
-
-
-def _of_layers(params):
-  """Rounds all kernels below names that begin with 'layers' to int8."""
-  result = {}
-  for name, x in params.items():
-    if isinstance(x, Mapping):
-      result[name] = _rounded(x) if name.startswith('layers') else _of_layers(x)
+  as_integers = {'bfloat16': False, 'int8': True}[weights]
+  made = {}
+  for path, x in traverse_util.flatten_dict(params, sep='/').items():
+    name = path.rsplit('/', 1)[-1]
+    if as_integers and name == 'kernel' and '/layers' in f'/{path}':
+      made[path], made[f'{path}_scale'] = integers(np.asarray(x))
+    elif name in _MATRICES:
+      made[path] = np.asarray(x).astype(ml_dtypes.bfloat16)
     else:
-      result[name] = _narrow(name, x)
-  return result
-
-
-def _rounded(params):
-  result = {}
-  for name, x in params.items():
-    if isinstance(x, Mapping):
-      result[name] = _rounded(x)
-    elif name == 'kernel':
-      result['kernel'], result['kernel_scale'] = integers(np.asarray(x))
-    else:
-      result[name] = _narrow(name, x)
-  return result
+      made[path] = x
+  return traverse_util.unflatten_dict(made, sep='/')
 
 
 def integers(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
