@@ -34,6 +34,7 @@ from persoma_tf.inference import generate
 from persoma_tf.parameters import freezing
 from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 from persoma_tf.training.answer_vocabulary import bind_template
+from persoma_tf.training.initial_adapter import init_adapter
 from persoma_tf.training.stages import make_steps
 from pipelines.common import job, tfrecord
 from pipelines.histories import history_records
@@ -175,7 +176,7 @@ class Line:
     self._model, decoder = persoma.build()
     names = ('history_embeddings', 'history_mask', 'encoder_input_tokens')
     self._batch = dict(zip(names, self._inputs, strict=True))
-    adapter = persoma.init_adapter(self._model, decoder, self._batch, words, 0)
+    adapter = init_adapter(self._model, decoder, self._batch, words, 0)
     self._params = {'adapter': adapter, 'decoder': decoder.params}
 
   def measure(self) -> dict:

@@ -42,6 +42,7 @@ from persoma_tf.training import (
   training_run,  # noqa: F401  registers what recipes set
 )
 from persoma_tf.training.answer_vocabulary import bind_template
+from persoma_tf.training.initial_adapter import init_adapter
 from persoma_tf.training.stages import Stage, make_steps
 from pipelines.common import job
 from tasks import genre_prediction
@@ -191,7 +192,7 @@ def prepare(data_dir: str, work_dir: str, group: str, size: int) -> Run:
   )
   full = stream('')
   batches = [next(full) for _ in range(_SAVED)]
-  adapter = persoma.init_adapter(model, decoder, batches[0], words, 0)
+  adapter = init_adapter(model, decoder, batches[0], words, 0)
   if group == 'none':
     names = {'prompts': 'encoder_input_tokens', 'targets': 'decoder_target_tokens'}
     kept = batches_file(work_dir, size)

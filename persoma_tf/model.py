@@ -14,14 +14,13 @@ import flax.linen as nn
 import gin
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from jax import Array
 
 from persoma_tf import decoders
+from persoma_tf.answer_template import SoftTokens
 from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.setting_types import Count
-from persoma_tf.soft_prompt import SLOT, SoftPrompt, SoftTokens, check_latents
+from persoma_tf.soft_prompt import SoftPrompt, check_parts
 
 Batch = Mapping[str, Array]
 ORDERS = ('soft_first', 'prompt_first')
@@ -36,6 +35,7 @@ def build(
   num_task_tokens: Count = 0,
   remat: bool = False,
   prompt_order: str = 'soft_first',
+  draft: nn.Module | None = None,
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
   """Builds the model of a recipe and loads the decoder's weights.
 
@@ -49,6 +49,7 @@ def build(
       the activations of one layer at a time and takes a third more time.
     prompt_order: 'soft_first' or 'prompt_first'. With 'prompt_first' the task prompt is
       read once for all users of a batch.
+    draft: module that drafts the answer, see `SoftPrompt`.
 
   Returns:
     (model, decoder with its weights).
@@ -59,10 +60,10 @@ def build(
   """
   if prompt_order not in ORDERS:
     raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
-  check_latents(resampler, readout, num_statistics)
+  check_parts(resampler, readout, draft, num_statistics)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
-    resampler, readout, loaded.width, num_statistics, num_task_tokens
+    resampler, readout, loaded.width, num_statistics, num_task_tokens, draft
   )
   return Persoma(adapter, loaded.module, prompt_order), loaded
 
@@ -80,9 +81,11 @@ class Persoma(nn.Module):
   decoder: nn.Module
   prompt_order: str = ORDERS[0]
 
-  def soft_prompt(self, history: Array, mask: Array) -> SoftTokens:
-    """Returns the soft prompts of histories [B, N, H] with mask [B, N]."""
-    return self.adapter(history, mask)
+  def soft_prompt(
+    self, history: Array, mask: Array, known: Array | None = None
+  ) -> SoftTokens:
+    """Returns the soft prompts of histories; see `SoftPrompt`."""
+    return self.adapter(history, mask, known)
 
   def prefix(self, soft: SoftTokens, prompt: Array) -> tuple[Array, Array]:
     """Returns the embeddings before the answer, of soft prompt and task prompt.
@@ -186,115 +189,3 @@ def _concatenate(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
   """Concatenates the embeddings and the masks of parts along the sequence."""
   embedded, masks = zip(*parts, strict=True)
   return jnp.concatenate(embedded, axis=1), jnp.concatenate(masks, axis=1)
-
-
-def loss_sums(
-  model: Persoma,
-  params: Mapping,
-  batch: Batch,
-  *,
-  lm: bool = True,
-  history: bool = True,
-) -> dict[str, Array]:
-  """Returns the losses of a batch, each a float32 scalar, summed over its terms.
-
-  Args:
-    model: the model.
-    params: {'adapter': ..., 'decoder': ...}.
-    batch: features of `HistoryFeatureConverter`, each [B, ...].
-    lm: whether to compute 'lm_loss', the negative log-likelihood (nats) of the target
-      tokens. The decoder runs only for this loss.
-    history: whether to compute the losses that supervise the soft prompt without the
-      decoder, if the model has them: 'slot_loss', the cross-entropy (nats) of the
-      words in the slots, and 'statistics_loss', the squared error of the history
-      statistics.
-  """
-  apply = lambda method, *args: model.apply({'params': params}, *args, method=method)
-  sums = {}
-  if lm:
-    losses = optax.softmax_cross_entropy_with_integer_labels(
-      apply(Persoma.target_logits, batch).astype(jnp.float32),
-      batch['decoder_target_tokens'],
-    )
-    sums['lm_loss'] = jnp.sum(losses * batch['decoder_loss_weights'])
-  if history:
-    soft = apply(
-      Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask']
-    )
-    if soft.slot_logits is not None:
-      losses = optax.softmax_cross_entropy_with_integer_labels(
-        soft.slot_logits, batch['answer_slots']
-      )
-      sums['slot_loss'] = jnp.sum(losses)
-    if soft.statistics is not None:
-      known = jnp.isfinite(batch['history_statistics'])
-      targets = jnp.where(known, batch['history_statistics'], soft.statistics)
-      sums['statistics_loss'] = jnp.sum((soft.statistics - targets) ** 2)
-  return sums
-
-
-def loss_counts(batch: Batch) -> dict[str, Array]:
-  """Returns the number of terms in each loss of a batch, at least 1.
-
-  The terms are target tokens, slots and known statistics.
-  """
-  counts = {'lm_loss': jnp.sum(batch['decoder_loss_weights'])}
-  if 'answer_slots' in batch:
-    counts['slot_loss'] = jnp.float32(batch['answer_slots'].size)
-    counts['statistics_loss'] = jnp.sum(jnp.isfinite(batch['history_statistics']))
-  return {name: jnp.maximum(count, 1) for name, count in counts.items()}
-
-
-def mean_losses(
-  model: Persoma, params: Mapping, batch: Batch, **which: bool
-) -> dict[str, Array]:
-  """Returns `loss_sums` divided by `loss_counts`."""
-  counts = loss_counts(batch)
-  sums = loss_sums(model, params, batch, **which)
-  return {name: total / counts[name] for name, total in sums.items()}
-
-
-def init_adapter(
-  model: Persoma,
-  decoder: decoders.LoadedDecoder,
-  batch: Batch,
-  words: Sequence[Sequence[int]] | None,
-  seed: int,
-) -> dict:
-  """Initializes adapter parameters from the decoder's embeddings and training data.
-
-  Args:
-    model: the model.
-    decoder: decoder of the model.
-    batch: training examples; `Standardize` is fitted to their interactions.
-    words: token ids of each of the W answer words. The word vectors of
-      `TemplateReadout` start as the mean embedding of a word's tokens. None for other
-      readouts.
-    seed: seed of the random parameters.
-
-  Returns:
-    The parameter tree under 'adapter'.
-  """
-  history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
-  params = model.adapter.init(jax.random.key(seed), history[:1], mask[:1])['params']
-  params = jax.tree.map(np.asarray, params)
-  rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
-  if 'task_tokens' in params:  # start as random tokens of low, thus frequent, ids
-    size = len(params['task_tokens'])
-    params['task_tokens'] = decoder.embed(
-      rng.integers(min(5_000, vocabulary), size=size)
-    )
-  if model.adapter.resampler:
-    vectors = history[mask > 0]
-    # One scale for all components: components of low variance must not be amplified.
-    params['standardize']['mean'] = vectors.mean(0)
-    params['standardize']['scale'] = np.full(vectors.shape[-1], vectors.std(0).mean())
-    sample = decoder.embed(np.arange(0, vocabulary, -(-vocabulary // 4096)))
-    params['token_rms'] = np.sqrt(np.mean(sample**2))
-  if words is not None:
-    fixed = [token for token in model.adapter.readout.layout if token != SLOT]
-    params['readout']['words'] = np.stack(
-      [decoder.embed(ids).mean(0) for ids in map(np.array, words)]
-    )
-    params['readout']['template'] = decoder.embed(np.array(fixed))
-  return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

@@ -1,60 +1,28 @@
 """Turns a history into K soft tokens for the frozen decoder.
 
-An adapter (Perceiver, ...) maps the history to latents [B, M, A], and a readout maps
-the latents to tokens [B, K, D], which are scaled to the root-mean-square of the
-decoder's own token embeddings. Learned task tokens, the same for all users, can come
-first.
+The soft tokens are learned task tokens, the same for all users; user tokens, the same
+for all questions; and the draft of an answer. Each part can be left out. An adapter
+(Perceiver, ...) maps the history to latents [B, M, A], and a readout maps the latents
+to user tokens [B, K, D]. The draft (`persoma_tf.adapters.option_queries`) reads the
+history itself. User tokens and draft are scaled to the root-mean-square of the
+decoder's own token embeddings.
 
 There are two readouts. `LinearReadout` projects every latent to one token.
-`TemplateReadout` is initialized with the decoder's embeddings of an answer in which
-some words are replaced by slots. So from the first step the decoder can read the soft
-tokens, and the content of the slots can be trained without running the decoder.
+`TemplateReadout` is a draft that reads latents.
 """
-
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import flax.linen as nn
 import gin
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from persoma_tf.answer_form import AnswerTemplate
+from persoma_tf.answer_template import SLOT, SoftTokens, Template
 from persoma_tf.setting_types import Positive
 
+__all__ = ['SLOT', 'AnswerTemplate', 'SoftTokens']
 _EPSILON = 1e-6
-SLOT = -1  # marks a slot in `TemplateReadout.layout`
-
-
-class SoftTokens(NamedTuple):
-  """Holds the soft prompts of a batch.
-
-  Attributes:
-    tokens: [B, K, D] float32.
-    mask: [B, K] bool, False for padding.
-    slot_logits: [B, slots, W] float32, logits of the words in each slot; None if the
-      readout has no slots.
-    statistics: [B, S] float32, predicted history statistics, used only in training;
-      None if they are not predicted.
-  """
-
-  tokens: Array
-  mask: Array
-  slot_logits: Array | None = None
-  statistics: Array | None = None
-
-
-class AnswerTemplate(NamedTuple):
-  """Holds the texts that define a `TemplateReadout`.
-
-  Attributes:
-    parts: parts of an answer in order: texts, and None for each slot.
-    words: W texts that can fill a slot.
-  """
-
-  parts: Sequence[str | None]
-  words: Sequence[str]
 
 
 def scale_to(tokens: Array, rms: Array) -> Array:
@@ -91,29 +59,17 @@ class LinearReadout(nn.Module):
 
 
 @gin.configurable
-class TemplateReadout(nn.Module):
-  """Arranges soft tokens as an answer: template tokens with slots among them.
+class TemplateReadout(Template):
+  """Fills the slots of an answer from all latents together.
 
   The token of a slot is a convex mixture of W word vectors. One network computes the
-  weights of all slots from all latents together, because ranking words ("which three
-  genres come first") needs all statistics at once. `template` [F, D] and `words` [W, D]
-  are initialized with the decoder's embeddings of the answer's tokens and words, and
-  are trained. So from the first step the prompt has tokens that the decoder can copy.
+  weights of all slots.
 
   Attributes:
-    layout: K entries, one per token: SLOT, or the id of a template token.
-    num_words: W.
     hidden: hidden width of the network.
   """
 
-  layout: tuple[int, ...] = gin.REQUIRED
-  num_words: Positive = gin.REQUIRED
   hidden: Positive = 512
-
-  @property
-  def num_fixed(self) -> int:
-    """Returns the number of tokens before the first slot."""
-    return self.layout.index(SLOT)
 
   @nn.compact
   def __call__(self, latents: Array, mask: Array, width: int) -> SoftTokens:
@@ -123,33 +79,41 @@ class TemplateReadout(nn.Module):
     x = nn.gelu(nn.Dense(self.hidden, name='in')(x))
     inner = nn.gelu(nn.Dense(self.hidden, name='up')(nn.LayerNorm(name='norm')(x)))
     x = x + nn.Dense(self.hidden, name='down')(inner)
-    slots = (self.layout.count(SLOT), self.num_words)
+    slots = (self.num_slots, self.num_words)
     logits = nn.DenseGeneral(slots, name='slots')(nn.LayerNorm(name='norm_out')(x))
-    init = nn.initializers.normal(0.1)
-    words = self.param('words', init, (self.num_words, width))
-    mixed = jax.nn.softmax(logits) @ words
-    fixed = self.param('template', init, (len(self.layout) - slots[0], width))
-    fixed = jnp.broadcast_to(fixed, (len(x), *fixed.shape))
-    # 1-based position of the k-th token in [fixed ; mixed].
-    is_slot = np.array(self.layout) == SLOT
-    place = np.where(is_slot, len(fixed[0]) + np.cumsum(is_slot), np.cumsum(~is_slot))
-    tokens = jnp.concatenate([fixed, mixed], axis=1)[:, place - 1]
+    tokens = self.arrange(jax.nn.softmax(logits), width)
     return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
 
 
-def check_latents(
-  resampler: nn.Module | None, readout: nn.Module | None, num_statistics: int
+def check_parts(
+  resampler: nn.Module | None,
+  readout: nn.Module | None,
+  draft: nn.Module | None,
+  num_statistics: int,
 ) -> None:
-  """Checks that a part that reads all latents together gets a fixed number of them.
+  """Checks that the parts of a soft prompt fit together.
 
   Args:
     resampler: adapter module, see `SoftPrompt`.
     readout: readout module, see `SoftPrompt`.
+    draft: draft module, see `SoftPrompt`.
     num_statistics: number of history statistics to predict.
 
   Raises:
-    ValueError: the adapter makes as many latents as a user has interactions.
+    ValueError: the adapter makes as many latents as a user has interactions, where a
+      fixed number is read; a prompt would have two drafts; or nothing could predict the
+      statistics.
   """
+  if draft and isinstance(readout, TemplateReadout):
+    raise ValueError(
+      'build.readout = @TemplateReadout() and build.draft are both a draft of the '
+      'answer: expected build.readout = @LinearReadout(), or no build.draft'
+    )
+  if num_statistics and not resampler:
+    raise ValueError(
+      'Stage.statistics_weight trains the latents of build.resampler, which is None: '
+      'expected statistics_weight = 0, or an adapter as build.resampler'
+    )
   fixed = isinstance(readout, TemplateReadout) or num_statistics
   if fixed and getattr(resampler, 'resampling', '') == 'none':
     raise ValueError(
@@ -165,12 +129,14 @@ class SoftPrompt(nn.Module):
 
   Attributes:
     resampler: adapter module ([B, N, H], [B, N]) -> ([B, M, A], [B, M] bool). None for
-      a prompt that has only task tokens and does not depend on the history.
-    readout: module ([B, M, A], [B, M], D) -> SoftTokens.
+      a prompt without user tokens.
+    readout: module ([B, M, A], [B, M], D) -> SoftTokens; None without a resampler.
     width: D, width of the decoder's embeddings.
-    num_statistics: S, number of history statistics to predict; 0 for none.
+    num_statistics: M, number of history statistics to predict; 0 for none.
     num_task_tokens: number of learned task tokens before the tokens of the user (Lester
       et al. 2021, arXiv 2104.08691).
+    draft: module ([B, N, H], [B, N], D, [B, E, H]) -> SoftTokens; None for a prompt
+      without a draft.
   """
 
   resampler: nn.Module | None
@@ -178,15 +144,24 @@ class SoftPrompt(nn.Module):
   width: int
   num_statistics: int = 0
   num_task_tokens: int = 0
+  draft: nn.Module | None = None
+
+  @property
+  def template(self) -> Template | None:
+    """Returns the module that drafts an answer; None if there is none."""
+    made = self.draft or self.readout
+    return made if isinstance(made, Template) else None
 
   @property
   def num_shared(self) -> int:
     """Returns the number of tokens at the start that are the same for all users."""
-    fixed = getattr(self.readout, 'num_fixed', 0) if self.resampler else 0
-    return self.num_task_tokens + fixed
+    first = self.readout if self.resampler else self.draft
+    return self.num_task_tokens + getattr(first, 'num_fixed', 0)
 
   @nn.compact
-  def __call__(self, history: Array, mask: Array) -> SoftTokens:
+  def __call__(
+    self, history: Array, mask: Array, known: Array | None = None
+  ) -> SoftTokens:
     """Returns the soft prompts of histories.
 
     The tokens of the user are scaled to the root-mean-square `token_rms`. This
@@ -195,28 +170,39 @@ class SoftPrompt(nn.Module):
     Args:
       history: [B, N, H] float32 interaction vectors.
       mask: [B, N] int32, 1 for interactions and 0 for padding.
+      known: [B, E, H] float32 interactions whose categories and values are known, for
+        training; see `SoftTokens.categories`.
     """
-    soft = self._user_tokens(history, mask) if self.resampler else None
-    if not self.num_task_tokens:
-      return soft
-    shape = (self.num_task_tokens, self.width)
-    task = self.param('task_tokens', nn.initializers.normal(0.1), shape)
-    task = jnp.broadcast_to(task, (len(history), *shape))
-    present = jnp.ones(task.shape[:2], bool)
-    if soft is None:
-      return SoftTokens(task, present)
-    return soft._replace(
-      tokens=jnp.concatenate([task, soft.tokens], axis=1),
-      mask=jnp.concatenate([present, soft.mask], axis=1),
-    )
+    parts = []
+    if self.num_task_tokens:
+      shape = (self.num_task_tokens, self.width)
+      task = self.param('task_tokens', nn.initializers.normal(0.1), shape)
+      task = jnp.broadcast_to(task, (len(history), *shape))
+      parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
+    if self.resampler or self.draft:
+      parts += self._of_the_user(history, mask, known)
+    told = {}
+    for part in parts:
+      told |= {name: x for name, x in part._asdict().items() if x is not None}
+    told['tokens'] = jnp.concatenate([part.tokens for part in parts], axis=1)
+    told['mask'] = jnp.concatenate([part.mask for part in parts], axis=1)
+    return SoftTokens(**told)
 
-  def _user_tokens(self, history, mask):
-    history = Standardize(name='standardize')(history)
-    latents, present = self.resampler(history, mask)
-    soft = self.readout(latents, present, self.width)
-    if self.num_statistics:
-      flat = latents.reshape(latents.shape[0], -1)
-      statistics = nn.Dense(self.num_statistics, name='statistics')(flat)
-      soft = soft._replace(statistics=statistics)
+  def _of_the_user(self, history, mask, known):
+    """Returns the user tokens and the draft, as far as the prompt has them."""
+    standardize, parts = Standardize(name='standardize'), []
+    history = standardize(history)
+    if self.resampler:
+      latents, present = self.resampler(history, mask)
+      soft = self.readout(latents, present, self.width)
+      if self.num_statistics:
+        flat = latents.reshape(latents.shape[0], -1)
+        statistics = nn.Dense(self.num_statistics, name='statistics')(flat)
+        soft = soft._replace(statistics=statistics)
+      parts.append(soft)
+    if self.draft:
+      known = known if known is None else standardize(known)
+      parts.append(self.draft(history, mask, self.width, known))
     rms = self.param('token_rms', nn.initializers.ones, ())
-    return soft._replace(tokens=scale_to(soft.tokens, jax.lax.stop_gradient(rms)))
+    rms = jax.lax.stop_gradient(rms)
+    return [part._replace(tokens=scale_to(part.tokens, rms)) for part in parts]

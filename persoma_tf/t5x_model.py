@@ -22,10 +22,11 @@ from t5x import decoding, losses, models, optimizers, partitioning
 
 from persoma_tf import model as persoma
 from persoma_tf import recipes
+from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.losses import mean_losses
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import axis_names, freezing, lora
-from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.training import training_run  # noqa: F401  registers configurables
 from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
@@ -57,7 +58,7 @@ def make_module(
 class PersomaModel(models.BaseTransformerModel):
   """Implements T5X's model interface for `t5x.train`, `t5x.eval` and `t5x.infer`."""
 
-  FEATURE_CONVERTER_CLS = functools.partial(HistoryFeatureConverter, supervision=True)
+  FEATURE_CONVERTER_CLS = HistoryFeatureConverter
 
   def __init__(
     self,
@@ -131,13 +132,12 @@ class PersomaModel(models.BaseTransformerModel):
     if stage.lm_weight:
       loss, metrics = super().loss_fn(params, batch, dropout_rng)
       loss *= stage.lm_weight
-    if stage.slot_weight or stage.statistics_weight:
-      sums = persoma.mean_losses(self.module, params, batch, lm=False)
-      weights = (stage.slot_weight, stage.statistics_weight)
-      for name, weight in zip(('slot_loss', 'statistics_loss'), weights, strict=True):
-        if weight:
-          loss += weight * sums[name]
-          metrics[name] = clu.metrics.Average.from_model_output(sums[name])
+    if stage.without_decoder:
+      found = mean_losses(self.module, params, batch, lm=False)
+      for name, value in found.items():
+        if weight := stage.weights[name]:
+          loss += weight * value
+          metrics[name] = clu.metrics.Average.from_model_output(value)
     return loss, metrics
 
   def score_batch(self, params, batch, return_intermediates=False):

@@ -89,12 +89,46 @@ def history_statistics(
     [2G] float32: for each genre the mean rating, as stars from 0.5 to 5, minus 3 (nan
     without ratings), then for each genre log(1 + count).
   """
-  (low, high), count = scale, member.sum(0)
+  count = member.sum(0)
+  mean = centred((ratings @ member) / np.where(count, count, np.nan), scale)
+  return np.concatenate([mean, np.log1p(count)]).astype(np.float32)
+
+
+def centred(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+  """Returns values of a scale, as stars from 0.5 to 5, minus 3."""
+  low, high = scale
   # 3 stars of 0.5 to 5, and the stars of one point, on this scale.
   three = low + (high - low) * (3 - _STARS[0]) / (_STARS[1] - _STARS[0])
-  stars = (_STARS[1] - _STARS[0]) / (high - low)
-  mean = ((ratings @ member) / np.where(count, count, np.nan) - three) * stars
-  return np.concatenate([mean, np.log1p(count)]).astype(np.float32)
+  return (values - three) * ((_STARS[1] - _STARS[0]) / (high - low))
+
+
+class Known(NamedTuple):
+  """Holds interactions whose categories and values are known.
+
+  Attributes:
+    rows: [E, number of tables] int32 rows of their vectors.
+    categories: [E, G] float32, 1 where an interaction's item has the category.
+    values: [E] float32 `centred` values.
+  """
+
+  rows: np.ndarray
+  categories: np.ndarray
+  values: np.ndarray
+
+
+def draw_known(shown: ExampleSource, size: int, *seed) -> Known:
+  """Draws interactions from all that have a vector.
+
+  Args:
+    shown: source of the examples.
+    size: E.
+    *seed: [2] int32 seed of the example; without a seed all examples have the same.
+  """
+  numbers = seed[0].view(np.uint32).tolist() if seed else []
+  rng = np.random.default_rng([*numbers, 1])  # not the numbers that draw the history
+  rows, items, ratings = shown.vectors.draw(size, rng)
+  categories = shown.genres.of_items[items].astype(np.float32)
+  return Known(rows, categories, centred(ratings, shown.scale).astype(np.float32))
 
 
 def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) -> Target:

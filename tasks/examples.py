@@ -11,14 +11,26 @@ from typing import NamedTuple
 import seqio
 import tensorflow as tf
 
+from persoma_tf.training.vector_rows import ROWS
 from tasks import item_vectors, questions
-from tasks.example_arrays import ExampleSource, make_target
+from tasks.example_arrays import ExampleSource, draw_known, make_target
 from tasks.histories import data_folders, load_genres, load_rule, load_scale
 from tasks.questions import Question
 from tasks.text_history import history_limits, load_interactions
 from tasks.vocabularies import VOCABULARY, check_writable
 
+_SEED = slice(4, None)  # fields of an example behind its history
 _INTEGERS = seqio.PassThroughVocabulary(1)
+# Interactions whose categories and values are known.
+KNOWN_FEATURES = {
+  'known_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
+  'known_categories': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
+  'known_values': seqio.ContinuousFeature(dtype=tf.float32, rank=1, required=False),
+}
+ROW_FEATURES = {
+  name: seqio.Feature(_INTEGERS, add_eos=False, rank=2, required=False)
+  for name in ROWS.values()
+}
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),
@@ -28,6 +40,8 @@ FEATURES = {
   'history_statistics': seqio.ContinuousFeature(
     dtype=tf.float32, rank=1, required=False
   ),
+  **KNOWN_FEATURES,
+  **ROW_FEATURES,
 }
 # (history, *seed) -> features of one example.
 MakeExample = Callable[..., dict[str, tf.Tensor]]
@@ -152,16 +166,23 @@ def _fitting_arrays(make_arrays, room, history_feature, *fields):
   return made
 
 
-def _features(make_arrays, history, seed):
-  """Makes the features of both kinds of tasks, and the array that holds the history.
+def _with_known(make_arrays, source, size, *fields):
+  """Makes the arrays of an example, and those of `size` known interactions."""
+  known = draw_known(source, size, *fields[_SEED])
+  return *make_arrays(*fields), *known
+
+
+def _features(make_arrays, history, seed, more=()):
+  """Makes the features of both kinds of tasks, the array that holds the history, and
+  more arrays, given their types.
 
   One call into Python makes everything except the vectors, since a call costs more than
   the work in it.
   """
   fields = ('history_items', 'history_ratings', 'liked', 'disliked')
   arguments = [history[name] for name in fields] + list(seed)
-  types = (tf.int32, tf.int32, tf.float32, tf.int32)
-  targets, slots, statistics, shown = tf.numpy_function(make_arrays, arguments, types)
+  types = (tf.int32, tf.int32, tf.float32, tf.int32, *more)
+  targets, slots, statistics, *shown = tf.numpy_function(make_arrays, arguments, types)
   features = {
     'targets': tf.ensure_shape(targets, [None]),
     'answer_slots': tf.ensure_shape(slots, [None]),
@@ -210,21 +231,44 @@ def from_vectors(
   room.check(inputs=len(tokens))
   make_arrays = functools.partial(make_arrays, source)
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'history_mask')
+  size, types = room.lengths.get('known_values', 0), ()
+  if size:
+    make_arrays = functools.partial(_with_known, make_arrays, source, size)
+    types = (tf.int32, tf.float32, tf.float32)
+  look_up = _rows_as_they_are if 'history_rows' in room.lengths else _gathered(vectors)
+
+  def make_example(history, *seed):
+    features, (rows, *known) = _features(make_arrays, history, seed, types)
+    rows = tf.ensure_shape(rows, [None, len(vectors.tables)])
+    features |= look_up('history', rows)
+    features['history_mask'] = tf.ones_like(rows[:, 0])
+    features['inputs'] = tf.constant(tokens, tf.int32)
+    if known:
+      rows = tf.ensure_shape(known[0], [size, len(vectors.tables)])
+      features |= look_up('known', rows)
+      features['known_categories'] = tf.ensure_shape(known[1], [size, None])
+      features['known_values'] = tf.ensure_shape(known[2], [size])
+    return features
+
+  return make_example
+
+
+def _gathered(vectors):
+  """Returns a function (name, rows [n, T]) -> feature with the rows' vectors [n, H]."""
   with tf.init_scope():  # outside of any graph, in which a constant is a copy
     tables = [tf.constant(table) for table in vectors.tables]
 
-  def make_example(history, *seed):
-    features, rows = _features(make_arrays, history, seed)
-    rows = tf.ensure_shape(rows, [None, len(tables)])
+  def look_up(name, rows):
     # TensorFlow gathers the vectors, the one large part of an example, without Python.
-    vectors = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
-    return features | {
-      'inputs': tf.constant(tokens, tf.int32),
-      'history_embeddings': tf.concat(vectors, axis=1),
-      'history_mask': tf.ones_like(rows[:, 0]),
-    }
+    found = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
+    return {f'{name}_embeddings': tf.concat(found, axis=1)}
 
-  return make_example
+  return look_up
+
+
+def _rows_as_they_are(name, rows):
+  """Returns features with rows, for a trainer that has the tables on its device."""
+  return {f'{name}_rows': rows, f'{name}_embeddings': tf.zeros([0, 1])}
 
 
 def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
@@ -248,7 +292,7 @@ def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'inputs')
 
   def make_example(history, *seed):
-    features, tokens = _features(make_arrays, history, seed)
+    features, (tokens,) = _features(make_arrays, history, seed)
     return features | {
       'inputs': tf.ensure_shape(tokens, [None]),
       'history_embeddings': tf.zeros([0, 1]),

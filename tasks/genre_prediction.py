@@ -17,11 +17,12 @@ import functools
 import itertools
 
 import gin
+import numpy as np
 import seqio
 
+from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
-from persoma_tf.soft_prompt import AnswerTemplate
-from tasks import examples, questions
+from tasks import examples, item_vectors, questions
 from tasks.histories import HistorySource, data_folders, load_genres, load_rule
 from tasks.metrics import genre_scores
 from tasks.text_history import after_line, history_limits
@@ -39,16 +40,28 @@ def answer_template() -> AnswerTemplate:
     questions.asked_question(),
   )
   words = [f' {name}' for name in (*names, *names, question.none)]
-  return AnswerTemplate(question.parts, words)
+  return AnswerTemplate(
+    question.parts,
+    words,
+    question.options(len(names)),
+  )
 
 
 @gin.configurable
-def feature_lengths(min_targets: Count = 0) -> dict[str, int]:
+def vector_tables() -> tuple[np.ndarray, ...]:
+  """Returns the tables of the interactions' vectors, for `train.vector_tables`."""
+  return item_vectors.load_item_vectors(data_folders().embeddings_dir).tables
+
+
+@gin.configurable
+def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
   """Returns the padded length of each feature, which no example exceeds.
 
   Args:
     min_targets: minimum length of `targets`, for longer answers of other tasks in the
       same mixture.
+    known: E, number of interactions in each example whose categories and values are
+      told, for `Stage.category_weight` and `Stage.value_weight`.
 
   Raises:
     ValueError: the labels of these histories do not fit into answers to the question.
@@ -75,6 +88,7 @@ def feature_lengths(min_targets: Count = 0) -> dict[str, int]:
     'history_mask': vectors,
     'answer_slots': 2 * question.most,
     'history_statistics': 2 * len(genres),
+    **(dict.fromkeys(examples.KNOWN_FEATURES, known) if known else {}),
   }
 
 

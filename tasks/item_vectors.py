@@ -54,6 +54,7 @@ class ItemVectors:
     items = np.concatenate([_matrix(table[name]) for name in fields], axis=1)
     index = table['item_index'].to_numpy()
     if self._joined:
+      self._of_rows = index, table['rating'].to_numpy().astype(np.float32)
       keys = zip(index.tolist(), table['rating'].to_pylist(), strict=True)
       self._row = {key: row for row, key in enumerate(keys)}
       self.tables = (items,)
@@ -91,6 +92,27 @@ class ItemVectors:
         f'{self._ratings.tolist()}: was it made from these histories?'
       )
     return np.stack([items, rows], axis=1).astype(np.int32)
+
+  def draw(
+    self, size: int, rng: np.random.Generator
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws interactions that have vectors, of all users or of none.
+
+    Args:
+      size: E, number of interactions.
+      rng: random generator.
+
+    Returns:
+      (rows [E, number of tables] int32 in `tables`, row numbers [E] of the item table,
+      ratings [E] float32 stars).
+    """
+    if self._joined:
+      drawn = rng.integers(len(self.tables[0]), size=size)
+      items, ratings = (column[drawn] for column in self._of_rows)
+      return drawn[:, None].astype(np.int32), items, ratings
+    items, ratings = (rng.integers(len(table), size=size) for table in self.tables)
+    rows = np.stack([items, ratings], axis=1).astype(np.int32)
+    return rows, items, self._ratings[ratings].astype(np.float32)
 
   def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Returns the vectors [n, H] float32 of interactions.

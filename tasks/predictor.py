@@ -21,8 +21,8 @@ class Prediction(NamedTuple):
   """Holds an answer as a row of the prediction table.
 
   Attributes:
-    row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `log_prob` (nats),
-      `parse_ok`, `history_length`, `task`.
+    row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `draft`, `log_prob`
+      (nats), `parse_ok`, `history_length`, `task`.
     tokens: number of generated tokens, including the end of the sequence.
   """
 
@@ -89,6 +89,7 @@ class Predictor:
         batch_tokens if as_text else 0,
       ),
       decoding,
+      self._question.options(len(self._genres.names)),
     )
 
   def _task(self, constrained: bool) -> generate.Task:
@@ -147,6 +148,7 @@ class Predictor:
     )
 
   def _prediction(self, history, answer: Answered) -> Prediction:
+    names = self._genres.names
     tokens, eos_id = answer.tokens, self._vocabulary.eos_id
     written = tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
     row = self._question.row(
@@ -154,6 +156,7 @@ class Predictor:
       self._vocabulary.decode(written),
       answer.log_prob,
       self._size(history),
-      self._genres.names,
+      names,
+      None if answer.draft is None else self._question.draft(answer.draft, names),
     )
     return Prediction(row, min(len(written) + 1, len(tokens)))

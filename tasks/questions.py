@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import gin
 
 from persoma_tf import recipes
+from persoma_tf.answer_form import Options
 from persoma_tf.gin_settings import imports, setting, settings
 
 
@@ -83,6 +84,26 @@ class Question:
     listed = (None, *(',', None) * (self.most - 1))
     return (self.likes, *listed, self.dislikes, *listed)
 
+  def options(self, num_genres: int) -> Options:
+    """Returns which of the words can fill the slots of an answer.
+
+    Args:
+      num_genres: G. The words are all genres as liked, all as disliked, and `none`.
+    """
+    return Options((0,) * self.most + (num_genres,) * self.most, num_genres)
+
+  def draft(self, words: Sequence[int], genres: Sequence[str]) -> str:
+    """Writes the answer that the words in the slots are.
+
+    Args:
+      words: [2 * most] index of the word in each slot; see `options`.
+      genres: names of all genres.
+    """
+    size = len(genres)
+    sides = words[: self.most], [word - size for word in words[self.most :]]
+    named = lambda side: [genres[word] for word in side if 0 <= word < size]
+    return self.answer(*map(named, sides))
+
   def task(self, kind: str) -> str:
     """Returns the name of a task of the question: 'x_text_v1' for 'x_v1' and 'text'."""
     stem, version = self.name.rsplit('_', 1)
@@ -130,6 +151,7 @@ class Question:
     log_prob: float,
     history_length: int,
     genres: Iterable[str],
+    draft: str | None = None,
   ) -> dict[str, Any]:
     """Returns a user's row of the prediction table, without the columns of the run.
 
@@ -139,6 +161,7 @@ class Question:
       log_prob: log probability of the text, nats.
       history_length: number of interactions that the model saw.
       genres: names of all genres.
+      draft: answer that the soft prompt itself spells; None if it has none.
     """
     answer = self.parse(text, genres)
     return {
@@ -146,6 +169,7 @@ class Question:
       'predicted_liked': list(answer.liked),
       'predicted_disliked': list(answer.disliked),
       'text': text,
+      'draft': draft,
       'log_prob': float(log_prob),
       'parse_ok': answer.ok,
       'history_length': history_length,

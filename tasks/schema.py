@@ -60,6 +60,7 @@ PREDICTIONS = (
   Column('predicted_liked', 'STRING', 'REPEATED', 'Genres the answer says are liked'),
   Column('predicted_disliked', 'STRING', 'REPEATED', 'Genres it says are disliked'),
   Column('text', 'STRING', 'NULLABLE', 'The answer as the model wrote it'),
+  Column('draft', 'STRING', 'NULLABLE', 'The answer that the soft prompt spells'),
   Column('log_prob', 'FLOAT64', 'NULLABLE', 'Natural log probability of the text'),
   Column('parse_ok', 'BOOL', 'NULLABLE', 'Whether the text could be parsed'),
   Column('history_length', 'INT64', 'NULLABLE', 'Interactions the model was shown'),

@@ -5,6 +5,7 @@ knows the question of a request and the meaning of the tokens.
 """
 
 import functools
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +15,8 @@ import numpy as np
 
 from persoma_tf import model as persoma
 from persoma_tf import operand_types
+from persoma_tf.answer_form import Options
+from persoma_tf.answer_template import chosen_words
 from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
@@ -46,10 +49,12 @@ class Answered(NamedTuple):
   Attributes:
     tokens: [L] token ids, padded with `eos_id` after the end of the answer.
     log_prob: log probability of the tokens, nats.
+    draft: [S] index of the word in each slot of the soft prompt; None without slots.
   """
 
   tokens: list[int]
   log_prob: float
+  draft: list[int] | None = None
 
 
 class Limits(NamedTuple):
@@ -86,6 +91,7 @@ class Engine:
     task: generate.Task,
     limits: Limits,
     decoding: Decoding,
+    options: Options = Options(),  # noqa: B008  immutable
   ):
     """Loads the model of the recipe that gin has read.
 
@@ -95,6 +101,8 @@ class Engine:
       task: end, length and grammar of all answers.
       limits: limits of the batches.
       decoding: settings of the decoding.
+      options: words that can fill the slots of the soft prompt, for `Answered.draft`;
+        by default no draft is told.
 
     Raises:
       ValueError: the adapter was trained with another decoder, or the parameters do not
@@ -104,6 +112,7 @@ class Engine:
     self._seed = decoding.seed
     self.model, self.params = _load(model_dir, decoding.weights, limits)
     self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
+    self._options = options
     self._answer = jax.jit(_writer(self.model, task, decoding))
 
   def answer(self, requests: Sequence[Request]) -> list[Answered]:
@@ -114,8 +123,11 @@ class Engine:
       soft, prompt = self._inputs(batch, length, rows)
       keys = _keys([request.key for request in batch], rows, self._seed)
       generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
-      for place, tokens, log_prob in zip(places, *generated, strict=False):
-        answers[place] = Answered(tokens.tolist(), float(log_prob))
+      drafts = self._drafts(soft) or itertools.repeat(None)
+      for place, draft, tokens, log_prob in zip(
+        places, drafts, *generated, strict=False
+      ):
+        answers[place] = Answered(tokens.tolist(), float(log_prob), draft)
     return [answers[place] for place in range(len(requests))]
 
   def soft_prompts(self, requests: Sequence[Request]) -> np.ndarray:
@@ -125,6 +137,12 @@ class Engine:
       soft, _ = self._inputs([requests[place] for place in places], length, rows)
       prompts |= dict(zip(places, np.asarray(soft.tokens), strict=False))
     return np.stack([prompts[place] for place in range(len(requests))])
+
+  def _drafts(self, soft) -> list[list[int]] | None:
+    """Returns the words in the slots of soft prompts; None if they are not known."""
+    if soft.slot_logits is None or not self._options.number:
+      return None
+    return np.asarray(chosen_words(soft.slot_logits, self._options)).tolist()
 
   def _batches(self, requests) -> Iterator[tuple[list[int], int, int]]:
     """Yields (indices of requests, padded length, padded number of rows) of batches.

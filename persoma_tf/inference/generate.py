@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf.answer_template import SoftTokens
 from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.inference.grammar import Grammar
 from persoma_tf.model import Persoma
-from persoma_tf.soft_prompt import SoftTokens
 
 _NEVER = -1e30
 _MIN_ROWS = 16  # smallest batch for which a separate compilation saves time

@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping
 import seqio
 
 from persoma_tf import recipes
+from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.answer_form import AnswerTemplate
+from persoma_tf.answer_template import SLOT
 from persoma_tf.decoders import LoadedDecoder
-from persoma_tf.soft_prompt import SLOT, AnswerTemplate
+from persoma_tf.soft_prompt import TemplateReadout
 from persoma_tf.tokenizers.plain_text import continued
 
 logger = logging.getLogger(__name__)
@@ -83,7 +86,7 @@ def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> No
 
 
 def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
-  """Gives the readout the layout of an answer in tokens, through gin.
+  """Gives readout and draft the layout of an answer in tokens, through gin.
 
   Every part has the tokens that it has in a whole answer.
 
@@ -100,7 +103,10 @@ def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
     layout += [SLOT] if part is None else continued(encode, before, part)
     filled = answer.words if part is None else [part] * len(before)
     before = [text + more for text, more in zip(before, filled, strict=True)]
-  recipes.bind_parameter('TemplateReadout.layout', tuple(layout))
-  recipes.bind_parameter('TemplateReadout.num_words', len(answer.words))
+  for module in (TemplateReadout, OptionQueries):
+    recipes.bind_parameter(f'{module.__name__}.layout', tuple(layout))
+    recipes.bind_parameter(f'{module.__name__}.num_words', len(answer.words))
+  recipes.bind_parameter('OptionQueries.first_words', answer.options.first_words)
+  recipes.bind_parameter('OptionQueries.num_options', answer.options.number)
   first = [answer.parts[0] or '']
   return [continued(encode, first, word) for word in answer.words]

@@ -21,7 +21,7 @@ from persoma_tf.training.feature_converter import HistoryFeatureConverter
 
 # Value of `Stage.group_by` -> features of the same length; the first one is measured.
 GROUPS = {
-  'history': ('history_embeddings', 'history_mask'),
+  'history': ('history_mask', 'history_embeddings', 'history_rows'),
   'inputs': ('encoder_input_tokens',),
   'targets': ('decoder_target_tokens', 'decoder_input_tokens', 'decoder_loss_weights'),
 }
@@ -58,7 +58,7 @@ def training_batches(
     ValueError: the features of `group_by` are empty in this task, an example is longer
       than `lengths` allow, or a source cannot be entered by index.
   """
-  converter = HistoryFeatureConverter(supervision='answer_slots' in lengths, pad=False)
+  converter = HistoryFeatureConverter(pad=False)
   limits = converter.get_model_feature_lengths(lengths)
 
   @tf.autograph.experimental.do_not_convert
@@ -99,7 +99,9 @@ def _examples(name, split, lengths, seed, start):
   of_round = before[-1]
   before = tf.constant(np.concatenate([np.zeros_like(before[:1]), before]))
   starts = start // len(turns) * of_round + before[start % len(turns)]
-  kept = lambda example: {key: example[key] for key in found.output_features}
+  kept = lambda example: {
+    key: example[key] for key in found.output_features if key in example
+  }
   examples = [
     _of_task(task, split, lengths, (seed, number), starts[number]).map(kept)
     for number, task in enumerate(tasks)
@@ -153,10 +155,10 @@ def _grouped(examples, limits, batch_size, group_by, done):
   A stream that starts within a window makes the examples before its start and drops
   them.
   """
-  grouped = GROUPS[group_by]
+  grouped = [name for name in GROUPS[group_by] if limits.get(name)]
+  if not grouped:
+    raise ValueError(f'group_by={group_by!r}: the task leaves {GROUPS[group_by][0]} empty')
   limit = limits[grouped[0]]
-  if not limit:
-    raise ValueError(f'group_by={group_by!r}: the task leaves {grouped[0]} empty')
 
   def parts_of(example):
     size = tf.shape(example[grouped[0]])[0]

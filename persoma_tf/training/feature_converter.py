@@ -6,36 +6,42 @@ encoder-decoder models. The task prompt is in `encoder_input_tokens` [T], the an
 after a start token with id 0; `decoder_loss_weights` [L] is 0 on padding.
 """
 
+from collections.abc import Mapping
+
 import seqio
 import tensorflow as tf
+
+from persoma_tf.training.vector_rows import ROWS
 
 _SPEC = seqio.FeatureConverter.FeatureSpec
 HISTORY_FEATURES = {
   'history_embeddings': _SPEC(dtype=tf.float32, rank=2),
   'history_mask': _SPEC(dtype=tf.int32),
 }
-SUPERVISION_FEATURES = {
+# Features that a task may have, for losses that need no decoder: the target word of
+# each slot [S]; regression targets [M], nan for missing values; E interactions with
+# known categories [E, G] and values [E]; rows of vectors in tables, [N, T] and [E, T].
+OPTIONAL_FEATURES = {
   'answer_slots': _SPEC(dtype=tf.int32),
   'history_statistics': _SPEC(dtype=tf.float32),
+  'known_embeddings': _SPEC(dtype=tf.float32, rank=2),
+  'known_categories': _SPEC(dtype=tf.float32, rank=2),
+  'known_values': _SPEC(dtype=tf.float32),
+  **{name: _SPEC(dtype=tf.int32, rank=2) for name in ROWS.values()},
 }
 
 
 class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
   """Adds `history_embeddings` [N, H] and `history_mask` [N] to the model features.
 
-  With `supervision` it also adds `answer_slots` [K] int32, the target word of each soft
-  token, and `history_statistics` [S] float32, regression targets with nan for missing
-  values.
+  It also adds those of OPTIONAL_FEATURES that the feature lengths name.
   """
 
-  def __init__(
-    self, pack: bool = False, supervision: bool = False, pad: bool = True, **kwargs
-  ):
+  def __init__(self, pack: bool = False, pad: bool = True, **kwargs):
     """Makes the converter.
 
     Args:
       pack: must be False; the argument exists because T5X passes it.
-      supervision: whether the task has `answer_slots` and `history_statistics`.
       pad: whether to pad every feature to its limit. If False, examples keep their own
         lengths, and `persoma_tf.training.batching` pads whole batches.
       **kwargs: arguments of SeqIO's converter.
@@ -45,11 +51,33 @@ class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
     """
     if pack:
       raise ValueError('history features cannot be packed: set pack=False')
-    extra = {**HISTORY_FEATURES, **(SUPERVISION_FEATURES if supervision else {})}
     super().__init__(
-      pack=False, passthrough_features=extra, apply_length_check=pad, **kwargs
+      pack=False,
+      passthrough_features=dict(HISTORY_FEATURES),
+      apply_length_check=pad,
+      **kwargs,
     )
     self._pad = pad
+
+  def __call__(
+    self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
+  ) -> tf.data.Dataset:
+    """Converts examples with the features that the lengths name."""
+    self._add_features(task_feature_lengths)
+    return super().__call__(ds, task_feature_lengths)
+
+  def get_model_feature_lengths(
+    self, task_feature_lengths: Mapping[str, int]
+  ) -> Mapping[str, int]:
+    """Returns the length of each model feature."""
+    self._add_features(task_feature_lengths)
+    return super().get_model_feature_lengths(task_feature_lengths)
+
+  def _add_features(self, lengths):
+    self._passthrough_features = {
+      **HISTORY_FEATURES,
+      **{name: spec for name, spec in OPTIONAL_FEATURES.items() if name in lengths},
+    }
 
   def _pack_or_pad(self, ds, packed_lengths):
     return super()._pack_or_pad(ds, packed_lengths) if self._pad else ds

@@ -9,9 +9,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from persoma_tf import model as persoma
-from persoma_tf.parameters import checkpoints, freezing, quantization
+from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.training import vector_rows
 from persoma_tf.training.metric_log import MetricLog
-from persoma_tf.training.stages import Stage, Steps, Stretch, make_steps
+from persoma_tf.training.stages import (
+  Stage,
+  Steps,
+  Stretch,
+  frozen_operands,
+  make_steps,
+)
 
 logger = logging.getLogger(__name__)
 Batches = Iterable[Mapping[str, np.ndarray]]
@@ -38,6 +45,7 @@ class Loop:
     validation: Callable[[Stage], Batches] | None,
     log_period: int,
     dtype: str,
+    tables: Sequence[np.ndarray] = (),
   ):
     """Makes the loop of a run.
 
@@ -49,6 +57,7 @@ class Loop:
       validation: function stage -> validation batches; None for no validation.
       log_period: number of steps between reports.
       dtype: type of the operands of the decoder's products.
+      tables: tables of vectors that batches have the rows of.
     """
     self._model, self._model_dir = model, model_dir
     self._data, self._validation = data, validation
@@ -57,6 +66,8 @@ class Loop:
     mesh = Mesh(np.array(jax.devices()), ('data',))
     self._replicated = NamedSharding(mesh, PartitionSpec())
     self._sharded = NamedSharding(mesh, PartitionSpec('data'))
+    self._tables = jax.device_put(tuple(tables), self._replicated)
+    self._gather = jax.jit(vector_rows.gather)
 
   def run(self, params: Mapping, stretches: Sequence[Stretch], done: int) -> dict:
     """Trains the remaining steps.
@@ -93,8 +104,8 @@ class Loop:
     if stretches[0].begin > start:
       folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)
       state = checkpoints.load_optimizer(folder, state)
-    frozen_operands = quantization.frozen_operands(frozen, self._dtype)
-    constant = jax.device_put(frozen_operands, self._replicated)
+    operands = frozen_operands(stage, frozen, self._dtype)
+    constant = jax.device_put(operands, self._replicated)
     trained, state = jax.device_put((trained, state), self._replicated)
     fixed = list(self._validation(stage)) if self._validation else []
     data = self._data(stage, start, stretches[0].begin)
@@ -131,17 +142,20 @@ class Loop:
   def _train(self, steps: Steps, stretch: Stretch, data, trained, state, constant):
     stage = stretch.stage
     for step in range(stretch.begin + 1, stretch.end + 1):
-      batch = jax.device_put(next(data), self._sharded)
+      batch = self._on_device(next(data))
       trained, state, metrics = steps.update(trained, state, constant, batch)
       self._log.add(metrics)
       if step % self._log_period == 0 or step == stretch.end:
         self._log.flush(step, stage.name, stage.batch_size)
     return trained, state
 
+  def _on_device(self, batch):
+    return self._gather(jax.device_put(batch, self._sharded), self._tables)
+
   def _evaluate(self, steps: Steps, stretch: Stretch, trained, constant, fixed):
     """Validates; returns all validation losses of the stage so far, {step: loss}."""
     rows = [
-      steps.evaluate(trained, constant, jax.device_put(batch, self._sharded))
+      steps.evaluate(trained, constant, self._on_device(batch))
       for batch in fixed
     ]
     return self._log.validation(stretch.end, stretch.stage.name, stretch.start, rows)

@@ -8,8 +8,10 @@ import gin
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
-from persoma_tf import model as persoma
+from persoma_tf import losses
+from persoma_tf.model import Persoma
 from persoma_tf.parameters import freezing, quantization
 from persoma_tf.setting_types import Amount, Count, Positive
 from persoma_tf.training.batching import GROUPS
@@ -36,6 +38,9 @@ class Stage:
     lm_weight: weight of the language-model loss; at 0 the decoder never runs.
     slot_weight: weight of the slot loss, which needs no decoder.
     statistics_weight: weight of the statistics loss, which needs no decoder.
+    category_weight: weight of the loss of the categories of known interactions, which
+      needs no decoder, but `feature_lengths.known`.
+    value_weight: weight of the loss of their values; likewise.
     trainable: patterns of parameter paths (`persoma_tf.parameters.freezing`).
     group_by: key of `persoma_tf.training.batching.GROUPS`, the features by whose length
       examples are grouped into batches; '' pads all features to their limits.
@@ -54,9 +59,22 @@ class Stage:
   lm_weight: Amount = 1.0
   slot_weight: Amount = 0.0
   statistics_weight: Amount = 0.0
+  category_weight: Amount = 0.0
+  value_weight: Amount = 0.0
   trainable: tuple[str, ...] = ('adapter/.*',)
   group_by: str = ''
   task: str = ''
+
+  @property
+  def weights(self) -> dict[str, float]:
+    """Returns the weight of each loss, by the name of the loss."""
+    kinds = ('lm', 'slot', 'statistics', 'category', 'value')
+    return {f'{kind}_loss': getattr(self, f'{kind}_weight') for kind in kinds}
+
+  @property
+  def without_decoder(self) -> bool:
+    """Tells whether a loss is used that needs no decoder."""
+    return any(self.weights[name] for name in self.weights if name != 'lm_loss')
 
   def __post_init__(self):
     """Checks the settings.
@@ -133,36 +151,31 @@ class Steps(NamedTuple):
   evaluate: Callable
 
 
-def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
+def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
   """Compiles the functions of a stage.
 
   Args:
     model: adapter and decoder.
     stage: the stage.
     dtype: type of the operands of the decoder's products; frozen ones come from
-      `quantization.frozen_operands`.
+      `frozen_operands`.
   """
   optimizer = make_optimizer(stage)
-  weights = {
-    'lm_loss': stage.lm_weight,
-    'slot_loss': stage.slot_weight,
-    'statistics_loss': stage.statistics_weight,
-  }
-  history = bool(stage.slot_weight or stage.statistics_weight)
 
   def loss(trainable, frozen, batch, counts):
+    """Returns the weighted loss of a batch, and all losses by name."""
     operands = quantization.trained_operands(trainable, dtype)
     params = freezing.join_params(operands, frozen)
-    sums = persoma.loss_sums(
-      model, params, batch, lm=bool(stage.lm_weight), history=history
+    sums = losses.loss_sums(
+      model, params, batch, lm=bool(stage.lm_weight), history=stage.without_decoder
     )
     metrics = {name: total / counts[name] for name, total in sums.items()}
-    total = sum(weights[name] * value for name, value in metrics.items())
+    total = sum(stage.weights[name] * value for name, value in metrics.items())
     return total, {'loss': total, **metrics}
 
   def gradients(trainable, frozen, batch):
     """Sums gradients of the parts, each divided by the counts of the whole batch."""
-    counts = persoma.loss_counts(batch)
+    counts = losses.loss_counts(batch)
     of_part = lambda part: jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
     if stage.accumulate == 1:
       return of_part(batch)
@@ -179,9 +192,22 @@ def make_steps(model: persoma.Persoma, stage: Stage, dtype: str = 'float32') -> 
     return optax.apply_updates(trainable, updates), state, metrics
 
   def evaluate(trainable, frozen, batch):
-    return loss(trainable, frozen, batch, persoma.loss_counts(batch))[1]
+    return loss(trainable, frozen, batch, losses.loss_counts(batch))[1]
 
   return Steps(optimizer, jax.jit(update, donate_argnums=(0, 1)), jax.jit(evaluate))
+
+
+def frozen_operands(stage: Stage, frozen: Mapping, dtype: str) -> dict[str, Array]:
+  """Returns the frozen parameters that a stage reads, as operands of its products.
+
+  Args:
+    stage: the stage; without a language-model loss it never reads the decoder.
+    frozen: flat dict {path: float32 array}.
+    dtype: see `quantization.frozen_operands`.
+  """
+  if not stage.lm_weight:
+    frozen = {path: x for path, x in frozen.items() if path.startswith('adapter/')}
+  return quantization.frozen_operands(frozen, dtype)
 
 
 class Stretch(NamedTuple):

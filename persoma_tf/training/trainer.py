@@ -93,6 +93,7 @@ def _train(run, model_dir, params, done):
     validation=run.validation if recipe.validation_examples else None,
     log_period=recipe.log_period,
     dtype=recipe.dtype,
+    tables=recipe.vector_tables,
   )
   params = loop.run(params, stretches, done)
   export_adapter(model_dir, run, run.trained_part(params), stretches[-1].end)

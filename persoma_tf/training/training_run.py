@@ -5,13 +5,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import gin
+import jax
 import numpy as np
 
 from persoma_tf import model as persoma
 from persoma_tf import operand_types, recipes
+from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.parameters import checkpoints, freezing, lora
 from persoma_tf.setting_types import Count, OperandType, Positive
-from persoma_tf.soft_prompt import AnswerTemplate
 from persoma_tf.training.answer_vocabulary import (
   bind_template,
   check_vocabulary,
@@ -20,7 +21,9 @@ from persoma_tf.training.answer_vocabulary import (
   vocabulary_of,
 )
 from persoma_tf.training.batching import training_batches
+from persoma_tf.training.initial_adapter import init_adapter
 from persoma_tf.training.stages import Stage
+from persoma_tf.training.vector_rows import gather, rows_lengths
 
 
 @gin.configurable('train')
@@ -40,6 +43,8 @@ class Recipe:
     log_period: number of steps between reports.
     validation_examples: number of examples of the validation split to evaluate at every
       checkpoint; every stage then ends with its best checkpoint. 0 for no validation.
+    vector_tables: tables of the interactions' vectors, each [rows, width] float32, which
+      the training then keeps on the device; without them every batch carries vectors.
     dtype: type of the operands of the decoder's products
       (`persoma_tf.operand_types`); a run that is resumed keeps its type. Trained
       parameters are always float32.
@@ -55,6 +60,7 @@ class Recipe:
   checkpoint_period: Positive = 500
   log_period: Positive = 25
   validation_examples: Count = 0
+  vector_tables: Sequence[np.ndarray] = ()
   dtype: OperandType = operand_types.AUTO
   seed: Count = 0
   initialize_only: bool = False
@@ -92,7 +98,8 @@ class TrainingRun:
     names = {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}
     for name in names:
       check_vocabulary(vocabulary_of(name), self.decoder)
-    self._lengths = dict(recipe.feature_lengths)
+    lengths = dict(recipe.feature_lengths)
+    self._lengths = rows_lengths(lengths) if len(recipe.vector_tables) else lengths
     tasks = {task.name: task for name in names for task in tasks_of(name)}
     if len(tasks) > 1:  # the lengths are those of one task, but prompts differ
       longest = longest_prompt(tasks.values())
@@ -126,7 +133,7 @@ class TrainingRun:
     """Returns {'adapter': ..., 'decoder': ...} before the first step."""
     batch = self._first_rows(self.stages[0])
     seed = self.recipe.seed
-    adapter = persoma.init_adapter(self.model, self.decoder, batch, self._words, seed)
+    adapter = init_adapter(self.model, self.decoder, batch, self._words, seed)
     return {'adapter': adapter, 'decoder': self._start}
 
   def params_at(self, checkpoint: str) -> dict:
@@ -160,7 +167,8 @@ class TrainingRun:
     """Returns the first eight training batches of a stage, concatenated."""
     stream = self._stream(stage, 'train', self.recipe.seed * 1_000_003)
     rows = [next(stream) for _ in range(8)]
-    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    batch = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    return jax.device_get(gather(batch, self.recipe.vector_tables))
 
   def asked(self) -> dict[str, Mapping]:
     """Returns training examples of every task that the run asks in the end."""

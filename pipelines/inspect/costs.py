@@ -11,9 +11,10 @@ import numpy as np
 
 from persoma_tf import model as persoma
 from persoma_tf import operand_types
-from persoma_tf.parameters import freezing, quantization
-from persoma_tf.training.stages import Stage, make_steps, segments
+from persoma_tf.parameters import freezing
+from persoma_tf.training.stages import Stage, frozen_operands, make_steps, segments
 from persoma_tf.training.training_run import TrainingRun
+from persoma_tf.training.vector_rows import gather
 
 # Largest number of batches to run per stage. Grouped batches have several shapes, and
 # the first batch of each shape is not timed as a step, since it includes compilation.
@@ -58,20 +59,23 @@ def _stage(
   about = freezing.describe_trainable(trained, frozen)
   state = steps.optimizer.init(trained)
   optimizer_bytes = _bytes(state)
-  constant = jax.device_put(quantization.frozen_operands(frozen, dtype))
+  constant = jax.device_put(frozen_operands(stage, frozen, dtype))
   trained = jax.tree.map(lambda x: jax.numpy.array(x), trained)  # updates donate it
+  tables = jax.device_put(tuple(run.recipe.vector_tables))
+  whole = jax.jit(gather)
 
   def update(batch):
     nonlocal trained, state
+    batch = whole(batch, tables)
     trained, state, metrics = steps.update(trained, state, constant, batch)
     return metrics
 
   compiled, step = _timed(run.data(stage, 0, 0), update, wanted)
-  shapes = _shapes(run.model, params, next(run.data(stage, 0, 0)))
+  shapes = _shapes(run.model, params, whole(next(run.data(stage, 0, 0)), tables))
   validation = 0.0
   if run.recipe.validation_examples:
     batches = list(run.validation(stage))
-    evaluate = lambda batch: steps.evaluate(trained, constant, batch)
+    evaluate = lambda batch: steps.evaluate(trained, constant, whole(batch, tables))
     first, each = _timed(iter([*batches, *batches]), evaluate, len(batches))
     times = len(segments([stage], run.recipe.checkpoint_period))
     compiled, validation = compiled + first, times * len(batches) * each

@@ -7,8 +7,9 @@ import numpy as np
 from persoma_tf import decoders
 from persoma_tf.adapters.perceiver import Perceiver
 from persoma_tf.decoders.llama import Llama, LlamaConfig
-from persoma_tf.model import Persoma, init_adapter
+from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import SLOT, SoftPrompt, TemplateReadout
+from persoma_tf.training.initial_adapter import init_adapter
 
 N, H, T, L, V = 6, 5, 2, 4, 30
 CONFIG = LlamaConfig(

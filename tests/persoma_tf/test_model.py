@@ -10,7 +10,8 @@ from persoma_tf.adapters.mlp import Mlp
 from persoma_tf.adapters.transformer import Transformer
 from persoma_tf.decoders.llama import Llama
 from persoma_tf.inference import generate
-from persoma_tf.model import Persoma, build, mean_losses
+from persoma_tf.losses import mean_losses
+from persoma_tf.model import Persoma, build
 from persoma_tf.soft_prompt import LinearReadout, TemplateReadout
 from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 

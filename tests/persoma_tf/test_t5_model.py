@@ -13,7 +13,8 @@ from flax import traverse_util
 from persoma_tf import decoders
 from persoma_tf.decoders.t5 import T5
 from persoma_tf.inference import generate
-from persoma_tf.model import Persoma, mean_losses
+from persoma_tf.losses import mean_losses
+from persoma_tf.model import Persoma
 from persoma_tf.parameters import checkpoints, freezing, lora
 from persoma_tf.training.loop import Loop
 from persoma_tf.training.stages import Stage, segments

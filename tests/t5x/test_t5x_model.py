@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from persoma_tf import decoders
+from persoma_tf import decoders, losses
 from persoma_tf import model as persoma
 from persoma_tf.inference import generate
 from persoma_tf.parameters import freezing
@@ -77,8 +77,8 @@ def test_beams_find_the_likeliest_answer(case):
 
 def test_loss_and_scores_are_ours(case):
   module, params, batch, model = case
-  expected = persoma.loss_sums(module, params, batch, history=False)['lm_loss']
-  count = persoma.loss_counts(batch)['lm_loss']
+  expected = losses.loss_sums(module, params, batch, history=False)['lm_loss']
+  count = losses.loss_counts(batch)['lm_loss']
   loss, _ = model.loss_fn(params, batch, None)
   np.testing.assert_allclose(loss, expected / count, rtol=1e-5)
   scores = model.score_batch(params, batch)
@@ -154,7 +154,7 @@ def test_the_first_stage_needs_no_decoder(case):
   )
   model = t5x_model.PersomaModel(module, TASK, stage)
   loss, metrics = model.loss_fn(params, batch, None)
-  ours = persoma.mean_losses(module, params, batch, lm=False)
+  ours = losses.mean_losses(module, params, batch, lm=False)
   expected = ours['slot_loss'] + 2 * ours['statistics_loss']
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   assert set(metrics) == {'slot_loss', 'statistics_loss'}
