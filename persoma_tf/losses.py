@@ -16,6 +16,7 @@ def loss_sums(
   *,
   lm: bool = True,
   history: bool = True,
+  teach: bool = False,
 ) -> dict[str, Array]:
   """Returns the losses of a batch, each a float32 scalar, summed over its terms.
 
@@ -25,6 +26,7 @@ def loss_sums(
     batch: features of `HistoryFeatureConverter`, each [B, ...].
     lm: whether to compute 'lm_loss', the negative log-likelihood (nats) of the target
       tokens. The decoder runs only for this loss.
+    teach: see `Persoma.target_logits`.
     history: whether to compute the losses that supervise the soft prompt without the
       decoder, if model and batch have what they need: 'slot_loss', the cross-entropy
       (nats) of the words in the slots; 'statistics_loss', the squared error of the
@@ -33,7 +35,7 @@ def loss_sums(
   """
   sums = {}
   if lm:
-    logits = model.apply({'params': params}, batch, method=Persoma.target_logits)
+    logits = model.apply({'params': params}, batch, teach, method=Persoma.target_logits)
     losses = optax.softmax_cross_entropy_with_integer_labels(
       logits.astype(jnp.float32), batch['decoder_target_tokens']
     )

@@ -103,13 +103,16 @@ class Persoma(nn.Module):
     parts = parts if self.prompt_order == 'soft_first' else parts[::-1]
     return _concatenate(parts)
 
-  def target_logits(self, batch: Batch) -> Array:
+  def target_logits(self, batch: Batch, teach: bool = False) -> Array:
     """Returns the logits [B, L, V] that predict the targets of a batch.
 
     Args:
       batch: features of `HistoryFeatureConverter`, each [B, ...].
+      teach: whether the draft is the label, and not what the adapter chooses.
     """
-    soft = self.adapter(batch['history_embeddings'], batch['history_mask'])
+    history = batch['history_embeddings'], batch['history_mask']
+    words = batch['answer_slots'] if teach else None
+    soft = self.adapter(*history, None, words)
     prefix, mask = self.prefix(soft, batch['encoder_input_tokens'])
     hidden = self.decoder.target_hidden(prefix, mask, batch['decoder_input_tokens'])
     return self.decoder.logits(hidden)

@@ -135,8 +135,8 @@ class SoftPrompt(nn.Module):
     num_statistics: M, number of history statistics to predict; 0 for none.
     num_task_tokens: number of learned task tokens before the tokens of the user (Lester
       et al. 2021, arXiv 2104.08691).
-    draft: module ([B, N, H], [B, N], D, [B, E, H]) -> SoftTokens; None for a prompt
-      without a draft.
+    draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S]) -> SoftTokens; None for a
+      prompt without a draft.
   """
 
   resampler: nn.Module | None
@@ -160,7 +160,11 @@ class SoftPrompt(nn.Module):
 
   @nn.compact
   def __call__(
-    self, history: Array, mask: Array, known: Array | None = None
+    self,
+    history: Array,
+    mask: Array,
+    known: Array | None = None,
+    words: Array | None = None,
   ) -> SoftTokens:
     """Returns the soft prompts of histories.
 
@@ -172,6 +176,7 @@ class SoftPrompt(nn.Module):
       mask: [B, N] int32, 1 for interactions and 0 for padding.
       known: [B, E, H] float32 interactions whose categories and values are known, for
         training; see `SoftTokens.categories`.
+      words: [B, S] int32 words of the draft; None for the words that it chooses.
     """
     parts = []
     if self.num_task_tokens:
@@ -180,7 +185,7 @@ class SoftPrompt(nn.Module):
       task = jnp.broadcast_to(task, (len(history), *shape))
       parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
     if self.resampler or self.draft:
-      parts += self._of_the_user(history, mask, known)
+      parts += self._of_the_user(history, mask, known, words)
     told = {}
     for part in parts:
       told |= {name: x for name, x in part._asdict().items() if x is not None}
@@ -188,7 +193,7 @@ class SoftPrompt(nn.Module):
     told['mask'] = jnp.concatenate([part.mask for part in parts], axis=1)
     return SoftTokens(**told)
 
-  def _of_the_user(self, history, mask, known):
+  def _of_the_user(self, history, mask, known, words):
     """Returns the user tokens and the draft, as far as the prompt has them."""
     standardize, parts = Standardize(name='standardize'), []
     history = standardize(history)
@@ -202,7 +207,7 @@ class SoftPrompt(nn.Module):
       parts.append(soft)
     if self.draft:
       known = known if known is None else standardize(known)
-      parts.append(self.draft(history, mask, self.width, known))
+      parts.append(self.draft(history, mask, self.width, known, words))
     rms = self.param('token_rms', nn.initializers.ones, ())
     rms = jax.lax.stop_gradient(rms)
     return [part._replace(tokens=scale_to(part.tokens, rms)) for part in parts]

@@ -1,15 +1,16 @@
 """Makes the target arrays of an example from a history."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import seqio
 
 from tasks import item_vectors
-from tasks.histories import Genres, sub_history
+from tasks.histories import Genres
 from tasks.labels import LabelRule, label
 from tasks.questions import Question
 from tasks.text_history import HistoryLimits, Interactions
-from tasks.vocabularies import VOCABULARY
 
 _STARS = 0.5, 5.0  # the scale on which means are trained
 
@@ -23,6 +24,8 @@ class ExampleSource(NamedTuple):
     rule: rule of the labels.
     limits: maximum size of a history.
     scale: lowest and highest rating of the data set's scale.
+    draw_part: function (length, limit, rng) -> positions of a part of a history.
+    vocabulary: vocabulary of the answers.
     vectors: vectors of the interactions; None if histories are text.
     text: texts of the interactions; None if histories are vectors.
   """
@@ -32,6 +35,8 @@ class ExampleSource(NamedTuple):
   rule: LabelRule
   limits: HistoryLimits
   scale: tuple[float, float]
+  draw_part: Callable[[int, int, np.random.Generator], np.ndarray]
+  vocabulary: seqio.Vocabulary
   vectors: item_vectors.ItemVectors | None = None
   text: Interactions | None = None
 
@@ -146,7 +151,7 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
   genres, question = shown.genres, shown.question
   if seed:
     rng = np.random.default_rng(seed[0].view(np.uint32))
-    rows = sub_history(len(items), shown.limits.items, rng)
+    rows = shown.draw_part(len(items), shown.limits.items, rng)
     items, ratings = items[rows], ratings[rows]
     liked, disliked = label(genres.of_items[items], ratings, shown.rule)
   else:
@@ -159,7 +164,7 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
   return Target(
     items,
     ratings,
-    np.array(VOCABULARY.encode(text), np.int32),
+    np.array(shown.vocabulary.encode(text), np.int32),
     answer_slots(liked, disliked, len(genres.names), question.most),
     history_statistics(genres.of_items[items], ratings, shown.scale),
   )

@@ -14,10 +14,21 @@ import tensorflow as tf
 from persoma_tf.training.vector_rows import ROWS
 from tasks import item_vectors, questions
 from tasks.example_arrays import ExampleSource, draw_known, make_target
-from tasks.histories import data_folders, load_genres, load_rule, load_scale
+from tasks.histories import (
+  data_folders,
+  history_parts,
+  load_genres,
+  load_rule,
+  load_scale,
+)
 from tasks.questions import Question
 from tasks.text_history import history_limits, load_interactions
-from tasks.vocabularies import VOCABULARY, check_writable
+from tasks.vocabularies import (
+  VOCABULARY,
+  check_writable,
+  load_vocabulary,
+  task_vocabulary,
+)
 
 _SEED = slice(4, None)  # fields of an example behind its history
 _INTEGERS = seqio.PassThroughVocabulary(1)
@@ -202,9 +213,18 @@ def _source(**shown_by) -> ExampleSource:
     ValueError: the vocabulary cannot write an answer with each genre.
   """
   folder, question = data_folders().histories_dir, questions.asked_question()
-  loaded = load_genres(folder), load_rule(folder), history_limits(), load_scale(folder)
-  check_writable(question, loaded[0].names)
-  return ExampleSource(question, *loaded, **shown_by)
+  genres = load_genres(folder)
+  check_writable(question, genres.names)
+  return ExampleSource(
+    question,
+    genres,
+    load_rule(folder),
+    history_limits(),
+    load_scale(folder),
+    history_parts(),
+    load_vocabulary(task_vocabulary()),
+    **shown_by,
+  )
 
 
 def from_vectors(

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import gin
@@ -189,13 +190,27 @@ class HistorySource(seqio.FunctionDataSource):
     )
 
 
-@gin.configurable
+@gin.configurable('sub_history')
+def history_parts(
+  min_items: Positive = 20, window_share: Amount = 0.5
+) -> Callable[[int, int, np.random.Generator], np.ndarray]:
+  """Returns `sub_history` with the recipe's settings, which gin is asked for once.
+
+  Args:
+    min_items: see `sub_history`.
+    window_share: see `sub_history`.
+  """
+  return functools.partial(
+    sub_history, min_items=min_items, window_share=window_share
+  )
+
+
 def sub_history(
   length: int,
   limit: int,
   rng: np.random.Generator,
-  min_items: Positive = 20,
-  window_share: Amount = 0.5,
+  min_items: int = 20,
+  window_share: float = 0.5,
 ) -> np.ndarray:
   """Draws a part of a history.
 

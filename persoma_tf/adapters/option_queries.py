@@ -63,7 +63,12 @@ class OptionQueries(Template):
 
   @nn.compact
   def __call__(
-    self, history: Array, mask: Array, width: int, known: Array | None = None
+    self,
+    history: Array,
+    mask: Array,
+    width: int,
+    known: Array | None = None,
+    words: Array | None = None,
   ) -> SoftTokens:
     """Drafts the answers of histories.
 
@@ -72,6 +77,7 @@ class OptionQueries(Template):
       mask: [B, N], 1 for interactions and 0 for padding.
       width: D.
       known: [B, E, H] interactions whose categories and values are known, for training.
+      words: [B, S] int32 words to write into the slots instead of the chosen ones.
 
     Returns:
       SoftTokens with `slot_logits`, and with `categories` and `values` of `known`.
@@ -90,9 +96,10 @@ class OptionQueries(Template):
     told = tell_statistics(jax.nn.sigmoid(logits), values, mask)
     slots = self._slot_logits(told, told[..., 0])
     weights = jax.nn.softmax(slots)
-    if self.hard:
-      words = chosen_words(slots, self.options)
-      chosen = jax.nn.one_hot(words, self.num_words)
+    if words is not None:
+      weights = jax.nn.one_hot(words, self.num_words)
+    elif self.hard:
+      chosen = jax.nn.one_hot(chosen_words(slots, self.options), self.num_words)
       weights = chosen + (weights - jax.lax.stop_gradient(weights))
     tokens = self.arrange(weights, width)
     soft = SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), slots)

@@ -41,6 +41,8 @@ class Stage:
     category_weight: weight of the loss of the categories of known interactions, which
       needs no decoder, but `feature_lengths.known`.
     value_weight: weight of the loss of their values; likewise.
+    teach: whether the language-model loss is computed with the label as the draft: the
+      decoder then learns to read drafts, undisturbed by wrong ones.
     trainable: patterns of parameter paths (`persoma_tf.parameters.freezing`).
     group_by: key of `persoma_tf.training.batching.GROUPS`, the features by whose length
       examples are grouped into batches; '' pads all features to their limits.
@@ -61,6 +63,7 @@ class Stage:
   statistics_weight: Amount = 0.0
   category_weight: Amount = 0.0
   value_weight: Amount = 0.0
+  teach: bool = False
   trainable: tuple[str, ...] = ('adapter/.*',)
   group_by: str = ''
   task: str = ''
@@ -167,7 +170,12 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
     operands = quantization.trained_operands(trainable, dtype)
     params = freezing.join_params(operands, frozen)
     sums = losses.loss_sums(
-      model, params, batch, lm=bool(stage.lm_weight), history=stage.without_decoder
+      model,
+      params,
+      batch,
+      lm=bool(stage.lm_weight),
+      history=stage.without_decoder,
+      teach=stage.teach,
     )
     metrics = {name: total / counts[name] for name, total in sums.items()}
     total = sum(stage.weights[name] * value for name, value in metrics.items())
