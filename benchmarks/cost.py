@@ -44,7 +44,7 @@ from tasks.vocabularies import VOCABULARY
 
 _ANSWER = 16  # tokens, about what an answer has
 _MOST_TOKENS = 8192  # of a batch
-_QUICKSTART, _MANY = 'runs/quickstart.gin', (10, 50, 200, 1000)
+_QUICKSTART, _MANY = 'runs/perceiver.gin', (10, 50, 200, 1000)
 
 
 class Kind(NamedTuple):

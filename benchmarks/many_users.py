@@ -53,7 +53,7 @@ def main() -> None:
   recipe = [f'--gin.{x.replace(" = ", "=", 1)}' for x in tiny.RECIPE]
   run(
     'persoma_tf.train',
-    '--gin_file=runs/quickstart.gin',
+    '--gin_file=runs/perceiver.gin',
     f'--model_dir={work}/model',
     f'--gin.build.decoder={str(decoder)!r}',
     *folders,

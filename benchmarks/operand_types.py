@@ -36,7 +36,7 @@ from pipelines.report.run_results import read_split
 from tasks import metrics
 from tasks.predictor import Predictor
 
-_RECIPE = 'persoma_tf/configs/runs/quickstart.gin'
+_RECIPE = 'persoma_tf/configs/runs/perceiver.gin'
 _TYPES = ('float32', 'bfloat16')
 _FIRST_STAGE = 1500  # steps
 _DRAWS = 2000

@@ -34,7 +34,7 @@ from persoma_tf import assets
 from pipelines.common import job
 
 ITEMS = (50, 200)
-_QUICKSTART = ['runs/quickstart.gin']
+_QUICKSTART = ['runs/perceiver.gin']
 _LM = ['train.stages = [@decoder/Stage()]', 'decoder/Stage.learning_rate = 1e-3']
 _LM += ["decoder/Stage.trainable = ('adapter/.*',)"]
 _WHOLE = ["train.task = 'movielens_genre_prediction_v1'"]

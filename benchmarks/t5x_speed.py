@@ -66,7 +66,7 @@ def native(flags, folder: pathlib.Path) -> float:
   """Examples a second of persoma_tf.train."""
   run(
     'persoma_tf.train',
-    '--gin_file=runs/quickstart.gin',
+    '--gin_file=runs/perceiver.gin',
     f'--model_dir={folder}',
     f'--histories_dir={flags.data_dir}/histories',
     f'--embeddings_dir={flags.data_dir}/embeddings',

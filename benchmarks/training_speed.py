@@ -176,7 +176,7 @@ class Run(NamedTuple):
 def prepare(data_dir: str, work_dir: str, group: str, size: int) -> Run:
   """Loads the model and the batches; those that are padded are kept for the peer."""
   recipes.parse_recipes(
-    ['runs/quickstart.gin'],
+    ['runs/perceiver.gin'],
     [
       f'HISTORIES_DIR = {data_dir + "/histories"!r}',
       f'EMBEDDINGS_DIR = {data_dir + "/embeddings"!r}',

@@ -21,8 +21,8 @@ class Prediction(NamedTuple):
   """Holds an answer as a row of the prediction table.
 
   Attributes:
-    row: `user_id`, `predicted_liked`, `predicted_disliked`, `text`, `draft`, `log_prob`
-      (nats), `parse_ok`, `history_length`, `task`.
+    row: `user_id`, `predicted_liked`, `predicted_disliked`, `draft_liked`,
+      `draft_disliked`, `text`, `log_prob` (nats), `parse_ok`, `history_length`, `task`.
     tokens: number of generated tokens, including the end of the sequence.
   """
 
@@ -157,6 +157,6 @@ class Predictor:
       answer.log_prob,
       self._size(history),
       names,
-      None if answer.draft is None else self._question.draft(answer.draft, names),
+      self._question.draft(answer.draft or (), names),
     )
     return Prediction(row, min(len(written) + 1, len(tokens)))

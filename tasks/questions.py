@@ -92,8 +92,10 @@ class Question:
     """
     return Options((0,) * self.most + (num_genres,) * self.most, num_genres)
 
-  def draft(self, words: Sequence[int], genres: Sequence[str]) -> str:
-    """Writes the answer that the words in the slots are.
+  def draft(
+    self, words: Sequence[int], genres: Sequence[str]
+  ) -> tuple[list[str], list[str]]:
+    """Returns the liked and disliked genres that the words in the slots name.
 
     Args:
       words: [2 * most] index of the word in each slot; see `options`.
@@ -102,7 +104,7 @@ class Question:
     size = len(genres)
     sides = words[: self.most], [word - size for word in words[self.most :]]
     named = lambda side: [genres[word] for word in side if 0 <= word < size]
-    return self.answer(*map(named, sides))
+    return named(sides[0]), named(sides[1])
 
   def task(self, kind: str) -> str:
     """Returns the name of a task of the question: 'x_text_v1' for 'x_v1' and 'text'."""
@@ -151,7 +153,7 @@ class Question:
     log_prob: float,
     history_length: int,
     genres: Iterable[str],
-    draft: str | None = None,
+    draft: tuple[Sequence[str], Sequence[str]] = ((), ()),
   ) -> dict[str, Any]:
     """Returns a user's row of the prediction table, without the columns of the run.
 
@@ -161,15 +163,16 @@ class Question:
       log_prob: log probability of the text, nats.
       history_length: number of interactions that the model saw.
       genres: names of all genres.
-      draft: answer that the soft prompt itself spells; None if it has none.
+      draft: liked and disliked genres that the soft prompt itself names.
     """
     answer = self.parse(text, genres)
     return {
       'user_id': user_id,
       'predicted_liked': list(answer.liked),
       'predicted_disliked': list(answer.disliked),
+      'draft_liked': list(draft[0]),
+      'draft_disliked': list(draft[1]),
       'text': text,
-      'draft': draft,
       'log_prob': float(log_prob),
       'parse_ok': answer.ok,
       'history_length': history_length,

@@ -124,7 +124,7 @@ def recipe(assets, folders, tiny_decoder):
   assets('smollm2-135m-instruct')  # the vocabulary
   histories, embeddings = folders
 
-  def parse(*bindings: str, files: Sequence[str] = ('runs/quickstart.gin',)) -> None:
+  def parse(*bindings: str, files: Sequence[str] = ('runs/perceiver.gin',)) -> None:
     gin.clear_config()
     recipes.parse_recipes(
       files,

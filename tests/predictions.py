@@ -18,6 +18,8 @@ def rows(count: int, run_id: str = 'run-1', **changes: Any) -> list[dict[str, An
       'user_id': f'ü{user:04}',
       'predicted_liked': ['War', 'Sci-Fi', 'Children\'s "quoted"'][: user % 4],
       'predicted_disliked': ['Drama'] if user % 2 else [],
+      'draft_liked': ['War'] if user % 2 else [],
+      'draft_disliked': [],
       'text': f"The user likes 喜剧 {user}\nand doesn't like none",
       'log_prob': -user / 7,
       'parse_ok': user % 3 > 0,

@@ -225,7 +225,7 @@ def test_each_is_run_by_a_test_or_says_why_not():
 
 RIGHT = [
   'python -m pipelines.embed_items --histories_dir=h --output_dir=e',
-  'python -m persoma_tf.train --gin_file=runs/quickstart.gin --model_dir=m '
+  'python -m persoma_tf.train --gin_file=runs/perceiver.gin --model_dir=m '
   '--gin.train.tuning="\'lora\'"',
   'make test',
   'gcloud storage ls',
@@ -237,7 +237,7 @@ def test_what_is_right_passes(command, monkeypatch):
   check(*commands_in(command), monkeypatch)
 
 
-_QUICKSTART = 'python -m persoma_tf.train --model_dir=m --gin_file=runs/quickstart.gin'
+_QUICKSTART = 'python -m persoma_tf.train --model_dir=m --gin_file=runs/perceiver.gin'
 _T5X = 'python -m t5x.train --gin_file=persoma_tf/configs/t5x'
 
 
@@ -247,7 +247,7 @@ _T5X = 'python -m t5x.train --gin_file=persoma_tf/configs/t5x'
     ('python -m pipelines.embed_items --histories_dir=h', '--output_dir'),
     (f'{RIGHT[0]} --batch_sise=3', 'did you mean --batch_size?'),
     ('python -m pipelines.no_such_job', 'no_such_job'),
-    ('python -m persoma_tf.train --gin_file=runs/quickstart.gin', '--model_dir'),
+    ('python -m persoma_tf.train --gin_file=runs/perceiver.gin', '--model_dir'),
     (f'{_QUICKSTART} --no_such=3', '--no_such'),
     (f'{_QUICKSTART} --gin_file=runs/quickstrat.gin', 'no recipe'),
     (f'{_QUICKSTART} --gin.train.tunning=3', 'tunning'),

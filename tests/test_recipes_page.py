@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'docs' / 'recipes.md').read_text()
 RESULTS = ROOT / 'benchmarks' / 'results' / 'quality_ml-100k.json'
 FOLDERS = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
-QUICKSTART = 'runs/quickstart.gin'
+QUICKSTART = 'runs/perceiver.gin'
 _SCORES = re.compile(r'(\d\.\d{3}) / (\d\.\d{3}|not run) \(`(\w+)`\)')
 
 

@@ -83,12 +83,12 @@ class OptionQueries(Template):
       SoftTokens with `slot_logits`, and with `categories` and `values` of `known`.
     """
     item = nn.Dense(self.hidden, name='item')
-    gate = nn.Dense(self.num_options, name='gate')  # one query per option
-    value = nn.Dense(1, name='value')
+    tell = nn.Dense(self.num_options + 1, name='gates')  # a query each, and the value
 
     def read(x):
-      hidden = nn.gelu(item(x))
-      return gate(hidden), value(jnp.concatenate([x, hidden], axis=-1))[..., 0]
+      # XLA on CPU would compute a gelu several times, each as long as the product.
+      told = tell(nn.relu(item(x)))
+      return told[..., :-1], told[..., -1]
 
     mask = mask > 0
     # inf or nan in padding would survive a product with 0.

@@ -1,7 +1,7 @@
 """Shows what a folder holds, or estimates what a recipe costs.
 
     python -m pipelines.inspect runs/quickstart/histories [PATH...] [--records=3]
-    python -m pipelines.inspect --gin_file=runs/quickstart.gin \
+    python -m pipelines.inspect --gin_file=runs/perceiver.gin \
       --histories_dir=histories --embeddings_dir=embeddings [--gin.NAME=VALUE]
 
 Shows counts, shapes, configuration and a few records of folders of every job, model

@@ -105,14 +105,24 @@ def answer_all(
     genres: G names.
     rule: label rule of the histories.
   """
-  model = [Answer(row['predicted_liked'], row['predicted_disliked']) for row in rows]
+  # Tables of older versions have no draft.
+  side = lambda row, name: row.get(name) or ()
+  said = lambda kind: [
+    Answer(side(row, f'{kind}_liked'), side(row, f'{kind}_disliked')) for row in rows
+  ]
   constant = baselines.constant(train.truth, rule.top)
   return {
-    'persoma': metrics.indicator(model, genres),
+    'persoma': metrics.indicator(said('predicted'), genres),
+    **_draft_alone(metrics.indicator(said('draft'), genres)),
     'constant': np.tile(constant, (len(test.user_ids), 1)),
     'counting': baselines.counting([x for x, _ in test.samples], len(genres), rule.top),
     'rule_on_sample': baselines.rule_on_sample(test.samples, len(genres), rule),
   }
+
+
+def _draft_alone(answers):
+  """Returns the draft as a method; {} if the model's soft prompts name no genre."""
+  return {'draft': answers} if answers.any() else {}
 
 
 def score_methods(

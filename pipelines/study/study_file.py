@@ -1,6 +1,6 @@
 """Reads a study file and makes the cells of its grids.
 
-    recipe: runs/quickstart.gin         # an axis may be left at one value ...
+    recipe: runs/perceiver.gin         # an axis may be left at one value ...
     base: {sampler: recency, max_history: 50, adapter: perceiver, seed: [0, 1]}
     grids:                              # ... or run over a list, here or in `base`
       - {sampler: [recency, random]}
@@ -36,7 +36,7 @@ from pipelines.study import data_files
 
 # Default value of each axis, if neither the grid nor `base` names the axis.
 AXES: dict[str, Any] = {
-  'recipe': 'runs/quickstart.gin',
+  'recipe': 'runs/perceiver.gin',
   'adapter': 'perceiver',
   'sampler': 'recency',
   'max_history': 50,

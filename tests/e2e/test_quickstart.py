@@ -21,8 +21,9 @@ RECIPE = """
 include 'persoma_tf/configs/runs/quickstart.gin'
 build.decoder = '{decoder}'
 history_limits.items = 12
-Perceiver.width = 16
-TemplateReadout.hidden = 16
+OptionQueries.hidden = 16
+OptionQueries.width = 16
+OptionQueries.num_layers = 1
 histories/Stage.steps = 30
 histories/Stage.batch_size = 4
 decoder/Stage.steps = 4

@@ -18,7 +18,7 @@ def arguments(assets, folders, tiny_decoder, tmp_path):
   bindings = [f"build.decoder='{tiny_decoder}'"]
   bindings += [x.replace(' = ', '=', 1) for x in tiny.RECIPE]
   return [
-    '--gin_file=runs/quickstart.gin',
+    '--gin_file=runs/perceiver.gin',
     f'--histories_dir={histories}',
     f'--embeddings_dir={embeddings}',
     f'--output_dir={tmp_path / "model"}',

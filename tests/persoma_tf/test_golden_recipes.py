@@ -121,7 +121,7 @@ def test_a_recipe_is_as_committed(file):
   if file.startswith('t5x/'):
     lines = sorted(name + value for name, value in said(recipes.CONFIGS / file).items())
   else:
-    run = [] if file.startswith('runs/') else ['runs/quickstart.gin']
+    run = [] if file.startswith('runs/') else ['runs/perceiver.gin']
     recipes.parse_recipes([*run, file], PLACES)
     lines = resolved(gin.config_str(max_line_length=10**6))
   made = ''.join(f'{line}\n' for line in lines)

@@ -19,7 +19,7 @@ def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
   for name in ('runs', 'models', 'adapters'):
     (tmp_path / name).mkdir()
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
-  recipes.parse_recipes(['runs/quickstart.gin'], ['train.seed = 9', *folders])
+  recipes.parse_recipes(['runs/perceiver.gin'], ['train.seed = 9', *folders])
   assert gin.query_parameter('train.seed') == 9
   assert gin.query_parameter('Perceiver.width') == 128
   recipes.bind_parameter('Perceiver.width', 64)
@@ -29,7 +29,7 @@ def test_bindings_win_from_any_folder(tmp_path, monkeypatch):
 def test_t5_replaces_the_decoder_of_a_run():
   data = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
   no_adapter = ['build.resampler = None', 'build.readout = None']
-  files = ['runs/quickstart.gin', 'models/t5.gin']
+  files = ['runs/perceiver.gin', 'models/t5.gin']
   t5 = ["T5_DIR = '/models/t5'", "T5_VOCABULARY = '/models/spiece.model'"]
   recipes.parse_recipes(files, [*t5, *data, *no_adapter])
   assert gin.get_bindings('build')['decoder'] == '/models/t5'
@@ -79,7 +79,7 @@ def test_bindings_that_nothing_reads(binding, read):
 
 def test_a_scope_that_nothing_runs_in(tmp_path):
   own = tmp_path / 'own.gin'
-  own.write_text("include 'persoma_tf/configs/runs/quickstart.gin'\n")
+  own.write_text("include 'persoma_tf/configs/runs/perceiver.gin'\n")
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
   recipes.parse_recipes([str(own)], ['train.stages = [@histories/Stage()]', *folders])
   gin.clear_config()
@@ -103,7 +103,7 @@ def test_words_that_lack_something():
     (b'HISTORIES_DIR = runs/x/histories', 'a text needs quotes'),
     (b'HISTORIES_DIR = /runs/x', 'a text needs quotes'),
     (b'HISTORIES_DIR = ../x', 'a text needs quotes'),
-    (b'include runs/quickstart.gin', 'a text needs quotes'),
+    (b'include runs/perceiver.gin', 'a text needs quotes'),
     ('train.tuning = ‘lora’'.encode(), 'a text needs quotes'),
     (b'\xef\xbb\xbftrain.seed = 1', 'byte order mark .* UTF-8 without it'),
     (b"include 'runs/none.gin'", r'own\.gin.*Unable to open file: runs/none'),
@@ -150,7 +150,7 @@ def test_a_setting_of_a_wrong_type_or_size_is_named(binding, message):
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
   name = binding.split(' = ')[0]
   with pytest.raises(ValueError, match=f'^{name}=.*: {message}'):
-    recipes.parse_recipes(['runs/quickstart.gin'], [*folders, binding])
+    recipes.parse_recipes(['runs/perceiver.gin'], [*folders, binding])
 
 
 def test_a_wrong_value_of_a_macro_is_named():
@@ -159,7 +159,7 @@ def test_a_wrong_value_of_a_macro_is_named():
   with pytest.raises(
     ValueError, match=r"^decoder/Stage.learning_rate='5e-3': expected"
   ):
-    recipes.parse_recipes(['runs/quickstart.gin'], [*folders, *rate])
+    recipes.parse_recipes(['runs/perceiver.gin'], [*folders, *rate])
 
 
 @pytest.mark.parametrize(
@@ -202,4 +202,4 @@ def test_a_model_imports_what_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])
 def test_errors_name_the_recipe(binding):
   with pytest.raises(ValueError, match=r'quickstart\.gin'):
-    recipes.parse_recipes(['runs/quickstart.gin'], [binding])
+    recipes.parse_recipes(['runs/perceiver.gin'], [binding])

@@ -27,7 +27,7 @@ def own(tmp_path_factory):
 def parse(folders):
   """Parses recipes for the small parts, with bindings."""
 
-  def parse(*bindings, files=('runs/quickstart.gin',)):
+  def parse(*bindings, files=('runs/perceiver.gin',)):
     gin.clear_config()
     macros = zip(('HISTORIES_DIR', 'EMBEDDINGS_DIR'), map(str, folders), strict=True)
     settings = [f'{name} = {value!r}' for name, value in macros]
@@ -70,6 +70,6 @@ def test_a_vocabulary_that_the_decoder_has_not(parse, own, tmp_path):
 
 
 def test_gemma_over_the_quickstart(parse):
-  parse(files=('runs/quickstart.gin', 'models/gemma3_270m.gin'))
+  parse(files=('runs/perceiver.gin', 'models/gemma3_270m.gin'))
   for name in ('build.decoder', 'task_vocabulary.decoder'):
     assert gin.query_parameter(name).scoped_configurable_fn() == 'gemma3-270m'

@@ -20,11 +20,11 @@ _SMALL = (
   'Transformer.num_heads = 2',
 )
 RECIPES = {
-  'mlp': (('runs/quickstart.gin', 'adapters/mlp.gin'), ('Mlp.width = 16',)),
-  'transformer': (('runs/quickstart.gin', 'adapters/transformer.gin'), _SMALL),
+  'mlp': (('runs/perceiver.gin', 'adapters/mlp.gin'), ('Mlp.width = 16',)),
+  'transformer': (('runs/perceiver.gin', 'adapters/transformer.gin'), _SMALL),
   'uem': (('runs/uem.gin',), (*_SMALL, 'Transformer.hidden = 24')),
   'text_prompt': (('runs/text_prompt.gin',), ('history_limits.text_tokens = 200',)),
-  'lora': (('runs/quickstart.gin',), ("train.tuning = 'lora'",)),
+  'lora': (('runs/perceiver.gin',), ("train.tuning = 'lora'",)),
 }
 
 

@@ -103,7 +103,7 @@ def test_hard_slots_are_words_with_the_gradient_of_the_mixture():
     np.testing.assert_array_equal(soft.tokens[row, 1], words[best[row, 0]])
   total = lambda p, m: jnp.sum(jnp.sin(m.apply(p, history, mask, D).tokens))
   gradient = jax.grad(total)(params, module)['params']
-  assert jnp.any(gradient['gate']['kernel'])
+  assert jnp.any(gradient['gates']['kernel'])
   mixed = module.clone(hard=False)
   tokens = mixed.apply(params, history, mask, D).tokens
   weights = jax.nn.softmax(soft.slot_logits)
@@ -128,10 +128,9 @@ def test_known_interactions_are_read_as_those_of_a_history():
   assert soft.values.shape == (B, 2)
   p = jax.tree.map(np.asarray, params['params'])
   dense = lambda name, x: x @ p[name]['kernel'] + p[name]['bias']
-  hidden = np.asarray(jax.nn.gelu(dense('item', np.asarray(history[:, :2]))))
-  np.testing.assert_allclose(soft.categories, dense('gate', hidden), rtol=1e-4)
-  both = np.concatenate([history[:, :2], hidden], axis=-1)
-  np.testing.assert_allclose(soft.values, dense('value', both)[..., 0], rtol=1e-4)
+  told = dense('gates', np.maximum(dense('item', np.asarray(history[:, :2])), 0))
+  np.testing.assert_allclose(soft.categories, told[..., :-1], rtol=1e-4)
+  np.testing.assert_allclose(soft.values, told[..., -1], rtol=1e-4)
 
 
 @pytest.mark.parametrize('layers', [0, 2])

@@ -16,6 +16,8 @@ ROWS = [
     'user_id': user,
     'predicted_liked': liked,
     'predicted_disliked': [],
+    'draft_liked': ['War'],
+    'draft_disliked': [],
     'text': "The user likes ü and doesn't like none",
     'log_prob': -1.25,
     'parse_ok': user == '1',

@@ -24,7 +24,7 @@ def cell(number: int, adapter: str, size: int, seed: int) -> dict:
     'study': 'own <b>',
     'cell': f'{adapter}-{size}-{seed}-{number:08x}',
     'axes': {
-      'recipe': 'runs/quickstart.gin',
+      'recipe': 'runs/perceiver.gin',
       'adapter': adapter,
       'sampler': 'recency',
       'max_history': size,

@@ -71,7 +71,7 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
   assert first == read(grids=grids, about='other words', minutes=3).cells[0].name
   names = {first, read(grids=grids, bindings={'Perceiver.width': 32}).cells[0].name}
   own = tmp_path / 'quickstart.gin'
-  own.write_text("include 'persoma_tf/configs/runs/quickstart.gin'\ntrain.seed = 0\n")
+  own.write_text("include 'persoma_tf/configs/runs/perceiver.gin'\ntrain.seed = 0\n")
   names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
   own.write_text(own.read_text() + 'train.log_period = 7\n')
   names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
