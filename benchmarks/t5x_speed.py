@@ -1,7 +1,7 @@
 """Training speed under t5x.train and under the native trainer, the same batches.
 
     python -m benchmarks.t5x_speed --data_dir=runs/quickstart \
-      --checkpoint=runs/quickstart/model/checkpoint_1620
+      --checkpoint=runs/quickstart/model/checkpoint_1600
 
 In an environment with T5X (make setup-t5x). `--data_dir` holds finished `histories` and
 `embeddings`; `--checkpoint` is a native one of the quickstart's recipe. Each trains the
@@ -66,7 +66,7 @@ def native(flags, folder: pathlib.Path) -> float:
   """Examples a second of persoma_tf.train."""
   run(
     'persoma_tf.train',
-    '--gin_file=runs/perceiver.gin',
+    '--gin_file=runs/quickstart.gin',
     f'--model_dir={folder}',
     f'--histories_dir={flags.data_dir}/histories',
     f'--embeddings_dir={flags.data_dir}/embeddings',

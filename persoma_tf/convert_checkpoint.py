@@ -1,6 +1,6 @@
 """Converts checkpoints to and from T5X.
 
-    python -m persoma_tf.convert_checkpoint --gin_file=runs/perceiver.gin \
+    python -m persoma_tf.convert_checkpoint --gin_file=runs/quickstart.gin \
       --histories_dir=histories --embeddings_dir=embeddings --output_dir=start
 
 This command reads the frozen decoder of the recipe (GGUF, safetensors or T5X) and makes

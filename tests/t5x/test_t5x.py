@@ -73,7 +73,7 @@ class Runs:
     """persoma_tf.convert_checkpoint with the small recipe."""
     self.native(
       'persoma_tf.convert_checkpoint',
-      '--gin_file=runs/perceiver.gin',
+      '--gin_file=runs/quickstart.gin',
       f'--output_dir={self.folder / output}',
       *flags,
       gin_bindings=[*SMALL, f"build.decoder = '{self._decoder}'", *bindings],
