@@ -103,8 +103,8 @@ $(RUN)/predictions/COMPLETED: | $(RUN)/model/COMPLETED
 
 $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 	$(PYTHON) -m pipelines.evaluate --predictions_dir=$(RUN)/predictions \
-	  --histories_dir=$(RUN)/histories --model_dir=$(RUN)/model \
-	  --output_dir=$(RUN)/report > /dev/null
+	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings \
+	  --model_dir=$(RUN)/model --output_dir=$(RUN)/report > /dev/null
 
 test: setup  ## run the test suite
 	$(PYTHON) -m pytest $(PYTEST_ARGS)

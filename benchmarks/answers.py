@@ -20,6 +20,7 @@ from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from pipelines.report.run_results import read_split
+from pipelines.report.vector_answers import answer_from_vectors
 from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
@@ -86,6 +87,10 @@ def score(flags, folder: str) -> dict:
     'rule_on_sample': baselines.rule_on_sample(samples, len(genres), rule),
   }
   f1 = lambda made, users: metrics.weighted_scores(test.truth[users], made[users])['f1']
+  chosen = answer_from_vectors(
+    f'{folder}/embeddings', f'{folder}/histories', info, train, test
+  )
+  answers |= {name: found.answers[:size] for name, found in chosen.items()}
   everyone = slice(0, size)
   scores = {
     'users': size,

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 from pipelines import study_report
+from pipelines.report import score_lines
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -30,6 +31,9 @@ METHODS = {
   'perceiver_3000_steps': 'the same with twice the steps in the first stage',
   'transformer': 'transformer, frozen decoder',
   'mlp': 'MLP, frozen decoder',
+  'linear_probe': 'label rule on the genres that a linear probe reads from the vectors',
+  'logistic_regression': 'logistic regression on pooled vectors',
+  'nearest_users': 'vote of the nearest training users',
   'constant': 'best constant answer',
   'counting': 'counting',
   'uem': "UEM's module, frozen decoder",
@@ -64,6 +68,7 @@ def scores() -> str:
   rows = [
     [what, *(_short(means[data][size].get(method)) for data, size in columns)]
     for method, what in METHODS.items()
+    if any(method in means[data][size] for data, size in columns)
   ]
   return markdown(['method', *(f'{data}, {size}' for data, size in columns)], rows)
 
@@ -136,21 +141,16 @@ def curve() -> str:
 
 def quickstart() -> str:
   """What the quickstart prints."""
-  methods = read('quickstart_ml-100k')['methods']
-  lines = ['method          F1     95 % interval   precision  recall  parse failures']
-  for name, row in sorted(methods.items(), key=lambda pair: -pair[1]['f1']):
-    lines.append(
-      f'{name:<14}  {row["f1"]:.3f}  {row["f1_low"]:.3f} to {row["f1_high"]:.3f}  '
-      f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
-      f'{row["parse_failures"]:>4} of {row["users"]}'
-    )
-  users = methods['persoma']['users']
+  report = read('quickstart_ml-100k')
+  users = report['methods']['persoma']['users']
+  lines = score_lines.scores_as_text(
+    report['methods'], (users, users, 0), 'test', report.get('better_baseline')
+  )
   last = (
-    f'users scored: {users} of {users} in the split test, 0 rejected',
     'prediction table: runs/quickstart/predictions',
     'report: runs/quickstart/report/report.html',
   )
-  return '\n'.join(['```', *lines, *last, '```', ''])
+  return '\n'.join(['```', lines.rstrip(), *last, '```', ''])
 
 
 def histories() -> str:

@@ -1,11 +1,13 @@
 """Scores a model's predictions, beside methods that need no model, in a report.
 
     python -m pipelines.evaluate --predictions_dir=predictions \
-      --histories_dir=histories --output_dir=report [--model_dir=model]
+      --histories_dir=histories --output_dir=report \
+      [--embeddings_dir=embeddings] [--model_dir=model]
 
 Writes `metrics.json`, `scores.txt`, which is also printed, and `report.html`, a page
-that needs nothing else. `--model_dir` adds the training's curves and configuration, and
-`model_card.md`, the adapter's model card with these scores.
+that needs nothing else. `--embeddings_dir` adds methods that read the item vectors
+without a language model. `--model_dir` adds the training's curves and configuration,
+and `model_card.md`, the adapter's model card with these scores.
 """
 
 import dataclasses
@@ -32,6 +34,11 @@ class Config:
     'folder of the histories that were answered', place=LOCAL
   )
   output_dir: str = path_flag('folder to write', place=LOCAL)
+  embeddings_dir: str = path_flag(
+    'finished folder of embed_items, for the methods that read item vectors',
+    '',
+    place=LOCAL,
+  )
   model_dir: str = path_flag(
     'folder of the model, for its training curves and card', '', place=LOCAL
   )
@@ -81,6 +88,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   training = read_training(config.model_dir, model)
   settings = {
     'predictions': predicted['fingerprint'],
+    **_embeddings_setting(config),
     'seed': config.seed,
     'bootstrap_samples': config.bootstrap_samples,
     'training': {name: _sha256(text) for name, text in training.items()},
@@ -88,13 +96,15 @@ def run(argv: Sequence[str] | None = None) -> None:
   folder = output_folder.OutputFolder(config.output_dir, settings, 'pipelines.evaluate')
   if not folder.begin(config.overwrite):
     return
-  run_info = {'model': model, **settings, 'versions': job.versions('matplotlib')}
+  versions = job.versions('matplotlib', 'scipy')
+  run_info = {'model': model, **settings, 'versions': versions}
   results = score_run(
     config.histories_dir,
     config.predictions_dir,
     predicted['settings'],
     run_info,
     training,
+    config.embeddings_dir,
   )
   print(write_report(folder, results, config), end='')
 
@@ -113,13 +123,15 @@ def write_report(folder, results, config: Config) -> str:
   from persoma_tf.training import model_card
   from pipelines.common import storage
   from pipelines.report.run_page import render_run_page
-  from pipelines.report.scoring import scores_as_text
+  from pipelines.report.score_lines import scores_as_text
 
   names = ('counts', 'sampler', 'max_history', 'seed')
   data = {'split': results.split, 'coverage': results.coverage._asdict()}
   data |= {name: results.info[name] for name in names}
-  report = {'methods': results.methods, 'data': data, 'run': results.run}
-  scores = scores_as_text(results.methods, results.coverage, results.split)
+  better = results.better_baseline
+  report = {'methods': results.methods, 'better_baseline': better, 'data': data}
+  report['run'] = results.run
+  scores = scores_as_text(results.methods, results.coverage, results.split, better)
   folder.write_json('metrics.json', report)
   storage.write_file(folder.file('scores.txt'), scores.encode())
   storage.write_file(folder.file('report.html'), render_run_page(results).encode())
@@ -128,6 +140,19 @@ def write_report(folder, results, config: Config) -> str:
     storage.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
   return scores
+
+
+def _embeddings_setting(config):
+  """Returns the fingerprint of the embeddings; {} without the flag.
+
+  Raises:
+    JobError: the folder is not finished, or is for other histories.
+  """
+  if not config.embeddings_dir:
+    return {}
+  from pipelines.embeddings.embeddings_folder import input_fingerprints
+
+  return {'embeddings': input_fingerprints(config)['embeddings']}
 
 
 def _sha256(text):

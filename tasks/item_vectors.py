@@ -67,6 +67,26 @@ class ItemVectors:
       self.tables = (items, _matrix(by_rating['rating_text']))
     self.width = sum(table.shape[1] for table in self.tables)
 
+  def by_item(self, num_items: int) -> np.ndarray:
+    """Returns one vector of every item, without its rating.
+
+    Args:
+      num_items: I, number of items of the item table.
+
+    Returns:
+      [I, width of `tables[0]`] float32. With the template `joined`, an item's vector is
+      the mean of those of its ratings; it is nan if no history has the item.
+    """
+    if not self._joined:
+      return self.tables[0]
+    vectors = self.tables[0]
+    items = np.array([item for item, _ in self._row], np.int64)
+    count = np.bincount(items, minlength=num_items)
+    total = np.zeros((num_items, vectors.shape[1]))
+    np.add.at(total, items, vectors)
+    total[count == 0] = np.nan
+    return (total / np.maximum(count, 1)[:, None]).astype(np.float32)
+
   def rows(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Returns the rows of interactions in `tables`.
 

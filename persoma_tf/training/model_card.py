@@ -239,7 +239,7 @@ def _test(report):
     (
       name,
       f'{row["f1"]:.3f}',
-      f'{row["f1_low"]:.3f} to {row["f1_high"]:.3f}',
+      f'{row["f1_low"]:.3f} to {row["f1_high"]:.3f}' if 'f1_low' in row else '–',
       f'{row["precision"]:.3f}',
       f'{row["recall"]:.3f}',
       f'{row["parse_failures"]} of {row["users"]}',
@@ -251,11 +251,13 @@ def _test(report):
   coverage = report['data'].get('coverage')  # older reports have none
   if coverage and coverage['users_scored'] < coverage['users_in_split']:
     split += ' ({users_scored} of its {users_in_split} users)'.format(**coverage)
-  return (
+  text = (
     f'{title}On the split {split}; `persoma` is this model. F1 is weighted over liked '
     'and disliked classes, intervals are bootstrapped over users.'
-    f'\n\n{markdown_table(headers, rows)}'
   )
+  if better := report.get('better_baseline'):  # older reports have none
+    text += f' {better["text"]}'
+  return f'{text}\n\n{markdown_table(headers, rows)}'
 
 
 def _limits(record):

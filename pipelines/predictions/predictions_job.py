@@ -17,6 +17,7 @@ from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
 from pipelines.common import flags, markers, output_folder
 from pipelines.common.progress import ShowProgress
+from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import list_history_files, require_users
 from pipelines.predictions.answer_shards import (
   AnswerHandler,
@@ -28,7 +29,6 @@ from pipelines.predictions.predictions_folder import (
   check_trained_on,
   columns_of_run,
   finish_predictions,
-  input_fingerprints,
   missing_shards,
   read_manifest,
 )

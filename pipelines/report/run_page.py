@@ -36,7 +36,7 @@ def _scores_of_methods(results):
     (
       name,
       row['f1'],
-      (row['f1_low'], row['f1_high']),
+      (row['f1_low'], row['f1_high']) if 'f1_low' in row else float('nan'),
       row['f1'] / bound if bound else float('nan'),
       row['precision'],
       row['recall'],
@@ -128,6 +128,11 @@ def _short_settings(results):
     **{name: info[name] for name in ('sampler', 'max_history', 'label_mode')},
     'seed of the histories': info['seed'],
     **{f'label rule: {name}': value for name, value in info['label_rule'].items()},
+    **{
+      f'{method}: {name}': value
+      for method, row in results.methods.items()
+      for name, value in row.get('settings', {}).items()
+    },
     **{f'version of {name}': value for name, value in run['versions'].items()},
   }
   return [(name, str(value)) for name, value in settings.items()]

@@ -29,14 +29,17 @@ def _whole_ticks(bins):
 
 @svg.styled
 def plot_scores(methods: Mapping[str, Mapping]) -> str:
-  """Draws the F1 of every method with its interval, best on top."""
+  """Draws the F1 of every method with its interval, if it has one; best on top."""
   names = sorted(methods, key=lambda name: methods[name]['f1'])
   figure, axes = svg.new_figure(0.5 + 0.35 * len(names))
   for row, name in enumerate(names):
     found = methods[name]
     colour = LIKED if name == 'persoma' else GREY
-    numbers = [found['f1']], [found['f1_low']], [found['f1_high']]
-    svg.draw_interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
+    if 'f1_low' in found:
+      numbers = [found['f1']], [found['f1_low']], [found['f1_high']]
+      svg.draw_interval(axes, 'x', [row], *numbers, fmt='o', color=colour)
+    else:
+      axes.plot([found['f1']], [row], 'o', color=colour)
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(-0.6, len(names) - 0.4)
   axes.set_xlim(0, 1)

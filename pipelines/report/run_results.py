@@ -59,6 +59,8 @@ class RunResults(NamedTuple):
     rows: each user's row of the prediction table.
     answers: [U, 2G] bool of each method.
     methods: scores of each method, as in `metrics.json`.
+    better_baseline: the best method without a language model, as in `metrics.json`;
+      None if the model scores as high.
     titles: title of each item of the item table.
     info: `dataset_info.json`, with the G genres.
     split: name of the users' split.
@@ -72,6 +74,7 @@ class RunResults(NamedTuple):
   rows: Sequence[Mapping[str, Any]]
   answers: Mapping[str, np.ndarray]
   methods: Mapping[str, Mapping[str, Any]]
+  better_baseline: Mapping[str, Any] | None
   titles: Sequence[str]
   info: Mapping[str, Any]
   split: str
@@ -95,8 +98,7 @@ def read_split(
     answered: users to read; None for all. Records that are not valid histories are
       left out, too: `batch_predict` rejects them.
   """
-  listed = pq.read_table(f'{histories_dir}/items.parquet')['genres'].to_pylist()
-  of_items = np.array([[name in row for name in genres] for row in listed], bool)
+  of_items = read_genres(histories_dir, genres)
   users, answers, samples, items, totals, left_out = [], [], [], [], [], []
   for path in history_records.list_history_files(histories_dir, split):
     for number, record in enumerate(tfrecord.read_tfrecord(path)):
@@ -114,6 +116,14 @@ def read_split(
       totals.append(history['history_total'])
   truth = metrics.indicator(answers, genres)
   return Labelled(users, truth, samples, items, np.array(totals, int), left_out)
+
+
+def read_genres(histories_dir: str, genres: Sequence[str]) -> np.ndarray:
+  """Reads the genres [I, G] bool of each item of the table; `genres` are G names."""
+  table = pq.read_table(f'{histories_dir}/items.parquet', columns=['genres'])
+  listed = table['genres'].to_pylist()
+  rows = [[name in row for name in genres] for row in listed]
+  return np.array(rows, bool).reshape(len(listed), len(genres))
 
 
 def _valid_history(record: bytes, num_items: int) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import run_results
-from pipelines.report.run_results import Coverage, Labelled, RunResults
+from pipelines.report.better_baseline import find_better_baseline
+from pipelines.report.run_results import Labelled, RunResults
+from pipelines.report.vector_answers import answer_from_vectors
 from tasks import baselines, metrics
 from tasks.labels import LabelRule
 from tasks.questions import Answer
@@ -21,6 +23,7 @@ def score_run(
   predicted: Mapping[str, Any],
   run_info: Mapping[str, Any],
   training: Mapping[str, str],
+  embeddings_dir: str = '',
 ) -> RunResults:
   """Reads the users and their predictions, and scores every method on them.
 
@@ -30,6 +33,8 @@ def score_run(
     predicted: settings in `COMPLETED` of the predictions.
     run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
     training: files of the model's training, as `read_training` returns them.
+    embeddings_dir: finished folder of the item vectors, for the methods that read them;
+      '' leaves these out.
 
   Raises:
     JobError: a user has no prediction and was not rejected, or no user has a label.
@@ -41,21 +46,26 @@ def score_run(
   train = run_results.read_split(histories_dir, 'train', genres)
   predictions = storage.read_json(f'{predictions_dir}/run_info.json')
   coverage = run_results.check_coverage(test, predictions.get('rejects', 0))
-  if not test.truth.any():
-    raise JobError(
-      f'{histories_dir}: none of the {len(test.user_ids):,} users of the split {split} '
-      'has a label, so there is nothing to score: make histories with a smaller '
-      '--label_min_count, other label thresholds or longer histories'
-    )
+  _check_labels(histories_dir, split, test)
   rows = [by_user[user] for user in test.user_ids]
   answers = answer_all(rows, train, test, genres, LabelRule(**info['label_rule']))
+  chosen = {}
+  if embeddings_dir:
+    chosen = answer_from_vectors(embeddings_dir, histories_dir, info, train, test)
+    answers |= {name: found.answers for name, found in chosen.items()}
   failures = sum(not row['parse_ok'] for row in rows)
+  methods = score_methods(test.truth, answers, failures, run_info)
+  for name, found in chosen.items():
+    methods[name]['settings'] = dict(found.settings)
+  better = find_better_baseline(test.truth, answers, methods, run_info)
+  control = _score_control(test.truth, answers['persoma'], failures, run_info['seed'])
   return RunResults(
     users=test,
     coverage=coverage,
     rows=rows,
     answers=answers,
-    methods=score_methods(test.truth, answers, failures, run_info),
+    methods=methods | control,
+    better_baseline=better,
     titles=run_results.read_titles(histories_dir),
     info=info,
     split=split,
@@ -65,6 +75,20 @@ def score_run(
   )
 
 
+def _check_labels(histories_dir, split, test):
+  """Checks that there is something to score.
+
+  Raises:
+    JobError: no user has a label.
+  """
+  if not test.truth.any():
+    raise JobError(
+      f'{histories_dir}: none of the {len(test.user_ids):,} users of the split {split} '
+      'has a label, so there is nothing to score: make histories with a smaller '
+      '--label_min_count, other label thresholds or longer histories'
+    )
+
+
 def answer_all(
   rows: Sequence[Mapping[str, Any]],
   train: Labelled,
@@ -72,7 +96,7 @@ def answer_all(
   genres: Sequence[str],
   rule: LabelRule,
 ) -> dict[str, np.ndarray]:
-  """Returns the answers [U, 2G] bool of every method to the users of `test`.
+  """Returns the answers [U, 2G] bool of each method that reads no item vectors.
 
   Args:
     rows: prediction of each user of `test`.
@@ -119,19 +143,8 @@ def score_methods(
   return methods
 
 
-def scores_as_text(
-  methods: Mapping[str, Mapping[str, float]], coverage: Coverage, split: str
-) -> str:
-  """Returns the scores as lines of text, best method first, and their coverage."""
-  lines = ['method          F1     95 % interval   precision  recall  parse failures']
-  for name, row in sorted(methods.items(), key=lambda pair: -pair[1]['f1']):
-    lines.append(
-      f'{name:<14}  {row["f1"]:.3f}  {row["f1_low"]:.3f} to {row["f1_high"]:.3f}  '
-      f'{row["precision"]:>9.3f}  {row["recall"]:>6.3f}  '
-      f'{row["parse_failures"]:>4} of {row["users"]}'
-    )
-  scored, total, rejects = coverage
-  lines.append(
-    f'users scored: {scored} of {total} in the split {split}, {rejects} rejected'
-  )
-  return '\n'.join(lines) + '\n'
+def _score_control(truth, predicted, failures, seed):
+  """Returns the row of `swapped_users`, which has no interval; {} for a single user."""
+  scores = baselines.swapped_users(truth, predicted, seed=seed)
+  row = {**scores, 'parse_failures': failures, 'users': len(truth)}
+  return {'swapped_users': row} if scores else {}

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.report import study_numbers, study_plots
+from pipelines.report.better_baseline import BASELINES, VECTOR_BASELINES
 from pipelines.report.templates import fill_template
 
-_REFERENCES = ('rule_on_sample', 'constant', 'counting')
+_REFERENCES = ('rule_on_sample', *BASELINES, *VECTOR_BASELINES)
 
 
 def render_study_page(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -102,13 +103,19 @@ def _costs_of_settings(settings):
 
 
 def _scores_of_references(settings):
-  """Returns the F1 of the methods without a model, by the histories that they read."""
-  rows = {}
+  """Returns the F1 of the methods without a model, by the histories that they read.
+
+  Results of older versions lack some methods.
+  """
+  by_histories = {}
   for setting in settings:
     histories = setting.axes['sampler'], setting.axes[study_numbers.LENGTH]
-    methods = setting.cells[0]['methods']
-    rows[histories] = (*histories, *(methods[name]['f1'] for name in _REFERENCES))
-  return {'methods': _REFERENCES, 'rows': [rows[key] for key in sorted(rows)]}
+    by_histories[histories] = setting.cells[0]['methods']
+  found = {name for methods in by_histories.values() for name in methods}
+  names = tuple(name for name in _REFERENCES if name in found)
+  f1 = lambda methods: [methods.get(x, {}).get('f1', float('nan')) for x in names]
+  rows = [(*key, *f1(by_histories[key])) for key in sorted(by_histories)]
+  return {'methods': names, 'rows': rows}
 
 
 def _summarise_cell(cell):

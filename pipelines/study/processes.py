@@ -104,6 +104,7 @@ def cell_commands(
       f'--model_dir={model}',
       f'--output_dir={folder}/report',
       histories,
+      embeddings,
     ],
   }
 

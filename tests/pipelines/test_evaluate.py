@@ -18,7 +18,7 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from pipelines.report.run_results import read_split
-from tests import movielens
+from tests import movielens, tiny
 
 HOSTILE = '<script>alert("$1")</script>'
 CURVES = [
@@ -83,6 +83,7 @@ def parts(tmp_path_factory):
   lines = ''.join(json.dumps(row) + '\n' for row in CURVES)
   (folder / 'model' / 'metrics.jsonl').write_text(lines)
   (folder / 'model' / 'config.gin').write_text("train.task = '<b>x</b>'\n")
+  tiny.write_embeddings(folder / 'histories', folder / 'embeddings')
   completed = '{"fingerprint": "x", "settings": {"step": 4}}'
   (folder / 'model' / 'COMPLETED').write_text(completed)
   predict(folder, folder / 'predictions')
@@ -172,6 +173,68 @@ def test_the_page_says_what_the_scores_say(parts, tmp_path):
   assert ours['parse_failures'] == failures
   assert page.texts[page.texts.index('parse failures') + 1] == str(failures)
   assert any('--model_dir' in x for x in page.texts), 'how to get the curves'
+
+
+WITHOUT_VECTORS = {'persoma', 'constant', 'counting', 'rule_on_sample'}
+WITH_VECTORS = {'linear_probe', 'logistic_regression', 'nearest_users'}
+
+
+def test_methods_that_read_item_vectors(parts, tmp_path):
+  page = report(parts, tmp_path / 'r')
+  methods = json.loads((tmp_path / 'r' / 'metrics.json').read_text())['methods']
+  assert methods.keys() == WITHOUT_VECTORS | {'swapped_users'}
+  assert 'linear_probe' not in page
+  flags = [f'--embeddings_dir={parts}/embeddings', f'--model_dir={parts}/model']
+  page = report(parts, tmp_path / 's', *flags)
+  found = json.loads((tmp_path / 's' / 'metrics.json').read_text())
+  assert found['methods'].keys() == methods.keys() | WITH_VECTORS
+  assert methods.items() <= found['methods'].items(), 'the others stay as they are'
+  assert found['run']['embeddings'] == 'x'
+  shown = (
+    page,
+    *((tmp_path / 's' / name).read_text() for name in ('scores.txt', 'model_card.md')),
+  )
+  for name in WITH_VECTORS:
+    row = found['methods'][name]
+    assert row['f1_low'] <= row['f1'] <= row['f1_high']
+    assert row['settings'].keys() > {'threshold'}
+    assert all(name in text for text in shown)
+    for setting, value in row['settings'].items():
+      assert f'{name}: {setting}' in page
+      assert str(value) in page
+
+
+def test_answers_to_other_users_are_the_control(parts, tmp_path):
+  page = report(parts, tmp_path / 'r')
+  methods = json.loads((tmp_path / 'r' / 'metrics.json').read_text())['methods']
+  row = methods['swapped_users']
+  assert row['f1'] < methods['persoma']['f1']
+  assert row['parse_failures'] == methods['persoma']['parse_failures']
+  assert 'f1_low' not in row
+  assert f'mean of {row["rolls"]} such pairings' in ' '.join(page.split())
+  assert row['rolls'] == min(20, len(labels(parts)) - 1)
+
+
+def test_a_model_below_a_baseline_says_so_everywhere(parts, tmp_path):
+  card = f'--model_dir={parts}/model'
+  report(parts, tmp_path / 'r', card)
+  found = json.loads((tmp_path / 'r' / 'metrics.json').read_text())
+  assert found['better_baseline'] is None
+  silent = tmp_path / 'silent'
+  shutil.copytree(parts / 'predictions', silent)
+  (table,) = silent.glob('predictions-*')
+  rows = [json.loads(line) for line in table.read_text().splitlines()]
+  nothing = {'predicted_liked': [], 'predicted_disliked': []}
+  table.write_text(''.join(json.dumps(row | nothing) + '\n' for row in rows))
+  page = report(parts, tmp_path / 's', card, predictions=silent)
+  better = json.loads((tmp_path / 's' / 'metrics.json').read_text())['better_baseline']
+  assert better['method'] in ('constant', 'counting')
+  assert better['text'].startswith(f'persoma scores below {better["method"]}, which')
+  assert f'F1 0.000 against {better["f1"]:.3f}' in better['text']
+  assert better['text'] in page
+  for name in ('scores.txt', 'model_card.md'):
+    assert better['text'] in (tmp_path / 's' / name).read_text()
+    assert 'scores below' not in (tmp_path / 'r' / name).read_text()
 
 
 def test_examples_are_right_and_wrong(parts, tmp_path):
@@ -306,6 +369,14 @@ def test_refused(parts, tmp_path):
   (other / 'adapter' / 'manifest.json').write_text('{"model_id": "persoma-9-x"}')
   with pytest.raises(JobError, match='holds persoma-9-x, but pers'):
     report(parts, tmp_path / 'r', f'--model_dir={other}')
+  vectors = tmp_path / 'embeddings'
+  shutil.copytree(parts / 'embeddings', vectors)
+  of_others = '{"fingerprint": "x", "settings": {"histories": "y"}}'
+  (vectors / 'COMPLETED').write_text(of_others)
+  with pytest.raises(JobError, match=r'embeddings was made from other histories than'):
+    report(parts, tmp_path / 'r', f'--embeddings_dir={vectors}')
+  with pytest.raises(JobError, match=r'not a finished folder.*pipelines\.embed_items'):
+    report(parts, tmp_path / 'r', f'--embeddings_dir={tmp_path}')
   lost = tmp_path / 'predictions'
   shutil.copytree(parts / 'predictions', lost)
   (table,) = lost.glob('predictions-*')

@@ -21,6 +21,8 @@ def test_fields(folders):
     np.testing.assert_array_equal(made[row, :8], items.title_genres[item])
     np.testing.assert_array_equal(made[row, 8:], text)
   assert vectors.gather(wanted[:0], ratings[:0]).shape == (0, 12)
+  of_items = np.stack(items.title_genres)
+  np.testing.assert_array_equal(vectors.by_item(len(items)), of_items)
   with pytest.raises(KeyError, match=r'rating 3.25 has no vector'):
     vectors.gather(wanted[:1], np.array([3.25], np.float32))
 
@@ -40,6 +42,9 @@ def test_joined(tmp_path):
   vectors = ItemVectors(str(tmp_path))
   made = vectors.gather(np.array([9, 4]), np.array([5.0, 5.0], np.float32))
   np.testing.assert_array_equal(made, [[4, 5], [2, 3]])
+  wanted = np.full((11, 2), np.nan)
+  wanted[4], wanted[9] = [1, 2], [4, 5]
+  np.testing.assert_array_equal(vectors.by_item(11), wanted)
   with pytest.raises(KeyError):
     vectors.gather(np.array([9]), np.array([1.0], np.float32))
 

@@ -65,6 +65,30 @@ def test_the_interval_equals_that_of_scipy(seed):
   assert found == pytest.approx((wanted.low, wanted.high))
 
 
+@pytest.mark.parametrize('seed', range(3))
+def test_the_paired_interval_equals_a_loop(seed):
+  truth, first = members(seed)
+  _, second = members(seed + 10)
+  rng = np.random.default_rng(seed)
+  differences = []
+  for _ in range(50):
+    rows = rng.integers(0, 30, 30)
+    one, other = (by_hand(truth[rows], x[rows])['f1'] for x in (first, second))
+    differences.append(one - other)
+  wanted = np.quantile(differences, [0.025, 0.975])
+  found = metrics.paired_bootstrap(truth, first, second, samples=50, seed=seed)
+  assert found == pytest.approx(tuple(wanted))
+  swapped = metrics.paired_bootstrap(truth, second, first, samples=50, seed=seed)
+  assert swapped == pytest.approx((-found[1], -found[0]))
+
+
+def test_the_paired_interval_of_equal_answers_is_0():
+  truth, predicted = members(0)
+  assert metrics.paired_bootstrap(truth, predicted, predicted, samples=9) == (0, 0)
+  nobody = truth[:0]
+  assert metrics.paired_bootstrap(nobody, nobody, nobody) == (0, 0)
+
+
 def test_perfect_and_empty():
   truth = np.eye(3, dtype=bool)
   assert metrics.weighted_scores(truth, truth)['f1'] == 1

@@ -101,6 +101,21 @@ def test_the_scores_of_a_report(model):
   assert 'On the split `test` (205 of its 207 users); `persoma` is this' in card
 
 
+def test_a_control_and_a_better_baseline(model):
+  control = {name: x for name, x in SCORES.items() if name not in ('f1_low', 'f1_high')}
+  methods = {'persoma': SCORES, 'swapped_users': control}
+  report = {'data': {'split': 'test'}, 'methods': methods}
+  card = model_card.card_of_folder(str(model), report=report)
+  assert '| swapped_users | 0.500 | – | 0.550 | 0.450 | 2 of 205 |' in card
+  below = 'persoma scores below linear_probe: F1 0.500 against 0.700.'
+  report['better_baseline'] = {'method': 'linear_probe', 'text': below}
+  assert f'over users. {below}\n\n' in model_card.card_of_folder(
+    str(model), report=report
+  )
+  report['better_baseline'] = None
+  assert model_card.card_of_folder(str(model), report=report) == card
+
+
 def test_the_licence(model):
   info = model.parent / 'histories' / 'dataset_info.json'
   info.write_text(json.dumps(DATA | {'data_license': 'CC0'}))

@@ -21,7 +21,9 @@ POINTS = [
   for step in (1, 2, 3)
 ]
 DRAWN = {
-  'scores': lambda: run_plots.plot_scores({'persoma': SCORE, 'counting': SCORE}),
+  'scores': lambda: run_plots.plot_scores(
+    {'persoma': SCORE, 'counting': SCORE, 'swapped_users': {'f1': 0.2}}
+  ),
   'by-length': lambda: run_plots.plot_by_length(
     run_numbers.score_by_length(
       LENGTHS, TRUTH, {'a': ANSWER, 'b': TRUTH}, samples=20, seed=0
@@ -73,7 +75,7 @@ def test_names_that_look_like_code_of_a_drawing_stay_as_they_are(name):
 
 
 def test_axes_say_what_they_show():
-  assert 'weighted F1' in texts(DRAWN['scores']())
+  assert {'weighted F1', 'swapped_users'} <= set(texts(DRAWN['scores']()))
   assert {'weighted F1', 'ratings of the user (number of users)'} <= set(
     texts(DRAWN['by-length']())
   )

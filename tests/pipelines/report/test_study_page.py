@@ -85,6 +85,25 @@ def test_the_page():
     assert each['cell'] in page
 
 
+def test_methods_without_a_model():
+  """Results of older versions have fewer of them."""
+  head = lambda page: re.findall(
+    r'<th scope="col"[^>]*>([^<]*)', page[page.index('id="references"') :]
+  )[:6]
+  columns = ['sampler', 'N', 'rule_on_sample', 'constant', 'counting']
+  assert head(render_study_page(CELLS))[:5] == columns
+  assert 'linear_probe' not in render_study_page(CELLS)
+  cells = copy.deepcopy(CELLS)
+  for each in cells[2:4]:  # the settings of one length
+    each['methods']['linear_probe'] = {'f1': 0.654}
+  page = render_study_page(cells[:4])
+  assert head(page) == [*columns, 'linear_probe']
+  rows = re.sub('<[^>]*>', ' ', page[page.index('id="references"') :])
+  rows = ' '.join(rows.split())
+  assert 'recency 10 0.800 0.200 0.100 – ' in rows
+  assert 'recency 50 0.800 0.200 0.100 0.654 ' in rows
+
+
 def test_the_page_names_the_machines():
   assert 'cpu (2 processors)' in render_study_page(CELLS)
   machines = [{'processors': 1, 'device': 'cpu'}, {'processors': 8, 'device': 'tpu'}]

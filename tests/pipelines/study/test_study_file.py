@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import yaml
 
-from pipelines import build_histories, embed_items
+from pipelines import build_histories, embed_items, evaluate
 from pipelines.common import flags
 from pipelines.study import cells, processes, study_file
 from tests import movielens
@@ -97,6 +97,14 @@ def test_flags_of_own_data_reach_the_jobs(read, tmp_path):
   assert found.cells[0].name != plain.cells[0].name
   inputs = {cells._inputs(x, x.cells[0]) for x in (found, plain)}
   assert len(inputs) == 2, 'other flags, other histories'
+
+
+def test_the_report_reads_the_shared_vectors(read, tmp_path):
+  (cell,) = read(grids=[{}]).cells
+  jobs = processes.cell_commands(cell, tmp_path / 'inputs', tmp_path / 'cell')
+  own = flags.parse(evaluate.Config, jobs['report'][1:])
+  assert own.embeddings_dir == f'{tmp_path}/inputs/embeddings'
+  assert own.model_dir == f'{tmp_path}/cell/model'
 
 
 @pytest.mark.parametrize(

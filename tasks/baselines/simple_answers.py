@@ -1,8 +1,4 @@
-"""Predicts answers without a model, as baselines for the scores.
-
-All functions work on class indicators [U, 2G] bool (`tasks.metrics.indicator`): liked
-genres first, then disliked genres.
-"""
+"""Answers that need no vectors: one for everybody, counts, and the label rule."""
 
 from collections.abc import Iterable
 
