@@ -22,7 +22,9 @@ class Options(NamedTuple):
 
   def others(self, num_words: int) -> np.ndarray:
     """Returns the indices of those of the W words that belong to no slot."""
-    named = {first + place for first in self.first_words for place in range(self.number)}
+    named = {
+      first + place for first in self.first_words for place in range(self.number)
+    }
     return np.array([word for word in range(num_words) if word not in named], np.int32)
 
 

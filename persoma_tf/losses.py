@@ -44,9 +44,7 @@ def loss_sums(
     return sums
   arguments = batch['history_embeddings'], batch['history_mask']
   known = batch.get('known_embeddings')
-  soft = model.apply(
-    {'params': params}, *arguments, known, method=Persoma.soft_prompt
-  )
+  soft = model.apply({'params': params}, *arguments, known, method=Persoma.soft_prompt)
   if soft.slot_logits is not None:
     losses = optax.softmax_cross_entropy_with_integer_labels(
       soft.slot_logits, batch['answer_slots']

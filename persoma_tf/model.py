@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import gin
-import jax
 import jax.numpy as jnp
 from jax import Array
 

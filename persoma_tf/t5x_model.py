@@ -45,8 +45,8 @@ def make_module(
     task: SeqIO task or mixture; its vocabulary encodes the answer template.
     feature_lengths: lengths of the task's features.
     answer: answer template of the recipe, `train.answer`; None for other readouts.
-    with_statistics: whether the adapter has a head for `history_statistics`. The
-      native trainer makes the head if a stage has a weight for its loss.
+    with_statistics: whether the adapter has a head for `history_statistics`; the native
+      trainer makes it if a stage has a weight for its loss.
   """
   size = feature_lengths['history_statistics'] if with_statistics else 0
   recipes.bind_parameter('build.num_statistics', size)
@@ -120,7 +120,10 @@ class PersomaModel(models.BaseTransformerModel):
 
   def _compute_logits(self, params, batch, dropout_rng=None):
     del dropout_rng  # the model has no dropout
-    return self.module.apply({'params': params}, batch)
+    return self._logits(params, batch, self._stage.teach)
+
+  def _logits(self, params, batch, teach):
+    return self.module.apply({'params': params}, batch, teach, method='target_logits')
 
   def loss_fn(self, params, batch, dropout_rng):
     """Returns the stage's loss and metrics; frozen parameters get no gradient."""
@@ -144,7 +147,7 @@ class PersomaModel(models.BaseTransformerModel):
     """Returns the log-likelihood [B] of the targets, in nats."""
     del return_intermediates
     losses = optax.softmax_cross_entropy_with_integer_labels(
-      self._compute_logits(params, batch).astype(jnp.float32),
+      self._logits(params, batch, False).astype(jnp.float32),
       batch['decoder_target_tokens'],
     )
     return -jnp.sum(losses * batch['decoder_loss_weights'], axis=-1)

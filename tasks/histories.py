@@ -200,9 +200,7 @@ def history_parts(
     min_items: see `sub_history`.
     window_share: see `sub_history`.
   """
-  return functools.partial(
-    sub_history, min_items=min_items, window_share=window_share
-  )
+  return functools.partial(sub_history, min_items=min_items, window_share=window_share)
 
 
 def sub_history(

@@ -157,7 +157,9 @@ def _grouped(examples, limits, batch_size, group_by, done):
   """
   grouped = [name for name in GROUPS[group_by] if limits.get(name)]
   if not grouped:
-    raise ValueError(f'group_by={group_by!r}: the task leaves {GROUPS[group_by][0]} empty')
+    raise ValueError(
+      f'group_by={group_by!r}: the task leaves {GROUPS[group_by][0]} empty'
+    )
   limit = limits[grouped[0]]
 
   def parts_of(example):

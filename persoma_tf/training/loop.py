@@ -155,7 +155,6 @@ class Loop:
   def _evaluate(self, steps: Steps, stretch: Stretch, trained, constant, fixed):
     """Validates; returns all validation losses of the stage so far, {step: loss}."""
     rows = [
-      steps.evaluate(trained, constant, self._on_device(batch))
-      for batch in fixed
+      steps.evaluate(trained, constant, self._on_device(batch)) for batch in fixed
     ]
     return self._log.validation(stretch.end, stretch.stage.name, stretch.start, rows)

@@ -43,8 +43,8 @@ class Recipe:
     log_period: number of steps between reports.
     validation_examples: number of examples of the validation split to evaluate at every
       checkpoint; every stage then ends with its best checkpoint. 0 for no validation.
-    vector_tables: tables of the interactions' vectors, each [rows, width] float32, which
-      the training then keeps on the device; without them every batch carries vectors.
+    vector_tables: tables of the interactions' vectors, each [rows, width] float32, to
+      keep on the device; without them every batch carries vectors.
     dtype: type of the operands of the decoder's products
       (`persoma_tf.operand_types`); a run that is resumed keeps its type. Trained
       parameters are always float32.

@@ -156,7 +156,7 @@ def bits(params: dict[str, np.ndarray]) -> dict[str, bytes]:
 
 
 def test_only_what_should_train_moves(start, trained):
-  words = {'adapter/readout/words', 'adapter/readout/template'}
+  words = {'adapter/draft/words', 'adapter/draft/template'}
   assert changed(start, trained) == words
 
 
@@ -263,7 +263,7 @@ def test_other_decoders(runs, family):
   begin = runs.convert(f'{family}_start', bindings=bindings) / 'checkpoint_0'
   runs.train(f'{family}_model', begin, *bindings)
   end = runs.folder / f'{family}_model' / 'checkpoint_4'
-  words = {'adapter/readout/words', 'adapter/readout/template'}
+  words = {'adapter/draft/words', 'adapter/draft/template'}
   assert changed(begin, end) == words
   answers = runs.infer(end, f'{family}_answers', *bindings)
   assert len(answers) >= 5
@@ -307,7 +307,7 @@ def test_eight_devices_have_the_loss_of_one(runs, start):
   begin = flat(start)
   for path, x in one.items():
     np.testing.assert_allclose(eight[path], x, atol=1e-5, err_msg=path)
-  words = 'adapter/readout/words'
+  words = 'adapter/draft/words'
   assert np.abs(one[words] - begin[words]).max() > 1e-3, 'nothing was learned'
 
 

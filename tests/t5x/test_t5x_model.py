@@ -9,7 +9,6 @@ import pytest
 from flax import traverse_util
 
 from persoma_tf import decoders, losses
-from persoma_tf import model as persoma
 from persoma_tf.inference import generate
 from persoma_tf.parameters import freezing
 from persoma_tf.training.stages import Stage
