@@ -45,8 +45,7 @@ def make_module(
     task: SeqIO task or mixture; its vocabulary encodes the answer template.
     feature_lengths: lengths of the task's features.
     answer: answer template of the recipe, `train.answer`; None for other readouts.
-    with_statistics: whether the adapter has a head for `history_statistics`; the native
-      trainer makes it if a stage has a weight for its loss.
+    with_statistics: whether the adapter has a head for `history_statistics`.
   """
   size = feature_lengths['history_statistics'] if with_statistics else 0
   recipes.bind_parameter('build.num_statistics', size)

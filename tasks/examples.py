@@ -11,7 +11,6 @@ from typing import NamedTuple
 import seqio
 import tensorflow as tf
 
-from persoma_tf.training.vector_rows import ROWS
 from tasks import item_vectors, questions
 from tasks.example_arrays import ExampleSource, draw_known, make_target
 from tasks.histories import (
@@ -31,29 +30,6 @@ from tasks.vocabularies import (
 )
 
 _SEED = slice(4, None)  # fields of an example behind its history
-_INTEGERS = seqio.PassThroughVocabulary(1)
-# Interactions whose categories and values are known.
-KNOWN_FEATURES = {
-  'known_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
-  'known_categories': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
-  'known_values': seqio.ContinuousFeature(dtype=tf.float32, rank=1, required=False),
-}
-ROW_FEATURES = {
-  name: seqio.Feature(_INTEGERS, add_eos=False, rank=2, required=False)
-  for name in ROWS.values()
-}
-FEATURES = {
-  'inputs': seqio.Feature(VOCABULARY, add_eos=False),
-  'targets': seqio.Feature(VOCABULARY, add_eos=True),
-  'history_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2),
-  'history_mask': seqio.Feature(_INTEGERS, add_eos=False),
-  'answer_slots': seqio.Feature(_INTEGERS, add_eos=False, required=False),
-  'history_statistics': seqio.ContinuousFeature(
-    dtype=tf.float32, rank=1, required=False
-  ),
-  **KNOWN_FEATURES,
-  **ROW_FEATURES,
-}
 # (history, *seed) -> features of one example.
 MakeExample = Callable[..., dict[str, tf.Tensor]]
 

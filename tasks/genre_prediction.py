@@ -22,7 +22,7 @@ import seqio
 
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
-from tasks import examples, item_vectors, questions
+from tasks import examples, item_vectors, questions, task_features
 from tasks.histories import HistorySource, data_folders, load_genres, load_rule
 from tasks.metrics import genre_scores
 from tasks.text_history import after_line, history_limits
@@ -48,7 +48,7 @@ def answer_template() -> AnswerTemplate:
 
 
 @gin.configurable
-def vector_tables() -> tuple[np.ndarray, ...]:
+def interaction_tables() -> tuple[np.ndarray, ...]:
   """Returns the tables of the interactions' vectors, for `train.vector_tables`."""
   return item_vectors.load_item_vectors(data_folders().embeddings_dir).tables
 
@@ -88,7 +88,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
     'history_mask': vectors,
     'answer_slots': 2 * question.most,
     'history_statistics': 2 * len(genres),
-    **(dict.fromkeys(examples.KNOWN_FEATURES, known) if known else {}),
+    **(dict.fromkeys(task_features.KNOWN_FEATURES, known) if known and vectors else {}),
   }
 
 
@@ -133,7 +133,7 @@ def _add(name, question, make_examples, maker):
       functools.partial(make_examples, maker=maker, registered=question, task=name),
       seqio.preprocessors.append_eos,
     ],
-    output_features=examples.FEATURES,
+    output_features=task_features.FEATURES,
     postprocess_fn=parse_answer,
     metric_fns=[genre_scores],
     shuffle_buffer_size=1 if shuffled_once else _SHUFFLED,

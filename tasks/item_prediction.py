@@ -19,6 +19,7 @@ from tasks import (
   genre_prediction,  # noqa: F401  registers the other task of the mixture
   interaction_texts,
   questions,
+  task_features,
 )
 from tasks.histories import HistorySource, data_folders
 from tasks.vocabularies import VOCABULARY
@@ -100,7 +101,7 @@ seqio.TaskRegistry.add(
     functools.partial(examples.parts_of_histories, maker=_from_items, task=TASK),
     seqio.preprocessors.append_eos,
   ],
-  output_features=examples.FEATURES,
+  output_features=task_features.FEATURES,
   shuffle_buffer_size=1,  # `read_histories` shuffles
 )
 seqio.MixtureRegistry.add(

@@ -16,8 +16,8 @@ from persoma_tf.training.stages import (
   Stage,
   Steps,
   Stretch,
-  frozen_operands,
   make_steps,
+  operands_of_stage,
 )
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Loop:
     if stretches[0].begin > start:
       folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)
       state = checkpoints.load_optimizer(folder, state)
-    operands = frozen_operands(stage, frozen, self._dtype)
+    operands = operands_of_stage(stage, frozen, self._dtype)
     constant = jax.device_put(operands, self._replicated)
     trained, state = jax.device_put((trained, state), self._replicated)
     fixed = list(self._validation(stage)) if self._validation else []

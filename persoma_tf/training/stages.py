@@ -161,7 +161,7 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
     model: adapter and decoder.
     stage: the stage.
     dtype: type of the operands of the decoder's products; frozen ones come from
-      `frozen_operands`.
+      `operands_of_stage`.
   """
   optimizer = make_optimizer(stage)
 
@@ -205,7 +205,7 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
   return Steps(optimizer, jax.jit(update, donate_argnums=(0, 1)), jax.jit(evaluate))
 
 
-def frozen_operands(stage: Stage, frozen: Mapping, dtype: str) -> dict[str, Array]:
+def operands_of_stage(stage: Stage, frozen: Mapping, dtype: str) -> dict[str, Array]:
   """Returns the frozen parameters that a stage reads, as operands of its products.
 
   Args:

@@ -12,7 +12,7 @@ import numpy as np
 from persoma_tf import model as persoma
 from persoma_tf import operand_types
 from persoma_tf.parameters import freezing
-from persoma_tf.training.stages import Stage, frozen_operands, make_steps, segments
+from persoma_tf.training.stages import Stage, make_steps, operands_of_stage, segments
 from persoma_tf.training.training_run import TrainingRun
 from persoma_tf.training.vector_rows import gather
 
@@ -59,7 +59,7 @@ def _stage(
   about = freezing.describe_trainable(trained, frozen)
   state = steps.optimizer.init(trained)
   optimizer_bytes = _bytes(state)
-  constant = jax.device_put(frozen_operands(stage, frozen, dtype))
+  constant = jax.device_put(operands_of_stage(stage, frozen, dtype))
   trained = jax.tree.map(lambda x: jax.numpy.array(x), trained)  # updates donate it
   tables = jax.device_put(tuple(run.recipe.vector_tables))
   whole = jax.jit(gather)

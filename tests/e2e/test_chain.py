@@ -118,6 +118,7 @@ def test_chain(readme):
   assert report['methods'].keys() == {
     'persoma',
     'constant',
+    'draft',
     'counting',
     'rule_on_sample',
     'linear_probe',

@@ -201,5 +201,5 @@ def test_a_model_imports_what_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('binding', ['Perceiver.widht = 3', 'No.such = 1', 'a b'])
 def test_errors_name_the_recipe(binding):
-  with pytest.raises(ValueError, match=r'quickstart\.gin'):
+  with pytest.raises(ValueError, match=r'perceiver\.gin'):
     recipes.parse_recipes(['runs/perceiver.gin'], [binding])

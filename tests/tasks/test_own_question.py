@@ -8,7 +8,7 @@ import seqio
 
 from examples.books.books_task import BOOKS
 from persoma_tf.training import batching
-from tasks import examples, genre_prediction, histories, labels, text_history
+from tasks import genre_prediction, histories, labels, task_features, text_history
 from tasks.vocabularies import VOCABULARY
 from tests.histories import build
 from tests.tiny import write_embeddings
@@ -91,7 +91,7 @@ def test_the_recipe_must_ask_what_the_task_is_of(recipe, books):
   name = 'movielens_genre_prediction_subhistories_v1'
   for bindings, task in ((books, name), (books[:2], BOOKS.task('subhistories'))):
     recipe(*bindings, 'TemplateReadout.hidden = 16')
-    lengths = dict.fromkeys(examples.FEATURES, 64)
+    lengths = dict.fromkeys(task_features.FEATURES, 64)
     with pytest.raises(ValueError, match=r'expected question\.name = .* in the recipe'):
       next(batching.training_batches(task, 'train', lengths, 4, seed=0))
 

@@ -86,7 +86,7 @@ def test_predictions_in_arrow_and_bigquery_agree():
     if column['mode'] == 'REPEATED':
       kind = kind.value_type
     assert str(kind) == names[column['type']]
-  assert len(arrow) == len(schema.predictions_bigquery()) == 11
+  assert len(arrow) == len(schema.predictions_bigquery()) == 13
 
 
 def test_vector_table():

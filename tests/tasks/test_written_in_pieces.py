@@ -18,6 +18,7 @@ from tasks import (
   genre_prediction,  # noqa: F401  registers the tasks
   interaction_texts,
   questions,
+  task_features,
   text_history,
 )
 from tests import tiny as tiny_parts
@@ -96,7 +97,7 @@ def test_what_cannot_be_written_is_refused(
   load = examples.load_genres
   renamed = lambda path: load(path)._replace(names=(genre, *load(path).names[1:]))
   monkeypatch.setattr(examples, 'load_genres', renamed)
-  lengths = dict.fromkeys(examples.FEATURES, 600)
+  lengths = dict.fromkeys(task_features.FEATURES, 600)
   for task in (TASK, QUESTION.name):
     with pytest.raises(ValueError, match=message) as caught:
       seqio.get_mixture_or_task(task).get_dataset(lengths, 'train', shuffle=False)

@@ -70,12 +70,12 @@ def test_a_name_tells_all_that_decides_a_result(read, tmp_path):
   first = read(grids=grids).cells[0].name
   assert first == read(grids=grids, about='other words', minutes=3).cells[0].name
   names = {first, read(grids=grids, bindings={'Perceiver.width': 32}).cells[0].name}
-  own = tmp_path / 'quickstart.gin'
+  own = tmp_path / 'perceiver.gin'
   own.write_text("include 'persoma_tf/configs/runs/perceiver.gin'\ntrain.seed = 0\n")
   names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
   own.write_text(own.read_text() + 'train.log_period = 7\n')
   names.add(read(grids=[{'recipe': str(own)}]).cells[0].name)
-  assert all(name.startswith('quickstart-perceiver-recency-50-') for name in names)
+  assert all(name.startswith('perceiver-perceiver-recency-50-') for name in names)
   study_file.data_files.checksums.cache_clear()
   with (tmp_path / 'ratings.csv').open('a') as file:
     file.write('1,1,3.0,1\r\n')
