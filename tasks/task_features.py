@@ -3,20 +3,13 @@
 import seqio
 import tensorflow as tf
 
-from persoma_tf.training.vector_rows import ROWS
 from tasks.vocabularies import VOCABULARY
 
 _INTEGERS = seqio.PassThroughVocabulary(1)
-# Interactions whose categories and values are known.
-KNOWN_FEATURES = {
-  'known_embeddings': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
-  'known_categories': seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
-  'known_values': seqio.ContinuousFeature(dtype=tf.float32, rank=1, required=False),
-}
-ROW_FEATURES = {
-  name: seqio.Feature(_INTEGERS, add_eos=False, rank=2, required=False)
-  for name in ROWS.values()
-}
+# Interactions whose categories and values are known. Like the rows of vectors, they are
+# there if the feature lengths name them, so they are not among the features that SeqIO
+# expects of every example.
+KNOWN_FEATURES = ('known_embeddings', 'known_categories', 'known_values')
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),
@@ -26,6 +19,4 @@ FEATURES = {
   'history_statistics': seqio.ContinuousFeature(
     dtype=tf.float32, rank=1, required=False
   ),
-  **KNOWN_FEATURES,
-  **ROW_FEATURES,
 }

@@ -17,7 +17,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from persoma_tf.training.feature_converter import HistoryFeatureConverter
+from persoma_tf.training.feature_converter import (
+  OPTIONAL_FEATURES,
+  HistoryFeatureConverter,
+)
 
 # Value of `Stage.group_by` -> features of the same length; the first one is measured.
 GROUPS = {
@@ -99,9 +102,8 @@ def _examples(name, split, lengths, seed, start):
   of_round = before[-1]
   before = tf.constant(np.concatenate([np.zeros_like(before[:1]), before]))
   starts = start // len(turns) * of_round + before[start % len(turns)]
-  kept = lambda example: {
-    key: example[key] for key in found.output_features if key in example
-  }
+  names = {*found.output_features, *OPTIONAL_FEATURES}
+  kept = lambda example: {key: example[key] for key in names if key in example}
   examples = [
     _of_task(task, split, lengths, (seed, number), starts[number]).map(kept)
     for number, task in enumerate(tasks)
