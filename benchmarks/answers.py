@@ -5,8 +5,9 @@
 
 Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, for each,
 F1 over the test users with its interval, F1 over the first `--users` of them (those
-that slow methods answer), parse failures, and, but for `--free`, the model's F1 where
-its answers are kept to their form, so that nothing is lost to malformed ones.
+that slow methods answer), parse failures, and, but for `--free`, the F1 of its answers
+where these are kept to their form, so that nothing is lost to malformed ones, of its
+drafts alone, and of what it answers without a history.
 """
 
 import argparse
@@ -52,22 +53,53 @@ def test_histories(folder: str) -> list[dict]:
   ]
 
 
-def answer(flags, folder: str, histories: list[dict], constrained: bool) -> list[dict]:
-  """The table's rows of some users."""
-  predictor = Predictor(
+def open_predictor(flags, folder: str, constrained: bool) -> Predictor:
+  """The model, to answer about the histories of a folder."""
+  return Predictor(
     flags.model_dir,
     f'{folder}/histories',
     f'{folder}/embeddings',
     flags.batch_size,
     Decoding(constrained=constrained),
   )
+
+
+def answer(predictor: Predictor, histories: list[dict]) -> list[dict]:
+  """The table's rows of some users."""
   return [made.row for made in predictor.predict(histories)]
 
 
-def indicator(rows: list[dict], genres: list[str]) -> np.ndarray:
-  """The answers as 0 and 1, [U, 2G]."""
-  answers = [Answer(x['predicted_liked'], x['predicted_disliked']) for x in rows]
+def indicator(
+  rows: list[dict], genres: list[str], said: str = 'predicted'
+) -> np.ndarray:
+  """The answers, or the drafts, as 0 and 1, [U, 2G]."""
+  answers = [Answer(x[f'{said}_liked'], x[f'{said}_disliked']) for x in rows]
   return metrics.indicator(answers, genres)
+
+
+def kept_to_form(flags, folder: str, histories: list[dict], genres) -> dict:
+  """Answers kept to their form, those without a history, and drafts, each [U, 2G]."""
+  predictor = open_predictor(flags, folder, constrained=True)
+  rows = answer(predictor, histories)
+  read = ('history_items', 'history_ratings')
+  nothing = {name: histories[0][name][:0] for name in read}
+  unasked = indicator(answer(predictor, [histories[0] | nothing]), genres)
+  found = {
+    'constrained': indicator(rows, genres),
+    'no_history': np.tile(unasked, (len(rows), 1)),
+  }
+  draft = indicator(rows, genres, 'draft')
+  return found | ({'draft': draft} if draft.any() else {})
+
+
+def against(truth: np.ndarray, answers: dict, method: str, other: str) -> dict:
+  """How much the F1 of a method is above another's, over the same users."""
+  pair = answers[method], answers[other]
+  first, second = (metrics.weighted_scores(truth, made)['f1'] for made in pair)
+  return {
+    'difference': first - second,
+    'interval': metrics.paired_bootstrap(truth, *pair),
+  }
 
 
 def score(flags, folder: str) -> dict:
@@ -77,7 +109,7 @@ def score(flags, folder: str) -> dict:
   test = read_split(f'{folder}/histories', 'test', genres)
   train = read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
-  rows = answer(flags, folder, histories, constrained=False)
+  rows = answer(open_predictor(flags, folder, constrained=False), histories)
   size, first = len(rows), min(flags.users, len(rows))
   samples = test.samples[:size]
   answers = {
@@ -91,6 +123,8 @@ def score(flags, folder: str) -> dict:
     f'{folder}/embeddings', f'{folder}/histories', info, train, test
   )
   answers |= {name: found.answers[:size] for name, found in chosen.items()}
+  if not flags.free:
+    answers |= kept_to_form(flags, folder, histories, genres)
   everyone = slice(0, size)
   scores = {
     'users': size,
@@ -99,10 +133,15 @@ def score(flags, folder: str) -> dict:
     'f1_first': {name: f1(made, slice(0, first)) for name, made in answers.items()},
     'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),
     'parse_failures': sum(not row['parse_ok'] for row in rows),
+    'above_linear_probe': {
+      name: against(test.truth[:size], answers, name, 'linear_probe')
+      for name in ('model', 'constrained', 'draft')
+      if name in answers
+    },
   }
-  if not flags.free:
-    kept = answer(flags, folder, histories, constrained=True)
-    scores['f1_constrained'] = f1(indicator(kept, genres), everyone)
+  if 'draft' in answers:
+    same = (answers['constrained'] == answers['draft']).all(axis=1)
+    scores['text_is_draft'] = float(same.mean())
   return scores
 
 

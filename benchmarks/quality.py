@@ -5,7 +5,8 @@
 
 Trains every method with every seed once, on sub-histories of at most 200 items of the
 training users (text: what fits into 2,048 tokens), and answers the test users as they
-are with their N newest interactions, N = 50 and 200. Methods that only have the
+are with their N newest interactions, N = 50 and 200, and with 50 that are balanced over
+the genres. Methods that only have the
 language-model loss get as many steps as fit into the processor time that the
 perceiver's training took: what wall time is on a machine with nothing beside, but the
 same when there is something.
@@ -33,13 +34,24 @@ from benchmarks.processes import HUGE_PAGES
 from persoma_tf import assets
 from pipelines.common import job
 
-ITEMS = (50, 200)
+# folder with the histories that are answered -> sampler, N
+SHOWN = {
+  **{f'recency_{size}': ('recency', size) for size in (50, 200)},
+  'genre_balanced_50': ('genre_balanced', 50),
+}
+_FEW = 'recency_50'  # all that fits into a prompt as text
+LIMIT = max(size for _, size in SHOWN.values())
+_OPTIONS = ['runs/quickstart.gin']
 _QUICKSTART = ['runs/perceiver.gin']
 _LM = ['train.stages = [@decoder/Stage()]', 'decoder/Stage.learning_rate = 1e-3']
 _LM += ["decoder/Stage.trainable = ('adapter/.*',)"]
 _WHOLE = ["train.task = 'movielens_genre_prediction_v1'"]
+# The decoder learns to copy from the labels of the users, not from random answers.
+_OWN_LABELS = ["decoder/Stage.task = ''"]
 # method -> (recipes, bindings, stages whose steps are what fits into the budget)
 METHODS = {
+  'options': (_OPTIONS, [], ()),
+  'options_lora': (_OPTIONS, ["train.tuning = 'lora'"], ()),
   'perceiver': (_QUICKSTART, [], ()),
   'mlp': ([*_QUICKSTART, 'adapters/mlp.gin'], [], ()),
   'transformer': ([*_QUICKSTART, 'adapters/transformer.gin'], [], ()),
@@ -54,6 +66,15 @@ METHODS = {
   'template_lm_only': (_QUICKSTART, _LM, ('decoder',)),
   'whole_histories': (_QUICKSTART, _WHOLE, ()),
   'no_statistics': (_QUICKSTART, ['histories/Stage.statistics_weight = 0.0'], ()),
+  # The same of the option queries.
+  'options_no_categories': (_OPTIONS, ['histories/Stage.category_weight = 0.0'], ()),
+  'options_no_attention': (_OPTIONS, ['OptionQueries.num_layers = 0'], ()),
+  'options_whole_histories': (_OPTIONS, _WHOLE, ()),
+  'options_own_labels': (_OPTIONS, _OWN_LABELS, ()),
+  **{
+    f'options_{steps}_steps': (_OPTIONS, [f'histories/Stage.steps = {steps}'], ())
+    for steps in (375, 750, 3000)
+  },
   # How F1 grows with the examples of the first stage, 64 a step; the recipe has 1,500.
   **{
     f'perceiver_{steps}_steps': (_QUICKSTART, [f'histories/Stage.steps = {steps}'], ())
@@ -123,13 +144,13 @@ def histories(work: pathlib.Path, data: str) -> None:
   folder = pathlib.Path(data) if data else assets.path('ml-100k')
   names = ('ratings.csv', 'movies.csv') if data else ('ml-100k.inter', 'ml-100k.item')
   ratings, movies = (folder / name for name in names)
-  for name, size in {'long': 1000, **{f'recency_{n}': n for n in ITEMS}}.items():
+  for name, (sampler, size) in {'long': ('recency', 1000), **SHOWN}.items():
     run(
       'pipelines.build_histories',
       f'--ratings={ratings}',
       f'--movies={movies}',
       f'--output_dir={work / name / "histories"}',
-      '--sampler=recency',
+      f'--sampler={sampler}',
       f'--max_history={size}',
       '--train_fraction=0.7',
       '--validation_fraction=0.1',
@@ -146,7 +167,7 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
   folder = work / f'{method}_{seed}'
   recipes, bindings, scaled = METHODS[method]
   if method not in _TEXT:
-    bindings = [*bindings, f'history_limits.items = {max(ITEMS)}']
+    bindings = [*bindings, f'history_limits.items = {LIMIT}']
   arguments = [
     *(f'--gin_file={recipe}' for recipe in recipes),
     f'--histories_dir={work}/long/histories',
@@ -166,7 +187,7 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
     run(
       'benchmarks.answers',
       f'--model_dir={folder}/model',
-      *(f'--shown={work}/recency_{n}' for n in ITEMS if method not in _TEXT or n == 50),
+      *(f'--shown={work}/{x}' for x in SHOWN if method not in _TEXT or x == _FEW),
       *(['--batch_size=4', '--free'] if method in _TEXT else ['--all']),
       f'--output={folder}/scores.json',
     )
@@ -180,7 +201,8 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
   }
   scores = json.loads((folder / 'scores.json').read_text())
   return [
-    {**facts, 'N': int(shown.split('_')[1]), **row} for shown, row in scores.items()
+    {**facts, 'sampler': SHOWN[shown][0], 'N': SHOWN[shown][1], **row}
+    for shown, row in scores.items()
   ]
 
 
@@ -217,12 +239,15 @@ def of_stages(stages: Sequence[str], steps: int) -> list[str]:
 def means(cells: list[dict]) -> dict:
   """Mean and spread of every method over its seeds, and what needs no model."""
   found = {}
-  for items in ITEMS:
-    rows = [x for x in cells if x['N'] == items]
+  for shown in SHOWN.values():
+    rows = [x for x in cells if (x.get('sampler', 'recency'), x['N']) == shown]
     by_method = {method: mean(rows, method) for method in METHODS if of(rows, method)}
     all_users = next((x for x in rows if x['method'] not in _TEXT), {'f1': {}})
     baselines = {key: x for key, x in all_users['f1'].items() if key != 'model'}
-    found[f'N={items}'] = by_method | baselines
+    sampler, size = shown
+    found[f'N={size}' if sampler == 'recency' else f'{sampler}, N={size}'] = (
+      by_method | baselines
+    )
   return found
 
 

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import seqio
 import tensorflow as tf
 
@@ -134,6 +135,18 @@ def _with_vector_rows(source: ExampleSource, *history):
   return *target[2:], source.vectors.rows(target.items[shown], target.ratings[shown])
 
 
+def _with_random_answer(source, items, ratings, liked, disliked, seed):
+  """Makes the arrays of a random part of a history, with an answer drawn at random."""
+  names, most = source.genres.names, source.question.most
+  # Not the numbers that draw known interactions.
+  rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
+  rows = source.draw_part(len(items), source.limits.items, rng)
+  drawn = [names[column].encode() for column in rng.permutation(len(names))]
+  end, size = rng.integers(0, most, 2, endpoint=True)
+  sides = drawn[:end], drawn[end : end + size]
+  return _with_vector_rows(source, items[rows], ratings[rows], *sides)
+
+
 def _with_text_tokens(source: ExampleSource, *history):
   """Makes the arrays of an example and the tokens of the prompt with its history."""
   target = make_target(source, *history)
@@ -247,6 +260,17 @@ def from_vectors(
     return features
 
   return make_example
+
+
+def with_random_answers(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
+  """Returns a function that makes an example with a history and a random answer.
+
+  All answers are equally likely: rare words and short lists are as common as others.
+
+  Args:
+    room: room for an example.
+  """
+  return from_vectors(room, _with_random_answer)
 
 
 def _gathered(vectors):

@@ -9,7 +9,11 @@ contradict each other.
 Both tasks exist a second time with `_text_` in the name. Their prompts have the history
 as text; they are the baseline for soft prompts.
 
-`register` adds the same four tasks for another question (docs/own_data.md). The folders
+`movielens_genre_prediction_random_answers_v1` is for stages with `Stage.teach`: what a
+decoder copies from a draft has nothing to do with the user, and random answers have
+every genre and every length equally often.
+
+`register` adds the same five tasks for another question (docs/own_data.md). The folders
 with the data are gin parameters: `data_folders.histories_dir`, `.embeddings_dir`.
 """
 
@@ -103,10 +107,10 @@ _SHUFFLED = seqio.dataset_providers.SHUFFLE_BUFFER_SIZE
 
 
 def register(question: questions.Question) -> None:
-  """Registers a question for recipes, and its four SeqIO tasks.
+  """Registers a question for recipes, and its five SeqIO tasks.
 
-  The tasks of question 'x_v1' are x_v1, x_subhistories_v1, x_text_v1 and
-  x_text_subhistories_v1.
+  The tasks of question 'x_v1' are x_v1, x_subhistories_v1, x_random_answers_v1,
+  x_text_v1 and x_text_subhistories_v1.
 
   Raises:
     ValueError: another question with this name is already registered.
@@ -116,6 +120,8 @@ def register(question: questions.Question) -> None:
   from_vectors, from_text = examples.from_vectors, examples.from_text
   _add(question.name, question, whole, from_vectors)
   _add(question.task('subhistories'), question, parts, from_vectors)
+  drawn = examples.with_random_answers
+  _add(question.task('random_answers'), question, parts, drawn)
   # The baseline for soft prompts: the history as text.
   _add(question.task('text'), question, whole, from_text)
   _add(question.task('text_subhistories'), question, parts, from_text)
