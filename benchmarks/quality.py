@@ -40,6 +40,8 @@ SHOWN = {
   'genre_balanced_50': ('genre_balanced', 50),
 }
 _FEW = 'recency_50'  # all that fits into a prompt as text
+# What benchmarks.answers scores of a model; the rest needs none.
+OF_MODEL = ('model', 'constrained', 'draft', 'no_history')
 LIMIT = max(size for _, size in SHOWN.values())
 _OPTIONS = ['runs/quickstart.gin']
 _QUICKSTART = ['runs/perceiver.gin']
@@ -242,8 +244,13 @@ def means(cells: list[dict]) -> dict:
   for shown in SHOWN.values():
     rows = [x for x in cells if (x.get('sampler', 'recency'), x['N']) == shown]
     by_method = {method: mean(rows, method) for method in METHODS if of(rows, method)}
-    all_users = next((x for x in rows if x['method'] not in _TEXT), {'f1': {}})
-    baselines = {key: x for key, x in all_users['f1'].items() if key != 'model'}
+    baselines = {
+      key: x
+      for row in rows
+      if row['method'] not in _TEXT
+      for key, x in row['f1'].items()
+      if key not in OF_MODEL
+    }
     sampler, size = shown
     found[f'N={size}' if sampler == 'recency' else f'{sampler}, N={size}'] = (
       by_method | baselines
@@ -255,6 +262,11 @@ def mean(rows: list[dict], method: str) -> dict:
   """Mean and spread of a method over the seeds."""
   found = of(rows, method)
   values = [x['f1']['model'] for x in found]
+  more = {
+    name: {'f1': float(np.mean(of_seeds)), 'spread': float(np.ptp(of_seeds))}
+    for name in OF_MODEL[1:]
+    if (of_seeds := [x['f1'][name] for x in found if name in x['f1']])
+  }
   bound = float(np.mean([x['f1']['rule_on_sample'] for x in found]))
   return {
     'f1': float(np.mean(values)),
@@ -263,6 +275,7 @@ def mean(rows: list[dict], method: str) -> dict:
     'f1_first_users': float(np.mean([x['f1_first']['model'] for x in found])),
     'seeds': len(found),
     'users': found[0]['users'],
+    **more,
   }
 
 

@@ -26,6 +26,8 @@ _SIZES = ('N=50', 'N=200')
 # Method of benchmarks.quality -> what it is.
 METHODS = {
   'rule_on_sample': 'label rule on the same interactions (bound)',
+  'options_lora': 'option queries, LoRA of rank 8 in the second stage',
+  'options': 'option queries, frozen decoder',
   'perceiver_lora': 'perceiver, LoRA of rank 8 in the second stage',
   'perceiver': 'perceiver, frozen decoder',
   'perceiver_3000_steps': 'the same with twice the steps in the first stage',
@@ -38,6 +40,18 @@ METHODS = {
   'counting': 'counting',
   'uem': "UEM's module, frozen decoder",
   'text_prompt': 'the history as text, trained task tokens',
+}
+# What benchmarks.quality tells of option queries -> what it is.
+OF_OPTIONS = {
+  'rule_on_sample': 'label rule on the same interactions (bound)',
+  'draft': 'the draft alone',
+  'constrained': "the decoder's text, kept to its form",
+  'model': "the decoder's text, free",
+  'linear_probe': METHODS['linear_probe'],
+  'logistic_regression': METHODS['logistic_regression'],
+  'nearest_users': METHODS['nearest_users'],
+  'constant': METHODS['constant'],
+  'no_history': "the decoder's text about a user without a history",
 }
 PARTS = {
   'perceiver': 'the whole',
@@ -106,10 +120,38 @@ def _long(found):
   return [f'{found["f1"]:.3f}', spread, f'{found["of_bound"]:.2f}']
 
 
+def options() -> str:
+  """What option queries score, and what can be compared with it, on both data sets."""
+  columns = {
+    f'{data}, {name}': read(f'quality_{data}')['means'][name]
+    for data in _SETS
+    for name in (*_SIZES, 'genre_balanced, N=50')
+  }
+  rows = []
+  for name, what in OF_OPTIONS.items():
+    cells = [_of_options(name, means) for means in columns.values()]
+    rows.append([what, *cells])
+  return markdown(['', *columns], rows)
+
+
+def _of_options(name, means):
+  """0.593 ± 0.004 (0.98): mean, half of the spread, share of the bound."""
+  bound, found = means['rule_on_sample'], means['options']
+  if name in means:
+    value, spread = means[name], ''
+  else:
+    found = found if name == 'model' else found[name]
+    value, spread = found['f1'], f' ± {found["spread"] / 2:.3f}'
+  return f'{value:.3f}{spread} ({value / bound:.2f})'
+
+
 def _seed_0(method):
   cells = read('quality_ml-100k')['cells']
   return {
-    cell['N']: cell for cell in cells if (cell['method'], cell['seed']) == (method, 0)
+    cell['N']: cell
+    for cell in cells
+    if (cell['method'], cell['seed']) == (method, 0)
+    and cell.get('sampler', 'recency') == 'recency'
   }
 
 
@@ -181,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'scores': scores,
   'quality-ml-100k': lambda: quality('ml-100k'),
   'quality-ml-latest-small': lambda: quality('ml-latest-small'),
+  'options': options,
   'parts': parts,
   'curve': curve,
   'quickstart': quickstart,
