@@ -140,8 +140,9 @@ def _of_options(name, means):
   if name in means:
     value, spread = means[name], ''
   else:
+    several = found['seeds'] > 1
     found = found if name == 'model' else found[name]
-    value, spread = found['f1'], f' ± {found["spread"] / 2:.3f}'
+    value, spread = found['f1'], f' ± {found["spread"] / 2:.3f}' if several else ''
   return f'{value:.3f}{spread} ({value / bound:.2f})'
 
 
