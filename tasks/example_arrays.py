@@ -136,6 +136,27 @@ def draw_known(shown: ExampleSource, size: int, *seed) -> Known:
   return Known(rows, categories, centred(ratings, shown.scale).astype(np.float32))
 
 
+def draw_answer(shown: ExampleSource, items, ratings, seed) -> tuple:
+  """Draws a part of a history, and an answer that has nothing to do with it.
+
+  Args:
+    shown: source of the examples.
+    items: [n] int64 row numbers of the item table, newest first.
+    ratings: [n] float32 stars.
+    seed: [2] int32 seed of the example.
+
+  Returns:
+    The arguments of `make_target`: items, ratings, liked, disliked.
+  """
+  names, most = shown.genres.names, shown.question.most
+  # Not the numbers that draw known interactions.
+  rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
+  rows = shown.draw_part(len(items), shown.limits.items, rng)
+  drawn = [names[column].encode() for column in rng.permutation(len(names))]
+  end, size = rng.integers(0, most, 2, endpoint=True)
+  return items[rows], ratings[rows], drawn[:end], drawn[end : end + size]
+
+
 def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) -> Target:
   """Makes the target of a history or, with a seed, of a random part of it.
 

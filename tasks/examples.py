@@ -6,14 +6,13 @@ prompt.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-import numpy as np
 import seqio
 import tensorflow as tf
 
 from tasks import item_vectors, questions
-from tasks.example_arrays import ExampleSource, draw_known, make_target
+from tasks.example_arrays import ExampleSource, draw_answer, draw_known, make_target
+from tasks.feature_room import Room
 from tasks.histories import (
   data_folders,
   history_parts,
@@ -33,35 +32,6 @@ from tasks.vocabularies import (
 _SEED = slice(4, None)  # fields of an example behind its history
 # (history, *seed) -> features of one example.
 MakeExample = Callable[..., dict[str, tf.Tensor]]
-
-
-class Room(NamedTuple):
-  """Holds the lengths that the features of a task may have.
-
-  SeqIO cuts off what is longer, without a word, so every example is checked before.
-
-  Attributes:
-    task: name of the task.
-    lengths: maximum length of each feature; features without one may have any length.
-  """
-
-  task: str = ''
-  lengths: Mapping[str, int] = {}
-
-  def check(self, **sizes: int) -> None:
-    """Checks the lengths of an example's features.
-
-    Raises:
-      ValueError: a feature is longer than it may be.
-    """
-    for name, size in sizes.items():
-      if size > self.lengths.get(name, size):
-        raise ValueError(
-          f'task {self.task}: {name} has a length of {size}, but the feature lengths '
-          f'allow {self.lengths[name]}, and nothing may be cut off: give {name} at '
-          f'least {size} in train.feature_lengths, or TASK_FEATURE_LENGTHS in T5X '
-          '(feature_lengths.min_targets sets the least length of targets)'
-        )
 
 
 def whole_histories(
@@ -137,14 +107,7 @@ def _with_vector_rows(source: ExampleSource, *history):
 
 def _with_random_answer(source, items, ratings, liked, disliked, seed):
   """Makes the arrays of a random part of a history, with an answer drawn at random."""
-  names, most = source.genres.names, source.question.most
-  # Not the numbers that draw known interactions.
-  rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
-  rows = source.draw_part(len(items), source.limits.items, rng)
-  drawn = [names[column].encode() for column in rng.permutation(len(names))]
-  end, size = rng.integers(0, most, 2, endpoint=True)
-  sides = drawn[:end], drawn[end : end + size]
-  return _with_vector_rows(source, items[rows], ratings[rows], *sides)
+  return _with_vector_rows(source, *draw_answer(source, items, ratings, seed))
 
 
 def _with_text_tokens(source: ExampleSource, *history):

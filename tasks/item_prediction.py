@@ -16,6 +16,7 @@ import seqio
 from tasks import (
   example_arrays,
   examples,
+  feature_room,
   genre_prediction,  # noqa: F401  registers the other task of the mixture
   interaction_texts,
   questions,
@@ -87,7 +88,7 @@ def _warn_of_long_texts(task) -> None:
   )
 
 
-def _from_items(room: examples.Room):
+def _from_items(room: feature_room.Room):
   """Returns a function that makes an example of one or two interactions."""
   names = item_texts(data_folders().histories_dir)
   example = functools.partial(_items, names, room)
