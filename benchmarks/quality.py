@@ -6,10 +6,9 @@
 Trains every method with every seed once, on sub-histories of at most 200 items of the
 training users (text: what fits into 2,048 tokens), and answers the test users as they
 are with their N newest interactions, N = 50 and 200, and with 50 that are balanced over
-the genres. Methods that only have the
-language-model loss get as many steps as fit into the processor time that the
-perceiver's training took: what wall time is on a machine with nothing beside, but the
-same when there is something.
+the genres. Methods that only have the language-model loss get as many steps as fit into
+the processor time that the perceiver's training took: what wall time is on a machine
+with nothing beside, but the same when there is something.
 
 Every finished cell is added to `benchmarks/results/quality_<data>.json` and is never
 run again: more methods and seeds can be added on any day. A cell that was cut is run
@@ -44,7 +43,7 @@ _FEW = 'recency_50'  # all that fits into a prompt as text
 OF_MODEL = ('model', 'constrained', 'draft', 'no_history')
 LIMIT = max(size for _, size in SHOWN.values())
 _OPTIONS = ['runs/quickstart.gin']
-_QUICKSTART = ['runs/perceiver.gin']
+_PERCEIVER = ['runs/perceiver.gin']
 _LM = ['train.stages = [@decoder/Stage()]', 'decoder/Stage.learning_rate = 1e-3']
 _LM += ["decoder/Stage.trainable = ('adapter/.*',)"]
 _WHOLE = ["train.task = 'movielens_genre_prediction_v1'"]
@@ -54,20 +53,20 @@ _OWN_LABELS = ["decoder/Stage.task = ''"]
 METHODS = {
   'options': (_OPTIONS, [], ()),
   'options_lora': (_OPTIONS, ["train.tuning = 'lora'"], ()),
-  'perceiver': (_QUICKSTART, [], ()),
-  'mlp': ([*_QUICKSTART, 'adapters/mlp.gin'], [], ()),
-  'transformer': ([*_QUICKSTART, 'adapters/transformer.gin'], [], ()),
-  'perceiver_lora': (_QUICKSTART, ["train.tuning = 'lora'"], ()),
+  'perceiver': (_PERCEIVER, [], ()),
+  'mlp': ([*_PERCEIVER, 'adapters/mlp.gin'], [], ()),
+  'transformer': ([*_PERCEIVER, 'adapters/transformer.gin'], [], ()),
+  'perceiver_lora': (_PERCEIVER, ["train.tuning = 'lora'"], ()),
   'uem': (['runs/uem.gin'], [], ('decoder',)),
   'text_prompt': (['runs/text_prompt.gin'], [], ('decoder',)),
-  'prompt_first': (_QUICKSTART, ["build.prompt_order = 'prompt_first'"], ()),
+  'prompt_first': (_PERCEIVER, ["build.prompt_order = 'prompt_first'"], ()),
   # What each part of the recipe is worth: the perceiver with less of it.
   'lm_only': (['runs/lm_only.gin'], [], ('decoder',)),
   'lm_only_whole_histories': (['runs/lm_only.gin'], _WHOLE, ('decoder',)),
   'item_warmup': (['runs/item_warmup.gin'], [], ('items', 'decoder')),
-  'template_lm_only': (_QUICKSTART, _LM, ('decoder',)),
-  'whole_histories': (_QUICKSTART, _WHOLE, ()),
-  'no_statistics': (_QUICKSTART, ['histories/Stage.statistics_weight = 0.0'], ()),
+  'template_lm_only': (_PERCEIVER, _LM, ('decoder',)),
+  'whole_histories': (_PERCEIVER, _WHOLE, ()),
+  'no_statistics': (_PERCEIVER, ['histories/Stage.statistics_weight = 0.0'], ()),
   # The same of the option queries.
   'options_no_categories': (_OPTIONS, ['histories/Stage.category_weight = 0.0'], ()),
   'options_no_attention': (_OPTIONS, ['OptionQueries.num_layers = 0'], ()),
@@ -79,7 +78,7 @@ METHODS = {
   },
   # How F1 grows with the examples of the first stage, 64 a step; the recipe has 1,500.
   **{
-    f'perceiver_{steps}_steps': (_QUICKSTART, [f'histories/Stage.steps = {steps}'], ())
+    f'perceiver_{steps}_steps': (_PERCEIVER, [f'histories/Stage.steps = {steps}'], ())
     for steps in (375, 750, 3000, 6000)
   },
 }
@@ -242,7 +241,7 @@ def means(cells: list[dict]) -> dict:
   """Mean and spread of every method over its seeds, and what needs no model."""
   found = {}
   for shown in SHOWN.values():
-    rows = [x for x in cells if (x.get('sampler', 'recency'), x['N']) == shown]
+    rows = [x for x in cells if (x['sampler'], x['N']) == shown]
     by_method = {method: mean(rows, method) for method in METHODS if of(rows, method)}
     baselines = {
       key: x

@@ -151,8 +151,7 @@ def _seed_0(method):
   return {
     cell['N']: cell
     for cell in cells
-    if (cell['method'], cell['seed']) == (method, 0)
-    and cell.get('sampler', 'recency') == 'recency'
+    if (cell['method'], cell['seed']) == (method, 0) and cell['sampler'] == 'recency'
   }
 
 

@@ -228,7 +228,7 @@ def from_vectors(
 def with_random_answers(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
   """Returns a function that makes an example with a history and a random answer.
 
-  All answers are equally likely: rare words and short lists are as common as others.
+  Every genre, and every number of genres on a side, is as common as any other.
 
   Args:
     room: room for an example.

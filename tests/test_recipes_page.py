@@ -99,7 +99,7 @@ def test_scores_and_their_settings(row):
   flags = '' if row[1] == 'nothing' else row[1].strip('`')
   assert setting(flags) == Setting(*METHODS[method][:2])
   cells = json.loads(RESULTS.read_text())['cells']
-  newest = [x for x in cells if x.get('sampler', 'recency') == 'recency']
+  newest = [x for x in cells if x['sampler'] == 'recency']
   mine = {x['N']: x for x in newest if (x['method'], x['seed']) == (method, 0)}
   found = [
     f'{mine[n]["f1"]["model"]:.3f}' if n in mine else 'not run' for n in (50, 200)

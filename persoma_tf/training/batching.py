@@ -102,7 +102,7 @@ def _examples(name, split, lengths, seed, start):
   of_round = before[-1]
   before = tf.constant(np.concatenate([np.zeros_like(before[:1]), before]))
   starts = start // len(turns) * of_round + before[start % len(turns)]
-  names = {*found.output_features, *OPTIONAL_FEATURES}
+  names = [*found.output_features, *OPTIONAL_FEATURES]
   kept = lambda example: {key: example[key] for key in names if key in example}
   examples = [
     _of_task(task, split, lengths, (seed, number), starts[number]).map(kept)
