@@ -7,7 +7,8 @@ Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, f
 F1 over the test users with its interval, F1 over the first `--users` of them (those
 that slow methods answer), parse failures, and, but for `--free`, the F1 of its answers
 where these are kept to their form, so that nothing is lost to malformed ones, of its
-drafts alone, and of what it answers without a history.
+drafts alone, and of what it answers without a history. The answers themselves are kept
+beside the scores, in `answers_<folder>.npz`: `truth` and a method's each [U, 2G] bool.
 """
 
 import argparse
@@ -39,8 +40,14 @@ def main() -> None:
   parser.add_argument('--all', action='store_true', help='answer all, not --users')
   parser.add_argument('--free', action='store_true', help='answer freely, not twice')
   flags = parser.parse_args()
-  scores = {pathlib.Path(x).name: score(flags, x) for x in flags.shown}
-  pathlib.Path(flags.output).write_text(json.dumps(scores, indent=2))
+  output = pathlib.Path(flags.output)
+  scores = {}
+  for folder in flags.shown:
+    name = pathlib.Path(folder).name
+    truth, answers, failures = answer_all(flags, folder)
+    np.savez_compressed(output.with_name(f'answers_{name}.npz'), truth=truth, **answers)
+    scores[name] = score(truth, answers, flags.users) | {'parse_failures': failures}
+  output.write_text(json.dumps(scores, indent=2))
 
 
 def test_histories(folder: str) -> list[dict]:
@@ -102,15 +109,15 @@ def against(truth: np.ndarray, answers: dict, method: str, other: str) -> dict:
   }
 
 
-def score(flags, folder: str) -> dict:
-  """Scores of the model and, over the same users, of what needs none."""
+def answer_all(flags, folder: str) -> tuple[np.ndarray, dict, int]:
+  """Truth [U, 2G], each method's answers [U, 2G], and how many texts say nothing."""
   info = json.loads(pathlib.Path(folder, 'histories/dataset_info.json').read_text())
   genres, rule = info['genres'], LabelRule(**info['label_rule'])
   test = read_split(f'{folder}/histories', 'test', genres)
   train = read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
   rows = answer(open_predictor(flags, folder, constrained=False), histories)
-  size, first = len(rows), min(flags.users, len(rows))
+  size = len(rows)
   samples = test.samples[:size]
   answers = {
     'model': indicator(rows, genres),
@@ -118,23 +125,26 @@ def score(flags, folder: str) -> dict:
     'counting': baselines.counting([x for x, _ in samples], len(genres)),
     'rule_on_sample': baselines.rule_on_sample(samples, len(genres), rule),
   }
-  f1 = lambda made, users: metrics.weighted_scores(test.truth[users], made[users])['f1']
   chosen = answer_from_vectors(
     f'{folder}/embeddings', f'{folder}/histories', info, train, test
   )
   answers |= {name: found.answers[:size] for name, found in chosen.items()}
   if not flags.free:
     answers |= kept_to_form(flags, folder, histories, genres)
-  everyone = slice(0, size)
+  return test.truth[:size], answers, sum(not row['parse_ok'] for row in rows)
+
+
+def score(truth: np.ndarray, answers: dict, few: int) -> dict:
+  """Scores of the model and, over the same users, of what needs none."""
+  f1 = lambda made, size: metrics.weighted_scores(truth[:size], made[:size])['f1']
   scores = {
-    'users': size,
+    'users': len(truth),
     'weights': operand_types.chosen_type(operand_types.AUTO),
-    'f1': {name: f1(made, everyone) for name, made in answers.items()},
-    'f1_first': {name: f1(made, slice(0, first)) for name, made in answers.items()},
-    'interval': metrics.bootstrap_f1(test.truth[:size], answers['model']),
-    'parse_failures': sum(not row['parse_ok'] for row in rows),
+    'f1': {name: f1(made, len(truth)) for name, made in answers.items()},
+    'f1_first': {name: f1(made, few) for name, made in answers.items()},
+    'interval': metrics.bootstrap_f1(truth, answers['model']),
     'above_linear_probe': {
-      name: against(test.truth[:size], answers, name, 'linear_probe')
+      name: against(truth, answers, name, 'linear_probe')
       for name in ('model', 'constrained', 'draft')
       if name in answers
     },
