@@ -1,7 +1,7 @@
 """Test users' answers of a trained model, scored: what benchmarks/quality.py runs.
 
     python -m benchmarks.answers --model_dir=model --shown=folder [--shown=...] \
-      --output=scores.json [--users=48] [--batch_size=32] [--all] [--free]
+      --output=scores.json [--users=48] [--batch_size=32] [--all] [--free | --drafts]
 
 Each `--shown` is a folder with finished `histories` and `embeddings`. Writes, for each,
 F1 over the test users with its interval, F1 over the first `--users` of them (those
@@ -9,6 +9,7 @@ that slow methods answer), parse failures, and, but for `--free`, the F1 of its 
 where these are kept to their form, so that nothing is lost to malformed ones, of its
 drafts alone, and of what it answers without a history. The answers themselves are kept
 beside the scores, in `answers_<folder>.npz`: `truth` and a method's each [U, 2G] bool.
+With `--drafts` the decoder never runs: the model's only answers are its drafts.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def main() -> None:
   parser.add_argument('--batch_size', type=int, default=32)
   parser.add_argument('--all', action='store_true', help='answer all, not --users')
   parser.add_argument('--free', action='store_true', help='answer freely, not twice')
+  parser.add_argument('--drafts', action='store_true', help='run no decoder')
   flags = parser.parse_args()
   output = pathlib.Path(flags.output)
   scores = {}
@@ -84,19 +86,29 @@ def indicator(
   return metrics.indicator(answers, genres)
 
 
-def kept_to_form(flags, folder: str, histories: list[dict], genres) -> dict:
-  """Answers kept to their form, those without a history, and drafts, each [U, 2G]."""
-  predictor = open_predictor(flags, folder, constrained=True)
+def of_model(flags, folder: str, histories: list[dict], genres) -> tuple[dict, int]:
+  """The model's answers, drafts and answers without a history, each [U, 2G].
+
+  The number is that of the free answers which cannot be parsed.
+  """
+  predictor = open_predictor(flags, folder, constrained=not flags.free)
+  drafts = lambda: [Answer(*x) for x in predictor.drafts(histories)]
+  if flags.drafts:
+    return {'draft': metrics.indicator(drafts(), genres)}, 0
+  found = {}
+  if not flags.free:
+    rows = answer(predictor, histories)
+    read = ('history_items', 'history_ratings')
+    nothing = {name: histories[0][name][:0] for name in read}
+    unasked = indicator(answer(predictor, [histories[0] | nothing]), genres)
+    found['constrained'] = indicator(rows, genres)
+    found['no_history'] = np.tile(unasked, (len(rows), 1))
+    if (draft := indicator(rows, genres, 'draft')).any():
+      found['draft'] = draft
+    predictor = open_predictor(flags, folder, constrained=False)
   rows = answer(predictor, histories)
-  read = ('history_items', 'history_ratings')
-  nothing = {name: histories[0][name][:0] for name in read}
-  unasked = indicator(answer(predictor, [histories[0] | nothing]), genres)
-  found = {
-    'constrained': indicator(rows, genres),
-    'no_history': np.tile(unasked, (len(rows), 1)),
-  }
-  draft = indicator(rows, genres, 'draft')
-  return found | ({'draft': draft} if draft.any() else {})
+  found['model'] = indicator(rows, genres)
+  return found, sum(not row['parse_ok'] for row in rows)
 
 
 def against(truth: np.ndarray, answers: dict, method: str, other: str) -> dict:
@@ -116,11 +128,10 @@ def answer_all(flags, folder: str) -> tuple[np.ndarray, dict, int]:
   test = read_split(f'{folder}/histories', 'test', genres)
   train = read_split(f'{folder}/histories', 'train', genres)
   histories = test_histories(folder)[: None if flags.all else flags.users]
-  rows = answer(open_predictor(flags, folder, constrained=False), histories)
-  size = len(rows)
+  size = len(histories)
   samples = test.samples[:size]
-  answers = {
-    'model': indicator(rows, genres),
+  answers, failures = of_model(flags, folder, histories, genres)
+  answers |= {
     'constant': np.tile(baselines.constant(train.truth), (size, 1)),
     'counting': baselines.counting([x for x, _ in samples], len(genres)),
     'rule_on_sample': baselines.rule_on_sample(samples, len(genres), rule),
@@ -129,9 +140,7 @@ def answer_all(flags, folder: str) -> tuple[np.ndarray, dict, int]:
     f'{folder}/embeddings', f'{folder}/histories', info, train, test
   )
   answers |= {name: found.answers[:size] for name, found in chosen.items()}
-  if not flags.free:
-    answers |= kept_to_form(flags, folder, histories, genres)
-  return test.truth[:size], answers, sum(not row['parse_ok'] for row in rows)
+  return test.truth[:size], answers, failures
 
 
 def score(truth: np.ndarray, answers: dict, few: int) -> dict:
@@ -142,14 +151,14 @@ def score(truth: np.ndarray, answers: dict, few: int) -> dict:
     'weights': operand_types.chosen_type(operand_types.AUTO),
     'f1': {name: f1(made, len(truth)) for name, made in answers.items()},
     'f1_first': {name: f1(made, few) for name, made in answers.items()},
-    'interval': metrics.bootstrap_f1(truth, answers['model']),
+    'interval': metrics.bootstrap_f1(truth, answers.get('model', answers.get('draft'))),
     'above_linear_probe': {
       name: against(truth, answers, name, 'linear_probe')
       for name in ('model', 'constrained', 'draft')
       if name in answers
     },
   }
-  if 'draft' in answers:
+  if {'draft', 'constrained'} <= set(answers):
     same = (answers['constrained'] == answers['draft']).all(axis=1)
     scores['text_is_draft'] = float(same.mean())
   return scores

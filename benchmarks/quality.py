@@ -47,6 +47,7 @@ _PERCEIVER = ['runs/perceiver.gin']
 _LM = ['train.stages = [@decoder/Stage()]', 'decoder/Stage.learning_rate = 1e-3']
 _LM += ["decoder/Stage.trainable = ('adapter/.*',)"]
 _WHOLE = ["train.task = 'movielens_genre_prediction_v1'"]
+_FIRST_STAGE = 'train.stages = [@histories/Stage()]'
 # The decoder learns to copy from the labels of the users, not from random answers.
 _OWN_LABELS = ["decoder/Stage.task = ''"]
 # method -> (recipes, bindings, stages whose steps are what fits into the budget)
@@ -67,14 +68,26 @@ METHODS = {
   'template_lm_only': (_PERCEIVER, _LM, ('decoder',)),
   'whole_histories': (_PERCEIVER, _WHOLE, ()),
   'no_statistics': (_PERCEIVER, ['histories/Stage.statistics_weight = 0.0'], ()),
-  # The same of the option queries.
-  'options_no_categories': (_OPTIONS, ['histories/Stage.category_weight = 0.0'], ()),
-  'options_no_attention': (_OPTIONS, ['OptionQueries.num_layers = 0'], ()),
-  'options_whole_histories': (_OPTIONS, _WHOLE, ()),
+  # The same of the option queries: with less of the second stage, or of the first.
   'options_own_labels': (_OPTIONS, _OWN_LABELS, ()),
+  'options_no_second_stage': (_OPTIONS, [_FIRST_STAGE], ()),
+  'drafts': (_OPTIONS, [_FIRST_STAGE], ()),
   **{
-    f'options_{steps}_steps': (_OPTIONS, [f'histories/Stage.steps = {steps}'], ())
-    for steps in (375, 750, 3000)
+    f'drafts_{name}': (_OPTIONS, [_FIRST_STAGE, *bindings], ())
+    for name, bindings in {
+      'no_categories': ['histories/Stage.category_weight = 0.0'],
+      'no_attention': ['OptionQueries.num_layers = 0'],
+      'no_sums': ["OptionQueries.statistics = ('mean', 'mean_of_all', 'share')"],
+      'no_clipped_counts': [
+        'OptionQueries.statistics = '
+        "('log_count', 'mean', 'mean_of_all', 'share', 'length')"
+      ],
+      'whole_histories': _WHOLE,
+      **{
+        f'{steps}_steps': [f'histories/Stage.steps = {steps}']
+        for steps in (200, 375, 750, 3000)
+      },
+    }.items()
   },
   # How F1 grows with the examples of the first stage, 64 a step; the recipe has 1,500.
   **{
@@ -83,6 +96,8 @@ METHODS = {
   },
 }
 _CALIBRATION = (2, 6)  # steps of two runs; their difference tells what a step costs
+# What these answer is their draft: no decoder runs.
+_DRAFTS = tuple(name for name in METHODS if name.startswith('drafts'))
 _TEXT = ('text_prompt',)  # seconds a user, so that not all users are answered
 
 
@@ -190,6 +205,7 @@ def cell(work: pathlib.Path, method: str, seed: int, cells: list[dict]) -> list[
       f'--model_dir={folder}/model',
       *(f'--shown={work}/{x}' for x in SHOWN if method not in _TEXT or x == _FEW),
       *(['--batch_size=4', '--free'] if method in _TEXT else ['--all']),
+      *(['--drafts'] if method in _DRAFTS else []),
       f'--output={folder}/scores.json',
     )
   config = (folder / 'model' / 'config.gin').read_text()
@@ -260,7 +276,8 @@ def means(cells: list[dict]) -> dict:
 def mean(rows: list[dict], method: str) -> dict:
   """Mean and spread of a method over the seeds."""
   found = of(rows, method)
-  values = [x['f1']['model'] for x in found]
+  answer = 'draft' if method in _DRAFTS else 'model'
+  values = [x['f1'][answer] for x in found]
   more = {
     name: {'f1': float(np.mean(of_seeds)), 'spread': float(np.ptp(of_seeds))}
     for name in OF_MODEL[1:]
@@ -271,7 +288,7 @@ def mean(rows: list[dict], method: str) -> dict:
     'f1': float(np.mean(values)),
     'spread': float(np.ptp(values)),
     'of_bound': float(np.mean(values)) / bound,
-    'f1_first_users': float(np.mean([x['f1_first']['model'] for x in found])),
+    'f1_first_users': float(np.mean([x['f1_first'][answer] for x in found])),
     'seeds': len(found),
     'users': found[0]['users'],
     **more,

@@ -24,6 +24,7 @@ import gin
 import numpy as np
 import seqio
 
+from persoma_tf import encoders
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
 from tasks import examples, item_vectors, questions, task_features
@@ -55,6 +56,27 @@ def answer_template() -> AnswerTemplate:
 def interaction_tables() -> tuple[np.ndarray, ...]:
   """Returns the tables of the interactions' vectors, for `train.vector_tables`."""
   return item_vectors.load_item_vectors(data_folders().embeddings_dir).tables
+
+
+@gin.configurable
+def option_vectors() -> np.ndarray:
+  """Returns the vectors [G, H'] of the genres' names, for `train.option_vectors`.
+
+  They come from the encoder of the embeddings folder.
+
+  Raises:
+    ValueError: the embeddings folder was made with other weights of the encoder.
+  """
+  folders = data_folders()
+  info = item_vectors.load_item_vectors(folders.embeddings_dir).info
+  named = ('encoder', 'encoder_signature', 'encoder_output')
+  encoder = encoders.load_encoder(*(info.get(name, '') for name in named))
+  if encoder.sha256 != info['encoder_sha256']:
+    raise ValueError(
+      f'{folders.embeddings_dir} was made with weights {info["encoder_sha256"]} of '
+      f'{encoder.name}; here it has {encoder.sha256}: expected the same, or embed again'
+    )
+  return encoder.encode(load_genres(folders.histories_dir).names)
 
 
 @gin.configurable

@@ -133,6 +133,18 @@ class Predictor:
     """Returns the soft prompts [U, K, D] float32 that `predict` gives the decoder."""
     return self.engine.soft_prompts([self._request(history) for history in histories])
 
+  def drafts(
+    self, histories: Sequence[Mapping[str, Any]]
+  ) -> list[tuple[list[str], list[str]]]:
+    """Returns the liked and disliked genres of the drafts, without running the decoder.
+
+    Raises:
+      ValueError: the model drafts no answer.
+    """
+    names = self._genres.names
+    found = self.engine.drafts([self._request(history) for history in histories])
+    return [self._question.draft(words, names) for words in found]
+
   def _size(self, history) -> int:
     """Returns the number of interactions that the model sees."""
     return min(len(history['history_items']), self._limits.items)

@@ -7,17 +7,20 @@ softmax can tell neither. These few numbers, and an embedding of the option, are
 token per option. Attention between the options ranks them against each other, and each
 option gets a logit for each slot of the answer.
 
-Nothing here knows what an option is. Time and memory are linear in N, and the result
-does not depend on the order of the interactions.
+Queries are learned with the options, or made from the texts of options
+(`persoma_tf.adapters.option_texts`). Nothing here knows what an option is. Time and
+memory are linear in N, and the result does not depend on the order of the interactions.
 """
 
 import flax.linen as nn
 import gin
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from persoma_tf.adapters.adapter_layers import Attention, FeedForward
+from persoma_tf.adapters.option_texts import TextGates
 from persoma_tf.answer_form import Options
 from persoma_tf.answer_template import (
   SoftTokens,
@@ -27,6 +30,8 @@ from persoma_tf.answer_template import (
 )
 from persoma_tf.setting_types import Count, Positive
 
+# What is told of the gates of an option, see `tell_statistics`.
+STATISTICS = ('log_count', 'few', 'mean', 'mean_of_all', 'share', 'length')
 _ENOUGH = 4  # counts are also told cut off here: rules ask for a few, not for many
 
 
@@ -43,6 +48,9 @@ class OptionQueries(Template):
     num_heads: number of attention heads; divides `width`.
     attended: options that all options attend to: those with the largest counts. With
       more options than that, time and memory grow with G instead of G².
+    statistics: which of STATISTICS are told of each option.
+    text_width: length of the vectors of the options' texts that queries are made from
+      (`persoma_tf.adapters.option_texts`); 0 for learned queries, one for each option.
     hard: whether a slot's token is its chosen word (`chosen_words`), with the gradient
       of the mixture; else it is the mixture of all words.
   """
@@ -54,6 +62,8 @@ class OptionQueries(Template):
   num_layers: Count = 2
   num_heads: Positive = 4
   attended: Positive = 256
+  statistics: tuple[str, ...] = STATISTICS
+  text_width: Count = 0
   hard: bool = True
 
   @property
@@ -82,13 +92,15 @@ class OptionQueries(Template):
     Returns:
       SoftTokens with `slot_logits`, and with `categories` and `values` of `known`.
     """
+    learned = 0 if self.text_width else self.num_options
     item = nn.Dense(self.hidden, name='item')
-    tell = nn.Dense(self.num_options + 1, name='gates')  # a query each, and the value
+    tell = nn.Dense(learned + 1, name='gates')  # a query each, and the value
+    like = TextGates(self.num_options, self.text_width, name='text_gates')
 
     def read(x):
       # XLA on CPU would compute a gelu several times, each as long as the product.
       told = tell(nn.relu(item(x)))
-      return told[..., :-1], told[..., -1]
+      return like(x) if self.text_width else told[..., :-1], told[..., -1]
 
     mask = mask > 0
     # inf or nan in padding would survive a product with 0.
@@ -110,9 +122,11 @@ class OptionQueries(Template):
 
   def _slot_logits(self, told, counts):
     """Returns logits [B, S, W] from statistics [B, G, 6] and counts [B, G]."""
-    init = nn.initializers.normal(0.3)
-    names = self.param('names', init, (self.num_options, self.width))
-    x = nn.Dense(self.width, name='told')(told) + names
+    columns = np.array([STATISTICS.index(name) for name in self.statistics])
+    x = nn.Dense(self.width, name='told')(told[..., columns])
+    if not self.text_width:
+      init = nn.initializers.normal(0.3)
+      x = x + self.param('names', init, (self.num_options, self.width))
     most = min(self.attended, self.num_options)
     rows = jax.lax.top_k(counts, most)[1][..., None]
     for layer in range(self.num_layers):

@@ -132,11 +132,29 @@ class Engine:
 
   def soft_prompts(self, requests: Sequence[Request]) -> np.ndarray:
     """Returns the soft prompts [R, K, D] float32 that `answer` uses for requests."""
-    prompts = {}
+    read = lambda soft: np.asarray(soft.tokens)
+    return np.stack(self._of_soft_prompts(requests, read))
+
+  def drafts(self, requests: Sequence[Request]) -> list[list[int]]:
+    """Returns the `Answered.draft` of requests, without running the decoder.
+
+    Raises:
+      ValueError: the soft prompts have no slots, or the engine has no options.
+    """
+    found = self._of_soft_prompts(requests, lambda soft: self._drafts(soft) or [])
+    if len(found) < len(requests):
+      raise ValueError(
+        'this model drafts no answer: expected a recipe with build.draft'
+      )
+    return found
+
+  def _of_soft_prompts(self, requests, read) -> list:
+    """Returns what `read` gives for the soft prompt of each request."""
+    told = {}
     for places, length, rows in self._batches(requests):
       soft, _ = self._inputs([requests[place] for place in places], length, rows)
-      prompts |= dict(zip(places, np.asarray(soft.tokens), strict=False))
-    return np.stack([prompts[place] for place in range(len(requests))])
+      told |= dict(zip(places, read(soft), strict=False))
+    return [told[place] for place in sorted(told)]
 
   def _drafts(self, soft) -> list[list[int]] | None:
     """Returns the words in the slots of soft prompts; None if they are not known."""

@@ -16,6 +16,7 @@ def init_adapter(
   batch: Batch,
   words: Sequence[Sequence[int]] | None,
   seed: int,
+  option_vectors: np.ndarray | None = None,
 ) -> dict:
   """Initializes adapter parameters from the decoder's embeddings and training data.
 
@@ -26,6 +27,8 @@ def init_adapter(
     words: token ids of each of the W answer words. The word vectors of a `Template`
       start as the mean embedding of a word's tokens. None without a template.
     seed: seed of the random parameters.
+    option_vectors: [G, H'] vectors of the texts of the options; None without
+      `OptionQueries.text_width`.
 
   Returns:
     The parameter tree under 'adapter'.
@@ -52,4 +55,7 @@ def init_adapter(
     fixed = [token for token in template.layout if token != SLOT]
     place['words'] = np.stack([decoder.embed(np.array(ids)).mean(0) for ids in words])
     place['template'] = decoder.embed(np.array(fixed))
+  if option_vectors is not None:
+    gates = params['draft']['text_gates']
+    gates['vectors'], gates['centre'] = option_vectors, option_vectors.mean(0)
   return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

@@ -123,7 +123,7 @@ def make_schedule(stage: Stage) -> optax.Schedule:
 
 def _decays(params: Mapping) -> Mapping:
   """Tells which parameters, nested or flat, have weight decay: the matrices."""
-  vectors = ('bias', 'scale', 'lora_scale')
+  vectors = ('bias', 'scale', 'lora_scale', 'vectors')  # the last are fixed
   name = lambda path: path[-1].key.rsplit('/', 1)[-1]
   return jax.tree_util.tree_map_with_path(
     lambda path, x: x.ndim > 1 and name(path) not in vectors, params

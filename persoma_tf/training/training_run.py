@@ -45,6 +45,8 @@ class Recipe:
       checkpoint; every stage then ends with its best checkpoint. 0 for no validation.
     vector_tables: tables of the interactions' vectors, each [rows, width] float32, to
       keep on the device; without them every batch carries vectors.
+    option_vectors: [G, H'] vectors of the texts of the options, which the queries of
+      `OptionQueries` are made from; None for learned queries.
     dtype: type of the operands of the decoder's products
       (`persoma_tf.operand_types`); a run that is resumed keeps its type. Trained
       parameters are always float32.
@@ -61,6 +63,7 @@ class Recipe:
   log_period: Positive = 25
   validation_examples: Count = 0
   vector_tables: Sequence[np.ndarray] = ()
+  option_vectors: np.ndarray | None = None
   dtype: OperandType = operand_types.AUTO
   seed: Count = 0
   initialize_only: bool = False
@@ -93,6 +96,8 @@ class TrainingRun:
     used = any(stage.statistics_weight for stage in recipe.stages)
     size = recipe.feature_lengths.get('history_statistics', 0) if used else 0
     recipes.bind_parameter('build.num_statistics', size)
+    if (vectors := recipe.option_vectors) is not None:
+      recipes.bind_parameter('OptionQueries.text_width', vectors.shape[1])
     self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
     self.model, self.decoder = persoma.build()
     names = {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}
@@ -132,8 +137,10 @@ class TrainingRun:
   def fresh_params(self) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} before the first step."""
     batch = self._first_rows(self.stages[0])
-    seed = self.recipe.seed
-    adapter = init_adapter(self.model, self.decoder, batch, self._words, seed)
+    recipe, words = self.recipe, self._words
+    adapter = init_adapter(
+      self.model, self.decoder, batch, words, recipe.seed, recipe.option_vectors
+    )
     return {'adapter': adapter, 'decoder': self._start}
 
   def params_at(self, checkpoint: str) -> dict:
