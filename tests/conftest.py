@@ -1,6 +1,7 @@
 """Fixtures that several rooms use. Data that is not there skips a test."""
 
 import gc
+import importlib
 import os
 import pathlib
 import re
@@ -22,9 +23,7 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
 from persoma_tf import assets as pinned
 from persoma_tf import recipes
-from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 from tests import movielens
-from tests import tiny as tiny_parts
 
 # Files of few, long tests: first, so that no worker is left with one at the end.
 _LONG = (
@@ -33,6 +32,17 @@ _LONG = (
   *('test_generate.py', 'test_own_data.py'),
 )
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
+
+
+def pytest_collectstart(collector):
+  """Loads what recipes set and fixtures use, in processes that collect tests.
+
+  xdist's first process collects none: its workers need not wait until it has loaded
+  JAX, Beam and TensorFlow, too.
+  """
+  if isinstance(collector, pytest.Session):
+    importlib.import_module('persoma_tf.training.training_run')
+    importlib.import_module('tests.tiny')
 
 
 def pytest_collection_modifyitems(items):
@@ -109,18 +119,24 @@ def tiny(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope='session')
 def folders(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path]:
   """(histories, embeddings) of a generated data set. Read only."""
+  from tests import tiny as tiny_parts
+
   return tiny_parts.write_folders(tmp_path_factory.mktemp('folders'))
 
 
 @pytest.fixture(scope='session')
 def tiny_decoder(tmp_path_factory) -> pathlib.Path:
   """A GGUF file of 0.8 M random parameters."""
+  from tests import tiny as tiny_parts
+
   return tiny_parts.write_decoder(tmp_path_factory.mktemp('decoder') / 'tiny.gguf')
 
 
 @pytest.fixture
 def recipe(assets, folders, tiny_decoder):
   """Parses the quickstart's recipe, or others, for the small parts; with bindings."""
+  from tests import tiny as tiny_parts
+
   assets('smollm2-135m-instruct')  # the vocabulary
   histories, embeddings = folders
 

@@ -171,6 +171,19 @@ def bucket(cloud_env, dataflow, monkeypatch) -> Bucket:
 
 
 @pytest.fixture(scope='session')
+def bucket_run(cloud_env, data) -> tuple[str, str]:
+  """(data, histories) in the bucket, made in this process. Read only."""
+  with pytest.MonkeyPatch.context() as patch:
+    for name, value in cloud_env.items():
+      patch.setenv(name, value)
+    made = Bucket(f'gs://{BUCKET}/{uuid.uuid4().hex}', cloud_env)
+    made.fail()
+    source, output = made.upload(data), f'{made.path}/runs/h'
+    build_histories.run(flags(source, output))
+  return source, output
+
+
+@pytest.fixture(scope='session')
 def bigquery_host(bucket_folder, tmp_path_factory):
   """Address of the BigQuery emulator, which reads the bucket emulator's objects."""
   python = pathlib.Path(f'{sys.prefix}-bigquery', 'bin', 'python')

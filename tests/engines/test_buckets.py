@@ -14,9 +14,15 @@ from tests.histories import without_owner
 
 
 @pytest.fixture
-def source(bucket, data) -> str:
+def source(bucket_run) -> str:
   """The data in the bucket."""
-  return bucket.upload(data)
+  return bucket_run[0]
+
+
+@pytest.fixture
+def whole(bucket, bucket_run) -> str:
+  """What the job writes where nothing fails."""
+  return bucket_run[1]
 
 
 @pytest.fixture
@@ -40,11 +46,10 @@ def comparable(files: dict[str, bytes], source) -> dict:
   return files
 
 
-def test_equals_a_local_run(source, output, data, expected):
-  build_histories.run(flags(source, output))
-  made = contents(output)
+def test_equals_a_local_run(source, whole, data, expected):
+  made = contents(whole)
   assert comparable(made, source) == comparable(expected, data)
-  prefix = output.removeprefix(f'gs://{BUCKET}/') + '/'
+  prefix = whole.removeprefix(f'gs://{BUCKET}/') + '/'
   blobs = google_storage.Client().list_blobs(BUCKET, prefix=prefix)
   found = {
     blob.name[len(prefix) :]: without_owner(blob.download_as_bytes()) for blob in blobs
@@ -52,16 +57,15 @@ def test_equals_a_local_run(source, output, data, expected):
   assert found == made
 
 
-def test_finished_is_not_made_again(source, output):
+def test_finished_is_not_made_again(source, output, whole):
   build_histories.run(flags(source, output))
-  made = contents(output)
   FileSystems.delete([f'{output}/items.parquet'])
   build_histories.run(flags(source, output))
   assert 'items.parquet' not in contents(output)
   with pytest.raises(JobError, match='seed was 0 and is 1'):
     build_histories.run([*flags(source, output), '--seed=1'])
   build_histories.run([*flags(source, output), '--overwrite'])
-  assert contents(output) == made
+  assert contents(output) == contents(whole)
 
 
 def test_foreign_files_are_safe(source, output):
@@ -72,9 +76,7 @@ def test_foreign_files_are_safe(source, output):
 
 
 @pytest.mark.parametrize('name', ['train-00001', 'COMPLETED'])
-def test_a_write_that_fails_in_the_middle(bucket, source, output, name):
-  whole = f'{bucket.path}/whole'
-  build_histories.run(flags(source, whole))
+def test_a_write_that_fails_in_the_middle(bucket, source, output, whole, name):
   bucket.fail(name, status=403, times=1000)
   with pytest.raises(Exception, match='403'):
     build_histories.run(flags(source, output))
@@ -89,9 +91,7 @@ def test_a_write_that_fails_in_the_middle(bucket, source, output, name):
 
 
 @pytest.mark.parametrize('status', [0, 503])
-def test_a_write_that_fails_once_is_tried_again(bucket, source, output, status):
-  whole = f'{bucket.path}/whole'
-  build_histories.run(flags(source, whole))
+def test_a_write_that_fails_once_is_tried_again(bucket, source, output, whole, status):
   bucket.fail('train-00001', status, times=1)
   build_histories.run(flags(source, output))
   assert len(bucket.fail()) == 1

@@ -62,9 +62,8 @@ def test_portable_runner_with_external_workers(
   assert contents(tmp_path / 'h') == expected
 
 
-def test_dataflow(data, tmp_path, bucket, dataflow, checkout):
-  source = bucket.upload(data)
-  build_histories.run(flags(source, f'{bucket.path}/here'))
+def test_dataflow(bucket_run, tmp_path, bucket, dataflow, checkout):
+  source, here = bucket_run
   run_job(
     source,
     f'{bucket.path}/there',
@@ -73,13 +72,12 @@ def test_dataflow(data, tmp_path, bucket, dataflow, checkout):
     f'--dataflow_endpoint={dataflow.address}',
     cwd=checkout,
   )
-  assert contents(f'{bucket.path}/there') == contents(f'{bucket.path}/here')
+  assert contents(f'{bucket.path}/there') == contents(here)
 
 
-def test_dataflow_template(data, tmp_path, bucket, dataflow, checkout):
+def test_dataflow_template(bucket_run, bucket, dataflow, checkout):
   """As a flex template: who submits does not wait, the job completes the folder."""
-  source = bucket.upload(data)
-  build_histories.run(flags(source, f'{bucket.path}/here'))
+  source, here = bucket_run
   there, template = f'{bucket.path}/there', f'{bucket.path}/template.json'
   build_histories.run(
     [
@@ -90,4 +88,4 @@ def test_dataflow_template(data, tmp_path, bucket, dataflow, checkout):
   )
   assert 'COMPLETED' not in contents(there)
   assert dataflow.wait(dataflow.submit(storage.read_json(template))) == 'JOB_STATE_DONE'
-  assert contents(there) == contents(f'{bucket.path}/here')
+  assert contents(there) == contents(here)

@@ -1,5 +1,7 @@
 """A whole model of a few thousand parameters, and a batch for it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,11 +46,22 @@ def make(
   batch_size: int = 3, decoder: decoders.LoadedDecoder | None = None
 ) -> tuple[Persoma, dict, dict[str, np.ndarray]]:
   """(model, params, batch); with a Llama of random weights, or another decoder."""
-  batch = make_batch(batch_size)
   if decoder is None:
-    module = Llama(CONFIG)
-    params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
-    decoder = decoders.LoadedDecoder('tiny', module, params, CONFIG.d_model, V)
+    model, params = _with_llama(batch_size)
+    # A training step may take over the arrays it is given: each caller has its own.
+    return model, jax.tree.map(lambda x: x.copy(), params), make_batch(batch_size)
+  return *_with(decoder, batch_size), make_batch(batch_size)
+
+
+@functools.cache
+def _with_llama(batch_size):
+  module = Llama(CONFIG)
+  params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
+  decoder = decoders.LoadedDecoder('tiny', module, params, CONFIG.d_model, V)
+  return _with(decoder, batch_size)
+
+
+def _with(decoder, batch_size):
   adapter = SoftPrompt(
     Perceiver(num_tokens=2, width=8, num_heads=2),
     TemplateReadout(layout=(5, SLOT, 6, SLOT), num_words=3, hidden=8),
@@ -56,5 +69,6 @@ def make(
     num_statistics=4,
   )
   model = Persoma(adapter, decoder.module)
+  batch = make_batch(batch_size)
   made = init_adapter(model, decoder, batch, words=[[1], [2, 3], [4]], seed=0)
-  return model, {'decoder': decoder.params, 'adapter': made}, batch
+  return model, {'decoder': decoder.params, 'adapter': made}

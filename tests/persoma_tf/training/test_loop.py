@@ -66,7 +66,7 @@ def test_every_checkpoint_is_evaluated_and_the_best_one_kept(tmp_path):
 
 def worse_with_training():
   """A validation batch whose targets the training batch pulls away from."""
-  batch = small_model.make(BATCH)[2]
+  batch = small_model.make_batch(BATCH)
   return batch | {
     'decoder_target_tokens': small_model.V - batch['decoder_target_tokens']
   }

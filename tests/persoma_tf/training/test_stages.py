@@ -1,6 +1,7 @@
 """Stages, schedules, optimizer, accumulation, and checkpoints in time."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -69,6 +70,7 @@ def test_optimizer_decays_matrices_only():
 STAGE = Stage('a', 10, 4, 1e-2, warmup_steps=0, slot_weight=0.5, statistics_weight=2.0)
 
 
+@functools.cache
 def moved(stage, dtype='float32'):
   """(trainable parameters, metrics) after one update of the small model."""
   model, params, batch = small_model.make(batch_size=4)
