@@ -31,7 +31,12 @@ def loss_sums(
       decoder, if model and batch have what they need: 'slot_loss', the cross-entropy
       (nats) of the words in the slots; 'statistics_loss', the squared error of the
       history statistics; 'category_loss', the cross-entropy (nats) of the categories
-      of known interactions, and 'value_loss', the squared error of their values.
+      of known interactions, and 'value_loss', the squared error of their values. If
+      user tokens and draft both predict them, each is the sum of both losses, so that
+      both train as they would alone.
+
+  Raises:
+    ValueError: the adapter predicts another number of categories than the data have.
   """
   sums = {}
   if lm:
@@ -53,11 +58,17 @@ def loss_sums(
   if soft.statistics is not None:
     sums['statistics_loss'] = _squared(soft.statistics, batch['history_statistics'])
   if soft.categories is not None:
-    losses = optax.sigmoid_binary_cross_entropy(
-      soft.categories, batch['known_categories']
-    )
+    categories, values = batch['known_categories'], batch['known_values']
+    if model.adapter.num_categories not in (0, categories.shape[-1]):
+      raise ValueError(
+        f'build.num_categories={model.adapter.num_categories}, but the interactions of '
+        f'the data have {categories.shape[-1]} categories'
+      )
+    predictions = soft.values.shape[1] // values.shape[1]  # of user tokens and draft
+    each = lambda x: jnp.concatenate([x] * predictions, axis=1)
+    losses = optax.sigmoid_binary_cross_entropy(soft.categories, each(categories))
     sums['category_loss'] = jnp.sum(losses)
-    sums['value_loss'] = _squared(soft.values, batch['known_values'])
+    sums['value_loss'] = _squared(soft.values, each(values))
   return sums
 
 

@@ -35,6 +35,7 @@ def build(
   remat: bool = False,
   prompt_order: str = 'soft_first',
   draft: nn.Module | None = None,
+  num_categories: Count = 0,
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
   """Builds the model of a recipe and loads the decoder's weights.
 
@@ -49,6 +50,8 @@ def build(
     prompt_order: 'soft_first' or 'prompt_first'. With 'prompt_first' the task prompt is
       read once for all users of a batch.
     draft: module that drafts the answer, see `SoftPrompt`.
+    num_categories: number of categories of an interaction that the adapter learns to
+      tell by `Stage.category_weight`, see `SoftPrompt`.
 
   Returns:
     (model, decoder with its weights).
@@ -59,10 +62,11 @@ def build(
   """
   if prompt_order not in ORDERS:
     raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
-  check_parts(resampler, readout, draft, num_statistics)
+  check_parts(resampler, readout, draft, num_statistics, num_categories)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
-    resampler, readout, loaded.width, num_statistics, num_task_tokens, draft
+    *(resampler, readout, loaded.width, num_statistics, num_task_tokens, draft),
+    num_categories=num_categories,
   )
   return Persoma(adapter, loaded.module, prompt_order), loaded
 

@@ -90,6 +90,7 @@ def check_parts(
   readout: nn.Module | None,
   draft: nn.Module | None,
   num_statistics: int,
+  num_categories: int = 0,
 ) -> None:
   """Checks that the parts of a soft prompt fit together.
 
@@ -98,11 +99,12 @@ def check_parts(
     readout: readout module, see `SoftPrompt`.
     draft: draft module, see `SoftPrompt`.
     num_statistics: number of history statistics to predict.
+    num_categories: number of categories that the adapter predicts.
 
   Raises:
     ValueError: the adapter makes as many latents as a user has interactions, where a
       fixed number is read; a prompt would have two drafts; or nothing could predict the
-      statistics.
+      statistics, or the categories.
   """
   if draft and isinstance(readout, TemplateReadout):
     raise ValueError(
@@ -113,6 +115,12 @@ def check_parts(
     raise ValueError(
       'Stage.statistics_weight trains the latents of build.resampler, which is None: '
       'expected statistics_weight = 0, or an adapter as build.resampler'
+    )
+  if num_categories and not hasattr(resampler, 'item_vectors'):
+    raise ValueError(
+      f'build.num_categories={num_categories} trains what build.resampler makes of '
+      'each interaction, its item_vectors, which it does not have: expected '
+      'num_categories = 0, or Perceiver, Transformer or Mlp as build.resampler'
     )
   fixed = isinstance(readout, TemplateReadout) or num_statistics
   if fixed and getattr(resampler, 'resampling', '') == 'none':
@@ -137,6 +145,8 @@ class SoftPrompt(nn.Module):
       et al. 2021, arXiv 2104.08691).
     draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S]) -> SoftTokens; None for a
       prompt without a draft.
+    num_categories: G, number of categories that a linear layer on the resampler's
+      `item_vectors` predicts, and a value; 0 for none. A draft predicts its own.
   """
 
   resampler: nn.Module | None
@@ -145,12 +155,18 @@ class SoftPrompt(nn.Module):
   num_statistics: int = 0
   num_task_tokens: int = 0
   draft: nn.Module | None = None
+  num_categories: int = 0
 
   @property
   def template(self) -> Template | None:
     """Returns the module that drafts an answer; None if there is none."""
     made = self.draft or self.readout
     return made if isinstance(made, Template) else None
+
+  @property
+  def tells_items(self) -> bool:
+    """Returns whether categories and values of interactions are predicted."""
+    return bool(self.draft or self.num_categories)
 
   @property
   def num_shared(self) -> int:
@@ -175,7 +191,8 @@ class SoftPrompt(nn.Module):
       history: [B, N, H] float32 interaction vectors.
       mask: [B, N] int32, 1 for interactions and 0 for padding.
       known: [B, E, H] float32 interactions whose categories and values are known, for
-        training; see `SoftTokens.categories`.
+        training; see `SoftTokens.categories`. If user tokens and draft both predict
+        them, the draft's predictions follow along E: [B, 2 E, G] and [B, 2 E].
       words: [B, S] int32 words of the draft; None for the words that it chooses.
     """
     parts = []
@@ -186,17 +203,13 @@ class SoftPrompt(nn.Module):
       parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
     if self.resampler or self.draft:
       parts += self._of_the_user(history, mask, known, words)
-    told = {}
-    for part in parts:
-      told |= {name: x for name, x in part._asdict().items() if x is not None}
-    told['tokens'] = jnp.concatenate([part.tokens for part in parts], axis=1)
-    told['mask'] = jnp.concatenate([part.mask for part in parts], axis=1)
-    return SoftTokens(**told)
+    return SoftTokens(*map(_joined, zip(*parts, strict=True)))
 
   def _of_the_user(self, history, mask, known, words):
     """Returns the user tokens and the draft, as far as the prompt has them."""
     standardize, parts = Standardize(name='standardize'), []
     history = standardize(history)
+    known = known if known is None else standardize(known)
     if self.resampler:
       latents, present = self.resampler(history, mask)
       soft = self.readout(latents, present, self.width)
@@ -204,10 +217,20 @@ class SoftPrompt(nn.Module):
         flat = latents.reshape(latents.shape[0], -1)
         statistics = nn.Dense(self.num_statistics, name='statistics')(flat)
         soft = soft._replace(statistics=statistics)
+      if self.num_categories and (known is not None or self.is_initializing()):
+        items = history if known is None else known
+        items = self.resampler.item_vectors(items, jnp.ones(items.shape[:2]))
+        told = nn.Dense(self.num_categories + 1, name='known')(items)
+        soft = soft._replace(categories=told[..., :-1], values=told[..., -1])
       parts.append(soft)
     if self.draft:
-      known = known if known is None else standardize(known)
       parts.append(self.draft(history, mask, self.width, known, words))
     rms = self.param('token_rms', nn.initializers.ones, ())
     rms = jax.lax.stop_gradient(rms)
     return [part._replace(tokens=scale_to(part.tokens, rms)) for part in parts]
+
+
+def _joined(fields):
+  """Concatenates what the parts have of a field; None if none has it."""
+  fields = [x for x in fields if x is not None]
+  return jnp.concatenate(fields, axis=1) if fields else None

@@ -83,6 +83,7 @@ class PersomaModel(models.BaseTransformerModel):
       decode_fn: search of `t5x.decoding`; by default beam or greedy search.
       seed: seed of LoRA's initial values.
     """
+    stage.check_adapter(module.adapter)
     self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
     self._stage, self._trainable = stage, (*stage.trainable, *patterns)
@@ -239,8 +240,7 @@ def axis_rules() -> list[tuple[str, str | None]]:
   ]
 
 
-# T5X's search repeats and reorders the leaves of a cache along the batch axis, except
-# for leaves of this name.
+# T5X's search repeats and reorders all leaves of a cache along the batch, but this.
 _SCALAR = 'position_embedder_index'
 
 

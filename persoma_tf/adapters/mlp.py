@@ -22,6 +22,7 @@ class Mlp(nn.Module):
     resampling: kind of the resampling, see `Resample`.
     num_tokens: K.
     num_heads: number of attention heads, for resampling with attention.
+    sums: whether the latents also get sums over the interactions, see `Resample`.
   """
 
   num_layers: Count = 2
@@ -29,14 +30,23 @@ class Mlp(nn.Module):
   resampling: str = 'pool'
   num_tokens: Positive = 8
   num_heads: Positive = 8
+  sums: bool = False
 
-  @nn.compact
+  def setup(self):
+    """Makes the parts."""
+    self.items = Items(self.width)
+    self.feed_forward = [FeedForward() for _ in range(self.num_layers)]
+    self.resample = Resample(
+      self.resampling, self.num_tokens, self.num_heads, sums=self.sums
+    )
+
+  def item_vectors(self, history: Array, mask: Array) -> Array:
+    """Maps each interaction of [B, N, H] alone to [B, N, A]."""
+    x = self.items(history, mask)
+    for layer in self.feed_forward:
+      x = x + layer(x)
+    return x
+
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:
     """Maps histories [B, N, H], [B, N] to latents [B, K, A] and their mask [B, K]."""
-    x = Items(self.width, name='items')(history, mask)
-    for layer in range(self.num_layers):
-      x = x + FeedForward(name=f'feed_forward_{layer}')(x)
-    resample = Resample(
-      self.resampling, self.num_tokens, self.num_heads, name='resample'
-    )
-    return resample(x, mask > 0)
+    return self.resample(self.item_vectors(history, mask), mask > 0)

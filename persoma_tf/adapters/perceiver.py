@@ -25,18 +25,26 @@ class Perceiver(nn.Module):
     width: A.
     num_heads: number of attention heads; divides `width`.
     num_tokens: K.
+    sums: whether the latents also get sums over the interactions, see `Resample`.
   """
 
   num_layers: Positive = 2
   width: Positive = 128
   num_heads: Positive = 8
   num_tokens: Positive = 8
+  sums: bool = False
 
-  @nn.compact
+  def setup(self):
+    """Makes the parts."""
+    self.items = Items(self.width)
+    self.resample = Resample(
+      'latents', self.num_tokens, self.num_heads, self.num_layers, self.sums
+    )
+
+  def item_vectors(self, history: Array, mask: Array) -> Array:
+    """Maps each interaction of [B, N, H] alone to [B, N, A]."""
+    return self.items(history, mask)
+
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:
     """Maps histories [B, N, H], [B, N] to latents [B, K, A] and their mask [B, K]."""
-    x = Items(self.width, name='items')(history, mask)
-    resample = Resample(
-      'latents', self.num_tokens, self.num_heads, self.num_layers, name='resample'
-    )
-    return resample(x, mask > 0)
+    return self.resample(self.item_vectors(history, mask), mask > 0)

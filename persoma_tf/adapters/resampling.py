@@ -2,6 +2,9 @@
 
 Each maps items [B, N, A] with mask [B, N] bool to latents [B, K, A] with mask [B, K]
 bool. Padding does not change the result.
+
+Attention's weights sum to 1 over the items, so that it gives means and cannot count.
+`GatedSums` can be added to the latents for that.
 """
 
 import flax.linen as nn
@@ -12,6 +15,39 @@ from jax import Array
 from persoma_tf.adapters.adapter_layers import Attention, FeedForward
 
 KINDS = ('none', 'pool', 'queries', 'latents')
+
+
+class GatedSums(nn.Module):
+  """Counts items and averages their values by gates, O(N K).
+
+  Every latent opens `num_gates` gates on each item. A gate is in [0, 1] and is not
+  normalized over the items, so that its sum is a count. The order of the items does not
+  matter.
+
+  Attributes:
+    num_tokens: K.
+    num_gates: number of gates of a latent.
+  """
+
+  num_tokens: int
+  num_gates: int
+
+  @nn.compact
+  def __call__(self, x: Array, mask: Array) -> Array:
+    """Returns what the gates tell, [B, K, A]; the same for all empty histories.
+
+    Args:
+      x: [B, N, A] item vectors.
+      mask: [B, N] bool, False for padding.
+    """
+    shape = (self.num_tokens, self.num_gates)
+    gates = jax.nn.sigmoid(nn.DenseGeneral(shape, name='gates')(x))
+    gates = jnp.where(mask[..., None, None], gates, 0.0)
+    count = jnp.sum(gates, axis=1)
+    values = nn.DenseGeneral(shape, name='values')(x)
+    mean = jnp.sum(gates * values, axis=1) / (count + 0.1)
+    told = jnp.concatenate([jnp.log1p(count), mean], axis=-1)
+    return nn.Dense(x.shape[-1], name='told')(told)
 
 
 class Resample(nn.Module):
@@ -29,12 +65,15 @@ class Resample(nn.Module):
     num_tokens: K; not used by 'none'.
     num_heads: number of attention heads, for 'queries' and 'latents'.
     num_layers: number of attention layers, for 'latents'.
+    sums: whether the latents also get `GatedSums`, `num_heads` gates for each of them;
+      not with 'none', whose latents are single items.
   """
 
   kind: str
   num_tokens: int
   num_heads: int
   num_layers: int = 1
+  sums: bool = False
 
   @nn.compact
   def __call__(self, x: Array, mask: Array) -> tuple[Array, Array]:
@@ -45,17 +84,25 @@ class Resample(nn.Module):
       mask: [B, N] bool, False for padding.
 
     Raises:
-      ValueError: `kind` is not one of `KINDS`.
+      ValueError: `kind` is not one of `KINDS`, or is 'none' with `sums`.
     """
     if self.kind not in KINDS:
       raise ValueError(f'resampling={self.kind!r}; expected one of {KINDS}')
     if self.kind == 'none':
+      if self.sums:
+        raise ValueError(
+          "sums=True adds sums over the interactions to latents, but resampling='none' "
+          'makes a latent of every interaction: expected sums = False, or resampling '
+          "'pool', 'queries' or 'latents'"
+        )
       return nn.LayerNorm(name='norm_out')(x), mask
     if self.kind == 'pool':
-      x = self._pool(x, mask)
+      z = self._pool(x, mask)
     else:
-      x = self._attend(x, mask, self.num_layers if self.kind == 'latents' else 1)
-    return nn.LayerNorm(name='norm_out')(x), jnp.ones(x.shape[:2], bool)
+      z = self._attend(x, mask, self.num_layers if self.kind == 'latents' else 1)
+    if self.sums:
+      z = z + GatedSums(self.num_tokens, self.num_heads, name='sums')(x, mask)
+    return nn.LayerNorm(name='norm_out')(z), jnp.ones(z.shape[:2], bool)
 
   def _pool(self, x, mask):
     rank = jnp.cumsum(mask, axis=1) - 1

@@ -23,6 +23,7 @@ class Transformer(nn.Module):
     hidden: hidden width of the feed-forward layers; 0 for 4 A.
     resampling: kind of the resampling, see `Resample`.
     num_tokens: K.
+    sums: whether the latents also get sums over the interactions, see `Resample`.
   """
 
   num_layers: Count = 2
@@ -31,16 +32,30 @@ class Transformer(nn.Module):
   hidden: Count = 0
   resampling: str = 'queries'
   num_tokens: Positive = 8
+  sums: bool = False
 
-  @nn.compact
+  def setup(self):
+    """Makes the parts."""
+    layers = range(self.num_layers)
+    self.items = Items(self.width)
+    self.norm = [nn.LayerNorm() for _ in layers]
+    self.attention = [Attention(self.num_heads) for _ in layers]
+    self.feed_forward = [FeedForward(self.hidden) for _ in layers]
+    self.resample = Resample(
+      self.resampling, self.num_tokens, self.num_heads, sums=self.sums
+    )
+
+  def item_vectors(self, history: Array, mask: Array) -> Array:
+    """Maps each interaction of [B, N, H] alone to [B, N, A]."""
+    return self.items(history, mask)
+
   def __call__(self, history: Array, mask: Array) -> tuple[Array, Array]:
     """Maps histories [B, N, H], [B, N] to latents [B, K, A] and their mask [B, K]."""
-    x = Items(self.width, name='items')(history, mask)
-    for layer in range(self.num_layers):
-      y = nn.LayerNorm(name=f'norm_{layer}')(x)
-      x = x + Attention(self.num_heads, name=f'attention_{layer}')(y, y, mask > 0)
-      x = x + FeedForward(self.hidden, name=f'feed_forward_{layer}')(x)
-    resample = Resample(
-      self.resampling, self.num_tokens, self.num_heads, name='resample'
-    )
-    return resample(x, mask > 0)
+    x = self.item_vectors(history, mask)
+    for norm, attention, feed_forward in zip(
+      self.norm, self.attention, self.feed_forward, strict=True
+    ):
+      y = norm(x)
+      x = x + attention(y, y, mask > 0)
+      x = x + feed_forward(x)
+    return self.resample(x, mask > 0)

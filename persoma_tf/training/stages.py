@@ -14,6 +14,7 @@ from persoma_tf import losses
 from persoma_tf.model import Persoma
 from persoma_tf.parameters import freezing, quantization
 from persoma_tf.setting_types import Amount, Count, Positive
+from persoma_tf.soft_prompt import SoftPrompt
 from persoma_tf.training.batching import GROUPS
 
 
@@ -73,6 +74,19 @@ class Stage:
     """Returns the weight of each loss, by the name of the loss."""
     kinds = ('lm', 'slot', 'statistics', 'category', 'value')
     return {f'{kind}_loss': getattr(self, f'{kind}_weight') for kind in kinds}
+
+  def check_adapter(self, adapter: SoftPrompt) -> None:
+    """Checks that an adapter predicts what the stage supervises.
+
+    Raises:
+      ValueError: nothing predicts the categories and values of interactions.
+    """
+    if (self.category_weight or self.value_weight) and not adapter.tells_items:
+      raise ValueError(
+        f'{self.name}/Stage.category_weight and value_weight: nothing predicts the '
+        'categories and values of interactions: expected both to be 0, or '
+        'build.num_categories with an adapter, or OptionQueries as build.draft'
+      )
 
   @property
   def without_decoder(self) -> bool:

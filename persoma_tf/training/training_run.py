@@ -100,6 +100,8 @@ class TrainingRun:
       recipes.bind_parameter('OptionQueries.text_width', vectors.shape[1])
     self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
     self.model, self.decoder = persoma.build()
+    for stage in self.stages:
+      stage.check_adapter(self.model.adapter)
     names = {recipe.task, *(stage.task for stage in recipe.stages if stage.task)}
     for name in names:
       check_vocabulary(vocabulary_of(name), self.decoder)

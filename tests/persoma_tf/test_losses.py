@@ -4,11 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
+from persoma_tf.adapters.mlp import Mlp
 from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.adapters.perceiver import Perceiver
+from persoma_tf.adapters.transformer import Transformer
 from persoma_tf.answer_template import SLOT
 from persoma_tf.losses import mean_losses
-from persoma_tf.soft_prompt import SoftPrompt
+from persoma_tf.soft_prompt import LinearReadout, SoftPrompt
 from tests.persoma_tf import small_model
 
 G = 3
@@ -62,6 +66,86 @@ def test_without_known_interactions_their_losses_are_left_out(case):
   model, params, batch = case
   plain = {name: x for name, x in batch.items() if not name.startswith('known')}
   assert mean_losses(model, params, plain, lm=False).keys() == {'slot_loss'}
+
+
+_SMALL = {'num_layers': 1, 'width': 8, 'num_heads': 2, 'num_tokens': 2}
+# adapter -> what learns of single interactions, under 'adapter/'
+LEARN = {
+  Perceiver(**_SMALL): {'resampler/items', 'known'},
+  Transformer(**_SMALL): {'resampler/items', 'known'},
+  Mlp(**_SMALL): {'resampler/items', 'resampler/feed_forward_0', 'known'},
+}
+
+
+def told(case, resampler, draft=None, num_categories=G):
+  """(model, params, batch) of a model with user tokens."""
+  model, params, batch = case
+  adapter = SoftPrompt(
+    *(resampler, LinearReadout(), small_model.CONFIG.d_model),
+    draft=draft,
+    num_categories=num_categories,
+  )
+  inputs = batch['history_embeddings'], batch['history_mask']
+  made = adapter.init(jax.random.key(0), *inputs)['params']
+  return model.clone(adapter=adapter), {**params, 'adapter': made}, batch
+
+
+@pytest.mark.parametrize('resampler', LEARN, ids=lambda x: type(x).__name__)
+def test_item_supervision_trains_what_reads_single_interactions(case, resampler):
+  """And nothing else of the prompt; the decoder is not there."""
+  model, params, batch = told(case, resampler)
+  names = {'category_loss', 'value_loss'}
+
+  def loss(adapter):
+    found = mean_losses(model, {'adapter': adapter}, batch, lm=False)
+    assert found.keys() == names
+    return sum(found.values())
+
+  gradient = traverse_util.flatten_dict(jax.grad(loss)(params['adapter']), sep='/')
+  moved = {path for path, x in gradient.items() if jnp.any(x)}
+  learn = tuple(f'{part}/' for part in LEARN[resampler])
+  assert moved == {path for path in gradient if path.startswith(learn)}
+
+
+def test_a_head_equals_numpy(case):
+  model, params, batch = told(case, Perceiver(**_SMALL))
+  soft = model.adapter.apply(
+    {'params': params['adapter']},
+    *(batch['history_embeddings'], batch['history_mask'], batch['known_embeddings']),
+  )
+  p = jax.tree.map(np.asarray, params['adapter'])
+  dense = lambda layer, x: x @ layer['kernel'] + layer['bias']
+  items = dense(p['resampler']['items']['in'], batch['known_embeddings'])
+  items -= items.mean(-1, keepdims=True)
+  items /= np.sqrt((items**2).mean(-1, keepdims=True) + 1e-6)
+  found = dense(p['known'], items)
+  np.testing.assert_allclose(soft.categories, found[..., :G], atol=1e-4)
+  np.testing.assert_allclose(soft.values, found[..., G], atol=1e-4)
+
+
+def test_losses_of_user_tokens_and_draft_are_summed(case):
+  model, params, batch = told(case, Perceiver(**_SMALL), DRAFT)
+  both = mean_losses(model, params, batch, lm=False)
+  without = model.clone(adapter=model.adapter.clone(num_categories=0))
+  draft = mean_losses(without, params, batch, lm=False)
+  user = model.clone(adapter=model.adapter.clone(draft=None))
+  tokens = mean_losses(user, params, batch, lm=False)
+  for name in ('category_loss', 'value_loss'):
+    np.testing.assert_allclose(both[name], draft[name] + tokens[name], rtol=1e-5)
+  assert both['slot_loss'] == draft['slot_loss']
+
+
+def test_without_a_number_of_categories_there_is_no_head(case):
+  model, params, batch = told(case, Perceiver(**_SMALL), num_categories=0)
+  assert 'known' not in params['adapter']
+  assert mean_losses(model, params, batch, lm=False) == {}
+
+
+def test_another_number_of_categories_than_the_data_have(case):
+  model, params, batch = told(case, Perceiver(**_SMALL), num_categories=G + 1)
+  match = f'build.num_categories={G + 1}, but the interactions of the data have {G} '
+  with pytest.raises(ValueError, match=match):
+    mean_losses(model, params, batch, lm=False)
 
 
 def test_a_taught_decoder_reads_the_label_whatever_the_history_says(case):

@@ -146,6 +146,11 @@ def test_a_readout_of_fixed_size_needs_resampling(adapter, monkeypatch):
   assert build(adapter(resampling='pool'), template, 'tiny')[1] is loaded
 
 
+def test_categories_need_an_adapter_that_reads_single_interactions():
+  with pytest.raises(ValueError, match=r'build\.num_categories=3 trains what'):
+    build(None, None, 'tiny', num_task_tokens=1, num_categories=3)
+
+
 def test_greedy_equals_decoding_without_a_cache(case):
   model, params, batch = case
   prompts, eos_id = batch['encoder_input_tokens'], 7

@@ -1,9 +1,10 @@
-"""What every adapter keeps: masks, gradients, order, and shapes."""
+"""What every adapter keeps: masks, gradients, order, shapes, parameters."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from persoma_tf.adapters.mlp import Mlp
 from persoma_tf.adapters.perceiver import Perceiver
@@ -17,6 +18,29 @@ ADAPTERS = {
   'Transformer-none': Transformer(resampling='none', **_SMALL),
   'Transformer-queries': Transformer(**_SMALL),
   'Perceiver': Perceiver(**_SMALL),
+  'Mlp-sums-pool': Mlp(sums=True, **_SMALL),
+  'Transformer-sums': Transformer(sums=True, **_SMALL),
+  'Perceiver-sums': Perceiver(sums=True, **_SMALL),
+}
+# Of saved models: parameter -> shape.
+_NORM = {'scale': (16,), 'bias': (16,)}
+_ITEMS = {'in': {'kernel': (H, 16), 'bias': (16,)}, 'norm': _NORM}
+_FEED_FORWARD = {
+  'LayerNorm_0': _NORM,
+  'up': {'kernel': (16, 64), 'bias': (64,)},
+  'down': {'kernel': (64, 16), 'bias': (16,)},
+}
+_ATTENTION = {
+  **{name: {'kernel': (16, 2, 8)} for name in ('query', 'key', 'value')},
+  'out': {'kernel': (2, 8, 16), 'bias': (16,)},
+}
+_LAYER = {'norm_0': _NORM, 'attention_0': _ATTENTION, 'feed_forward_0': _FEED_FORWARD}
+_LATENTS = {'latents': (4, 16), 'norm_out': _NORM, **_LAYER}
+_POOL = {'pooled': {'kernel': (17, 16), 'bias': (16,)}, 'norm_out': _NORM}
+TREES = {
+  'Perceiver': {'items': _ITEMS, 'resample': _LATENTS},
+  'Transformer-queries': {'items': _ITEMS, **_LAYER, 'resample': _LATENTS},
+  'Mlp-pool': {'items': _ITEMS, 'feed_forward_0': _FEED_FORWARD, 'resample': _POOL},
 }
 
 
@@ -74,3 +98,30 @@ def test_order_matters_where_it_is_kept(case):
   made, _ = apply(history[:, order], mask[:, order])
   same = np.allclose(made, apply(history, mask)[0], atol=1e-5)
   assert same != name.endswith(('none', 'pool'))
+
+
+@pytest.mark.parametrize('name', TREES)
+def test_parameters_are_those_of_saved_models(name):
+  """With sums, nothing but sums is added."""
+  module, inputs = ADAPTERS[name], (jnp.ones((1, N, H)), jnp.ones((1, N)))
+  shapes = lambda module: {
+    path: leaf.shape
+    for path, leaf in traverse_util.flatten_dict(
+      module.init(jax.random.key(0), *inputs)['params'], sep='/'
+    ).items()
+  }
+  expected = traverse_util.flatten_dict(TREES[name], sep='/')
+  assert shapes(module) == expected
+  more = shapes(module.clone(sums=True))
+  assert {path.split('/')[1] for path in more.keys() - expected.keys()} == {'sums'}
+
+
+def test_vectors_of_single_items_do_not_depend_on_others(case):
+  """Also in the transformer: they are what comes before attention."""
+  name, _, history, mask = case
+  module = ADAPTERS[name]
+  params = module.init(jax.random.key(1), history, mask)
+  vectors = lambda *x: module.apply(params, *x, method='item_vectors')
+  found = vectors(history, mask)
+  alone = vectors(history[:1, 3:4], mask[:1, 3:4])
+  np.testing.assert_allclose(found[0, 3], alone[0, 0], atol=1e-5)

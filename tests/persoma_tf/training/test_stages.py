@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from persoma_tf.adapters.perceiver import Perceiver
 from persoma_tf.parameters import freezing, quantization
+from persoma_tf.soft_prompt import LinearReadout, SoftPrompt
 from persoma_tf.training.stages import (
   Stage,
   make_optimizer,
@@ -27,6 +29,16 @@ def test_segments():
     (4, 5, 'a', 0, 5),
     (5, 7, 'b', 5, 7),
   ]
+
+
+@pytest.mark.parametrize('weight', ['category_weight', 'value_weight'])
+def test_supervised_items_need_a_prediction(weight):
+  adapter = SoftPrompt(Perceiver(), LinearReadout(), width=4)
+  stage = Stage('a', 5, 1, 0.1, **{weight: 0.5})
+  with pytest.raises(ValueError, match=r'a/Stage\.category_weight and value_weight'):
+    stage.check_adapter(adapter)
+  stage.check_adapter(adapter.clone(num_categories=3))
+  Stage('a', 5, 1, 0.1).check_adapter(adapter)
 
 
 @pytest.mark.parametrize(
