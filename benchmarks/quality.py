@@ -68,6 +68,7 @@ METHODS = {
   'template_lm_only': (_PERCEIVER, _LM, ('decoder',)),
   'whole_histories': (_PERCEIVER, _WHOLE, ()),
   'no_statistics': (_PERCEIVER, ['histories/Stage.statistics_weight = 0.0'], ()),
+  'user_tokens': (['runs/user_tokens.gin'], [], ()),  # drafts masked
   # The same of the option queries: with less of the second stage, or of the first.
   'options_own_labels': (_OPTIONS, _OWN_LABELS, ()),
   'options_no_second_stage': (_OPTIONS, [_FIRST_STAGE], ()),

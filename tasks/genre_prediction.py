@@ -59,6 +59,12 @@ def interaction_tables() -> tuple[np.ndarray, ...]:
 
 
 @gin.configurable
+def num_categories() -> int:
+  """Returns the number of genres, for `build.num_categories`."""
+  return len(load_genres(data_folders().histories_dir).names)
+
+
+@gin.configurable
 def option_vectors() -> np.ndarray:
   """Returns the vectors [G, H'] of the genres' names, for `train.option_vectors`.
 

@@ -34,13 +34,13 @@ _LONG = (
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
 
-def pytest_collectstart(collector):
-  """Loads what recipes set and fixtures use, in processes that collect tests.
+def pytest_configure(config):
+  """Loads what recipes set and fixtures use, in processes that run tests.
 
-  xdist's first process collects none: its workers need not wait until it has loaded
-  JAX, Beam and TensorFlow, too.
+  xdist's first process runs none: its workers need not wait until it has loaded JAX,
+  Beam and TensorFlow, too.
   """
-  if isinstance(collector, pytest.Session):
+  if hasattr(config, 'workerinput') or not config.getoption('numprocesses'):
     importlib.import_module('persoma_tf.training.training_run')
     importlib.import_module('tests.tiny')
 
