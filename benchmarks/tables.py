@@ -8,21 +8,17 @@ differs, which a test does, too.
 """
 
 import argparse
-import json
-import pathlib
 import re
 import sys
 from collections.abc import Callable
 
+from benchmarks import option_tables
+from benchmarks.result_files import PROBE, RESULTS, ROOT, SETS, SIZES, markdown, read
 from pipelines import study_report
 from pipelines.report import score_lines
 
-ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / 'benchmarks' / 'results'
 PAGES = ('README.md', 'docs/quality.md')
 _BLOCK = re.compile(r'(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
-_SETS = ('ml-100k', 'ml-latest-small')
-_SIZES = ('N=50', 'N=200')
 # Method of benchmarks.quality -> what it is.
 METHODS = {
   'rule_on_sample': 'label rule on the same interactions (bound)',
@@ -33,25 +29,13 @@ METHODS = {
   'perceiver_3000_steps': 'the same with twice the steps in the first stage',
   'transformer': 'transformer, frozen decoder',
   'mlp': 'MLP, frozen decoder',
-  'linear_probe': 'label rule on the genres that a linear probe reads from the vectors',
+  'linear_probe': PROBE,
   'logistic_regression': 'logistic regression on pooled vectors',
   'nearest_users': 'vote of the nearest training users',
   'constant': 'best constant answer',
   'counting': 'counting',
   'uem': "UEM's module, frozen decoder",
   'text_prompt': 'the history as text, trained task tokens',
-}
-# What benchmarks.quality tells of option queries -> what it is.
-OF_OPTIONS = {
-  'rule_on_sample': 'label rule on the same interactions (bound)',
-  'draft': 'the draft alone',
-  'constrained': "the decoder's text, kept to its form",
-  'model': "the decoder's text, free",
-  'linear_probe': METHODS['linear_probe'],
-  'logistic_regression': METHODS['logistic_regression'],
-  'nearest_users': METHODS['nearest_users'],
-  'constant': METHODS['constant'],
-  'no_history': "the decoder's text about a user without a history",
 }
 PARTS = {
   'perceiver': 'the whole',
@@ -64,21 +48,10 @@ PARTS = {
 }
 
 
-def read(name: str) -> dict:
-  """A results file."""
-  return json.loads((RESULTS / f'{name}.json').read_text())
-
-
-def markdown(headers, rows) -> str:
-  """A table; rows of texts."""
-  lines = [headers, ['---'] * len(headers), *rows]
-  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-
-
 def scores() -> str:
   """F1 of every method on both data sets, mean over the seeds."""
-  means = {data: read(f'quality_{data}')['means'] for data in _SETS}
-  columns = [(data, size) for data in _SETS for size in _SIZES]
+  means = {data: read(f'quality_{data}')['means'] for data in SETS}
+  columns = [(data, size) for data in SETS for size in SIZES]
   rows = [
     [what, *(_short(means[data][size].get(method)) for data, size in columns)]
     for method, what in METHODS.items()
@@ -100,11 +73,11 @@ def quality(data: str) -> str:
   """F1, spread and share of the bound of every method on one data set."""
   means = read(f'quality_{data}')['means']
   headers = ['method', 'seeds']
-  for size in _SIZES:
+  for size in SIZES:
     headers += [size.replace('=', ' = '), 'spread', 'of the bound']
   rows = []
   for method, what in METHODS.items():
-    found = [means[size].get(method) for size in _SIZES]
+    found = [means[size].get(method) for size in SIZES]
     runs = next((x for x in found if isinstance(x, dict)), None)
     if found == [None, None]:
       continue
@@ -118,32 +91,6 @@ def _long(found):
     return ['not run' if found is None else f'{found:.3f}', '', '']
   spread = f'{found["spread"]:.3f}' if found['seeds'] > 1 else ''
   return [f'{found["f1"]:.3f}', spread, f'{found["of_bound"]:.2f}']
-
-
-def options() -> str:
-  """What option queries score, and what can be compared with it, on both data sets."""
-  columns = {
-    f'{data}, {name}': read(f'quality_{data}')['means'][name]
-    for data in _SETS
-    for name in (*_SIZES, 'genre_balanced, N=50')
-  }
-  rows = []
-  for name, what in OF_OPTIONS.items():
-    cells = [_of_options(name, means) for means in columns.values()]
-    rows.append([what, *cells])
-  return markdown(['', *columns], rows)
-
-
-def _of_options(name, means):
-  """0.593 ± 0.004 (0.98): mean, half of the spread, share of the bound."""
-  bound, found = means['rule_on_sample'], means['options']
-  if name in means:
-    value, spread = means[name], ''
-  else:
-    several = found['seeds'] > 1
-    found = found if name == 'model' else found[name]
-    value, spread = found['f1'], f' ± {found["spread"] / 2:.3f}' if several else ''
-  return f'{value:.3f}{spread} ({value / bound:.2f})'
 
 
 def _seed_0(method):
@@ -223,7 +170,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'scores': scores,
   'quality-ml-100k': lambda: quality('ml-100k'),
   'quality-ml-latest-small': lambda: quality('ml-latest-small'),
-  'options': options,
+  **option_tables.TABLES,
   'parts': parts,
   'curve': curve,
   'quickstart': quickstart,

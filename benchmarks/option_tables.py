@@ -1,0 +1,151 @@
+"""Tables about option queries; `benchmarks.tables` writes them into the pages."""
+
+from collections.abc import Callable
+
+from benchmarks.result_files import PROBE, SETS, SIZES, markdown, read
+
+_SHOWN = (*SIZES, 'genre_balanced, N=50')
+# Of a method of benchmarks.quality, or of what needs no model -> what it is.
+_ROWS: dict[str | tuple[str, str], str] = {
+  'rule_on_sample': 'label rule on the same interactions (bound)',
+  ('options', 'draft'): 'the draft alone',
+  ('options', 'constrained'): "the decoder's text, kept to its form",
+  ('options', 'f1'): "the decoder's text, free",
+  ('options_lora', 'constrained'): 'with LoRA of rank 8, kept to its form',
+  ('options_lora', 'f1'): 'with LoRA, free',
+  ('options_own_labels', 'constrained'): (
+    "second stage on the users' labels, kept to its form"
+  ),
+  ('options_no_second_stage', 'constrained'): 'no second stage, kept to its form',
+  ('user_tokens', 'constrained'): 'drafts masked: user tokens alone, kept to its form',
+  'linear_probe': PROBE,
+  'logistic_regression': 'logistic regression on pooled vectors',
+  'nearest_users': 'vote of the nearest training users',
+  'constant': 'best constant answer',
+  ('options', 'no_history'): "the decoder's text about a user without a history",
+}
+_PARTS = {
+  'drafts': 'the whole first stage',
+  'drafts_no_categories': 'without item supervision (categories)',
+  'drafts_no_attention': 'without attention between options',
+  'drafts_no_sums': 'without sums: means and shares alone',
+  'drafts_no_clipped_counts': 'without clipped counts',
+  'drafts_whole_histories': 'trained on whole histories, no sub-histories',
+}
+_CURVE = {
+  200: 'drafts_200_steps',
+  375: 'drafts_375_steps',
+  750: 'drafts_750_steps',
+  1500: 'drafts',
+  3000: 'drafts_3000_steps',
+}
+
+
+def options() -> str:
+  """What option queries score, and what can be compared with it, on both data sets."""
+  columns = {
+    f'{data}, {name}': read(f'quality_{data}')['means'][name]
+    for data in SETS
+    for name in _SHOWN
+  }
+  rows = []
+  for name, what in _ROWS.items():
+    cells = [_cell(name, means) for means in columns.values()]
+    if any(cells):
+      rows.append([what, *(cell or 'not run' for cell in cells)])
+  return markdown(['', *columns], rows)
+
+
+def _cell(name, means):
+  """0.593 ± 0.004 (0.98): mean, half of the spread over seeds, share of the bound."""
+  bound = means['rule_on_sample']
+  if isinstance(name, str):
+    value, spread = means[name], ''
+  else:
+    method, answer = name
+    found = means.get(method)
+    if not found:
+      return ''
+    several = found['seeds'] > 1
+    found = found if answer == 'f1' else found[answer]
+    value, spread = found['f1'], f' ± {found["spread"] / 2:.3f}' if several else ''
+  return f'{value:.3f}{spread} ({value / bound:.2f})'
+
+
+def above_probe() -> str:
+  """Text and draft less the linear probe, of each data set and of both."""
+  rows = []
+  for row in read('above_probe')['results']:
+    cells = [
+      f'{row[of]["difference"]:.3f} ({row[of]["interval"][0]:.3f} to '
+      f'{row[of]["interval"][1]:.3f})'
+      for of in (*SETS, 'both')
+    ]
+    rows.append([row['shown'], row['method'], *cells])
+  return markdown(['interactions', 'answers', *SETS, 'both together'], rows)
+
+
+def _drafts(names: dict) -> dict:
+  """F1 of the drafts of each method, at all that is shown, and processor seconds."""
+  results = read('quality_ml-100k')
+  found = {}
+  for key, method in names.items():
+    means = [results['means'][shown].get(method) for shown in _SHOWN]
+    if all(means):
+      cells = [x for x in results['cells'] if x['method'] == method]
+      seconds = cells[0]['train_processor_seconds']
+      found[key] = [*(f'{x["f1"]:.3f}' for x in means), f'{seconds} s']
+  return found
+
+
+def option_parts() -> str:
+  """The first stage with parts left out, drafts of seed 0 on MovieLens-100K."""
+  found = _drafts({what: name for name, what in _PARTS.items()})
+  rows = [[what, *cells] for what, cells in found.items()]
+  return markdown(['first stage', *_SHOWN, 'processor time'], rows)
+
+
+def option_curve() -> str:
+  """F1 of drafts against examples of the first stage, seed 0 of MovieLens-100K."""
+  found = _drafts(_CURVE)
+  rows = [[f'{steps:,}', f'{64 * steps:,}', *cells] for steps, cells in found.items()]
+  return markdown(['steps', 'examples', *_SHOWN, 'processor time'], rows)
+
+
+def unseen_options() -> str:
+  """Options that training never saw, beside a word match and a cosine."""
+  results = read('unseen_options')['results']
+  methods = {
+    'bound': 'label rule on the true genres',
+    'from_texts': 'option queries from texts',
+    'word_match': 'word match',
+    'cosine': 'cosine of the vectors',
+    'learned': 'learned queries (one for each genre of the training)',
+  }
+  keys = list(dict.fromkeys((row['texts'], row['asked']) for row in results))
+  of = {key: [x for x in results if (x['texts'], x['asked']) == key] for key in keys}
+  rows = []
+  for method, what in methods.items():
+    cells = []
+    for rows_of_key in of.values():
+      values = [x['f1'][method] for x in rows_of_key if method in x['f1']]
+      cells.append(_mean(values) if values else '–')
+    rows.append([what, *cells])
+  named = {'genres': 'texts with genres', 'titles': 'titles alone'}
+  headers = [f'{named[texts]}, genres {asked} in training' for texts, asked in keys]
+  return markdown(['', *headers], rows)
+
+
+def _mean(values):
+  """0.512 ± 0.034: mean and half of the spread."""
+  spread = (max(values) - min(values)) / 2
+  return f'{sum(values) / len(values):.3f}' + (f' ± {spread:.3f}' if spread else '')
+
+
+TABLES: dict[str, Callable[[], str]] = {
+  'options': options,
+  'above-probe': above_probe,
+  'option-parts': option_parts,
+  'option-curve': option_curve,
+  'unseen-options': unseen_options,
+}
