@@ -24,6 +24,8 @@ RECIPES = {
   'transformer': (('runs/perceiver.gin', 'adapters/transformer.gin'), _SMALL),
   'uem': (('runs/uem.gin',), (*_SMALL, 'Transformer.hidden = 24')),
   'text_prompt': (('runs/text_prompt.gin',), ('history_limits.text_tokens = 200',)),
+  'options': (('runs/quickstart.gin',), ()),
+  'user_tokens': (('runs/user_tokens.gin',), ('Perceiver.width = 16',)),
   'lora': (('runs/perceiver.gin',), ("train.tuning = 'lora'",)),
 }
 
@@ -57,7 +59,21 @@ def test_recipe(recipe, folders, tmp_path, name):
   found = answers(predictor, users)
   assert found.keys() == {user['user_id'] for user in users}
   assert answers(predictor, users[::-1]) == found
+  _check_drafts(
+    predictor, users, has_slots=name not in ('uem', 'text_prompt', 'user_tokens')
+  )
   stored = checkpoints.load_params(checkpoints.latest(str(tmp_path)))
   _, kept = freezing.split_params(stored, ['adapter/.*'])
   tuned = [path for path in kept if 'lora_b' in path and kept[path].any()]
   assert bool(tuned) is (name == 'lora')
+
+
+def _check_drafts(predictor, users, has_slots):
+  """Drafts are those that answers tell of, and are refused where there are none."""
+  if not has_slots:
+    with pytest.raises(ValueError, match='drafts no answer'):
+      predictor.drafts(users)
+    return
+  rows = [made.row for made in predictor.predict(users)]
+  expected = [(row['draft_liked'], row['draft_disliked']) for row in rows]
+  assert predictor.drafts(users) == expected
