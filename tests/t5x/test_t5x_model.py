@@ -59,19 +59,76 @@ def test_greedy_answers_are_ours(case):
   np.testing.assert_allclose(aux['scores'], ours.log_prob, rtol=1e-5)
 
 
-def test_beams_find_the_likeliest_answer(case):
-  """With a beam for each first token, two tokens are searched exhaustively enough."""
-  module, params, batch, model = case
-  greedy = jax.jit(model.predict_batch_with_aux)(params, batch)[1]['scores']
-  beams = make(module, beams=4)
-  tokens, aux = jax.jit(beams.predict_batch_with_aux)(params, batch)
-  assert np.all(aux['scores'] >= greedy - 1e-4)
-  whole = jax.jit(
-    lambda p, b: beams.predict_batch_with_aux(p, b, return_all_decodes=True)
-  )(params, batch)
-  assert whole[0].shape == (3, 4, batch['decoder_input_tokens'].shape[1])
-  assert np.all(np.diff(whole[1]['scores'], axis=1) >= 0)
-  np.testing.assert_array_equal(whole[0][:, -1], tokens)
+def test_beams_are_those_of_a_search_without_a_cache(case):
+  """The same answers and scores, so the cache follows the beams when they change place.
+
+  That four beams find no less than greedy search is true of no search in general: they
+  drop the greedy answer where four other beginnings are likelier, and may end lower.
+  """
+  module, params, batch, _ = case
+  model = make(module, beams=4)
+  found = jax.jit(
+    lambda p, b: model.predict_batch_with_aux(p, b, return_all_decodes=True)
+  )
+  tokens, aux = found(params, batch)
+  assert tokens.shape == (3, 4, batch['decoder_input_tokens'].shape[1])
+  for user in range(3):
+    alone = {key: x[user : user + 1] for key, x in batch.items()}
+    expected = search(case, alone, 4)
+    scores = [score for score, _ in expected]
+    np.testing.assert_allclose(aux['scores'][user, -len(scores) :], scores, rtol=1e-5)
+    for row, (_, answer) in zip(tokens[user, -len(scores) :], expected, strict=True):
+      assert row.tolist() == [*answer, *[0] * (len(row) - len(answer))]
+  best, aux_of_best = jax.jit(model.predict_batch_with_aux)(params, batch)
+  np.testing.assert_array_equal(best, tokens[:, -1])
+  np.testing.assert_array_equal(aux_of_best['scores'], aux['scores'][:, -1])
+
+
+def search(case, user, beams: int) -> list[tuple[float, tuple[int, ...]]]:
+  """T5X's beam search in numpy that reads each beginning anew: (score, tokens).
+
+  The best answer comes last; one without an end counts only if none has an end.
+  """
+  model, begun, ended = case[-1], [(0.0, ())], []
+  for _ in range(user['decoder_input_tokens'].shape[1]):
+    log_probs = next_log_probs(case, user, [tokens for _, tokens in begun], beams)
+    total = np.array([[score] for score, _ in begun]) + log_probs
+    best = np.argsort(-total, axis=None)[: 2 * beams]
+    places = zip(*np.unravel_index(best, total.shape), strict=True)
+    longer = [(total[i, x], (*begun[i][1], int(x))) for i, x in places]
+    is_ended = lambda answer: answer[1][-1] == model.output_vocabulary.eos_id
+    ended += filter(is_ended, longer)
+    begun = [answer for answer in longer if not is_ended(answer)][:beams]
+  return sorted(ended or begun)[-beams:]
+
+
+def next_log_probs(case, user, beginnings, rows: int) -> np.ndarray:
+  """[beginnings, V], from the logits for teaching; `rows` is the size of the batch."""
+  module, params, _, _ = case
+  batch = {key: np.repeat(x, rows, axis=0) for key, x in user.items()}
+  inputs, size = np.zeros_like(batch['decoder_input_tokens']), len(beginnings[0])
+  for row, tokens in enumerate(beginnings):  # behind the start token
+    inputs[row, 1 : size + 1] = tokens
+  batch['decoder_input_tokens'] = inputs
+  logits = module.apply({'params': params}, batch, method='target_logits')
+  logits = np.asarray(logits, np.float64)[: len(beginnings), size]
+  return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize('beams', [1, 4])
+def test_the_score_of_an_answer_is_its_log_likelihood(case, beams):
+  """Up to its end, as teaching with the answer as label has it."""
+  module, params, batch, _ = case
+  model = make(module, beams=beams)
+  tokens, aux = jax.jit(model.predict_batch_with_aux)(params, batch)
+  end = np.asarray(tokens == model.output_vocabulary.eos_id)
+  taught = {
+    'decoder_target_tokens': tokens,
+    'decoder_input_tokens': np.pad(tokens, ((0, 0), (1, 0)))[:, :-1],
+    'decoder_loss_weights': (np.cumsum(end, axis=1) - end == 0).astype(np.int32),
+  }
+  scores = model.score_batch(params, {**batch, **taught})
+  np.testing.assert_allclose(aux['scores'], scores, rtol=1e-5)
 
 
 def test_loss_and_scores_are_ours(case):
