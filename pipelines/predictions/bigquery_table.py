@@ -62,9 +62,21 @@ def require_table(
   ]:
     raise JobError(
       f'table {target} has another layout: {"; ".join(differ)}; give the name of a new '
-      'table'
+      f'table{_statement(target, found, wanted, len(differ))}'
     )
   return found
+
+
+def _statement(target, found, wanted, differences):
+  """Returns how to add columns that a table lacks; '' if it differs in other ways."""
+  has = {field.name for field in found.schema}
+  lacks = [x for x in wanted.schema if x.name not in has and x.mode != 'REQUIRED']
+  if len(lacks) < differences:
+    return ''
+  kind = lambda x: _TYPES.get(x.field_type, x.field_type)
+  of_column = lambda x: f'ARRAY<{kind(x)}>' if x.mode == 'REPEATED' else kind(x)
+  added = ', '.join(f'ADD COLUMN {x.name} {of_column(x)}' for x in lacks)
+  return f', or add what it lacks: ALTER TABLE `{target}` {added}'
 
 
 def _check_dataset(client, target, location):

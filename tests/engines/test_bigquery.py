@@ -221,9 +221,24 @@ def test_a_table_that_is_there(table, place):
 def test_another_table_is_refused(table, place, changes, reason):
   make(table, **changes)
   predictions.write(place, SHARDS)
-  with pytest.raises(JobError, match=f'{reason}.*; give the name of a new table'):
+  with pytest.raises(JobError, match=f'{reason}.*; give the name of a new') as caught:
     bigquery_load.load_folder(place, table)
+  lacks = reason.startswith('column text is None')
+  assert ('ALTER TABLE' in str(caught.value)) is lacks
   assert query('SELECT * FROM TABLE', table) == []
+
+
+def test_a_table_of_an_earlier_version(table, place):
+  """What it lacks is added by the statement that the message has."""
+  make(table, schema=columns(text=None, draft_liked=None))
+  predictions.write(place, SHARDS)
+  with pytest.raises(JobError, match='or add what it lacks') as caught:
+    bigquery_load.load_folder(place, table)
+  statement = str(caught.value).partition('or add what it lacks: ')[2]
+  name = table.replace(':', '.')
+  assert statement == (
+    f'ALTER TABLE `{name}` ADD COLUMN draft_liked ARRAY<STRING>, ADD COLUMN text STRING'
+  )
 
 
 def test_no_dataset(dataset, place):
