@@ -1,4 +1,4 @@
-"""Speed of the first training stage, which runs no decoder, and where its time goes.
+"""Measures the first training stage, which runs no decoder, and where its time goes.
 
     python -m benchmarks.first_stage --histories_dir=histories \
       --embeddings_dir=embeddings
@@ -43,7 +43,7 @@ from pipelines.common import job
 
 
 class Case(NamedTuple):
-  """A recipe, and what is changed of it."""
+  """Names a recipe, and what is changed of it."""
 
   recipe: str
   bindings: Sequence[str] = ()
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def about(lengths: dict[str, dict]) -> dict:
-  """The results file."""
+  """Returns the content of the results file."""
   return {
     'command': 'python -m benchmarks.first_stage',
     'machine': machine(),
@@ -106,11 +106,12 @@ def about(lengths: dict[str, dict]) -> dict:
 
 
 def measure(flags) -> dict:
-  """All rows of one length of history."""
+  """Measures all rows of one length of history."""
   jax.config.update('jax_enable_compilation_cache', False)
-  rows = {}
+  rows, streams = {}, []
   for name, case in CASES.items():
     training = Training(flags, case)
+    streams.append(training.stream)
     for kind in _KINDS:
       rows[f'{name}: {kind}'] = functools.partial(getattr(training, kind), flags.steps)
     if name == ROWS:
@@ -121,6 +122,8 @@ def measure(flags) -> dict:
       for size in _AT_ONCE:
         rows[f'calls: {size} at once'] = functools.partial(calls.at_once, size, count)
   seconds = in_turns(rows, flags.repeats)
+  for stream in streams:
+    stream.close()
   found = {name: summary(times, flags.batch_size) for name, times in seconds.items()}
   settings = {x: getattr(flags, x) for x in ('batch_size', 'steps', 'repeats')}
   return {
@@ -132,7 +135,7 @@ def measure(flags) -> dict:
 
 
 def ratios(rows: Mapping[str, dict]) -> dict[str, float]:
-  """What rows say of each other."""
+  """Tells what rows say of each other."""
   of = lambda name: rows[name]['seconds_a_step']
   found = {}
   for name in CASES:
@@ -148,7 +151,7 @@ def ratios(rows: Mapping[str, dict]) -> dict[str, float]:
 
 
 class Training:
-  """The first stage of a case, compiled for all lengths of its batches."""
+  """Runs the first stage of a case, compiled for all lengths of its batches."""
 
   def __init__(self, flags, case: Case):
     """Builds the stage as the trainer does, and compiles it."""
@@ -198,7 +201,7 @@ class Training:
     return metrics
 
   def timed(self, act: Callable[[], object], count: int) -> float:
-    """Seconds of an act, waited for as often as the trainer reports."""
+    """Returns the seconds of an act, waited for as often as the trainer reports."""
     jax.block_until_ready([act() for _ in range(_SETTLING)])
     started, pending = time.perf_counter(), []
     for number in range(1, count + 1):
@@ -209,11 +212,11 @@ class Training:
     return (time.perf_counter() - started) / count
 
   def training(self, count: int) -> float:
-    """Seconds of a step as the trainer's loop does it."""
+    """Returns the seconds of a step as the trainer's loop does it."""
     return self.timed(lambda: self.step(self.on_device(next(self.stream))), count)
 
   def data(self, count: int) -> float:
-    """Seconds until the next batch, where nothing is trained."""
+    """Returns the seconds until the next batch, where nothing is trained."""
 
     def read():
       next(self.stream)  # not returned: the batches of a turn are much memory
@@ -221,13 +224,13 @@ class Training:
     return self.timed(read, count)
 
   def update(self, count: int) -> float:
-    """Seconds of an update, of batches that are on the device."""
+    """Returns the seconds of an update, of batches that are on the device."""
     batches = itertools.cycle(self._kept)
     return self.timed(lambda: self.step(next(batches)), count)
 
 
 class Calls:
-  """Several steps in one call, on batches that were made before."""
+  """Runs several steps in one call, on batches that were made before."""
 
   def __init__(self, training: Training, most: int):
     """Makes the batches, all of the same lengths, and compiles."""
@@ -249,14 +252,14 @@ class Calls:
     return metrics
 
   def loop(self, count: int) -> float:
-    """Seconds of a step with two calls, as in the trainer's loop."""
+    """Returns the seconds of a step with two calls, as in the trainer's loop."""
     training, batches = self._training, itertools.cycle(self._batches)
     return training.timed(
       lambda: training.step(training.on_device(next(batches))), count
     )
 
   def at_once(self, size: int, count: int) -> float:
-    """Seconds of a step where `size` of them are one call."""
+    """Returns the seconds of a step where `size` of them are one call."""
     stacks = itertools.cycle(self._stacks[size])
     return self._training.timed(lambda: self._call(next(stacks)), count // size) / size
 

@@ -1,4 +1,4 @@
-"""Time and memory of option queries with few and with many options.
+"""Measures time and memory of option queries with few and with many options.
 
     python -m benchmarks.many_options
 
@@ -6,7 +6,8 @@ Histories and labels are generated; no figure depends on what they hold. Of each
 of options and of interactions, in a process of its own: parameters of the draft; memory
 and time of a training step of the quickstart's first stage; time of drafting. Every
 option attends to the default number of options or, in rows of their own, to all. A step
-that would need more than `--most_gb` is compiled, which tells its memory, and not run.
+that would need more than `--most_gb` is compiled, which tells its memory, and not run;
+nor is one where more than a thousand options attend to all.
 
 Beside it, the simple thing: a dense classifier of the mean vector that has as many
 outputs, the options and one other word for each slot. And the decoder's part: see
@@ -37,11 +38,12 @@ from persoma_tf.training import training_run  # noqa: F401  registers what recip
 from pipelines.common import job
 
 _DEFAULT, _ALL = 'default', 'all'
+_MOST_ATTENDING, _NOTHING = 1000, 1e-9  # G² for more options: only compiled; GB
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'many_options.json'
 
 
 class Row(NamedTuple):
-  """What a process measures: `options`, `dense` or `answers`."""
+  """Names what a process measures: `options`, `dense` or `answers`."""
 
   kind: str
   options: int
@@ -56,7 +58,7 @@ class Row(NamedTuple):
 
 
 def rows_of(sizes: Sequence[int], items: Sequence[int]) -> list[Row]:
-  """All rows; those where all attend are left out where that is the default."""
+  """Lists all rows; those where all attend only where that is not the default."""
   found = []
   for length in items:
     for size in sizes:
@@ -99,7 +101,7 @@ def main() -> None:
 
 
 def command(flags, row: Row) -> list[str]:
-  """How a row is measured."""
+  """Returns the command that measures a row."""
   names = ('batch_size', 'width', 'steps', 'most_gb', 'decoder')
   given = [f'--{name}={getattr(flags, name)}' for name in names]
   which = ','.join(map(str, row))
@@ -107,7 +109,7 @@ def command(flags, row: Row) -> list[str]:
 
 
 def about(flags, rounds: Mapping[str, Sequence[Mapping]]) -> dict:
-  """The results file."""
+  """Returns the content of the results file."""
   rows = {name: summary(found) for name, found in rounds.items() if found}
   return {
     'command': 'python -m benchmarks.many_options',
@@ -122,13 +124,14 @@ def about(flags, rounds: Mapping[str, Sequence[Mapping]]) -> dict:
 
 
 def summary(rounds: Sequence[Mapping]) -> dict:
-  """Medians of the numbers of all rounds, and the spread of the seconds."""
+  """Returns medians of the numbers of all rounds, and the spread of the seconds."""
   found = {}
-  for name, value in rounds[0].items():
+  # A step that was run in one round can lack the memory in another.
+  for name, value in {key: x for row in rounds for key, x in row.items()}.items():
     if not isinstance(value, int | float) or isinstance(value, bool):
       found[name] = value
       continue
-    values = [row[name] for row in rounds]
+    values = [row[name] for row in rounds if name in row]
     found[name] = statistics.median(values)
     if name.startswith('seconds'):
       found[f'{name}, spread'] = (max(values) - min(values)) / found[name]
@@ -136,7 +139,7 @@ def summary(rounds: Sequence[Mapping]) -> dict:
 
 
 def ratios(rows: Mapping[str, Mapping]) -> dict[str, float]:
-  """Option queries over the dense classifier, where both were run."""
+  """Divides option queries by the dense classifier, where both were run."""
   found = {}
   for name, row in rows.items():
     twin = name.replace('options', 'dense').removesuffix(', all attend')
@@ -148,7 +151,7 @@ def ratios(rows: Mapping[str, Mapping]) -> dict[str, float]:
 
 
 def measure(flags, row: Row) -> dict:
-  """One row, in this process."""
+  """Measures one row, in this process."""
   jax.config.update('jax_enable_compilation_cache', False)
   nowhere = ["HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''"]  # no data is read
   recipes.parse_recipes(['runs/quickstart.gin'], nowhere)
@@ -164,7 +167,9 @@ def measure(flags, row: Row) -> dict:
     'options': many_options_draft.option_queries,
     'dense': many_options_draft.mean_classifier,
   }[row.kind]
-  return many_options_draft.measure(make(batch), batch, flags.steps, flags.most_gb)
+  hours = row.attended == _ALL and row.options > _MOST_ATTENDING
+  most = _NOTHING if hours else flags.most_gb
+  return many_options_draft.measure(make(batch), batch, flags.steps, most)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Answers kept to generated options, for `benchmarks.many_options`.
+"""Measures answers kept to generated options, for `benchmarks.many_options`.
 
 A name has two words, each of which is one token of the decoder. The automaton of the
 answers is compiled from the same phrases as the product's (`tasks.answer_grammar`), but
@@ -36,7 +36,7 @@ _FEW_LISTS = 1000  # for which the product's automaton is compiled within second
 
 
 def measure(batch: Mapping[str, np.ndarray], options: int, passes: int) -> dict:
-  """Time of answering behind the soft prompts of a batch, and size of the automaton.
+  """Measures answering behind soft prompts of a batch, and sizes the automaton.
 
   Args:
     batch: examples, of which the histories are read.
@@ -66,7 +66,7 @@ def measure(batch: Mapping[str, np.ndarray], options: int, passes: int) -> dict:
 
 
 class Answering:
-  """Soft prompts of a batch, and the decoder behind them, in its fastest form."""
+  """Holds soft prompts of a batch, and the decoder behind them, in its fastest form."""
 
   def __init__(self, batch: Mapping, words, vocabulary, question: Question):
     """Builds the model of the recipe that gin has read, and drafts.
@@ -90,7 +90,7 @@ class Answering:
     self._eos_id = vocabulary.eos_id
 
   def measure(self, automaton: grammar.Grammar, longest: int, passes: int) -> dict:
-    """Time of a user's answer, without the draft, and the number of its tokens."""
+    """Measures a user's answer, without the draft, and counts its tokens."""
     task = generate.Task(self._eos_id, longest, automaton)
     write = lambda *args: generate.greedy(self._model, *args, task)
     arguments = self._params, self._soft, self._prompt
@@ -107,7 +107,7 @@ class Answering:
 
 
 def single_words(vocabulary: seqio.Vocabulary) -> list[str]:
-  """Words that are one token of the vocabulary behind a space, in its order."""
+  """Lists words that are one token of the vocabulary behind a space, in its order."""
   texts = (vocabulary.decode([token]) for token in range(1, vocabulary.vocab_size))
   return [text[1:] for text in texts if re.fullmatch(r' [a-z]{4,8}', text)]
 
@@ -126,7 +126,7 @@ def make_names(
 
 
 def remembered_lists(options: int, most: int) -> int:
-  """Number of the lists of an answer that can go on, in any order of their names."""
+  """Counts the lists of an answer that can go on, in any order of their names."""
   return sum(math.comb(options, size) for size in range(min(most, options)))
 
 
@@ -158,14 +158,14 @@ def list_grammar(
 def longest_answer(
   names: Sequence[str], vocabulary: seqio.Vocabulary, question: Question
 ) -> int:
-  """Number of tokens of an answer that has the longest name in each place, and end."""
+  """Counts the tokens of an answer with the longest name in each place, and its end."""
   longest = max(names, key=lambda name: len(vocabulary.encode(f' {name},')))
   listed = [longest] * question.most
   return len(vocabulary.encode(question.answer(listed, listed))) + 1
 
 
 def size_of(automaton: grammar.Grammar, seconds: float) -> dict:
-  """Size of an automaton, and the seconds that it took to compile."""
+  """Tells the size of an automaton, and the seconds that it took to compile."""
   states, width = automaton.tokens.shape
   return {
     'grammar_seconds': seconds,

@@ -33,7 +33,7 @@ _FEWEST, _SECONDS = 3, 30.0  # steps that are run in any case; no new one after 
 def make_batch(
   rng: np.random.Generator, options: int, size: int, items: int, width: int
 ) -> dict[str, np.ndarray]:
-  """Examples of full histories, each slot with one of its options."""
+  """Generates examples of full histories, each slot with one of its options."""
   normal = lambda *shape: rng.standard_normal(shape, np.float32)
   first = np.repeat([0, options], SLOTS // 2)
   slots = rng.integers(options, size=(size, SLOTS)) + first
@@ -53,7 +53,7 @@ def make_batch(
 
 
 class Measured(NamedTuple):
-  """What is measured.
+  """Holds what is measured.
 
   Attributes:
     update: compiled on its first call: (trained, state, batch) -> (trained, state,
@@ -72,12 +72,12 @@ class Measured(NamedTuple):
 
 
 def _stage() -> Stage:
-  """The first stage of the recipe that gin has read."""
+  """Returns the first stage of the recipe that gin has read."""
   return gin.query_parameter('train.stages')[0].scoped_configurable_fn()
 
 
 def option_queries(batch: Mapping[str, np.ndarray]) -> Measured:
-  """The draft of the recipe that gin has read, for the options of a batch."""
+  """Builds the draft of the recipe that gin has read, for the options of a batch."""
   options = batch['known_categories'].shape[-1]
   first = np.repeat([0, options], SLOTS // 2).tolist()
   made = OptionQueries(
@@ -124,7 +124,7 @@ class MeanClassifier(nn.Module):
 
 
 def mean_classifier(batch: Mapping[str, np.ndarray]) -> Measured:
-  """The dense classifier, with the optimizer of the recipe's stage."""
+  """Builds the dense classifier, with the optimizer of the recipe's stage."""
   options = batch['known_categories'].shape[-1]
   model, optimizer = MeanClassifier(options + 1), make_optimizer(_stage())
   shown = batch['history_embeddings'][:1], batch['history_mask'][:1]
@@ -152,7 +152,7 @@ def mean_classifier(batch: Mapping[str, np.ndarray]) -> Measured:
 def measure(
   measured: Measured, batch: Mapping[str, np.ndarray], steps: int, most_gb: float
 ) -> dict:
-  """Parameters, memory, and the time of a step and of a user's draft.
+  """Measures parameters, memory, and the time of a step and of a user's draft.
 
   Args:
     measured: what is measured.
@@ -162,7 +162,6 @@ def measure(
   """
   sizes = parameters_of(measured.counted)
   found = {'parameters': sum(sizes.values()), 'parameters_of': sizes}
-  names = ('history_embeddings', 'history_mask')
   batch = jax.device_put(dict(batch))
   started = time.perf_counter()
   arguments = measured.trained, measured.state, batch
@@ -184,16 +183,22 @@ def measure(
 
   found['seconds_a_step'] = timed(step, steps)
   found['peak_memory_gb'] = peak_memory_gb()
-  shown = [batch[name] for name in names]
-  draft = jax.jit(measured.draft).lower(carry[0], *shown).compile()
-  found['draft_temp_gb'] = memory_of(draft.memory_analysis())['temp_gb']
-  seconds = timed(lambda: draft(carry[0], *shown), steps)
-  found['seconds_a_user_drafting'] = seconds / len(shown[0])
-  return found | {'run': True}
+  return found | drafting(measured.draft, carry[0], batch, steps) | {'run': True}
+
+
+def drafting(draft: Callable, trained, batch: Mapping, passes: int) -> dict:
+  """Measures memory and time of a user's draft."""
+  arguments = trained, batch['history_embeddings'], batch['history_mask']
+  call = jax.jit(draft).lower(*arguments).compile()
+  seconds = timed(lambda: call(*arguments), passes)
+  return {
+    'draft_temp_gb': memory_of(call.memory_analysis())['temp_gb'],
+    'seconds_a_user_drafting': seconds / len(arguments[1]),
+  }
 
 
 def parameters_of(params: Mapping[str, Array]) -> dict[str, int]:
-  """Sizes of the parts of a draft, from its parameters by path; the largest first."""
+  """Sums the parameters of each part of a draft; the largest part first."""
   found: dict[str, int] = {}
   for path, x in params.items():
     part = path.removeprefix('adapter/draft/').split('/')[0]
@@ -202,13 +207,13 @@ def parameters_of(params: Mapping[str, Array]) -> dict[str, int]:
 
 
 def memory_of(analysis) -> dict[str, float]:
-  """What the compiler says that a call needs, in GB."""
+  """Returns what the compiler says that a call needs, in GB."""
   parts = ('temp', 'argument', 'output', 'alias')
   return {f'{x}_gb': getattr(analysis, f'{x}_size_in_bytes') / 1e9 for x in parts}
 
 
 def timed(act: Callable[[], object], count: int) -> float:
-  """Median of the seconds of `count` acts after a first one; of fewer, if they last."""
+  """Returns the median seconds of `count` acts after a first; fewer if they last."""
   jax.block_until_ready(act())
   times = []
   while len(times) < count and (len(times) < _FEWEST or sum(times) < _SECONDS):

@@ -1,4 +1,4 @@
-"""Rows that are measured in turns, in one process."""
+"""Measures rows in turns, in one process."""
 
 import statistics
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 def in_turns(
   rows: Mapping[str, Callable[[], float]], repeats: int
 ) -> dict[str, list[float]]:
-  """What each row returns, `repeats` times; another one begins each time.
+  """Calls each row `repeats` times, in turns; another one begins each time.
 
   So a slow minute of the machine, and what a row leaves in the caches, is not always
   the loss of the same one.
@@ -23,7 +23,7 @@ def in_turns(
 
 
 def summary(seconds: Sequence[float], batch_size: int) -> dict:
-  """Median and spread of the seconds of a step."""
+  """Returns median and spread of the seconds of a step."""
   median = statistics.median(seconds)
   return {
     'seconds': list(seconds),

@@ -26,6 +26,7 @@ def test_rounds_become_medians_and_spreads():
     {'seconds_a_step': x, 'temp_gb': 1.0, 'parameters_of': {'words': 3}, 'run': True}
     for x in (0.5, 0.2, 0.4)
   ]
+  rounds.append({'temp_gb': 1.0, 'run': True})  # too little memory this time
   row = many_options.summary(rounds)
   assert row['seconds_a_step'] == 0.4
   assert row['seconds_a_step, spread'] == pytest.approx(0.75)
