@@ -34,8 +34,7 @@ def train(
   folder = pathlib.Path(model_dir)
   _bind_type(folder, overwrite)
   run = TrainingRun(Recipe())
-  for stage in run.stages:  # completes gin's operative configuration
-    next(run.data(stage, 0, 0))
+  run.check_data()  # completes gin's operative configuration
   for binding in recipes.without_effect(chosen):
     logger.warning('nothing in this recipe reads --gin.%s', binding)
   inputs = run_inputs.inputs_of_recipe()

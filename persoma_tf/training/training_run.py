@@ -130,6 +130,18 @@ class TrainingRun:
     seed = self.recipe.seed * 1_000_003 + start
     return self._stream(stage, 'train', seed, stage.group_by, step - start)
 
+  def check_data(self) -> None:
+    """Reads a batch of every stage, so that data which cannot be read stop a run.
+
+    The batch is not grouped: to group, a hundred batches must be read.
+
+    Raises:
+      ValueError: see `persoma_tf.training.batching.training_batches`.
+    """
+    for stage in self.stages:
+      self.data(stage, 0, 0)  # checks `group_by`
+      next(self._stream(stage, 'train', self.recipe.seed))
+
   def validation(self, stage: Stage) -> Iterator[Mapping]:
     """Yields the validation batches of a stage."""
     count = -(-self.recipe.validation_examples // stage.batch_size)
