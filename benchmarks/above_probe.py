@@ -5,7 +5,8 @@
 Reads the answers that `python -m benchmarks.quality --methods=options` kept in its work
 folder, of all seeds and both data sets. A draw takes the users of each data set with
 replacement, the same for both methods and all seeds; the difference of a data set is
-the mean of its seeds, and that of both is the mean over their users.
+the mean of its seeds, and that of both is the mean over their users; or, `sets`, the
+mean of the two data sets, whose number of users then does not matter.
 """
 
 import argparse
@@ -64,7 +65,9 @@ def compare(runs: dict[str, list], method: str) -> dict:
   )
   told = {name: _told(found[place], drawn[:, place]) for place, name in enumerate(runs)}
   seeds = {name: len(of_seeds) for name, of_seeds in runs.items()}
-  return {'seeds': seeds, **told, 'both': _told(found @ share, drawn @ share)}
+  both = _told(found @ share, drawn @ share)
+  sets = _told(found.mean(), drawn.mean(axis=1))
+  return {'seeds': seeds, **told, 'both': both, 'sets': sets}
 
 
 def draws(sizes: list[int]) -> Iterator[list[np.ndarray]]:

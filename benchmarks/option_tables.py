@@ -79,10 +79,13 @@ def above_probe() -> str:
     cells = [
       f'{row[of]["difference"]:.3f} ({row[of]["interval"][0]:.3f} to '
       f'{row[of]["interval"][1]:.3f})'
-      for of in (*SETS, 'both')
+      for of in (*SETS, 'both', 'sets')
     ]
     rows.append([row['shown'], row['method'], *cells])
-  return markdown(['interactions', 'answers', *SETS, 'both together'], rows)
+  return markdown(
+    ['interactions', 'answers', *SETS, 'both, over users', 'both, mean of the sets'],
+    rows,
+  )
 
 
 def _drafts(names: dict) -> dict:
@@ -142,10 +145,51 @@ def _mean(values):
   return f'{sum(values) / len(values):.3f}' + (f' ± {spread:.3f}' if spread else '')
 
 
+def first_stage() -> str:
+  """Examples a second of the first stage, of its data alone, of its update alone."""
+  rows = []
+  for length, found in read('first_stage')['lengths'].items():
+    of = {name: f'{x["examples_a_second"]:,.0f}' for name, x in found['rows'].items()}
+    cases = dict.fromkeys(name.partition(':')[0] for name in of)
+    for case in cases:
+      kinds = [of.get(f'{case}: {x}') for x in ('training', 'data', 'update')]
+      if case != 'calls':
+        rows.append([length, case, *kinds])
+    rows += [
+      [length, f'steps in {name}', value, '', '']
+      for name, value in of.items()
+      if name.startswith('calls')
+    ]
+  headers = ['', 'recipe, batches', 'training', 'data alone', 'update alone']
+  return markdown(headers, rows)
+
+
+def many_options() -> str:
+  """Memory and time of few and many options, beside a dense classifier."""
+  rows = []
+  for name, row in read('many_options')['rows'].items():
+    if 'parameters' not in row:
+      continue
+    step, user = row.get('seconds_a_step'), row.get('seconds_a_user_drafting')
+    rows.append(
+      [
+        name,
+        f'{row["parameters"] / 1e6:.2f} M',
+        f'{row["temp_gb"]:.2f} GB',
+        f'{1000 * step:,.0f} ms' if step else 'not run',
+        f'{1000 * user:.2f} ms' if user else 'not run',
+      ]
+    )
+  headers = ['', 'parameters', 'memory of a step', 'a step of 64', 'drafting, a user']
+  return markdown(headers, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
   'options': options,
   'above-probe': above_probe,
   'option-parts': option_parts,
   'option-curve': option_curve,
   'unseen-options': unseen_options,
+  'first-stage': first_stage,
+  'many-options': many_options,
 }

@@ -23,6 +23,8 @@ def test_the_difference_of_both_is_the_mean_over_their_users(monkeypatch):
     np.testing.assert_allclose(told[name]['difference'], expected[name])
   both = (30 * expected['a'] + 10 * expected['b']) / 40
   np.testing.assert_allclose(told['both']['difference'], both)
+  mean = (expected['a'] + expected['b']) / 2
+  np.testing.assert_allclose(told['sets']['difference'], mean)
   low, high = told['both']['interval']
   assert low < both < high
   same = {
