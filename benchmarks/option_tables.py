@@ -123,7 +123,6 @@ def unseen_options() -> str:
     'from_texts': 'option queries from texts',
     'word_match': 'word match',
     'cosine': 'cosine of the vectors',
-    'learned': 'learned queries (one for each genre of the training)',
   }
   keys = list(dict.fromkeys((row['texts'], row['asked']) for row in results))
   of = {key: [x for x in results if (x['texts'], x['asked']) == key] for key in keys}

@@ -11,7 +11,7 @@ genres, once they are titles alone. The truth is the label rule on the four genr
 Beside it: the label rule on the genres whose name stands in the movie's text (word
 match), and on those with a similar vector (cosine; its threshold is the best one for
 the genres of the training). Only drafts are scored, no decoder runs. The same model is
-asked for the genres of its training, too, as are queries that are learned.
+asked for the genres of its training, too.
 """
 
 import argparse
@@ -148,19 +148,11 @@ def measure(work: pathlib.Path, kind: str, seed: int) -> list[dict]:
   test = read_split(str(work / 'all/histories'), 'test', genres)
   rule = LabelRule(**info['label_rule'])
   find = Asked(texts, vectors, of_all, genres, test, rule)
-  models = {
-    name: train(folder, name, seed, recipes)
-    for name, recipes in {
-      'from_texts': ['adapters/options_from_texts.gin'],
-      'learned': [],
-    }.items()
-  }
+  model_dir = train(folder, seed)
   rows = []
   for asked, names in {'unseen': unseen, 'seen': seen}.items():
     answers = find.simple(names, seen)
-    answers['from_texts'] = drafts(models['from_texts'], folder, test, names)
-    if asked == 'seen':
-      answers['learned'] = drafts(models['learned'], folder, test, None)
+    answers['from_texts'] = drafts(model_dir, folder, test, names)
     truth = answers.pop('truth')
     scores = {
       name: metrics.weighted_scores(truth, made)['f1'] for name, made in answers.items()
@@ -214,37 +206,36 @@ class Asked:
     return max(np.linspace(0.05, 0.9, 86), key=f1)
 
 
-def train(folder: pathlib.Path, name: str, seed: int, recipes: list[str]) -> str:
+def train(folder: pathlib.Path, seed: int) -> str:
   """Trains the first stage; returns the model folder."""
-  model_dir = folder / f'model_{name}'
   run(
     'persoma_tf.train',
-    f'--model_dir={model_dir}',
-    *(f'--gin_file={recipe}' for recipe in ['runs/quickstart.gin', *recipes]),
+    f'--model_dir={folder}/model',
+    '--gin_file=runs/quickstart.gin',
+    '--gin_file=adapters/options_from_texts.gin',
     f'--histories_dir={folder}/histories',
     f'--embeddings_dir={folder}/embeddings',
     f'--gin.train.seed={seed}',
     '--gin.train.stages=[@histories/Stage()]',
   )
-  return str(model_dir)
+  return f'{folder}/model'
 
 
-def drafts(model_dir: str, folder, test, names: list[str] | None) -> np.ndarray:
+def drafts(model_dir: str, folder, test, names: list[str]) -> np.ndarray:
   """The drafts of the users' newest interactions, about these genres, [U, 2G] bool."""
   item_vectors.load_item_vectors.cache_clear()
   places = f'{folder}/histories', f'{folder}/embeddings'
   engine = Predictor(model_dir, *places, 1, Decoding()).engine
   adapter, params = engine.model.adapter, engine.params['adapter']
-  size = adapter.draft.num_options if names is None else len(names)
-  options = MOVIELENS.options(size)
-  if names is not None:
-    draft = params['draft']
-    words = np.zeros((2 * size + 1, draft['words'].shape[1]), np.float32)
-    asked = with_options(draft, encoder().encode(names), words)
-    params = {**params, 'draft': asked}
-    first, number = options.first_words, len(words)
-    module = adapter.draft.clone(num_options=size, num_words=number, first_words=first)
-    adapter = adapter.clone(draft=module)
+  options, draft = MOVIELENS.options(len(names)), params['draft']
+  size = 2 * len(names) + 1
+  # No decoder reads the words.
+  words = np.zeros((size, draft['words'].shape[1]), np.float32)
+  asked = with_options(draft, encoder().encode(names), words)
+  module = adapter.draft.clone(
+    num_options=len(names), num_words=size, first_words=options.first_words
+  )
+  adapter, params = adapter.clone(draft=module), {**params, 'draft': asked}
   slots = slot_logits(adapter, params, item_vectors.load_item_vectors(places[1]), test)
   return as_indicator(np.asarray(chosen_words(slots, options)), options)
 
