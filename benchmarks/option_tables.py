@@ -32,13 +32,6 @@ _PARTS = {
   'drafts_no_clipped_counts': 'without clipped counts',
   'drafts_whole_histories': 'trained on whole histories, no sub-histories',
 }
-_CURVE = {
-  200: 'drafts_200_steps',
-  375: 'drafts_375_steps',
-  750: 'drafts_750_steps',
-  1500: 'drafts',
-  3000: 'drafts_3000_steps',
-}
 
 
 def options() -> str:
@@ -106,13 +99,6 @@ def option_parts() -> str:
   found = _drafts({what: name for name, what in _PARTS.items()})
   rows = [[what, *cells] for what, cells in found.items()]
   return markdown(['first stage', *_SHOWN, 'processor time'], rows)
-
-
-def option_curve() -> str:
-  """F1 of drafts against examples of the first stage, seed 0 of MovieLens-100K."""
-  found = _drafts(_CURVE)
-  rows = [[f'{steps:,}', f'{64 * steps:,}', *cells] for steps, cells in found.items()]
-  return markdown(['steps', 'examples', *_SHOWN, 'processor time'], rows)
 
 
 def unseen_options() -> str:
@@ -187,7 +173,6 @@ TABLES: dict[str, Callable[[], str]] = {
   'options': options,
   'above-probe': above_probe,
   'option-parts': option_parts,
-  'option-curve': option_curve,
   'unseen-options': unseen_options,
   'first-stage': first_stage,
   'many-options': many_options,

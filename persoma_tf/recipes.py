@@ -87,7 +87,9 @@ def is_trusted(module: str, trusted: Sequence[str] = ()) -> bool:
 def _parse(files, bindings):
   try:
     gin.parse_config_files_and_bindings(files, list(bindings))
-  except (SyntaxError, ValueError, ImportError, OSError) as error:
+  except (SyntaxError, ValueError, ImportError, OSError, TypeError) as error:
+    if isinstance(error, TypeError) and 'NoneType' not in str(error):
+      raise
     raise ValueError(
       f'recipe {files} with {list(bindings)}: {error}{_hint(str(error))}'
     ) from error
@@ -99,6 +101,9 @@ def _hint(error):
   # literal_eval's and gin's errors for a word or a path without quotes
   if 'malformed node' in error or 'Unable to parse value' in error:
     return ' (a text needs quotes that survive the shell: --gin.NAME="\'text\'")'
+  # gin takes a folder, such as runs/, for a package, and looks for its __init__.py
+  if missing := re.search(r"not NoneType.*include '([^']+)'", error, re.DOTALL):
+    return f' (Unable to open file: {missing[1]})'
   if 'Unexpected token' in error and 'line 1)' in error:
     return ' (if a byte order mark is before line 1: save the file as UTF-8 without it)'
   return ''

@@ -96,6 +96,15 @@ def test_words_that_lack_something():
     recipes.bindings_of(['--gin.a.b', '3'])
 
 
+def test_a_folder_is_not_taken_for_a_package(tmp_path, monkeypatch):
+  """After a quickstart there is a folder runs/, which gin imports to look into it."""
+  (tmp_path / 'runs_of_mine').mkdir()
+  (tmp_path / 'own.gin').write_text("include 'runs_of_mine/none.gin'\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(ValueError, match=r'Unable to open file: runs_of_mine/none\.gin'):
+    recipes.parse_recipes([str(tmp_path / 'own.gin')])
+
+
 @pytest.mark.parametrize(
   ('text', 'hint'),
   [
