@@ -67,6 +67,7 @@ def _cell(name, means):
 
 def above_probe() -> str:
   """Text and draft less the linear probe, of each data set and of both."""
+  answers = {'constrained': 'text, kept to its form', 'model': 'text, free'}
   rows = []
   for row in read('above_probe')['results']:
     cells = [
@@ -74,7 +75,8 @@ def above_probe() -> str:
       f'{row[of]["interval"][1]:.3f})'
       for of in (*SETS, 'both', 'sets')
     ]
-    rows.append([row['shown'], row['method'], *cells])
+    said = answers.get(row['method'], row['method'])
+    rows.append([row['shown'], said, *cells])
   return markdown(
     ['interactions', 'answers', *SETS, 'both, over users', 'both, mean of the sets'],
     rows,
