@@ -17,7 +17,7 @@ from benchmarks.result_files import PROBE, RESULTS, ROOT, SETS, SIZES, markdown,
 from pipelines import study_report
 from pipelines.report import score_lines
 
-PAGES = ('README.md', 'docs/quality.md')
+PAGES = ('README.md', 'docs/quality.md', 'docs/speed.md')
 _BLOCK = re.compile(r'(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
 # Method of benchmarks.quality -> what it is.
 METHODS = {
