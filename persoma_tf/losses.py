@@ -58,18 +58,23 @@ def loss_sums(
   if soft.statistics is not None:
     sums['statistics_loss'] = _squared(soft.statistics, batch['history_statistics'])
   if soft.categories is not None:
-    categories, values = batch['known_categories'], batch['known_values']
-    if model.adapter.num_categories not in (0, categories.shape[-1]):
-      raise ValueError(
-        f'build.num_categories={model.adapter.num_categories}, but the interactions of '
-        f'the data have {categories.shape[-1]} categories'
-      )
-    predictions = soft.values.shape[1] // values.shape[1]  # of user tokens and draft
-    each = lambda x: jnp.concatenate([x] * predictions, axis=1)
-    losses = optax.sigmoid_binary_cross_entropy(soft.categories, each(categories))
-    sums['category_loss'] = jnp.sum(losses)
-    sums['value_loss'] = _squared(soft.values, each(values))
+    sums |= _item_loss_sums(model.adapter.num_categories, soft, batch)
   return sums
+
+
+def _item_loss_sums(num_categories, soft, batch):
+  """Returns the losses of the categories and values of known interactions."""
+  categories, values = batch['known_categories'], batch['known_values']
+  if num_categories not in (0, categories.shape[-1]):
+    raise ValueError(
+      f'build.num_categories={num_categories}, but the interactions of '
+      f'the data have {categories.shape[-1]} categories'
+    )
+  predictions = soft.values.shape[1] // values.shape[1]  # of user tokens and draft
+  each = lambda x: jnp.concatenate([x] * predictions, axis=1)
+  losses = optax.sigmoid_binary_cross_entropy(soft.categories, each(categories))
+  value_loss = _squared(soft.values, each(values))
+  return {'category_loss': jnp.sum(losses), 'value_loss': value_loss}
 
 
 def _squared(found: Array, targets: Array) -> Array:
