@@ -1,12 +1,13 @@
 """Training speed under t5x.train and under the native trainer, the same batches.
 
     python -m benchmarks.t5x_speed --data_dir=runs/quickstart \
-      --checkpoint=runs/quickstart/model/checkpoint_1600
+      --checkpoint=runs/t5x/start/checkpoint_0
 
 In an environment with T5X (make setup-t5x). `--data_dir` holds finished `histories` and
-`embeddings`; `--checkpoint` is a native one of the quickstart's recipe. Each trains the
-second stage for 40 steps of 8 users, padded to the limit, float32; what is compared is
-what each reports of the last 20 steps. Writes `benchmarks/results/t5x_speed.json`.
+`embeddings`; `--checkpoint` is one that `persoma_tf.convert_checkpoint` made with the
+quickstart's recipe, by its absolute path. Each trains the second stage for 40 steps of
+8 users, padded to the limit, float32; what is compared is what each reports of the last
+20 steps. Writes `benchmarks/results/t5x_speed.json`.
 """
 
 import argparse

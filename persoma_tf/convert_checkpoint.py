@@ -5,8 +5,9 @@
 
 This command reads the frozen decoder of the recipe (GGUF, safetensors or T5X) and makes
 the same initial adapter as the native trainer, from the decoder's word embeddings and
-the data. It writes `checkpoint_0`, the `INITIAL_CHECKPOINT_PATH` of the recipes in
-`configs/t5x/`.
+the data. It writes both as `checkpoint_0`, the `INITIAL_CHECKPOINT_PATH` of the recipes
+in `configs/t5x/`. With `--start=model/checkpoint_1500`, a checkpoint of
+`persoma_tf.train`, it takes what was trained from there.
 
 With `--checkpoint=t5x_model/checkpoint_120` it writes a `--model_dir` for
 `pipelines.batch_predict`: the trained parameters, without the frozen ones, and the
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   # These import JAX, which errors in the flags need not wait for.
   from persoma_tf.parameters import checkpoints
   from persoma_tf.training import run_folder, run_inputs
-  from persoma_tf.training.t5x_export import export_checkpoint
+  from persoma_tf.training.t5x_export import export_checkpoint, started_params
   from persoma_tf.training.training_run import Recipe, TrainingRun
 
   recipes.parse_recipes(flags.gin_file, [*bindings, *recipes.data_macros(flags)])
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   if flags.checkpoint:
     export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
-    params = run.fresh_params()
+    params = started_params(run, flags.start) if flags.start else run.fresh_params()
     run_inputs.write_inputs(folder, run_inputs.inputs_of_recipe())
     run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})
@@ -75,7 +76,13 @@ def _parser():
     type=local_argument,
     help='new or empty output folder',
   )
-  parser.add_argument(
+  which = parser.add_mutually_exclusive_group()
+  which.add_argument(
+    '--start',
+    type=local_argument,
+    help='checkpoint_<step> folder of persoma_tf.train to begin with in T5X',
+  )
+  which.add_argument(
     '--checkpoint',
     type=local_argument,
     help='checkpoint_<step> folder of t5x.train to convert from T5X',

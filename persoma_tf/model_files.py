@@ -1,7 +1,9 @@
 """Opens the files of models, and says what a file is that is not what it should be."""
 
 import contextlib
+import functools
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -90,6 +92,13 @@ def open_gguf(path: str):
   Raises:
     ValueError: the file cannot be read, or is one part of several.
   """
+  facts = os.stat(path) if os.path.exists(path) else None
+  return _open_gguf(str(path), facts and (facts.st_size, facts.st_mtime_ns))
+
+
+# A decoder and its vocabulary are in one file, whose fields take seconds to read.
+@functools.lru_cache(maxsize=1)
+def _open_gguf(path, _):
   import gguf  # a heavy import, which listing the tasks does not need
 
   with reading(path, 'GGUF'):

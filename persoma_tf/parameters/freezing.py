@@ -64,9 +64,15 @@ def join_params(trainable: Mapping, frozen: Mapping) -> dict:
   return traverse_util.unflatten_dict({**frozen, **trainable}, sep='/')
 
 
-def overlay(params: Params, trained: Mapping) -> dict:
-  """Replaces parameters of a nested tree by those of the flat dict `trained`."""
-  return join_params(trained, traverse_util.flatten_dict(params, sep='/'))
+def overlay(params: Params, others: Params) -> dict:
+  """Returns a tree with the parameters of `others`, and those of `params` beside them.
+
+  Args:
+    params: nested parameter tree.
+    others: nested parameter tree, or a flat dict from path to array.
+  """
+  flatten = lambda tree: traverse_util.flatten_dict(tree, sep='/')
+  return join_params(flatten(others), flatten(params))
 
 
 def describe_trainable(trainable: Mapping, frozen: Mapping) -> str:

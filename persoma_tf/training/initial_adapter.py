@@ -34,7 +34,9 @@ def init_adapter(
     The parameter tree under 'adapter'.
   """
   history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
-  params = model.adapter.init(jax.random.key(seed), history[:1], mask[:1])['params']
+  # One program: operation by operation, each would be compiled on its own.
+  initial = jax.jit(model.adapter.init)
+  params = initial(jax.random.key(seed), history[:1], mask[:1])['params']
   params = jax.tree.map(np.asarray, params)
   rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
   if 'task_tokens' in params:  # start as random tokens of low, thus frequent, ids
@@ -53,7 +55,9 @@ def init_adapter(
     template = model.adapter.template
     place = params['draft' if model.adapter.draft else 'readout']
     fixed = [token for token in template.layout if token != SLOT]
-    place['words'] = np.stack([decoder.embed(np.array(ids)).mean(0) for ids in words])
+    tokens = decoder.embed(np.concatenate(words))
+    ends = np.cumsum([len(ids) for ids in words])
+    place['words'] = np.stack([x.mean(0) for x in np.split(tokens, ends[:-1])])
     place['template'] = decoder.embed(np.array(fixed))
   if option_vectors is not None:
     gates = params['draft']['text_gates']

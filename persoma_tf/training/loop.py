@@ -34,6 +34,8 @@ class Loop:
   best checkpoint of the stage. A stage that no longer improves ends early
   (`Stage.patience`). Every stage ends with its best parameters, in a checkpoint with
   the number of its last planned step, even if the stage ended early.
+
+  Checkpoints have only what the run trains, since the rest of a decoder is as it was.
   """
 
   def __init__(
@@ -41,6 +43,7 @@ class Loop:
     model: persoma.Persoma,
     model_dir: str,
     *,
+    trained_part: Callable[[Mapping], Mapping[str, np.ndarray]],
     data: Callable[[Stage, int, int], Iterator[Mapping]],
     validation: Callable[[Stage], Batches] | None,
     log_period: int,
@@ -52,6 +55,8 @@ class Loop:
     Args:
       model: adapter and decoder.
       model_dir: folder of the run.
+      trained_part: function from all parameters to those that the run trains,
+        {path: array}.
       data: function (stage, start, step) -> stream of batches of a stage that starts at
         step `start` of the run; the stream itself starts at `step`.
       validation: function stage -> validation batches; None for no validation.
@@ -59,7 +64,7 @@ class Loop:
       dtype: type of the operands of the decoder's products.
       tables: tables of vectors that batches have the rows of.
     """
-    self._model, self._model_dir = model, model_dir
+    self._model, self._model_dir, self._trained_part = model, model_dir, trained_part
     self._data, self._validation = data, validation
     self._log_period, self._dtype = log_period, dtype
     self._manager = checkpoints.manager(model_dir, keep=None)
@@ -120,10 +125,11 @@ class Loop:
       params = freezing.join_params(jax.device_get(trained), frozen)
       if closes and best != stretch.end:
         folder = checkpoints.checkpoint_folder(self._model_dir, best)
-        params = checkpoints.load_params(folder)
+        params = freezing.overlay(params, checkpoints.load_params(folder))
         logger.info('%s ends with its best checkpoint, step %d', stage.name, best)
       step = stop if closes else stretch.end
-      checkpoints.save(self._manager, step, params, state)
+      kept = freezing.join_params(self._trained_part(params), {})
+      checkpoints.save(self._manager, step, kept, state)
       checkpoints.prune(self._manager, {step} if closes else {step, best})
       self._log.saved(step)
       if closes:

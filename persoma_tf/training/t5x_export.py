@@ -1,4 +1,4 @@
-"""Converts a checkpoint of t5x.train to a finished model folder."""
+"""Converts checkpoints between the native trainer and t5x.train."""
 
 import logging
 import pathlib
@@ -36,6 +36,27 @@ def export_checkpoint(checkpoint: str, run: TrainingRun, output_dir: str) -> Non
   run_inputs.write_inputs(output, inputs)
   run_folder.write_config(output)
   export_adapter(output_dir, run, trained, step)
+
+
+def started_params(run: TrainingRun, checkpoint: str) -> dict:
+  """Returns all parameters of a run that goes on from a native checkpoint.
+
+  Args:
+    run: run of the recipe that goes on.
+    checkpoint: path of a `checkpoint_<step>` folder of `persoma_tf.train`.
+
+  Returns:
+    {'adapter': ..., 'decoder': ...}.
+
+  Raises:
+    ValueError: the checkpoint belongs to another model, decoder, or data.
+  """
+  fresh = run.fresh_params()
+  folder = pathlib.Path(checkpoint).parent
+  run_inputs.check_inputs(folder, run_inputs.inputs_of_recipe())
+  params = run.params_at(checkpoint)
+  checkpoints.check_same(fresh, params, checkpoint)
+  return params
 
 
 def _start_folder(checkpoint: pathlib.Path) -> pathlib.Path:

@@ -88,6 +88,7 @@ def _train(run, model_dir, params, done):
   loop = Loop(
     run.model,
     model_dir,
+    trained_part=run.trained_part,
     data=run.data,
     validation=run.validation if recipe.validation_examples else None,
     log_period=recipe.log_period,

@@ -51,7 +51,8 @@ class Recipe:
       (`persoma_tf.operand_types`); a run that is resumed keeps its type. Trained
       parameters are always float32.
     seed: seed of the initial parameters and of the data.
-    initialize_only: whether to write only `checkpoint_0`, the start of a run, and end.
+    initialize_only: whether to write only `checkpoint_0`, the start of a run with all
+      its parameters, and end.
   """
 
   task: str = gin.REQUIRED
@@ -160,13 +161,17 @@ class TrainingRun:
   def params_at(self, checkpoint: str) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} of a checkpoint of this recipe.
 
+    What the checkpoint does not have of the decoder, since it was not trained, is as
+    before the training.
+
     Args:
       checkpoint: path of a `checkpoint_<step>` folder.
 
     Raises:
       ValueError: the checkpoint has another decoder.
     """
-    params = checkpoints.load_params(checkpoint)
+    stored = checkpoints.load_params(checkpoint)
+    params = freezing.overlay({'decoder': self._start}, stored)
     self.check_decoder(checkpoint, params)
     return params
 

@@ -40,11 +40,11 @@ def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
     raise ValueError(f'steps={steps}: expected at least 1')
   params = run.fresh_params()
   stages = [_stage(run, params, stage, steps) for stage in run.stages]
-  parameters = _bytes(params)
   return {
     'stages': stages,
-    'parameter_bytes': parameters,
-    'checkpoint_bytes': parameters + max(stage['optimizer_bytes'] for stage in stages),
+    'parameter_bytes': _bytes(params),
+    'checkpoint_bytes': _bytes(run.trained_part(params))
+    + max(stage['optimizer_bytes'] for stage in stages),
     'seconds': sum(stage['seconds'] for stage in stages),
     'peak_memory_bytes': _peak_memory(),
   }

@@ -1,5 +1,7 @@
-"""A conversion that cannot be made leaves nothing behind."""
+"""A conversion begins with what was trained, or leaves nothing behind."""
 
+import gin
+import jax
 import numpy as np
 import pytest
 
@@ -34,6 +36,29 @@ def test_another_model_leaves_no_folder(arguments, tmp_path):
       [*arguments, f'--checkpoint={tmp_path / "other/checkpoint_0"}']
     )
   assert not (tmp_path / 'model').exists()
+
+
+def convert(arguments):
+  """Runs the command as the only one of its process."""
+  gin.clear_config()
+  convert_checkpoint.main(arguments)
+
+
+def test_a_start_has_what_was_trained_and_the_decoder(arguments, tmp_path):
+  convert(arguments)
+  before = checkpoints.load_params(str(tmp_path / 'model/checkpoint_0'))
+  # As the trainer leaves it: without the frozen decoder.
+  trained = {'adapter': jax.tree.map(lambda x: x + 1, before['adapter'])}
+  checkpoints.save(checkpoints.manager(str(tmp_path / 'model')), 5, trained, {})
+  output = f'--output_dir={tmp_path / "start"}'
+  start = f'--start={tmp_path / "model/checkpoint_5"}'
+  convert([*arguments, output, start])
+  after = checkpoints.load_params(str(tmp_path / 'start/checkpoint_0'))
+  jax.tree.map(np.testing.assert_array_equal, after, {**before, **trained})
+  inputs = tmp_path / 'model' / 'inputs.json'
+  inputs.write_text(inputs.read_text().replace('"decoder": "', '"decoder": "another'))
+  with pytest.raises(ValueError, match='not the inputs that the run began with'):
+    convert([*arguments, f'{output}_of_another_decoder', start])
 
 
 def test_a_conversion_records_a_type_that_a_training_can_go_on_with(

@@ -99,6 +99,7 @@ def test_training_moves_the_adapter_and_lora_and_nothing_else(tmp_path, case):
   loop = Loop(
     model,
     str(tmp_path),
+    trained_part=lambda params: traverse_util.flatten_dict(params, sep='/'),
     data=lambda *_: itertools.repeat(batch),
     validation=None,
     log_period=1,

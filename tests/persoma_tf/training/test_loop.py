@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from persoma_tf.parameters import checkpoints, freezing, lora
 from persoma_tf.training.loop import Loop
@@ -32,6 +33,7 @@ def run(folder, stages, *, validation=None, done=0, period=2, poison=None, param
   loop = Loop(
     model,
     str(folder),
+    trained_part=lambda params: traverse_util.flatten_dict(params, sep='/'),
     data=data,
     validation=(lambda stage: [validation or batch]) if validation != 'none' else None,
     log_period=1,

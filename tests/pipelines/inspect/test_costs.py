@@ -17,9 +17,9 @@ def test_the_sizes_are_those_of_a_run(recipe, tmp_path):
   assert (histories['stage'], histories['steps']) == ('histories', 6)
   assert (decoder['batch_size'], decoder['steps']) == (2, 5)
   point = folder_contents.describe_folder(str(tmp_path))['checkpoints']['checkpoint_11']
-  assert found['parameter_bytes'] == 4 * point['parameters']
-  assert found['checkpoint_bytes'] > found['parameter_bytes']
-  assert found['peak_memory_bytes'] > found['checkpoint_bytes']
+  # A checkpoint has the adapter and its optimizer, but no frozen decoder.
+  assert 4 * point['parameters'] < found['checkpoint_bytes'] < found['parameter_bytes']
+  assert found['peak_memory_bytes'] > found['parameter_bytes']
   for stage in found['stages']:
     parts = stage['steps'] * stage['seconds_a_step']
     parts += stage['compile_seconds'] + stage['validation_seconds']
