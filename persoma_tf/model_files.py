@@ -97,7 +97,7 @@ def open_gguf(path: str):
 
 
 # A decoder and its vocabulary are in one file, whose fields take seconds to read.
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _open_gguf(path, _):
   import gguf  # a heavy import, which listing the tasks does not need
 

@@ -6,7 +6,11 @@ the users that it answers are read once.
 """
 
 from tasks.baselines.answer_choice import ChosenAnswers, best_settings, top_classes
-from tasks.baselines.class_regression import fit_classes, logistic_regression
+from tasks.baselines.class_regression import (
+  fit_classes,
+  logistic_regression,
+  turn_columns,
+)
 from tasks.baselines.item_probe import answer_by_rule, estimate_categories, linear_probe
 from tasks.baselines.simple_answers import TOP, constant, counting, rule_on_sample
 from tasks.baselines.swapped_answers import swapped_users
@@ -32,4 +36,5 @@ __all__ = [
   'standardize_columns',
   'swapped_users',
   'top_classes',
+  'turn_columns',
 ]

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -13,6 +14,22 @@ _PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 _THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _DEFAULT = {'penalty': 0.1, 'threshold': 0.2}
 _ITERATIONS = 1000
+_SPREAD = 1e-12  # of the largest one; directions with less are rounding
+
+
+class TurnedColumns(NamedTuple):
+  """Holds columns in the basis in which a minimization needs few steps.
+
+  Attributes:
+    values: [U, R + 1] float64 columns in the basis of the R eigenvectors of XᵀX along
+      which users differ, then 1 for the intercepts.
+    turn: [F, R] float64 eigenvectors.
+    spread: [R] float64 eigenvalues.
+  """
+
+  values: np.ndarray
+  turn: np.ndarray
+  spread: np.ndarray
 
 
 def logistic_regression(
@@ -40,9 +57,11 @@ def logistic_regression(
   pooled = [pool_users(vectors, x) for x in (train, validation, users)]
   of_train, of_validation, of_users = standardize_columns(*pooled)
 
+  turned = turn_columns(of_train)
+
   @functools.cache
   def fit(penalty):
-    return fit_classes(of_train, train.truth, penalty * of_train.shape[1])
+    return fit_classes(turned, train.truth, penalty * of_train.shape[1])
 
   def answer(settings, columns):
     weights, intercepts = fit(settings['penalty'])
@@ -58,8 +77,17 @@ def logistic_regression(
   return ChosenAnswers(answer(chosen, of_users), chosen)
 
 
+def turn_columns(columns: np.ndarray) -> TurnedColumns:
+  """Turns columns [U, F] float into the basis in which regressions are fitted."""
+  spread, turn = np.linalg.eigh(columns.T @ columns)
+  used = spread > _SPREAD * spread.max(initial=0.0)
+  spread, turn = spread[used], turn[:, used]
+  ones = np.ones((len(columns), 1))
+  return TurnedColumns(np.hstack([columns @ turn, ones]), turn, spread)
+
+
 def fit_classes(
-  columns: np.ndarray, truth: np.ndarray, penalty: float
+  columns: TurnedColumns, truth: np.ndarray, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
   """Fits one logistic regression to every class, all in one convex minimization.
 
@@ -67,9 +95,9 @@ def fit_classes(
   times the sum of the squared weights; intercepts are free.
 
   Args:
-    columns: [U, F] float.
+    columns: columns of U users, as `turn_columns` returns them.
     truth: [U, C] bool.
-    penalty: at least 0.
+    penalty: above 0; so weights are 0 in directions along which no user differs.
 
   Returns:
     (weights [F, C] float64, intercepts [C] float64). A class that nobody has gets the
@@ -78,8 +106,8 @@ def fit_classes(
   share = truth.sum(axis=0) / max(len(truth), 1)
   varied = (share > 0) & (share < 1)
   wanted = truth[:, varied].astype(np.float64)
-  turned, turn, scale = _basis(columns, share[varied], penalty)
-  start = np.zeros((columns.shape[1] + 1, wanted.shape[1]))  # intercepts: the last row
+  turned, scale = columns.values, _scales(columns, share[varied], penalty)
+  start = np.zeros(scale.shape)  # intercepts: the last row
   start[-1] = special.logit(share[varied]) / scale[-1]
 
   def objective(values):
@@ -91,32 +119,31 @@ def fit_classes(
     loss += penalty / 2 * (table[:-1] ** 2).sum()
     return loss, (gradient * scale).ravel()
 
-  weights, intercepts = np.zeros((columns.shape[1], len(share))), special.logit(share)
+  weights = np.zeros((len(columns.turn), len(share)))
+  intercepts = special.logit(share)
   if varied.any():
     options = {'maxiter': _ITERATIONS, 'ftol': 1e-10}
     found = optimize.minimize(
       objective, start.ravel(), jac=True, method='L-BFGS-B', options=options
     )
     table = found.x.reshape(start.shape) * scale
-    weights[:, varied], intercepts[varied] = turn @ table[:-1], table[-1]
+    weights[:, varied], intercepts[varied] = columns.turn @ table[:-1], table[-1]
   return weights, intercepts
 
 
-def _basis(columns, share, penalty):
-  """Turns and scales the columns so that the minimization needs few steps.
+def _scales(columns, share, penalty):
+  """Scales the weights so that the minimization needs few steps.
 
   Args:
-    columns: [U, F] float.
+    columns: columns of U users.
     share: [C] share of the users who have each class.
     penalty: of the squared weights.
 
   Returns:
-    ([U, F + 1] columns in the basis of the eigenvectors of XᵀX, then 1 for the
-    intercepts; the eigenvectors [F, F]; [F + 1, C] scales by which the second
-    derivatives of the objective are near 1 where nothing is known yet).
+    [R + 1, C] scales by which the second derivatives of the objective are near 1 where
+    nothing is known yet.
   """
-  spread, turn = np.linalg.eigh(columns.T @ columns)
-  turned = np.hstack([columns @ turn, np.ones((len(columns), 1))])
-  curvature = np.append(spread, len(columns))[:, None] * share * (1 - share)
+  spread = np.append(columns.spread, len(columns.values))
+  curvature = spread[:, None] * share * (1 - share)
   curvature[:-1] += penalty
-  return turned, turn, 1 / np.sqrt(np.maximum(curvature, 1e-9))
+  return 1 / np.sqrt(np.maximum(curvature, 1e-9))

@@ -12,6 +12,7 @@ from tasks.baselines import (
   pool_users,
   standardize_columns,
   top_classes,
+  turn_columns,
 )
 
 CLASSES, WIDTH = 6, 4
@@ -40,12 +41,24 @@ def test_fits_equal_scikit_learn(penalty):
   library = pytest.importorskip('sklearn.linear_model')
   users = draw(1, 80)
   (columns,) = standardize_columns(pool_users(VECTORS, users))
-  weights, intercepts = fit_classes(columns, users.truth, penalty)
+  weights, intercepts = fit_classes(turn_columns(columns), users.truth, penalty)
   for column in range(CLASSES):
     model = library.LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000)
     model.fit(columns, users.truth[:, column])
     np.testing.assert_allclose(weights[:, column], model.coef_[0], atol=1e-3)
     np.testing.assert_allclose(intercepts[column], model.intercept_[0], atol=1e-3)
+
+
+def test_fewer_users_than_columns():
+  library = pytest.importorskip('sklearn.linear_model')
+  columns, truth = RNG.normal(size=(9, 20)), np.arange(9)[:, None] % 2 > 0
+  turned = turn_columns(columns)
+  assert turned.turn.shape == (20, 9)
+  weights, intercepts = fit_classes(turned, truth, 2.0)
+  model = library.LogisticRegression(C=0.5, tol=1e-8, max_iter=10_000)
+  model.fit(columns, truth[:, 0])
+  np.testing.assert_allclose(weights[:, 0], model.coef_[0], atol=1e-3)
+  np.testing.assert_allclose(intercepts[0], model.intercept_[0], atol=1e-3)
 
 
 @pytest.mark.filterwarnings('error')
@@ -54,14 +67,16 @@ def test_classes_that_nobody_or_everybody_has():
   (columns,) = standardize_columns(pool_users(VECTORS, users))
   truth = users.truth.copy()
   truth[:, 1], truth[:, 4] = False, True
-  weights, intercepts = fit_classes(columns, truth, 1.0)
+  turned = turn_columns(columns)
+  weights, intercepts = fit_classes(turned, truth, 1.0)
   assert (intercepts[1], intercepts[4]) == (-np.inf, np.inf)
   assert not weights[:, [1, 4]].any()
   others = [0, 2, 3, 5]
-  apart, _ = fit_classes(columns, truth[:, others], 1.0)
+  apart, _ = fit_classes(turned, truth[:, others], 1.0)
   np.testing.assert_allclose(weights[:, others], apart, atol=1e-9)
   for labels in (truth[:0], np.zeros_like(truth)):
-    weights, intercepts = fit_classes(columns[: len(labels)], labels, 1.0)
+    turned = turn_columns(columns[: len(labels)])
+    weights, intercepts = fit_classes(turned, labels, 1.0)
     assert not weights.any()
     assert np.all(intercepts == -np.inf)
 
