@@ -2,11 +2,11 @@
 
     python -m benchmarks.above_probe [--work_dir=runs/quality]
 
-Reads the answers that `python -m benchmarks.quality --methods=options` kept in its work
-folder, of all seeds and both data sets. A draw takes the users of each data set with
-replacement, the same for both methods and all seeds; the difference of a data set is
-the mean of its seeds, and that of both is the mean over their users; or, `sets`, the
-mean of the two data sets, whose number of users then does not matter.
+Reads the answers that `python -m benchmarks.quality --methods=options,options_lora`
+kept in its work folder, of all seeds and both data sets. A draw takes the users of each
+data set with replacement, the same for both methods and all seeds; the difference of a
+data set is the mean of its seeds, and that of both is the mean over their users; or,
+`sets`, the mean of the two data sets, whose number of users then does not matter.
 """
 
 import argparse
@@ -20,7 +20,10 @@ from benchmarks.quality import SHOWN
 from tasks import metrics
 
 _SETS = ('ml-100k', 'ml-latest-small')
-_METHODS = ('constrained', 'model', 'draft')
+_OF = {
+  'options': ('constrained', 'model', 'draft'),
+  'options_lora': ('constrained', 'model'),  # its draft is the same
+}
 _DRAWS = 2000
 
 
@@ -31,19 +34,19 @@ def main() -> None:
   work = pathlib.Path(parser.parse_args().work_dir)
   rows = []
   for shown in SHOWN:
-    runs = {name: read(work / name, shown) for name in _SETS}
-    rows += [
-      {'shown': shown, 'method': method, **compare(runs, method)} for method in _METHODS
-    ]
+    for recipe, methods in _OF.items():
+      runs = {name: read(work / name, recipe, shown) for name in _SETS}
+      about = {'shown': shown, 'recipe': recipe}
+      rows += [about | {'method': x, **compare(runs, x)} for x in methods]
   path = pathlib.Path(__file__).parent / 'results' / 'above_probe.json'
   command = 'python -m benchmarks.above_probe'
   path.write_text(json.dumps({'command': command, 'results': rows}, indent=2) + '\n')
   print(path)
 
 
-def read(folder: pathlib.Path, shown: str) -> list[dict[str, np.ndarray]]:
-  """The answers of every seed, as `benchmarks.answers` kept them."""
-  paths = sorted(folder.glob(f'options_[0-9]/answers_{shown}.npz'))
+def read(folder: pathlib.Path, recipe: str, shown: str) -> list[dict[str, np.ndarray]]:
+  """The answers of every seed of a recipe, as `benchmarks.answers` kept them."""
+  paths = sorted(folder.glob(f'{recipe}_[0-9]/answers_{shown}.npz'))
   if not paths:
     raise SystemExit(f'no answers in {folder}: run benchmarks.quality first')
   return [dict(np.load(path)) for path in paths]

@@ -33,6 +33,10 @@ _PARTS = {
   'drafts_whole_histories': 'trained on whole histories, no sub-histories',
 }
 
+# Steps of the first stage -> method.
+_CURVE = {steps: f'drafts_{steps}_steps' for steps in (200, 375, 750)}
+_CURVE |= {1500: 'drafts', 3000: 'drafts_3000_steps'}
+
 
 def options() -> str:
   """What option queries score, and what can be compared with it, on both data sets."""
@@ -68,6 +72,7 @@ def _cell(name, means):
 def above_probe() -> str:
   """Text and draft less the linear probe, of each data set and of both."""
   answers = {'constrained': 'text, kept to its form', 'model': 'text, free'}
+  recipes = {'options': '', 'options_lora': ', LoRA'}
   rows = []
   for row in read('above_probe')['results']:
     cells = [
@@ -75,7 +80,7 @@ def above_probe() -> str:
       f'{row[of]["interval"][1]:.3f})'
       for of in (*SETS, 'both', 'sets')
     ]
-    said = answers.get(row['method'], row['method'])
+    said = answers.get(row['method'], row['method']) + recipes[row['recipe']]
     rows.append([row['shown'], said, *cells])
   return markdown(
     ['interactions', 'answers', *SETS, 'both, over users', 'both, mean of the sets'],
@@ -101,6 +106,13 @@ def option_parts() -> str:
   found = _drafts({what: name for name, what in _PARTS.items()})
   rows = [[what, *cells] for what, cells in found.items()]
   return markdown(['first stage', *_SHOWN, 'processor time'], rows)
+
+
+def option_curve() -> str:
+  """F1 of drafts against examples of the first stage, seed 0 of MovieLens-100K."""
+  found = _drafts(_CURVE)
+  rows = [[f'{steps:,}', f'{64 * steps:,}', *cells] for steps, cells in found.items()]
+  return markdown(['steps', 'examples', *_SHOWN, 'processor time'], rows)
 
 
 def unseen_options() -> str:
@@ -175,6 +187,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'options': options,
   'above-probe': above_probe,
   'option-parts': option_parts,
+  'option-curve': option_curve,
   'unseen-options': unseen_options,
   'first-stage': first_stage,
   'many-options': many_options,

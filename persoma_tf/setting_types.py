@@ -58,17 +58,21 @@ def expected_of(hint: Any, value: Any) -> str | None:
   if hint in _NAMES:
     right = isinstance(value, _PYTHON.get(hint, hint))
     return None if right and isinstance(value, bool) <= (hint is bool) else _NAMES[hint]
-  if origin in (tuple, Sequence, Iterable) and arguments[:1] and arguments[0] in _NAMES:
+  if origin in (tuple, Sequence, Iterable) and arguments:
     return _expected_sequence(arguments, value)
   return None
 
 
 def _expected_sequence(arguments, value):
   """Returns what a sequence of one type expects, as `expected_of` does."""
-  if len({*arguments} - {...}) > 1:  # a type for each entry: not checked
+  entry = arguments[0]
+  one_of = typing.get_args(entry) if typing.get_origin(entry) is typing.Literal else ()
+  # Not checked: a type for each entry, entries of other types.
+  if len({*arguments} - {...}) > 1 or not (one_of or entry in _NAMES):
     return None
-  wrong = lambda item: expected_of(arguments[0], item)
+  wrong = lambda item: expected_of(entry, item)
   if isinstance(value, tuple | list) and not any(map(wrong, value)):
     return None
-  example = _EXAMPLES[arguments[0]]
-  return f'a tuple with commas, each entry {_NAMES[arguments[0]]}, such as {example}'
+  kind = f'one of {list(one_of)}' if one_of else _NAMES[entry]
+  example = one_of[:2] or _EXAMPLES[entry]
+  return f'a tuple with commas, each entry {kind}, such as {example}'

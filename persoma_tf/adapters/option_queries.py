@@ -12,6 +12,8 @@ Queries are learned with the options, or made from the texts of options
 memory are linear in N, and the result does not depend on the order of the interactions.
 """
 
+from typing import Literal, get_args
+
 import flax.linen as nn
 import gin
 import jax
@@ -31,7 +33,8 @@ from persoma_tf.answer_template import (
 from persoma_tf.setting_types import Count, Positive
 
 # What is told of the gates of an option, see `tell_statistics`.
-STATISTICS = ('log_count', 'few', 'mean', 'mean_of_all', 'share', 'length')
+Statistic = Literal['log_count', 'few', 'mean', 'mean_of_all', 'share', 'length']
+STATISTICS = get_args(Statistic)
 _ENOUGH = 4  # counts are also told cut off here: rules ask for a few, not for many
 
 
@@ -62,7 +65,7 @@ class OptionQueries(Template):
   num_layers: Count = 2
   num_heads: Positive = 4
   attended: Positive = 256
-  statistics: tuple[str, ...] = STATISTICS
+  statistics: tuple[Statistic, ...] = STATISTICS
   text_width: Count = 0
   hard: bool = True
 

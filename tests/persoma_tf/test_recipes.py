@@ -162,6 +162,15 @@ def test_a_setting_of_a_wrong_type_or_size_is_named(binding, message):
     recipes.parse_recipes(['runs/perceiver.gin'], [*folders, binding])
 
 
+def test_a_statistic_that_nothing_tells_is_named():
+  folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
+  binding = "OptionQueries.statistics = ('mean', 'median')"
+  with pytest.raises(
+    ValueError, match=r'^OptionQueries\.statistics=.*log_count.*share'
+  ):
+    recipes.parse_recipes(['runs/quickstart.gin'], [*folders, binding])
+
+
 def test_a_wrong_value_of_a_macro_is_named():
   folders = ["HISTORIES_DIR = 'h'", "EMBEDDINGS_DIR = 'e'"]
   rate = ["RATE = '5e-3'", 'decoder/Stage.learning_rate = %RATE']

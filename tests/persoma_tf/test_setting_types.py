@@ -24,6 +24,8 @@ from persoma_tf.setting_types import expected_of
     (Annotated[int, 'items'], 3),
     (Annotated[str, 'a name'], 'a'),
     (dict[str, int], 3),
+    (tuple[typing.Literal['a', 'b'], ...], ('b',)),
+    (tuple[bytes, ...], (1,)),
   ],
 )
 def test_right(hint, value):
@@ -39,6 +41,7 @@ def test_right(hint, value):
     (Annotated[int, 1], 0, 'at least 1'),
     (tuple[int, ...], (1, 2.5), r'each entry a whole number, such as \(1, 2\)'),
     (Sequence[str], 'ab', r"such as \('a', 'b'\)"),
+    (tuple[typing.Literal['a', 'b'], ...], ('c',), r"each entry one of \['a', 'b'\]"),
   ],
 )
 def test_wrong(hint, value, expected):
