@@ -91,8 +91,7 @@ def parse_with_beam(
 def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
   """Returns Beam's options, after a check that the runner has all flags it needs.
 
-  Without `--runner` the pipeline runs in this process: Beam's own default runner would
-  first look for a binary on the network.
+  Without `--runner` the pipeline runs in this process.
 
   Args:
     config: flags of the job.
@@ -102,15 +101,16 @@ def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
     SystemExit: with code 2 if a flag that the runner needs is missing.
   """
   from apache_beam.io.filesystems import FileSystems
-  from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+  from apache_beam.options.pipeline_options import PipelineOptions
 
-  options = PipelineOptions(list(arguments))
-  if not options.view_as(StandardOptions).runner:
-    options = PipelineOptions([*arguments, '--runner=FnApiRunner'])
+  from pipelines.common import engines
+
+  options = PipelineOptions([*engines.DEFAULTS, *arguments])
   options.get_all_options()  # ends with 2 where a value is wrong
   FileSystems.set_options(options)  # hdfs:// is read before the pipeline is made, too
+  paths = [(name, getattr(config, name), place) for name, place in _places(config)]
   try:
-    _check_runner(options, config)
+    engines.check_engine(options, paths)
   except ValueError as error:
     _Parser(prog=_program(type(config))).error(str(error))
   return options
@@ -122,35 +122,6 @@ def is_detached(options: PipelineOptions) -> bool:
 
   template = options.view_as(GoogleCloudOptions).template_location
   return bool(template or options.view_as(StandardOptions).no_wait_until_finish)
-
-
-def _check_runner(options, config):
-  """Checks the flags that Dataflow needs; Beam itself reports them when it writes.
-
-  Raises:
-    ValueError: a flag is missing, or workers cannot use its value.
-  """
-  from apache_beam.options import pipeline_options
-
-  runner = options.view_as(pipeline_options.StandardOptions).runner
-  if 'dataflow' not in runner.lower():
-    return
-  for name, place in _places(config):
-    value = getattr(config, name)
-    if place.by == 'workers' and place.is_local(value):
-      verb = 'write' if name == 'output_dir' else 'read'
-      raise ValueError(
-        f'--{name}={value}: workers cannot {verb} there; expected gs://...'
-      )
-  setup = options.view_as(pipeline_options.SetupOptions)
-  image = options.view_as(pipeline_options.WorkerOptions).sdk_container_image
-  if not (setup.setup_file or image or setup.extra_packages):
-    raise ValueError(
-      'Dataflow workers need this package: add --setup_file=./setup.py, or '
-      '--sdk_container_image with an image that has it'
-    )
-  if not options.view_as(pipeline_options.GoogleCloudOptions).project:
-    raise ValueError('--runner=DataflowRunner needs --project')
 
 
 class _Parser(argparse.ArgumentParser):
