@@ -37,10 +37,17 @@ def main(run: Callable[[], object]) -> None:
   except JobError as error:  # Beam appends the step's name
     sys.exit(f'error: {str(error).split(" [while running")[0]}')
   except Exception as error:  # runners with separate workers send text
-    found = re.search(r'JobError: (.*?)(?: \[while running|\n|$)', str(error))
-    if not found:
+    said = str(error)
+    if found := re.search(r'JobError: (.*?)(?: \[while running|\n|$)', said):
+      sys.exit(f'error: {found[1]}')
+    # Of a job service, about its workers; an error of our code comes with its trace.
+    found = re.match(r'Pipeline \S+ failed in state \w+: (.+)', said)
+    if not found or 'Traceback (most recent' in said:
       raise
-    sys.exit(f'error: {found[1]}')
+    sys.exit(
+      f'error: the engine gave up: {found[1]}; the logs of the engine and of its '
+      'workers tell more, such as which file or user it was'
+    )
 
 
 def _is_no_job_error(record):

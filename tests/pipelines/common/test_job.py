@@ -25,9 +25,26 @@ def test_a_job_error_is_one_sentence(error):
   assert raised.value.code == 'error: ratings.csv is empty'
 
 
-def test_other_errors_pass():
+_OF_AN_ENGINE = 'Pipeline job-1 failed in state FAILED: worker[1] is gone\nat java'
+
+
+def test_what_an_engine_says_is_one_sentence():
   def run():
-    raise RuntimeError('a bug')
+    raise RuntimeError(_OF_AN_ENGINE)
+
+  with pytest.raises(SystemExit) as raised:
+    job.main(run)
+  said = raised.value.code
+  assert said.startswith('error: the engine gave up: worker[1] is gone; the logs')
+  assert '\n' not in said
+
+
+@pytest.mark.parametrize(
+  'text', ['a bug', f'{_OF_AN_ENGINE}\nTraceback (most recent call last):\na bug']
+)
+def test_other_errors_pass(text):
+  def run():
+    raise RuntimeError(text)
 
   with pytest.raises(RuntimeError, match='a bug'):
     job.main(run)
