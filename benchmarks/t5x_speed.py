@@ -5,7 +5,7 @@
 
 In an environment with T5X (make setup-t5x). `--data_dir` holds finished `histories` and
 `embeddings`; `--checkpoint` is one that `persoma_tf.convert_checkpoint` made with the
-quickstart's recipe, by its absolute path. Each trains the second stage for 40 steps of
+quickstart's recipe. Each trains the second stage for 40 steps of
 8 users, padded to the limit, float32; what is compared is what each reports of the last
 20 steps. Writes `benchmarks/results/t5x_speed.json`.
 """
@@ -85,7 +85,7 @@ def t5x(flags, folder: pathlib.Path) -> float:
   """Examples a second of t5x.train."""
   bindings = [
     f"MODEL_DIR='{folder}'",
-    f"INITIAL_CHECKPOINT_PATH='{flags.checkpoint}'",
+    f"INITIAL_CHECKPOINT_PATH='{pathlib.Path(flags.checkpoint).absolute()}'",
     f"HISTORIES_DIR='{flags.data_dir}/histories'",
     f"EMBEDDINGS_DIR='{flags.data_dir}/embeddings'",
     f'TRAIN_STEPS={_STEPS}',

@@ -1,7 +1,6 @@
 """Opens the files of models, and says what a file is that is not what it should be."""
 
 import contextlib
-import functools
 import json
 import os
 import pathlib
@@ -93,12 +92,21 @@ def open_gguf(path: str):
     ValueError: the file cannot be read, or is one part of several.
   """
   facts = os.stat(path) if os.path.exists(path) else None
-  return _open_gguf(str(path), facts and (facts.st_size, facts.st_mtime_ns))
+  key = str(path), facts and (facts.st_size, facts.st_mtime_ns)
+  reader = _opened.pop(key, None)
+  if reader is None:
+    reader = _open_gguf(path)
+    _opened.clear()
+    _opened[key] = reader
+  return reader
 
 
-# A decoder and its vocabulary are in one file, whose fields take seconds to read.
-@functools.lru_cache(maxsize=2)
-def _open_gguf(path, _):
+# A decoder and its vocabulary are in one file, whose fields take seconds to read and
+# hundreds of MB: the first of the two leaves the reader to the second, which takes it.
+_opened: dict = {}
+
+
+def _open_gguf(path):
   import gguf  # a heavy import, which listing the tasks does not need
 
   with reading(path, 'GGUF'):

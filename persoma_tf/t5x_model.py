@@ -106,8 +106,8 @@ class PersomaModel(models.BaseTransformerModel):
     """Returns random parameters with the names of their axes.
 
     T5X needs their shapes only. A run starts from a checkpoint with all parameters,
-    made by `persoma_tf.convert_checkpoint` or the native trainer, because the initial
-    adapter depends on the decoder's weights and on the data.
+    made by `persoma_tf.convert_checkpoint`, because the initial adapter depends on the
+    decoder's weights and on the data.
     """
     types = input_types or {}
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}
@@ -294,7 +294,7 @@ def target_only(
   if found != expected:
     raise ValueError(
       'the checkpoint does not fit the model: missing '
-      f'{sorted(expected - found)[:5]}, unknown {sorted(found - expected)[:5]}; '
-      'python -m persoma_tf.convert_checkpoint makes one that fits a recipe'
+      f'{sorted(expected - found)[:5]}, unknown {sorted(found - expected)[:5]}; python '
+      '-m persoma_tf.convert_checkpoint --start=<it> adds the decoder to a native one'
     )
   return {'target': stored['target'], 'state': {}}

@@ -4,8 +4,8 @@
     model_dir/checkpoint_<step>/optimizer  the native trainer's optimizer state
     model_dir/adapter/                     adapter.safetensors, manifest.json
 
-A checkpoint gets its name only after it is complete. Restoring is strict: missing or
-unknown parameters and wrong shapes are errors.
+A checkpoint gets its name only after it is complete. Those of the native trainer have
+what it trains; those of T5X, and for T5X, have all parameters of the model.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def save(
   Args:
     checkpoints: manager that `manager` returned.
     step: number of finished steps.
-    params: {'adapter': ..., 'decoder': ...}.
+    params: {'adapter': ..., 'decoder': ...}, or a part of it.
     optimizer: any pytree of arrays; its leaves are stored in order.
   """
   host = lambda tree: jax.tree.map(np.asarray, tree)

@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from persoma_tf.gin_settings import settings
-from persoma_tf.parameters import checkpoints
+from persoma_tf.parameters import checkpoints, freezing
 from persoma_tf.training import run_folder, run_inputs
 from persoma_tf.training.export import export_adapter
 from persoma_tf.training.training_run import TrainingRun
@@ -41,6 +41,8 @@ def export_checkpoint(checkpoint: str, run: TrainingRun, output_dir: str) -> Non
 def started_params(run: TrainingRun, checkpoint: str) -> dict:
   """Returns all parameters of a run that goes on from a native checkpoint.
 
+  LoRA's parameters, if the run has them and the checkpoint has not, are new.
+
   Args:
     run: run of the recipe that goes on.
     checkpoint: path of a `checkpoint_<step>` folder of `persoma_tf.train`.
@@ -51,11 +53,17 @@ def started_params(run: TrainingRun, checkpoint: str) -> dict:
   Raises:
     ValueError: the checkpoint belongs to another model, decoder, or data.
   """
+  stored, folder = checkpoints.load_params(checkpoint), pathlib.Path(checkpoint).parent
   fresh = run.fresh_params()
-  folder = pathlib.Path(checkpoint).parent
+  if not (folder / run_inputs.FILE).exists():
+    raise ValueError(
+      f'{checkpoint} has no decoder, and no {run_inputs.FILE} in the folder above it '
+      'says which one its adapter was trained with; give it in its whole model folder'
+    )
   run_inputs.check_inputs(folder, run_inputs.inputs_of_recipe())
-  params = run.params_at(checkpoint)
+  params = freezing.overlay({'decoder': fresh['decoder']}, stored)
   checkpoints.check_same(fresh, params, checkpoint)
+  run.check_decoder(checkpoint, params)
   return params
 
 

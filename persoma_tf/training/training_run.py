@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import gin
 import jax
 import numpy as np
+from flax import traverse_util
 
 from persoma_tf import model as persoma
 from persoma_tf import operand_types, recipes
@@ -161,18 +162,22 @@ class TrainingRun:
   def params_at(self, checkpoint: str) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} of a checkpoint of this recipe.
 
-    What the checkpoint does not have of the decoder, since it was not trained, is as
-    before the training.
+    Parameters of the decoder that the run does not train are its own.
 
     Args:
       checkpoint: path of a `checkpoint_<step>` folder.
 
     Raises:
-      ValueError: the checkpoint has another decoder.
+      ValueError: the checkpoint has another decoder, or lacks what the run trains.
     """
     stored = checkpoints.load_params(checkpoint)
     params = freezing.overlay({'decoder': self._start}, stored)
     self.check_decoder(checkpoint, params)
+    found = traverse_util.flatten_dict(stored, sep='/')
+    if missing := self.trained_part(params).keys() - found.keys():
+      raise ValueError(
+        f'{checkpoint} lacks parameters that the run trains: {sorted(missing)[:5]}'
+      )
     return params
 
   def check_decoder(self, checkpoint: str, params: Mapping) -> None:
@@ -185,7 +190,7 @@ class TrainingRun:
     Raises:
       ValueError: the checkpoint has another decoder.
     """
-    checkpoints.check_same(params['decoder'], self._start, 'the decoder')
+    checkpoints.check_same(self._start, params['decoder'], checkpoint)
     trained = self.trained_part({**params, 'decoder': self._start}).keys()
     checkpoints.check_frozen(checkpoint, params['decoder'], self._start, trained)
 

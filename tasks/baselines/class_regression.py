@@ -14,7 +14,7 @@ _PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 _THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _DEFAULT = {'penalty': 0.1, 'threshold': 0.2}
 _ITERATIONS = 1000
-_SPREAD = 1e-12  # of the largest one; directions with less are rounding
+_SPREAD = 1e-12  # eigenvalues below this share of the largest are rounding errors
 
 
 class TurnedColumns(NamedTuple):
@@ -106,15 +106,15 @@ def fit_classes(
   share = truth.sum(axis=0) / max(len(truth), 1)
   varied = (share > 0) & (share < 1)
   wanted = truth[:, varied].astype(np.float64)
-  turned, scale = columns.values, _scales(columns, share[varied], penalty)
+  values, scale = columns.values, _scales(columns, share[varied], penalty)
   start = np.zeros(scale.shape)  # intercepts: the last row
   start[-1] = special.logit(share[varied]) / scale[-1]
 
-  def objective(values):
-    table = values.reshape(start.shape) * scale
-    logits = turned @ table
+  def objective(scaled):
+    table = scaled.reshape(start.shape) * scale
+    logits = values @ table
     loss = np.logaddexp(0, logits).sum() - (wanted * logits).sum()
-    gradient = turned.T @ (special.expit(logits) - wanted)
+    gradient = values.T @ (special.expit(logits) - wanted)
     gradient[:-1] += penalty * table[:-1]
     loss += penalty / 2 * (table[:-1] ** 2).sum()
     return loss, (gradient * scale).ravel()

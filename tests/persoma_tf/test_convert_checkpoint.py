@@ -4,6 +4,7 @@ import gin
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from persoma_tf import convert_checkpoint, gin_settings
 from persoma_tf.parameters import checkpoints
@@ -55,10 +56,23 @@ def test_a_start_has_what_was_trained_and_the_decoder(arguments, tmp_path):
   convert([*arguments, output, start])
   after = checkpoints.load_params(str(tmp_path / 'start/checkpoint_0'))
   jax.tree.map(np.testing.assert_array_equal, after, {**before, **trained})
+  # LoRA's parameters may be new, those of another recipe are not taken.
+  lora = '--gin.train.tuning="lora"'
+  convert([*arguments, f'{output}_of_lora', start, lora])
+  begin = f'{tmp_path / "start_of_lora"}/checkpoint_0'
+  added = traverse_util.flatten_dict(checkpoints.load_params(begin)['decoder'], sep='/')
+  assert any(path.endswith('lora_a') for path in added)
+  with pytest.raises(
+    ValueError, match=r'checkpoint_0 does not fit .* unknown .*lora_a'
+  ):
+    convert([*arguments, f'{output}_without', f'--start={begin}'])
   inputs = tmp_path / 'model' / 'inputs.json'
   inputs.write_text(inputs.read_text().replace('"decoder": "', '"decoder": "another'))
   with pytest.raises(ValueError, match='not the inputs that the run began with'):
     convert([*arguments, f'{output}_of_another_decoder', start])
+  inputs.unlink()
+  with pytest.raises(ValueError, match=r'no inputs\.json in the folder above'):
+    convert([*arguments, f'{output}_of_an_unknown_decoder', start])
 
 
 def test_a_conversion_records_a_type_that_a_training_can_go_on_with(

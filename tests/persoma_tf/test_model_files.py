@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from persoma_tf import decoders
+from persoma_tf import decoders, model_files
 from tasks import vocabularies
 from tests import tiny as tiny_parts
 
@@ -26,6 +26,17 @@ def good(tmp_path_factory):
   """A GGUF file that can be read."""
   path = tmp_path_factory.mktemp('gguf') / 'x.gguf'
   return tiny_parts.write_decoder(path, vocab_size=13).read_bytes()
+
+
+def test_a_file_is_read_once_for_a_decoder_and_its_vocabulary(good, tmp_path):
+  path = tmp_path / 'x.gguf'
+  path.write_bytes(good)
+  first = model_files.open_gguf(str(path))
+  assert model_files.open_gguf(str(path)) is first
+  assert model_files.open_gguf(str(path)) is not first, 'nobody keeps it for long'
+  path.write_bytes(good + b'more')
+  again = model_files.open_gguf(str(path))
+  assert len(again.data) == len(good) + 4
 
 
 @pytest.mark.parametrize(('content', 'message'), WRONG)

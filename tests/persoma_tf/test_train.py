@@ -124,6 +124,12 @@ def test_a_checkpoint_has_what_lora_trains(recipe, tmp_path):
   checkpoints.save(checkpoints.manager(str(tmp_path)), 3, kept, {})
   found = run.params_at(str(tmp_path / 'checkpoint_3'))
   assert any(path.startswith('decoder/') for path in moved)
+  del kept['decoder']
+  checkpoints.save(checkpoints.manager(str(tmp_path)), 4, kept, {})
+  with pytest.raises(
+    ValueError, match=r'lacks parameters that the run trains: .*lora_'
+  ):
+    run.params_at(str(tmp_path / 'checkpoint_4'))
   trees = found, freezing.overlay(params, moved)
   assert_same(*(traverse_util.flatten_dict(x, sep='/') for x in trees))
 
