@@ -18,7 +18,8 @@ GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x lock pin-images assets quickstart test lint format tables \
+.PHONY: help setup setup-t5x setup-prism lock pin-images assets quickstart test \
+  test-engine lint format tables \
   clean
 
 help:  ## list the targets
@@ -51,6 +52,11 @@ setup-t5x: setup  ## add T5X, from its repository (needs git)
 LOCK_ARGS ?=
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --generate-hashes \
   --python-version 3.11 --python-platform x86_64-unknown-linux-gnu $(LOCK_ARGS)
+
+# Beam's runner in Go, of Beam's own version.
+setup-prism: setup  ## add Prism (needs Go)
+	GOBIN=$(abspath $(VENV))/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@$$(sed \
+	  -n 's/^apache-beam==\([0-9.]*\).*/v\1/p' requirements.txt)
 
 lock: setup  ## renew the locks: after a change of setup.py or requirements-*.in
 	$(COMPILE) --output-file requirements.txt setup.py
@@ -108,6 +114,12 @@ $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 
 test: setup  ## run the test suite
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+# Of a job service that runs, such as a cluster's; its folders are in PYTEST_ARGS=--basetemp=...
+test-engine: setup  ## run all jobs on JOB_ENDPOINT=host:port with ENVIRONMENT='DOCKER image' [KILL='command']
+	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/engines/test_job_service.py \
+	  $(if $(JOB_ENDPOINT),--job_endpoint=$(JOB_ENDPOINT)) \
+	  $(if $(ENVIRONMENT),--environment='$(ENVIRONMENT)') $(if $(KILL),--kill='$(KILL)')
 
 lint: setup  ## check style, format and which room imports which
 	$(VENV)/bin/ruff check .

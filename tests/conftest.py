@@ -34,6 +34,18 @@ _LONG = (
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
 
+def pytest_addoption(parser):
+  """Options of `make test-engine`."""
+  group = parser.getgroup('job service', 'a service for tests/engines/test_job_service')
+  group.addoption('--job_endpoint', help='host:port of a job service that runs')
+  group.addoption(
+    '--environment',
+    default='LOOPBACK',
+    help="where its workers run: type and configuration, such as 'DOCKER my-image'",
+  )
+  group.addoption('--kill', help='command that kills a worker')
+
+
 def pytest_configure(config):
   """Loads what recipes set and fixtures use, in processes that run tests.
 

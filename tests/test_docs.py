@@ -59,8 +59,10 @@ NOT_RUN = {
   'make lint': 'what changes are checked with, before they are handed in',
   'make pin-images': 'asks the registries of the images',
   'make setup': 'makes the environment that the tests run in',
+  'make setup-prism': 'downloads from the network',
   'make setup-t5x': 'downloads from the network',
   'make test': 'would run itself',
+  'make test-engine': 'runs engines/test_job_service.py on a service of yours',
   'tests.pipelines.test_robustness': 'prints a table that its own test compares',
 }
 SHELL = ('cd', 'export', 'mkdir', 'rm', 'source')

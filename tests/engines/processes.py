@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,18 @@ def sdk_workers(pid: int) -> set[int]:
         if words and any('sdk_worker' in word for word in words[2:]):
           found.add(child.pid)
   return found
+
+
+def wait_for_port(port: int, process: subprocess.Popen) -> None:
+  """Waits until a server listens."""
+  end = time.monotonic() + 60
+  while True:
+    assert process.poll() is None, 'the server ended'
+    assert time.monotonic() < end, 'the server does not start'
+    with contextlib.suppress(OSError):
+      socket.create_connection(('localhost', port), 1).close()
+      return
+    time.sleep(0.05)
 
 
 def wait_for_file(path: pathlib.Path, process: subprocess.Popen) -> str:
