@@ -16,6 +16,8 @@ RECIPE := persoma_tf/configs/runs/quickstart.gin
 # Large arrays in huge pages: a training step on CPU takes a fifth less time.
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
+# Images of containers often set it: every command would compile all packages anew, 10 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-t5x setup-prism lock pin-images assets quickstart test \
