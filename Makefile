@@ -119,7 +119,7 @@ test: setup  ## run the test suite
 
 # Of a job service that runs, such as a cluster's; its folders are in PYTEST_ARGS=--basetemp=...
 test-engine: setup  ## run all jobs on JOB_ENDPOINT=host:port with ENVIRONMENT='DOCKER image' [KILL='command']
-	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/engines/test_job_service.py \
+	$(PYTHON) -m pytest --numprocesses=0 -m '' $(PYTEST_ARGS) tests/engines/test_job_service.py \
 	  $(if $(JOB_ENDPOINT),--job_endpoint=$(JOB_ENDPOINT)) \
 	  $(if $(ENVIRONMENT),--environment='$(ENVIRONMENT)') $(if $(KILL),--kill='$(KILL)')
 

@@ -45,23 +45,6 @@ def test_several_local_processes(data, expected, tmp_path):
   assert contents(tmp_path / 'h') == expected
 
 
-def test_portable_runner_with_external_workers(
-  data, expected, tmp_path, job_service, worker_pool
-):
-  address, log = worker_pool
-  run_job(
-    data,
-    tmp_path / 'h',
-    tmp_path,
-    '--runner=PortableRunner',
-    f'--job_endpoint={job_service}',
-    '--environment_type=EXTERNAL',
-    f'--environment_config={address}',
-  )
-  assert log.read_text().count('Starting worker') == 2
-  assert contents(tmp_path / 'h') == expected
-
-
 def test_dataflow(bucket_run, tmp_path, bucket, dataflow, checkout):
   source, here = bucket_run
   run_job(

@@ -3,11 +3,15 @@
 By default the services are Beam's own in Python, with two workers a job, and Prism,
 where `make setup-prism` has put it. `make test-engine JOB_ENDPOINT=host:port
 ENVIRONMENT='PROCESS {...}'` takes one that runs, such as that of a cluster, and with
-KILL='command' a worker is killed in the middle.
+KILL='command' a worker is killed in the middle. `make test` leaves out the slow ones:
+every process loads JAX and TensorFlow anew.
 """
 
+import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from persoma_tf import train
@@ -30,20 +34,26 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope='module')
 def engine(request) -> list[str]:
   """Flags of a portable runner."""
-  option = request.config.getoption
+  if request.param == 'prism':
+    return request.getfixturevalue('on_prism')
   if request.param == 'given':
-    address, (kind, _, environment) = (
-      option('job_endpoint'),
-      option('environment').partition(' '),
-    )
-  else:
-    address = request.getfixturevalue(
-      {'python': 'job_service', 'prism': 'prism'}[request.param]
-    )
-    kind, environment = 'EXTERNAL', request.getfixturevalue('worker_pool')[0]
+    address = request.config.getoption('job_endpoint')
+    return portable(address, *request.config.getoption('environment').split(' ', 1))
+  pool, _ = request.getfixturevalue('worker_pool')
+  return portable(request.getfixturevalue('job_service'), 'EXTERNAL', pool)
+
+
+@pytest.fixture(scope='module')
+def on_prism(prism, worker_pool) -> list[str]:
+  """Flags of a run on Prism."""
+  return portable(prism, 'EXTERNAL', worker_pool[0])
+
+
+def portable(address: str, kind: str, about: str = '') -> list[str]:
+  """Flags of the portable runner: a job service, and where its workers run."""
   return [
     *('--runner=PortableRunner', f'--job_endpoint={address}', '--parallelism=2'),
-    *(f'--environment_type={kind}', f'--environment_config={environment}'),
+    *(f'--environment_type={kind}', f'--environment_config={about}'),
   ]
 
 
@@ -63,12 +73,22 @@ def asked(tmp_path_factory, assets, folders, tiny_decoder) -> list[str]:
   return [f'--model_dir={model}', *both, *more]
 
 
-def run(job, arguments, folder, engine):
-  """Runs a job in a process of its own."""
+@pytest.fixture(scope='module')
+def answered(asked, tmp_path_factory) -> list[dict]:
+  """What batch_predict answers in this process."""
+  folder = tmp_path_factory.mktemp('answered') / 'here'
+  batch_predict.run([*asked, f'--output_dir={folder}'])
+  return rows(folder)
+
+
+def run(job, arguments, folder, engine, code=0, during=lambda process: None) -> str:
+  """Runs a job in a process of its own; returns what it printed."""
   command = [sys.executable, '-m', f'pipelines.{job}', *arguments, *engine]
   log = folder / 'job.log'
-  done = processes.run(command, log, processes.environment(), timeout=240)
-  assert not done.code, done.output
+  with processes.started(command, log, processes.environment()) as process:
+    during(process)
+    assert process.wait(240) == code, log.read_text()
+  return log.read_text()
 
 
 def rows(folder) -> list[dict]:
@@ -90,7 +110,48 @@ def test_embeddings(engine, folders, assets, tmp_path):
   assert contents(tmp_path / 'there') == contents(tmp_path / 'here')
 
 
-def test_predictions(engine, asked, tmp_path):
-  batch_predict.run([*asked, f'--output_dir={tmp_path}/here'])
+@pytest.mark.slow
+def test_predictions(engine, asked, answered, tmp_path):
   run('batch_predict', [*asked, f'--output_dir={tmp_path}/there'], tmp_path, engine)
-  assert rows(tmp_path / 'there') == rows(tmp_path / 'here')
+  assert rows(tmp_path / 'there') == answered
+
+
+@pytest.mark.slow
+def test_a_killed_worker(engine, asked, answered, tmp_path, request):
+  """The engine runs its step again."""
+  command = request.config.getoption('kill')
+  if not command:
+    pytest.skip("nothing kills a worker: make test-engine KILL='command'")
+  there = tmp_path / 'there'
+
+  def kill(process):
+    wait_for_answers(there, process)
+    subprocess.run(command, shell=True, check=True)
+
+  run('batch_predict', [*asked, f'--output_dir={there}'], tmp_path, engine, 0, kill)
+  assert rows(there) == answered
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_a_job_of_prism(on_prism, asked, answered, tmp_path):
+  """It starts no other one. The same command goes on."""
+  there = tmp_path / 'there'
+
+  def kill(process):
+    wait_for_answers(there, process)
+    for other in psutil.process_iter(['cmdline']):
+      if any('SdkHarness(' in word for word in other.info['cmdline'] or ()):
+        other.kill()
+
+  job = 'batch_predict', [*asked, f'--output_dir={there}'], tmp_path, on_prism
+  assert 'error: the engine gave up: ' in run(*job, 1, kill)
+  assert not (there / 'COMPLETED').exists()
+  run(*job)
+  assert rows(there) == answered
+
+
+def wait_for_answers(folder, process):
+  """Waits until a job has written some."""
+  while not list(folder.rglob('predictions-*')):
+    assert process.poll() is None, 'ended before a worker was killed'
+    time.sleep(0.02)
