@@ -5,9 +5,9 @@
 
 In an environment with T5X (make setup-t5x). `--data_dir` holds finished `histories` and
 `embeddings`; `--checkpoint` is one that `persoma_tf.convert_checkpoint` made with the
-quickstart's recipe. Each trains the second stage for 40 steps of
-8 users, padded to the limit, float32; what is compared is what each reports of the last
-20 steps. Writes `benchmarks/results/t5x_speed.json`.
+quickstart's recipe. Each trains the second stage for 40 steps of 8 users, padded to the
+limit, float32; what is compared is what each reports of the last 20 steps. Writes
+`benchmarks/results/t5x_speed.json`.
 """
 
 import argparse

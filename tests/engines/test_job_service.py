@@ -16,10 +16,10 @@ import pytest
 
 from persoma_tf import train
 from pipelines import batch_predict, embed_items
-from pipelines.predictions import prediction_files
 from tests import tiny
 from tests.engines import processes
 from tests.engines.conftest import contents, flags
+from tests.engines.test_predictions import rows
 
 pytestmark = pytest.mark.assets
 
@@ -91,15 +91,14 @@ def run(job, arguments, folder, engine, code=0, during=lambda process: None) -> 
   return log.read_text()
 
 
-def rows(folder) -> list[dict]:
-  """The table without when it was made."""
-  found = prediction_files.read_predictions(str(folder), 'avro')
-  return [{name: x[name] for name in x if name != 'predicted_at'} for x in found]
-
-
-def test_histories(engine, data, expected, tmp_path):
+def test_histories(engine, data, expected, tmp_path, request):
+  own = request.node.callspec.params['engine'] == 'python'
+  log = request.getfixturevalue('worker_pool')[1] if own else None
+  started = lambda: log.read_text().count('Starting worker') if own else 0
+  before = started()
   run('build_histories', flags(data, tmp_path / 'h'), tmp_path, engine)
   assert contents(tmp_path / 'h') == expected
+  assert started() - before == (2 if own else 0)
 
 
 def test_embeddings(engine, folders, assets, tmp_path):
