@@ -4,7 +4,9 @@ Beam itself reports missing flags only when a pipeline is written or submitted, 
 waits for minutes for a job service that nobody runs.
 """
 
+import json
 import logging
+import shutil
 import socket
 from collections.abc import Sequence
 
@@ -37,10 +39,12 @@ def check_engine(
   runner = options.view_as(pipeline_options.StandardOptions).runner.lower()
   if 'dataflow' in runner:
     _check_dataflow(options, paths)
-  endpoint = options.view_as(pipeline_options.PortableOptions).job_endpoint
-  service = endpoint and endpoint != 'embed'
+  portable = options.view_as(pipeline_options.PortableOptions)
+  service = portable.job_endpoint and portable.job_endpoint != 'embed'
   if service:
-    _check_job_service(endpoint)
+    _check_job_service(portable.job_endpoint)
+  if portable.environment_type == 'PROCESS' and portable.environment_config:
+    _check_process(portable.environment_config)
   parallelism = options.view_as(pipeline_options.FlinkRunnerOptions).parallelism
   if ('flink' in runner or service) and parallelism < 1:
     logger.warning(
@@ -84,3 +88,20 @@ def _check_job_service(endpoint):
       f'--job_endpoint={endpoint}: nobody answers there ({error}); expected host and '
       'port of a job service that runs'
     ) from error
+
+
+def _check_process(config):
+  """Looks for the command that starts a worker; it may be on other machines only."""
+  try:
+    command = json.loads(config)['command']
+  except (ValueError, TypeError, KeyError):
+    raise ValueError(
+      f'--environment_config={config}: expected JSON, such as '
+      '{"command": "/path/to/boot"}'
+    ) from None
+  if not shutil.which(command):
+    logger.warning(
+      '%s is no program on this machine: if workers start here, the job cannot run; '
+      'Prism waits for them without end',
+      command,
+    )

@@ -12,6 +12,7 @@ by name, so that nothing of `__main__` is pickled:
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable
 from importlib import metadata
 
@@ -19,6 +20,13 @@ import pipelines
 from persoma_tf import process
 
 _PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
+_OF_A_WORKER = (
+  r'(?:JobError: |FileNotFoundError: \[Errno 2\] )(.*?)(?: \[while running|\n|$)'
+)
+UNREACHED = (
+  'inputs and output must be where all workers reach them by the same path: in a '
+  'bucket, or on a shared disk by its absolute path'
+)
 
 
 class JobError(ValueError):
@@ -32,27 +40,46 @@ def main(run: Callable[[], object]) -> None:
   logging.getLogger('apache_beam.runners.common').addFilter(_is_no_job_error)
   for handler in logging.getLogger().handlers:
     handler.addFilter(_is_no_notice_of_beam)
+  threading.excepthook = _tell_of_thread
   try:
     run()
   except JobError as error:  # Beam appends the step's name
     sys.exit(f'error: {str(error).split(" [while running")[0]}')
   except Exception as error:  # runners with separate workers send text
-    said = str(error)
-    if found := re.search(r'JobError: (.*?)(?: \[while running|\n|$)', said):
-      sys.exit(f'error: {found[1]}')
-    # Of a job service, about its workers; an error of our code comes with its trace.
-    found = re.match(r'Pipeline \S+ failed in state \w+: (.+)', said)
-    if not found or 'Traceback (most recent' in said:
+    sentence = _sentence_in(str(error))
+    if not sentence:
       raise
-    sys.exit(
-      f'error: the engine gave up: {found[1]}; the logs of the engine and of its '
-      'workers tell more, such as which file or user it was'
-    )
+    sys.exit(sentence)
+
+
+def _sentence_in(said: str) -> str:
+  """Finds in the text of a runner what the user can mend; '' for an error of ours."""
+  if found := re.search(_OF_A_WORKER, said):
+    if 'No such file' in found[1]:
+      return f'error: a worker: {found[1]}; {UNREACHED}'
+    return f'error: {found[1]}'
+  # Of gRPC: the job service is gone, or it finds no worker.
+  found = re.search(r'StatusCode\.UNAVAILABLE\n\s*details = "(.*)"', said)
+  # Of a job service, about its workers; an error of our code comes with its trace.
+  if not found and 'Traceback (most recent' not in said:
+    found = re.match(r'Pipeline \S+ failed in state \w+: (.+)', said)
+  if not found:
+    return ''
+  return (
+    f'error: the engine gave up: {found[1]}; the logs of the engine and of its workers '
+    'tell more, such as which file or user it was'
+  )
 
 
 def _is_no_job_error(record):
   """Drops the traceback that Beam logs for a JobError: its sentence is enough."""
   return not (record.exc_info and isinstance(record.exc_info[1], JobError))
+
+
+def _tell_of_thread(raised):
+  """Drops what a thread of Beam raises when its job service is gone; `main` tells."""
+  if not raised.exc_type.__module__.startswith('grpc.'):
+    threading.__excepthook__(raised)
 
 
 def _is_no_notice_of_beam(record):

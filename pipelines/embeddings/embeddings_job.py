@@ -18,6 +18,7 @@ from persoma_tf import assets, encoders
 from persoma_tf.units import format_duration
 from pipelines.common import flags, job, output_folder, storage
 from pipelines.common.progress import ShowProgress
+from pipelines.common.reach import CheckReach
 from pipelines.embeddings import encoder_texts, rated_pairs
 from pipelines.embeddings.vector_tables import vector_tables
 from pipelines.histories.history_records import list_history_files
@@ -78,7 +79,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   shards = list_history_files(config.histories_dir)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    vectors, pairs = build(pipeline, config, shards, items, ratings)
+    vectors, pairs = build(pipeline, config, shards, items, ratings, folder)
     written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
     write = _write_detached if detached else _write
@@ -97,6 +98,7 @@ def build(
   shards: Sequence[str],
   items: pa.Table,
   ratings: Sequence[float],
+  folder: output_folder.OutputFolder,
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """Builds the graph that encodes texts.
 
@@ -106,6 +108,7 @@ def build(
     shards: files of the histories; read only for the template `joined`.
     items: the item table.
     ratings: distinct ratings of the histories.
+    folder: the output folder.
 
   Returns:
     A PCollection with one dict {text: vector [H]} per batch, and one with a single
@@ -123,6 +126,7 @@ def build(
     | 'Texts' >> beam.Map(encoder_texts.template_texts, *known)
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
+    | 'Reach' >> beam.ParDo(CheckReach(folder))
     | 'Encode' >> RunInference(EncoderHandler(config.encoder, **config.choice))
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf.units import format_duration
 from pipelines.common import flags, output_folder, storage
 from pipelines.common.job import JobError
+from pipelines.common.reach import CheckReach
 from pipelines.events import file_blocks, input_files
 from pipelines.events.mapping import formats_of
 from pipelines.events.rating_scale import RatingScale, thresholds_on
@@ -73,7 +73,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   write_items(run.items_path, items.table)
   blocks = file_blocks.cut_blocks(files['ratings'], config.block_bytes)
   with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items, folder.place)
+    shards, rejects = build(pipeline, config, blocks, items, folder)
     last = pipeline | 'Last' >> beam.Create([None])
     written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
     _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, run)
@@ -88,7 +88,7 @@ def build(
   config: Config,
   blocks: Sequence[file_blocks.FileBlock],
   items: ItemTable,
-  output_dir: str,
+  folder: output_folder.OutputFolder,
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """Builds the graph that writes shards and rejects.
 
@@ -96,19 +96,20 @@ def build(
     pipeline: pipeline to which the transforms are added.
     config: the flags.
     blocks: all blocks of the ratings files.
-    items: the item table, which is also in the output folder.
-    output_dir: folder of the item table, the shards and the rejects.
+    items: the item table, which is also in the folder.
+    folder: the output folder, in which the item table is already.
 
   Returns:
     A PCollection with one `history_shards.ShardSummary` per shard, and one with a
     single `rejects.RejectSummary`.
   """
-  split, items_path = config.split, FileSystems.join(output_dir, _ITEMS)
+  split, items_path = config.split, folder.file(_ITEMS)
   reader = ReadBlock(LoadItemIds(items_path), config.scale, split)
   read = (
     pipeline
     | 'Blocks' >> beam.Create(blocks)
     | 'Spread' >> beam.Reshuffle()
+    | 'Reach' >> beam.ParDo(CheckReach(folder))
     | 'Read' >> beam.ParDo(reader).with_outputs(ReadBlock.REJECTS, main='rows')
   )
   rejects = (
@@ -116,7 +117,7 @@ def build(
     | 'Once' >> beam.Create([items.rejects])
     | 'WriteRejects'
     >> beam.ParDo(
-      WriteRejects(output_dir, config.max_reject_fraction),
+      WriteRejects(folder.place, config.max_reject_fraction),
       beam.pvalue.AsList(read[ReadBlock.REJECTS]),
     )
   )
@@ -128,7 +129,7 @@ def build(
     counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
     known.append(beam.pvalue.AsSingleton(counts))
   writer = WriteHistories(
-    output_dir, facts, split.shard_names(), config.compression, config.histories
+    folder.place, facts, split.shard_names(), config.compression, config.histories
   )
   return shards | 'Write' >> beam.ParDo(writer, *known), rejects
 

@@ -17,6 +17,7 @@ from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
 from pipelines.common import flags, markers, output_folder
 from pipelines.common.progress import ShowProgress
+from pipelines.common.reach import CheckReach
 from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import list_history_files, require_users
 from pipelines.predictions.answer_shards import (
@@ -114,7 +115,7 @@ def _answer_missing(folder, manifest, config: Config, options) -> None:
   writer = WriteAnswers(folder, config.format, constants)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    rows = build(pipeline, config, todo, writer)
+    rows = build(pipeline, config, todo, folder, writer)
     if detached:
       _ = (
         pipeline
@@ -138,6 +139,7 @@ def build(
   pipeline: beam.Pipeline,
   config: Config,
   todo: Sequence[AnswerShard],
+  folder: output_folder.OutputFolder,
   writer: WriteAnswers,
 ) -> beam.PCollection:
   """Builds the graph that answers shards and writes them.
@@ -149,6 +151,7 @@ def build(
     pipeline
     | 'Shards' >> beam.Create(list(todo))
     | 'Spread' >> beam.Reshuffle()
+    | 'Reach' >> beam.ParDo(CheckReach(folder))
     | 'Answer' >> RunInference(AnswerHandler(config, config.share_model))
     | 'Write' >> beam.ParDo(writer)
     | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))

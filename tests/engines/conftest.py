@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import socket
 import sys
 import threading
 import uuid
@@ -224,23 +223,17 @@ def prism(tmp_path_factory):
   binary = pathlib.Path(sys.prefix, 'bin', 'prism')
   if not binary.exists():
     pytest.skip(f'{binary} is not here: make setup-prism')
-  port, log = _free_port(), tmp_path_factory.mktemp('prism') / 'log'
+  port, log = processes.free_port(), tmp_path_factory.mktemp('prism') / 'log'
   command = [str(binary), f'-job_port={port}', '-serve_http=false']
   with processes.started(command, log, processes.environment()) as server:
     processes.wait_for_port(port, server)
     yield f'localhost:{port}'
 
 
-def _free_port() -> int:
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    return free.getsockname()[1]
-
-
 @pytest.fixture(scope='session')
 def worker_pool(tmp_path_factory):
   """(address, log) of Beam's external worker pool."""
-  port = _free_port()
+  port = processes.free_port()
   command = [sys.executable, '-m', 'apache_beam.runners.worker.worker_pool_main']
   log = tmp_path_factory.mktemp('pool') / 'log'
   env = processes.environment()

@@ -92,6 +92,13 @@ def sdk_workers(pid: int) -> set[int]:
   return found
 
 
+def free_port() -> int:
+  """A port at which nobody listens."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    return free.getsockname()[1]
+
+
 def wait_for_port(port: int, process: subprocess.Popen) -> None:
   """Waits until a server listens."""
   end = time.monotonic() + 60

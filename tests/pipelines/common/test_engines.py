@@ -74,3 +74,18 @@ def test_one_task_of_flink_is_told(arguments, told, service, caplog):
   with caplog.at_level(logging.WARNING):
     check(*(x.replace('SERVICE', service) for x in arguments))
   assert ('every step as one task' in caplog.text) is told
+
+
+PORTABLE = ('--runner=PortableRunner', '--parallelism=2', '--environment_type=PROCESS')
+
+
+@pytest.mark.parametrize('config', ['boot', '{"cmd": "x"}', '[]', '7'])
+def test_a_process_without_a_command(config):
+  with pytest.raises(ValueError, match=r'expected JSON, such as {"command": "/path/'):
+    check(*PORTABLE, f'--environment_config={config}')
+
+
+@pytest.mark.parametrize(('command', 'told'), [('sh', False), ('/no/boot', True)])
+def test_a_process_that_is_not_here_is_told(command, told, caplog):
+  check(*PORTABLE, f'--environment_config={{"command": "{command}"}}')
+  assert ('/no/boot is no program on this machine' in caplog.text) == told

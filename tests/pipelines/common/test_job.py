@@ -28,9 +28,16 @@ def test_a_job_error_is_one_sentence(error):
 _OF_AN_ENGINE = 'Pipeline job-1 failed in state FAILED: worker[1] is gone\nat java'
 
 
-def test_what_an_engine_says_is_one_sentence():
+_OF_GRPC = """<_MultiThreadedRendezvous of RPC that terminated with:
+\tstatus = StatusCode.UNAVAILABLE
+\tdetails = "worker[1] is gone"
+>"""
+
+
+@pytest.mark.parametrize('text', [_OF_AN_ENGINE, _OF_GRPC, f'Traceback\n{_OF_GRPC}'])
+def test_what_an_engine_says_is_one_sentence(text):
   def run():
-    raise RuntimeError(_OF_AN_ENGINE)
+    raise RuntimeError(text)
 
   with pytest.raises(SystemExit) as raised:
     job.main(run)
@@ -48,6 +55,18 @@ def test_other_errors_pass(text):
 
   with pytest.raises(RuntimeError, match='a bug'):
     job.main(run)
+
+
+def test_a_file_that_a_worker_does_not_see():
+  error = "FileNotFoundError: [Errno 2] No such file or directory: '/h' [while running"
+
+  def run():
+    raise RuntimeError(error)
+
+  with pytest.raises(SystemExit) as raised:
+    job.main(run)
+  said = "error: a worker: No such file or directory: '/h'; inputs and output must be "
+  assert raised.value.code.startswith(said)
 
 
 def test_versions():
