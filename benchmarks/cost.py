@@ -31,6 +31,7 @@ from persoma_tf import model as persoma
 from persoma_tf import recipes
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate
+from persoma_tf.model import Prompts
 from persoma_tf.parameters import freezing
 from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
 from persoma_tf.training.answer_vocabulary import bind_template
@@ -176,6 +177,7 @@ class Line:
     self._model, decoder = persoma.build()
     names = ('history_embeddings', 'history_mask', 'encoder_input_tokens')
     self._batch = dict(zip(names, self._inputs, strict=True))
+    self._batch['encoder_input_mask'] = self._inputs[2] > 0  # 0 is no word of SmolLM2's
     adapter = init_adapter(self._model, decoder, self._batch, words, 0)
     self._params = {'adapter': adapter, 'decoder': decoder.params}
 
@@ -207,7 +209,7 @@ class Line:
 
     def answer(params, history, mask, prompt):
       soft = generate.soft_prompt(model, params, history, mask)
-      return generate.greedy(model, params, soft, prompt, task)
+      return generate.greedy(model, params, soft, Prompts(prompt, prompt > 0), task)
 
     params = jax.device_put({**self._params, 'decoder': tuned})
     return timed(jax.jit(answer), (params, history, mask, prompt), size)

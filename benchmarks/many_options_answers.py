@@ -25,6 +25,7 @@ from persoma_tf import operand_types
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate, grammar
+from persoma_tf.model import Prompts
 from persoma_tf.parameters import quantization
 from persoma_tf.tokenizers.plain_text import encode_after
 from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
@@ -86,7 +87,8 @@ class Answering:
     shown = batch['history_embeddings'], batch['history_mask']
     draft = jax.jit(lambda *args: generate.soft_prompt(self._model, *args))
     self._soft = jax.block_until_ready(draft(self._params, *shown))
-    self._prompt = np.array(vocabulary.encode(question.prompt), np.int32)
+    prompt = np.array(vocabulary.encode(question.prompt), np.int32)
+    self._prompt = Prompts(prompt, np.ones_like(prompt))
     self._eos_id = vocabulary.eos_id
 
   def measure(self, automaton: grammar.Grammar, longest: int, passes: int) -> dict:

@@ -9,6 +9,7 @@ into the encoder and the target into the decoder. The parameter tree has two par
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import gin
@@ -23,6 +24,28 @@ from persoma_tf.soft_prompt import SoftPrompt, check_parts
 
 Batch = Mapping[str, Array]
 ORDERS = ('soft_first', 'prompt_first')
+
+
+class Prompts(NamedTuple):
+  """Holds task prompts of different lengths.
+
+  Attributes:
+    tokens: [B, T] int32, or [T] for one prompt of all users.
+    mask: array of the same shape, 0 or False for padding; the ids there do not count.
+  """
+
+  tokens: Array
+  mask: Array
+
+  @classmethod
+  def of(cls, batch: Batch) -> 'Prompts':
+    """Returns the prompts of a batch of `HistoryFeatureConverter`."""
+    return cls(batch['encoder_input_tokens'], batch['encoder_input_mask'])
+
+  def for_all(self, batch: int) -> 'Prompts':
+    """Returns the prompts of `batch` users, [batch, T] each."""
+    repeat = lambda x: jnp.broadcast_to(x, (batch, x.shape[-1]))
+    return Prompts(repeat(self.tokens), repeat(self.mask))
 
 
 @gin.configurable
@@ -90,19 +113,19 @@ class Persoma(nn.Module):
     """Returns the soft prompts of histories; see `SoftPrompt`."""
     return self.adapter(history, mask, known)
 
-  def prefix(self, soft: SoftTokens, prompt: Array) -> tuple[Array, Array]:
+  def prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[Array, Array]:
     """Returns the embeddings before the answer, of soft prompt and task prompt.
 
     Args:
       soft: soft prompts of B users.
-      prompt: [B, T] int32 task prompts, padded with 0 on the right.
+      prompt: task prompts of B users.
 
     Returns:
       (embeddings [B, K + T, D], mask [B, K + T] bool).
     """
-    embedded = self.decoder.embed(prompt)
+    embedded = self.decoder.embed(prompt.tokens)
     soft_tokens = soft.tokens.astype(embedded.dtype)
-    parts = [(soft_tokens, soft.mask), (embedded, prompt > 0)]
+    parts = [(soft_tokens, soft.mask), (embedded, prompt.mask > 0)]
     parts = parts if self.prompt_order == 'soft_first' else parts[::-1]
     return _concatenate(parts)
 
@@ -116,7 +139,7 @@ class Persoma(nn.Module):
     history = batch['history_embeddings'], batch['history_mask']
     words = batch['answer_slots'] if teach else None
     soft = self.adapter(*history, None, words)
-    prefix, mask = self.prefix(soft, batch['encoder_input_tokens'])
+    prefix, mask = self.prefix(soft, Prompts.of(batch))
     hidden = self.decoder.target_hidden(prefix, mask, batch['decoder_input_tokens'])
     return self.decoder.logits(hidden)
 
@@ -129,13 +152,13 @@ class Persoma(nn.Module):
     return self.decoder.logits_of(hidden, tokens)
 
   def prefill(
-    self, soft: SoftTokens, prompt: Array, size: int, begun: Array | None = None
+    self, soft: SoftTokens, prompt: Prompts, size: int, begun: Array | None = None
   ):
     """Reads soft prompts and task prompts into a new cache of the decoder.
 
     Args:
       soft: soft prompts of B users.
-      prompt: [B, T] int32 task prompts, or [T] for all users; padded with 0.
+      prompt: task prompts of B users, or one for all.
       size: maximum number of tokens of an answer, without `begun`.
       begun: [F] int32, first tokens of every answer.
 
@@ -151,20 +174,18 @@ class Persoma(nn.Module):
     embedded, mask = _concatenate(shared)
     return self.decoder.prefill(*_concatenate(own), size, (embedded[0], mask[0]))
 
-  def _split_prefix(self, soft: SoftTokens, prompt: Array) -> tuple[list, list]:
+  def _split_prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[list, list]:
     """Splits the prefixes into a beginning that all users share and the rest.
 
     Args:
       soft: soft prompts of B users.
-      prompt: [B, T] int32 task prompts, or [T] for all users.
+      prompt: task prompts of B users, or one for all.
 
     Returns:
       (shared parts of one row, other parts of B rows); a part is (embeddings, mask).
     """
-    batch, one_prompt = len(soft.tokens), prompt.ndim == 1
-    if one_prompt:
-      prompt = jnp.broadcast_to(prompt, (batch, len(prompt)))
-    task = (self.decoder.embed(prompt), prompt > 0)
+    one_prompt, prompt = prompt.tokens.ndim == 1, prompt.for_all(len(soft.tokens))
+    task = (self.decoder.embed(prompt.tokens), prompt.mask > 0)
     tokens = soft.tokens.astype(task[0].dtype)
     count = min(self.adapter.num_shared, tokens.shape[1] - 1)
     first = [(tokens[:1, :count], soft.mask[:1, :count])] if count else []

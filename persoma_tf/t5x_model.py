@@ -25,7 +25,7 @@ from persoma_tf import recipes
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.losses import mean_losses
-from persoma_tf.model import Persoma
+from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import axis_names, freezing, lora
 from persoma_tf.training import training_run  # noqa: F401  registers configurables
 from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
@@ -177,7 +177,7 @@ class PersomaModel(models.BaseTransformerModel):
     )
     soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
     empty = jnp.zeros_like(batch['decoder_input_tokens'])
-    start = call(Persoma.prefill, soft, batch['encoder_input_tokens'], empty.shape[1])
+    start = call(Persoma.prefill, soft, Prompts.of(batch), empty.shape[1])
     leaves, structure = jax.tree.flatten(start, is_leaf=_is_stacked)
 
     def tokens_to_logits(state: decoding.DecodingState):

@@ -24,10 +24,9 @@ logger = logging.getLogger(__name__)
 class DecoderVocabulary(seqio.Vocabulary):
   """Wraps the tokenizer of a decoder: byte-level BPE or SentencePiece.
 
-  Token ids are the ids of the file; no start token is added. SeqIO pads with id 0,
-  which is `<|endoftext|>` in SmolLM2 and `<pad>` in Gemma and T5. No text encodes to a
-  control token, and so none to id 0. The pad id of the file, which may equal `eos_id`,
-  is not used.
+  Token ids are the ids of the file; no start token is added, and no text encodes to a
+  control token. SeqIO pads with id 0, which is a word of some vocabularies: masks tell
+  padding (`persoma_tf.training.feature_converter`). The pad id of the file is not used.
 
   The file is read at first use, so registering a task costs nothing.
   """

@@ -183,17 +183,20 @@ class Engine:
       at += most
 
   def _inputs(self, requests, length, rows):
-    """Returns (soft prompts, prompts [rows, T] or [T]); unused rows are padding."""
+    """Returns (soft prompts, task prompts); unused rows are padding."""
     if self._limits.batch_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
-      prompt = np.zeros((rows, length), np.int32)
-      prompt[:, : len(self._prompt)] = self._prompt
+      tokens = np.zeros((rows, length), np.int32)
+      lengths = np.full(rows, len(self._prompt))
+      tokens[:, : len(self._prompt)] = self._prompt
       for row, request in enumerate(requests):
-        prompt[row, : len(request.prompt)] = request.prompt
+        lengths[row] = len(request.prompt)
+        tokens[row, : lengths[row]] = request.prompt
+      prompt = persoma.Prompts(tokens, np.arange(length) < lengths[:, None])
     else:
       vectors = np.zeros((rows, length, self._limits.width), np.float32)
       mask = np.zeros((rows, length), np.int32)
-      prompt = self._prompt  # the same for all rows
+      prompt = persoma.Prompts(self._prompt, np.ones_like(self._prompt))  # of all rows
       for row, request in enumerate(requests):
         size = len(request.vectors)
         vectors[row, :size], mask[row, :size] = request.vectors, 1

@@ -13,7 +13,7 @@ from jax import Array
 from persoma_tf.answer_template import SoftTokens
 from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.inference.grammar import Grammar
-from persoma_tf.model import Persoma
+from persoma_tf.model import Persoma, Prompts
 
 _NEVER = -1e30
 _MIN_ROWS = 16  # smallest batch for which a separate compilation saves time
@@ -76,7 +76,7 @@ def soft_prompt(
 
 
 def greedy(
-  model: Persoma, params: Mapping, soft: SoftTokens, prompt: Array, task: Task
+  model: Persoma, params: Mapping, soft: SoftTokens, prompt: Prompts, task: Task
 ) -> Generated:
   """Generates answers with the most probable token at each step.
 
@@ -84,7 +84,7 @@ def greedy(
     model: adapter and decoder.
     params: {'adapter': ..., 'decoder': ...}.
     soft: soft prompts of B users.
-    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    prompt: task prompts of B users, or one for all.
     task: properties that all answers share.
   """
   best = lambda log_probs, step, place: jnp.argmax(log_probs, axis=-1)
@@ -95,7 +95,7 @@ def sample(
   model: Persoma,
   params: Mapping,
   soft: SoftTokens,
-  prompt: Array,
+  prompt: Prompts,
   task: Task,
   keys: Array,
   temperature: float,
@@ -106,7 +106,7 @@ def sample(
     model: adapter and decoder.
     params: {'adapter': ..., 'decoder': ...}.
     soft: soft prompts of B users.
-    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    prompt: task prompts of B users, or one for all.
     task: properties that all answers share.
     keys: [B] random keys, one per row, so that an answer does not depend on other rows.
     temperature: divisor of the logits.
@@ -123,7 +123,7 @@ def beam_search(
   model: Persoma,
   params: Mapping,
   soft: SoftTokens,
-  prompt: Array,
+  prompt: Prompts,
   task: Task,
   beams: int,
 ) -> Generated:
@@ -133,7 +133,7 @@ def beam_search(
     model: adapter and decoder.
     params: {'adapter': ..., 'decoder': ...}.
     soft: soft prompts of B users.
-    prompt: [T] int32 task prompt of all rows, or [B, T] int32 prompts padded with 0.
+    prompt: task prompts of B users, or one for all.
     task: properties that all answers share.
     beams: number of answers, finished or not, that are kept for each row.
   """

@@ -11,7 +11,6 @@ from persoma_tf.tokenizers.plain_text import (
   PIECE,
   SPACE,
   PlainTokenizer,
-  check_padding,
   of_pieces,
 )
 
@@ -31,8 +30,7 @@ def read_tokenizer(path: str) -> PlainTokenizer:
     path: path of a GGUF file.
 
   Raises:
-    ValueError: a field is missing, this kind of tokenizer is not supported, or token 0
-      is a text.
+    ValueError: a field is missing, or this kind of tokenizer is not supported.
   """
   fields = model_files.open_gguf(path).fields
 
@@ -54,7 +52,6 @@ def read_tokenizer(path: str) -> PlainTokenizer:
       f'{path}: tokenizer.ggml.model and .pre are {kind!r}; expected one of '
       f'{sorted(builders)}'
     )
-  check_padding(meta('token_type')[0], meta('tokens')[0], path)
   return builders[kind](meta, path)
 
 
@@ -96,4 +93,4 @@ def _sentence_piece(meta: Meta, path: str) -> PlainTokenizer:
     # Gemma's file gives the unknown token the type of a control token.
     kind = {unknown: PIECE.UNKNOWN, end: PIECE.CONTROL}.get(index, kind)
     model.pieces.add(piece=piece, score=score, type=kind)
-  return of_pieces(model, path)._replace(eos_id=end, unk_id=unknown)
+  return of_pieces(model)._replace(eos_id=end, unk_id=unknown)

@@ -13,7 +13,6 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 SPACE = '\N{LOWER ONE EIGHTH BLOCK}'  # SentencePiece's sign for a space
 # Its token types are also those of GGUF.
 PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
-_TEXT = (PIECE.NORMAL, PIECE.USER_DEFINED, PIECE.BYTE)
 
 
 class PlainTokenizer(NamedTuple):
@@ -34,24 +33,6 @@ class PlainTokenizer(NamedTuple):
   unk_id: int | None
 
 
-def check_padding(kind: int, token: str, source: str) -> None:
-  """Checks that token 0 is not a text, because id 0 is padding.
-
-  Args:
-    kind: type of token 0.
-    token: token 0.
-    source: name of the file, for the error message.
-
-  Raises:
-    ValueError: token 0 is a text.
-  """
-  if kind in _TEXT:
-    raise ValueError(
-      f'{source}: token 0 is the text {token!r}, but id 0 is padding; expected a '
-      'vocabulary whose token 0 is a control or unknown token'
-    )
-
-
 def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
   """Reads the SentencePiece model of a decoder.
 
@@ -60,7 +41,7 @@ def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
     source: name of the file, for error messages.
 
   Raises:
-    ValueError: it is no such model, has no end-of-sequence piece, or piece 0 is a text.
+    ValueError: it is no such model, or has no end-of-sequence piece.
   """
   try:
     SentencePieceProcessor().LoadFromSerializedProto(model)
@@ -69,7 +50,7 @@ def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
       f'{source}: begins with {model[:20]!r}, which is no SentencePiece model; '
       'expected the file spiece.model or tokenizer.model of the decoder'
     ) from error
-  tokenizer = of_pieces(sentencepiece_model_pb2.ModelProto.FromString(model), source)
+  tokenizer = of_pieces(sentencepiece_model_pb2.ModelProto.FromString(model))
   if tokenizer.eos_id < 0:
     raise ValueError(
       f'{source}: no end-of-sequence piece; expected the SentencePiece model of a '
@@ -78,7 +59,7 @@ def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
   return tokenizer
 
 
-def of_pieces(model: sentencepiece_model_pb2.ModelProto, source: str) -> PlainTokenizer:
+def of_pieces(model: sentencepiece_model_pb2.ModelProto) -> PlainTokenizer:
   """Makes a tokenizer of SentencePiece's pieces.
 
   SentencePiece encodes no text to control pieces, but to user-defined pieces. Those
@@ -87,12 +68,7 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto, source: str) -> PlainTo
 
   Args:
     model: model, which is changed.
-    source: name of the file, for the error message.
-
-  Raises:
-    ValueError: piece 0 is a text.
   """
-  check_padding(model.pieces[0].type, model.pieces[0].piece, source)
   reader = SentencePieceProcessor(model_proto=model.SerializeToString())
   for piece in model.pieces:
     if piece.type == PIECE.USER_DEFINED and _is_sign(piece.piece):

@@ -41,11 +41,11 @@ def shared_prompt(task: str, batch: Mapping) -> str | None:
     task: name of the task.
     batch: training examples of the task.
   """
-  tokens = batch['encoder_input_tokens']
-  if (tokens != tokens[0]).any():
+  tokens, mask = batch['encoder_input_tokens'], batch['encoder_input_mask'] > 0
+  if (tokens != tokens[0]).any() or (mask != mask[0]).any():
     return None
   vocabulary = _registered(task).output_features['inputs'].vocabulary
-  return vocabulary.decode(tokens[0][tokens[0] > 0].tolist())
+  return vocabulary.decode(tokens[0][mask[0]].tolist())
 
 
 def vocabulary_of(task: str) -> seqio.Vocabulary:

@@ -25,7 +25,7 @@ from persoma_tf.training.feature_converter import (
 # Value of `Stage.group_by` -> features of the same length; the first one is measured.
 GROUPS = {
   'history': ('history_mask', 'history_embeddings', 'history_rows'),
-  'inputs': ('encoder_input_tokens',),
+  'inputs': ('encoder_input_tokens', 'encoder_input_mask'),
   'targets': ('decoder_target_tokens', 'decoder_input_tokens', 'decoder_loss_weights'),
 }
 _PARTS = 4

@@ -13,6 +13,7 @@ from flax import traverse_util
 from persoma_tf import operand_types
 from persoma_tf.gin_settings import settings
 from persoma_tf.inference import engine, generate
+from persoma_tf.model import Prompts
 from persoma_tf.parameters import checkpoints, freezing, quantization
 from persoma_tf.training import model_card, model_record, run_inputs
 from persoma_tf.training.answer_vocabulary import shared_prompt, vocabulary_of
@@ -87,12 +88,10 @@ def _about_prompts(run, asked):
 
 def _check_answer(folder, run, decoder_sha256, batch):
   """Checks that the adapter in a folder answers an example, with the loaded decoder."""
-  history, mask, prompt = (
-    batch[name][:1]
-    for name in ('history_embeddings', 'history_mask', 'encoder_input_tokens')
-  )
+  one = {name: values[:1] for name, values in batch.items()}
+  shape = one['history_embeddings'].shape[1:]
   found = engine.trained_params(
-    run.model, run.decoder.params, str(folder), decoder_sha256, history.shape[1:]
+    run.model, run.decoder.params, str(folder), decoder_sha256, shape
   )
   flat = traverse_util.flatten_dict(found, sep='/')
   params = freezing.join_params(
@@ -100,7 +99,7 @@ def _check_answer(folder, run, decoder_sha256, batch):
   )
   task = generate.Task(vocabulary_of(run.recipe.task).eos_id, _SHORT)
   answer = jax.jit(functools.partial(_answer, run.model, task))
-  log_prob = answer(params, history, mask, prompt).log_prob
+  log_prob = answer(params, one).log_prob
   if not np.isfinite(log_prob).all():
     raise ValueError(
       f'{folder}: the adapter gives an answer with a log probability of {log_prob[0]}; '
@@ -109,6 +108,7 @@ def _check_answer(folder, run, decoder_sha256, batch):
     )
 
 
-def _answer(model, task, params, history, mask, prompt):
-  soft = generate.soft_prompt(model, params, history, mask)
-  return generate.greedy(model, params, soft, prompt, task)
+def _answer(model, task, params, batch):
+  history = batch['history_embeddings'], batch['history_mask']
+  soft = generate.soft_prompt(model, params, *history)
+  return generate.greedy(model, params, soft, Prompts.of(batch), task)

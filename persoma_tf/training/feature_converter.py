@@ -3,7 +3,9 @@
 The native trainer and the T5X model class use the same features, for decoder-only and
 encoder-decoder models. The task prompt is in `encoder_input_tokens` [T], the answer in
 `decoder_target_tokens` [L]. `decoder_input_tokens` [L] is the answer shifted right,
-after a start token with id 0; `decoder_loss_weights` [L] is 0 on padding.
+after a start token with id 0. `encoder_input_mask` [T] and `decoder_loss_weights` [L]
+are 0 on padding and 1 elsewhere; in many vocabularies id 0 is a word, so the tokens
+alone do not tell.
 """
 
 from collections.abc import Mapping
@@ -18,6 +20,9 @@ HISTORY_FEATURES = {
   'history_embeddings': _SPEC(dtype=tf.float32, rank=2),
   'history_mask': _SPEC(dtype=tf.int32),
 }
+# Model feature -> task feature of the same length, whose padding it tells.
+_MASKED = {'encoder_input_mask': 'inputs', 'decoder_loss_weights': 'targets'}
+_MASKS = dict.fromkeys(_MASKED, _SPEC(dtype=tf.int32))
 # Features that a task may have, for losses that need no decoder: the target word of
 # each slot [S]; regression targets [M], nan for missing values; E interactions with
 # known categories [E, G] and values [E]; rows of vectors in tables, [N, T] and [E, T].
@@ -64,20 +69,32 @@ class HistoryFeatureConverter(seqio.EncDecFeatureConverter):
   ) -> tf.data.Dataset:
     """Converts examples with the features that the lengths name."""
     self._add_features(task_feature_lengths)
-    return super().__call__(ds, task_feature_lengths)
+    return super().__call__(ds.map(_with_masks), _with_lengths(task_feature_lengths))
 
   def get_model_feature_lengths(
     self, task_feature_lengths: Mapping[str, int]
   ) -> Mapping[str, int]:
     """Returns the length of each model feature."""
     self._add_features(task_feature_lengths)
-    return super().get_model_feature_lengths(task_feature_lengths)
+    return super().get_model_feature_lengths(_with_lengths(task_feature_lengths))
 
   def _add_features(self, lengths):
     self._passthrough_features = {
       **HISTORY_FEATURES,
+      **_MASKS,
       **{name: spec for name, spec in OPTIONAL_FEATURES.items() if name in lengths},
     }
 
   def _pack_or_pad(self, ds, packed_lengths):
     return super()._pack_or_pad(ds, packed_lengths) if self._pad else ds
+
+
+@tf.autograph.experimental.do_not_convert
+def _with_masks(example):
+  return example | {
+    name: tf.ones_like(example[feature], tf.int32) for name, feature in _MASKED.items()
+  }
+
+
+def _with_lengths(lengths):
+  return lengths | {name: lengths[feature] for name, feature in _MASKED.items()}

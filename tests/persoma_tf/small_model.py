@@ -22,16 +22,19 @@ ITEMS = np.array([6, 3, 1, 0] * 2)  # of each history
 
 
 def make_batch(batch_size: int) -> dict[str, np.ndarray]:
-  """As HistoryFeatureConverter gives it."""
+  """As HistoryFeatureConverter gives it, with words among the padding and of id 0."""
   rng = np.random.default_rng(0)
   weights = (np.arange(L) < LENGTHS[:batch_size, None]).astype(np.int32)
-  targets = rng.integers(1, V, weights.shape).astype(np.int32) * weights
-  prompts = rng.integers(1, V, (batch_size, T)).astype(np.int32)
-  prompts[1, 1:] = 0  # prompts differ in length
+  targets = rng.integers(V, size=weights.shape).astype(np.int32)
+  prompts = rng.integers(V, size=(batch_size, T)).astype(np.int32)
+  prompts[0, 0] = targets[0, 1] = 0
+  asked = np.ones_like(prompts)
+  asked[1, 1:] = 0  # prompts differ in length
   statistics = rng.normal(size=(batch_size, 4)).astype(np.float32)
   statistics[0, 1] = np.nan
   return {
     'encoder_input_tokens': prompts,
+    'encoder_input_mask': asked,
     'decoder_target_tokens': targets,
     'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
     'decoder_loss_weights': weights,

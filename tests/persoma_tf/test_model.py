@@ -11,7 +11,7 @@ from persoma_tf.adapters.transformer import Transformer
 from persoma_tf.decoders.llama import Llama
 from persoma_tf.inference import generate
 from persoma_tf.losses import mean_losses
-from persoma_tf.model import Persoma, build
+from persoma_tf.model import Persoma, Prompts, build
 from persoma_tf.soft_prompt import LinearReadout, TemplateReadout
 from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 
@@ -60,7 +60,7 @@ def test_loss_is_the_mean_over_target_tokens(case):
   losses, soft = [], soft_prompts(model, params, batch).tokens
   for row in range(B):
     prompt = batch['encoder_input_tokens'][row]
-    prompt = prompt[prompt > 0]
+    prompt = prompt[batch['encoder_input_mask'][row] > 0]
     targets = batch['decoder_target_tokens'][row, : LENGTHS[row]]
     log_probs = log_probs_by_hand(params, soft[row], [*prompt, *targets])
     log_probs = log_probs[len(prompt) :]
@@ -128,7 +128,9 @@ def test_a_shared_prompt_may_be_padded(case):
     hidden, cache = apply(Persoma.prefill, soft, prompt, 2)
     return hidden, apply(Persoma.step, jnp.array([3] * B), cache)[0]
 
-  padded, plain = (read(params, jnp.array(x)) for x in ([4, 9, 0, 0], [4, 9]))
+  padded = Prompts(jnp.array([4, 0, 3, 3]), jnp.array([1, 1, 0, 0]))
+  plain = Prompts(padded.tokens[:2], padded.mask[:2])
+  padded, plain = read(params, padded), read(params, plain)
   jax.tree.map(lambda *x: np.testing.assert_allclose(*x, atol=1e-5), padded, plain)
 
 
@@ -153,13 +155,14 @@ def test_categories_need_an_adapter_that_reads_single_interactions():
 
 def test_greedy_equals_decoding_without_a_cache(case):
   model, params, batch = case
-  prompts, eos_id = batch['encoder_input_tokens'], 7
+  prompts, eos_id = Prompts.of(batch), 7
   task = generate.Task(eos_id, 6)
   call = lambda params, soft: generate.greedy(model, params, soft, prompts, task)
   made = jax.jit(call)(params, soft_prompts(model, params, batch))
   soft = soft_prompts(model, params, batch).tokens
   for row in range(B):
-    tokens, log_prob = prompts[row][prompts[row] > 0].tolist(), 0.0
+    tokens = prompts.tokens[row][prompts.mask[row] > 0].tolist()
+    log_prob = 0.0
     start = len(tokens)
     while len(tokens) < start + 6 and eos_id not in tokens[start:]:
       log_probs = log_probs_by_hand(params, soft[row], tokens)[-1]

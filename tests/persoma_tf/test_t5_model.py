@@ -14,7 +14,7 @@ from persoma_tf import decoders
 from persoma_tf.decoders.t5 import T5
 from persoma_tf.inference import generate
 from persoma_tf.losses import mean_losses
-from persoma_tf.model import Persoma
+from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import checkpoints, freezing, lora
 from persoma_tf.training.loop import Loop
 from persoma_tf.training.stages import Stage, segments
@@ -51,7 +51,7 @@ def log_probs(case):
 
   def of_row(row, tokens):
     prompt = batch['encoder_input_tokens'][row]
-    embedded = decoder(prompt[prompt > 0], method=T5.embed)
+    embedded = decoder(prompt[batch['encoder_input_mask'][row] > 0], method=T5.embed)
     prefix = np.concatenate([soft.tokens[row], embedded])
     inputs = np.full((1, SIZE + 1), 55, np.int32)
     inputs[0, : len(tokens) + 1] = [0, *tokens]
@@ -76,7 +76,7 @@ def test_greedy_equals_decoding_without_a_cache(case, log_probs):
   model, params, batch = case
   history = batch['history_embeddings'], batch['history_mask']
   soft = generate.soft_prompt(model, params, *history)
-  task, prompts = generate.Task(EOS, SIZE), batch['encoder_input_tokens']
+  task, prompts = generate.Task(EOS, SIZE), Prompts.of(batch)
   call = lambda params, soft: generate.greedy(model, params, soft, prompts, task)
   made = jax.jit(call)(params, soft)
   for row in range(B):

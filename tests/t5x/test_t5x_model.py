@@ -10,6 +10,7 @@ from flax import traverse_util
 
 from persoma_tf import decoders, losses
 from persoma_tf.inference import generate
+from persoma_tf.model import Prompts
 from persoma_tf.parameters import freezing
 from persoma_tf.training.stages import Stage
 from tests import tiny
@@ -51,7 +52,7 @@ def test_greedy_answers_are_ours(case):
   eos_id, size = model.output_vocabulary.eos_id, batch['decoder_input_tokens'].shape[1]
   history = batch['history_embeddings'], batch['history_mask']
   soft = generate.soft_prompt(module, params, *history)
-  task, prompt = generate.Task(eos_id, size), batch['encoder_input_tokens']
+  task, prompt = generate.Task(eos_id, size), Prompts.of(batch)
   ours = generate.greedy(module, params, soft, prompt, task)
   tokens, aux = jax.jit(model.predict_batch_with_aux)(params, batch)
   ended = np.cumsum(ours.tokens == eos_id, axis=1) - (ours.tokens == eos_id) > 0

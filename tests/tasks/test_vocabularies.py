@@ -146,18 +146,24 @@ def test_files_that_are_no_models(tmp_path):
     load_vocabulary(str(tmp_path / 'no.model')).encode('x')
 
 
-def test_models_without_an_end_or_a_padding(tmp_path):
-  """The numbers of tokens are those of the tokens that a trainer was told of."""
+def test_a_model_without_an_end(tmp_path):
   path = tmp_path / 'no_end.model'
   path.write_bytes(tiny_parts.train_sentence_piece(eos_id=-1, bos_id=1, unk_id=2))
   with pytest.raises(ValueError, match=r'no_end\.model: no end-of-sequence piece'):
     load_vocabulary(str(path)).encode('x')
-  moved = {'pad_id': -1, 'eos_id': 6, 'bos_id': 4, 'unk_id': 5}
-  write_tokenizer(tmp_path / 'moved.gguf', **moved)
-  (tmp_path / 'moved.model').write_bytes(tiny_parts.train_sentence_piece(**moved))
-  for name in ('moved.gguf', 'moved.model'):
-    with pytest.raises(ValueError, match=rf'{name}: token 0 is the text .* is padding'):
-      load_vocabulary(str(tmp_path / name)).encode('x')
+
+
+def test_id_zero_may_be_a_text(tmp_path):
+  """The numbers of tokens are those of the tokens that a trainer was told of."""
+  model = tiny_parts.train_sentence_piece(pad_id=-1, eos_id=6, bos_id=4, unk_id=5)
+  expected = SentencePieceProcessor(model_proto=model)
+  assert not expected.is_control(0)
+  assert not expected.is_unknown(0)
+  (tmp_path / 'moved.model').write_bytes(model)
+  vocabulary = load_vocabulary(str(tmp_path / 'moved.model'))
+  for text in TEXTS:
+    assert vocabulary.encode(text) == expected.encode(text)
+  assert vocabulary.decode([0, 9]) == expected.decode([0, 9])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from persoma_tf import decoders, operand_types
 from persoma_tf.decoders import stack
 from persoma_tf.inference import generate, grammar
 from persoma_tf.inference.decoding_settings import WEIGHTS
-from persoma_tf.model import Persoma
+from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import quantization
 from persoma_tf.soft_prompt import SoftPrompt
 from tests import tiny
@@ -50,20 +50,19 @@ class Case:
     self.model, self.params = model, params
     history = batch['history_embeddings'], batch['history_mask']
     self.soft = generate.soft_prompt(model, params, *history)
-    self.prompt = batch['encoder_input_tokens']
+    self.prompt = Prompts.of(batch)
 
   def run(self, search, *args, task=FREE, rows=slice(None)):
-    soft = jax.tree.map(lambda x: x[rows], self.soft)
+    soft, prompt = jax.tree.map(lambda x: x[rows], (self.soft, self.prompt))
     call = jax.jit(lambda p, s, t: search(self.model, p, s, t, task, *args))
-    return jax.device_get(call(self.params, soft, self.prompt[rows]))
+    return jax.device_get(call(self.params, soft, prompt))
 
   def log_probs(self, row, answers):
     """log-probabilities [answers, L, V], each answer read as a whole."""
     inputs = np.pad(np.array(answers), ((0, 0), (1, 0)))[:, :-1]
     repeat = lambda x: np.repeat(np.asarray(x)[row : row + 1], len(inputs), 0)
-    return np.asarray(
-      self._read(self.params, *map(repeat, (*self.soft[:2], self.prompt)), inputs)
-    )
+    rows = jax.tree.map(repeat, (*self.soft[:2], self.prompt))
+    return np.asarray(self._read(self.params, *rows, inputs))
 
   @functools.cached_property
   def _read(self):
@@ -221,8 +220,9 @@ def test_what_all_users_have_in_common_is_read_once(name, order, monkeypatch):
   case = Case(DECODERS[name]())
   other = case.run(generate.greedy, task=KEPT)
   case.model = case.model.clone(prompt_order=order)
-  assert case.prompt[0].all()
-  prompts = np.tile(case.prompt[0], (3, 1)), case.prompt[0]
+  first = jax.tree.map(lambda x: x[0], case.prompt)
+  assert first.mask.all()
+  prompts = first.for_all(3), first
   found = []
   for case.prompt in prompts:
     assert case.model.adapter.num_shared == 1
