@@ -69,6 +69,17 @@ def reading(path: str | pathlib.Path, kind: str) -> Iterator[None]:
     raise ValueError(f'{path} cannot be read as {kind}: {what}') from error
 
 
+@contextlib.contextmanager
+def named(path: str | pathlib.Path) -> Iterator[None]:
+  """Puts the path of a file before the words of a ValueError that lack it."""
+  try:
+    yield
+  except ValueError as error:
+    if str(error).startswith(str(path)):
+      raise
+    raise ValueError(f'{path}: {error}') from error
+
+
 def read_object(path: str | pathlib.Path) -> dict[str, Any]:
   """Reads a JSON object.
 

@@ -98,6 +98,7 @@ class Predictor:
       vocabulary.eos_id,
       genre_prediction.feature_lengths()['targets'],
       answer_grammar(names, vocabulary, self._question) if constrained else None,
+      vocabulary.other_ends,
     )
 
   def problem(self, history: Mapping[str, Any]) -> str | None:

@@ -14,11 +14,13 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from persoma_tf.tokenizers import json_tokenizer
 from persoma_tf.tokenizers.gguf_tokenizer import read_tokenizer
 from persoma_tf.tokenizers.plain_text import PlainTokenizer, read_sentence_piece
 from tasks.questions import Question
 
 logger = logging.getLogger(__name__)
+_FILES = (json_tokenizer.FILE, 'tokenizer.model', 'spiece.model')
 
 
 class DecoderVocabulary(seqio.Vocabulary):
@@ -36,7 +38,7 @@ class DecoderVocabulary(seqio.Vocabulary):
 
     Args:
       decoder: name of a decoder that is a GGUF file (`persoma_tf.decoders`), or path of
-        a GGUF file or of a SentencePiece model ('.model').
+        a GGUF file, of a SentencePiece model ('.model') or of a Hugging Face folder.
     """
     super().__init__(extra_ids=0)
     self._decoder, self._noticed = decoder, False
@@ -45,10 +47,13 @@ class DecoderVocabulary(seqio.Vocabulary):
   def _tokenizer(self) -> PlainTokenizer:
     from persoma_tf.decoders import gguf_file  # imports JAX; listing tasks stays fast
 
-    if self._decoder.endswith('.model'):
-      with tf.io.gfile.GFile(self._decoder, 'rb') as file:
-        return read_sentence_piece(file.read(), self._decoder)
-    return read_tokenizer(gguf_file(self._decoder))
+    path = tokenizer_in(self._decoder)
+    if path.endswith(json_tokenizer.FILE):
+      return json_tokenizer.read_json_tokenizer(os.path.dirname(path))
+    if path.endswith('.model'):
+      with tf.io.gfile.GFile(path, 'rb') as file:
+        return read_sentence_piece(file.read(), path)
+    return read_tokenizer(gguf_file(path))
 
   def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
     """Warns, once, of a text that has an unknown token among its ids."""
@@ -65,6 +70,11 @@ class DecoderVocabulary(seqio.Vocabulary):
   def eos_id(self) -> int:
     """Returns the id of the end-of-sequence token."""
     return self._tokenizer.eos_id
+
+  @property
+  def other_ends(self) -> tuple[int, ...]:
+    """Returns the ids of further tokens that end a text."""
+    return self._tokenizer.other_ends
 
   @property
   def unk_id(self) -> int | None:
@@ -111,8 +121,9 @@ def task_vocabulary(decoder: str = 'smollm2-135m-instruct') -> str:
   """Returns the name of the tasks' vocabulary.
 
   Args:
-    decoder: name of a decoder, or path of a GGUF file ('.gguf') or of a SentencePiece
-      model ('.model'); must be the tokenizer that `build.decoder` was trained with.
+    decoder: name of a decoder, or path of a GGUF file ('.gguf'), of a SentencePiece
+      model ('.model') or of a Hugging Face folder with its tokenizer; must be the
+      tokenizer that `build.decoder` was trained with.
   """
   return decoder
 
@@ -125,7 +136,7 @@ def load_vocabulary(decoder: str) -> DecoderVocabulary:
     decoder: name or path that `task_vocabulary` returned.
 
   Raises:
-    ValueError: the path is a folder, of whatever model, or a SentencePiece model that
+    ValueError: the path is a folder without a tokenizer, or a SentencePiece model that
       does not exist.
   """
   if os.path.isdir(decoder):
@@ -133,13 +144,27 @@ def load_vocabulary(decoder: str) -> DecoderVocabulary:
       from persoma_tf.decoders import check_folder  # imports JAX
 
       check_folder(decoder)  # an unsupported model is the first thing to tell
-    raise ValueError(
-      f'task_vocabulary.decoder={decoder!r} is a folder; expected the name of a '
-      'decoder, a GGUF file or a SentencePiece model, such as tokenizer.model in it'
-    )
-  if decoder.endswith('.model') and not tf.io.gfile.exists(decoder):
+    tokenizer_in(decoder)
+  elif decoder.endswith('.model') and not tf.io.gfile.exists(decoder):
     raise ValueError(f'task_vocabulary.decoder={decoder!r}: no such file')
   return DecoderVocabulary(decoder)
+
+
+def tokenizer_in(decoder: str) -> str:
+  """Returns the file of the tokenizer in a folder; other names and paths as they are.
+
+  Raises:
+    ValueError: the folder has no tokenizer.
+  """
+  if not os.path.isdir(decoder):
+    return decoder
+  for name in _FILES:
+    if os.path.exists(path := os.path.join(decoder, name)):
+      return path
+  raise ValueError(
+    f'task_vocabulary.decoder={decoder!r}: none of {", ".join(_FILES)} is in this '
+    'folder; expected the tokenizer that was published with the model'
+  )
 
 
 def check_writable(question: Question, genres: Sequence[str]) -> None:
@@ -181,6 +206,11 @@ class TaskVocabulary(seqio.Vocabulary):
   def eos_id(self) -> int:
     """Returns the id of the end-of-sequence token."""
     return load_vocabulary(task_vocabulary()).eos_id
+
+  @property
+  def other_ends(self) -> tuple[int, ...]:
+    """Returns the ids of further tokens that end a text."""
+    return load_vocabulary(task_vocabulary()).other_ends
 
   @property
   def unk_id(self) -> int | None:

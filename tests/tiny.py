@@ -9,15 +9,16 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tokenizers
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
 from persoma_tf import decoders
-from persoma_tf.decoders.gemma import Gemma, GemmaConfig, every_sixth_global
 from pipelines import build_histories
 from pipelines.items import item_facts
 from tests import movielens
+from tests.causal_configs import CausalLm, gemma
 
 RECIPE = (  # makes the quickstart small
   'history_limits.items = 12',
@@ -121,14 +122,14 @@ def write_gemma(
   """A decoder of Gemma 3's architecture as GGUF; `change` may alter what is written."""
   config = decoder.module.config
   writer = gguf.GGUFWriter(str(path), 'gemma3')
-  writer.add_block_count(len(config.local_layers))
+  writer.add_block_count(config.num_layers)
   writer.add_embedding_length(config.d_model)
   writer.add_feed_forward_length(config.d_ff)
   writer.add_head_count(config.num_heads)
   writer.add_head_count_kv(config.num_kv_heads)
   writer.add_key_length(config.head_dim)
-  writer.add_sliding_window(config.window)
-  writer.add_rope_freq_base(config.rope_base)
+  writer.add_sliding_window(max(kind.window for kind in config.kinds))
+  writer.add_rope_freq_base(1e6)
   writer.add_layer_norm_rms_eps(config.norm_epsilon)
   writer.add_bos_token_id(config.start_token)
   params = traverse_util.flatten_dict(decoder.params, sep='/')
@@ -145,21 +146,58 @@ def write_gemma(
 
 def random_gemma(vocab_size: int) -> decoders.LoadedDecoder:
   """Five local layers and a global one, of random weights."""
-  config = GemmaConfig(
-    vocab_size=vocab_size,
-    d_model=16,
-    num_heads=4,
-    num_kv_heads=2,
-    head_dim=4,
-    d_ff=24,
-    local_layers=every_sixth_global(6),
-    window=8,
-    start_token=2,
-  )
-  module = Gemma(config)
+  shape = {'vocab_size': vocab_size, 'num_heads': 4, 'num_kv_heads': 2, 'd_ff': 24}
+  config = gemma(6, 16, 4, window=8, **shape, start_token=2)
+  module = CausalLm(config)
   params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
   params = jax.tree.map(np.asarray, params)
   return decoders.LoadedDecoder('random', module, params, config.d_model, vocab_size)
+
+
+def write_qwen(folder: pathlib.Path) -> pathlib.Path:
+  """A folder of a small Qwen 3 with a tokenizer.json whose token 0 is the text '!'."""
+  folder.mkdir()
+  made = tokenizers.Tokenizer(tokenizers.models.BPE())
+  made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  made.decoder = tokenizers.decoders.ByteLevel()
+  alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+  trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet)
+  made.train_from_iterator(['The user likes Drama and War!'] * 9, trainer)
+  made.add_special_tokens(['<|im_start|>', '<|im_end|>'])
+  made.save(str(folder / 'tokenizer.json'))
+  settings = {'tokenizer_class': 'Qwen2Tokenizer', 'eos_token': '<|im_end|>'}
+  settings['add_bos_token'] = False
+  (folder / 'tokenizer_config.json').write_text(json.dumps(settings))
+  size = made.get_vocab_size()
+  config = {
+    'model_type': 'qwen3',
+    'vocab_size': size,
+    'hidden_size': 16,
+    'num_hidden_layers': 2,
+    'num_attention_heads': 4,
+    'num_key_value_heads': 2,
+    'head_dim': 6,
+    'intermediate_size': 24,
+    'rms_norm_eps': 1e-6,
+    'rope_theta': 1e6,
+    'hidden_act': 'silu',
+    'tie_word_embeddings': True,
+  }
+  (folder / 'config.json').write_text(json.dumps(config))
+  matrices = {'q_proj': (24, 16), 'k_proj': (12, 16), 'v_proj': (12, 16)}
+  matrices |= {'o_proj': (16, 24), 'gate_proj': (24, 16), 'up_proj': (24, 16)}
+  matrices |= {'down_proj': (16, 24), 'q_norm': (6,), 'k_norm': (6,)}
+  matrices |= {'input_layernorm': (16,), 'post_attention_layernorm': (16,)}
+  shapes = {'model.embed_tokens': (size, 16), 'model.norm': (16,)}
+  for name, shape in matrices.items():
+    part = 'self_attn.' if name[0] in 'qkvo' else 'mlp.' if 'proj' in name else ''
+    part = '' if 'layernorm' in name else part
+    shapes |= {f'model.layers.{x}.{part}{name}': shape for x in range(2)}
+  rng = np.random.default_rng(0)
+  draw = lambda shape: rng.normal(0, 0.3, shape) + (len(shape) == 1)
+  tensors = {f'{x}.weight': draw(y).astype(np.float32) for x, y in shapes.items()}
+  save_file(tensors, folder / 'model.safetensors')
+  return folder
 
 
 def write_t5(folder: pathlib.Path, vocab_size: int) -> pathlib.Path:

@@ -88,11 +88,11 @@ def check_folder(folder: str) -> str:
   Raises:
     ValueError: the model is of another type, or its weights are quantized.
   """
-  from persoma_tf.decoders.hugging_face import FAMILIES
+  from persoma_tf.decoders.families import BY_MODEL_TYPE
   from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 
   opened = HuggingFaceFolder(folder)
-  opened.expect({'model_type': (*FAMILIES, 't5')})
+  opened.expect({'model_type': (*BY_MODEL_TYPE, 't5')})
   opened.expect_unquantized()
   return opened.config['model_type']
 
@@ -101,8 +101,9 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   """Loads a decoder.
 
   Args:
-    name: name of a decoder, or path of a GGUF file (Llama or Gemma 3), of a Hugging
-      Face folder (Llama, Gemma 3 or T5) or of a T5X checkpoint (T5).
+    name: name of a decoder, or path of a GGUF file or of a Hugging Face folder (the
+      families of `persoma_tf.decoders.families`, T5 as a folder only), or of a T5X
+      checkpoint (T5).
     remat: whether the backward pass recomputes each layer.
 
   Raises:
@@ -116,9 +117,8 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
     start_tokens,
     t5x_checkpoint,
   )
-  from persoma_tf.decoders.decoder_only import DecoderOnly, check_params
-  from persoma_tf.decoders.gemma import Gemma, GemmaConfig
-  from persoma_tf.decoders.llama import Llama, LlamaConfig
+  from persoma_tf.decoders.causal_lm import CausalLm
+  from persoma_tf.decoders.decoder_only import check_params
   from persoma_tf.decoders.t5 import T5, T5Config
 
   if not os.path.isdir(name):
@@ -126,13 +126,13 @@ def load_decoder(name: str, remat: bool = False) -> LoadedDecoder:
   elif t5x_checkpoint.is_t5x_checkpoint(name):
     config, params = t5x_checkpoint.read_t5x_checkpoint(name)
   else:
-    kind = check_folder(name)
-    readers = dict.fromkeys(hugging_face.FAMILIES, hugging_face.read_hugging_face)
-    readers['t5'] = hugging_face_t5.read_hugging_face_t5
-    config, params = readers[kind](name)
-  modules = {LlamaConfig: Llama, GemmaConfig: Gemma, T5Config: T5}
+    of_t5 = check_folder(name) == 't5'
+    read = (
+      hugging_face_t5.read_hugging_face_t5 if of_t5 else hugging_face.read_hugging_face
+    )
+    config, params = read(name)
   start_tokens.check(config, name)
-  module = modules[type(config)](config, remat)
-  if isinstance(module, DecoderOnly):  # the readers of T5 check its parameters
+  module = (T5 if isinstance(config, T5Config) else CausalLm)(config, remat)
+  if isinstance(module, CausalLm):  # the readers of T5 check its parameters
     check_params(module, params, name)
   return LoadedDecoder(name, module, params, config.d_model, config.vocab_size)

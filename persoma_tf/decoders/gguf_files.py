@@ -1,7 +1,7 @@
-"""Reads GGUF files of architecture llama or gemma3, dequantized to float32."""
+"""Reads GGUF files of decoder-only models, dequantized to float32."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import gguf
 import numpy as np
@@ -9,9 +9,10 @@ from flax import traverse_util
 
 from persoma_tf import model_files
 from persoma_tf.decoders import stack, start_tokens
+from persoma_tf.decoders.causal_lm import Config
 from persoma_tf.decoders.decoder_only import check_heads
-from persoma_tf.decoders.gemma import GemmaConfig, every_sixth_global
-from persoma_tf.decoders.llama import LlamaConfig
+from persoma_tf.decoders.families import BY_ARCHITECTURE
+from persoma_tf.decoders.families.family import Family, gguf_head_dim
 
 # Our name -> GGUF's name of a tensor of a layer. GGUF stores matrices as [out, in].
 _MATRICES = {
@@ -24,17 +25,22 @@ _MATRICES = {
   'down': 'ffn_down',
 }
 _NORMS = {'attention_norm': 'attn_norm', 'mlp_norm': 'ffn_norm'}
-_GEMMA_NORMS = {
-  'attention/query_norm': 'attn_q_norm',
-  'attention/key_norm': 'attn_k_norm',
+_SANDWICH_NORMS = {
   'attention_out_norm': 'post_attention_norm',
   'mlp_out_norm': 'post_ffw_norm',
 }
+_HEAD_NORMS = {
+  'attention/query_norm': 'attn_q_norm',
+  'attention/key_norm': 'attn_k_norm',
+}
+_EMBEDDING, _OUTPUT, _FACTORS = (
+  'token_embd.weight',
+  'output.weight',
+  'rope_freqs.weight',
+)
 # Field that changes the computation -> supported values; a file may lack it.
 _EXPECTED = {
-  'rope.scaling.type': ('none',),
-  'rope.scaling.factor': (0, 1),
-  'rope.scale_linear': (0, 1),
+  'rope.scaling.attn_factor': (0, 1),
   'attention.scale': (0,),
   'attention.clamp_kqv': (0,),
   'attention.max_alibi_bias': (0,),
@@ -47,87 +53,14 @@ _EXPECTED = {
 }
 
 
-class _Architecture(NamedTuple):
-  """Describes how the file of one architecture is read.
-
-  Attributes:
-    config: function (meta, tensors) -> configuration. `meta` returns the value of a
-      metadata key, with or without the name of the architecture as its first part, or
-      a default.
-    expected: as _EXPECTED, for this architecture.
-    norms: our name -> GGUF's name of a norm of a layer.
-    heads: function from a configuration to {GGUF's name of a matrix: number of heads},
-      for the matrices with interleaved rotary pairs.
-    optional: names of the tensors that a file may lack.
-  """
-
-  config: Callable
-  expected: Mapping[str, tuple]
-  norms: Mapping[str, str]
-  heads: Callable
-  optional: frozenset[str] = frozenset()
-
-
-# Where a field is missing, the format's defaults hold, as in llama.cpp.
-def _llama(meta, tensors):
-  heads = meta('attention.head_count')
-  return LlamaConfig(
-    vocab_size=int(tensors['token_embd.weight'].shape[1]),
-    num_layers=meta('block_count'),
-    start_token=start_tokens.of_gguf(meta),
-    d_model=meta('embedding_length'),
-    num_heads=heads,
-    num_kv_heads=meta('attention.head_count_kv', heads),
-    d_ff=meta('feed_forward_length'),
-    rope_base=meta('rope.freq_base', 10_000.0),
-    norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
-    tied='output.weight' not in tensors,
-    key_length=meta('attention.key_length', 0) or None,
-  )
-
-
-def _gemma3(meta, tensors):
-  return GemmaConfig(
-    vocab_size=int(tensors['token_embd.weight'].shape[1]),
-    d_model=meta('embedding_length'),
-    num_heads=meta('attention.head_count'),
-    num_kv_heads=meta('attention.head_count_kv', meta('attention.head_count')),
-    head_dim=meta('attention.key_length'),
-    d_ff=meta('feed_forward_length'),
-    local_layers=every_sixth_global(meta('block_count')),
-    window=meta('attention.sliding_window'),
-    start_token=start_tokens.of_gguf(meta, always=True),
-    rope_base=meta('rope.freq_base'),
-    local_rope_base=meta('rope.freq_base_swa', 10_000.0),
-    norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
-  )
-
-
-_ARCHITECTURES = {
-  'llama': _Architecture(
-    _llama,
-    {'attention.sliding_window': (0,)},
-    _NORMS,
-    lambda config: {'attn_q': config.num_heads, 'attn_k': config.num_kv_heads},
-    frozenset({'output.weight'}),
-  ),
-  'gemma3': _Architecture(
-    _gemma3,
-    {'attention.sliding_window_pattern': (6,)},
-    _NORMS | _GEMMA_NORMS,
-    lambda config: {},
-  ),
-}
-
-
-def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
+def read_gguf(path: str) -> tuple[Config, dict]:
   """Reads a model from a GGUF file.
 
   Args:
     path: path of the file.
 
   Returns:
-    (configuration, parameters of `Llama` or `Gemma` as float32 numpy arrays).
+    (configuration, parameters of `CausalLm` as float32 numpy arrays).
 
   Raises:
     ValueError: the file is damaged, has another architecture, lacks a field or tensor,
@@ -135,30 +68,64 @@ def read_gguf(path: str) -> tuple[LlamaConfig | GemmaConfig, dict]:
   """
   reader = model_files.open_gguf(path)
   name = _meta(path, reader.fields, 'general')('architecture')
-  if name not in _ARCHITECTURES:
+  if name not in BY_ARCHITECTURE:
     raise ValueError(
-      f'{path}: architecture {name!r}; expected one of {sorted(_ARCHITECTURES)}'
+      f'{path}: architecture {name!r}; expected one of {sorted(BY_ARCHITECTURE)}'
     )
-  architecture = _ARCHITECTURES[name]
+  family = BY_ARCHITECTURE[name]
   meta = _meta(path, reader.fields, name)
   source = f'{path}: {name}'
-  _check_fields(source, meta, _EXPECTED | architecture.expected)
+  _check_fields(source, meta, _EXPECTED | family.gguf_expected)
   tensors = {tensor.name: tensor for tensor in reader.tensors}
-  names = {*_MATRICES.values(), *architecture.norms.values()}
-  layers = range(meta('block_count'))
-  expected = {f'blk.{index}.{part}.weight' for index in layers for part in names}
-  expected |= {'token_embd.weight', 'output_norm.weight'}
-  _check_tensors(path, {*tensors}, expected, architecture.optional)
-  config = architecture.config(meta, tensors)
+  config = _config(path, family, meta, tensors)
+  names = {
+    f'blk.{x}.{y}' for x in range(config.num_layers) for y in names_of(config).values()
+  }
+  _check_tensors(path, {*tensors}, names | {_EMBEDDING, 'output_norm.weight'})
   check_heads(config, path)
   width = (config.head_dim,)
   derived = {'rope.dimension_count': width, 'attention.value_length': width}
   _check_fields(source, meta, derived | {'vocab_size': (config.vocab_size,)})
-  return config, _params(path, tensors, layers, architecture, config)
+  return config, _params(path, tensors, family, config)
+
+
+# Where a field is missing, the format's defaults hold, as in llama.cpp.
+def _config(path, family: Family, meta, tensors) -> Config:
+  heads, factors = meta('attention.head_count'), tensors.get(_FACTORS)
+  embedding = tensors.get(_EMBEDDING)  # that it is there is checked with all others
+  with model_files.named(path):
+    own = family.fields(meta, factors and _read(path, factors))
+  return Config(
+    family=family.model_type,
+    vocab_size=int(embedding.shape[1]) if embedding else 0,
+    d_model=meta('embedding_length'),
+    num_heads=heads,
+    num_kv_heads=meta('attention.head_count_kv', heads),
+    head_dim=gguf_head_dim(meta),
+    d_ff=meta('feed_forward_length'),
+    norm_epsilon=meta('attention.layer_norm_rms_epsilon'),
+    start_token=start_tokens.of_gguf(meta, always=family.always_starts),
+    tied=_OUTPUT not in tensors,
+    **own,
+  )
+
+
+def names_of(config: Config) -> dict[str, str]:
+  """Maps the parameters of a layer to GGUF's names in `blk.<number>.`."""
+  norms = _NORMS | (_SANDWICH_NORMS if config.sandwich_norms else {})
+  norms |= _HEAD_NORMS if config.query_key_norm else {}
+  return {
+    **{f'{ours}/kernel': f'{name}.weight' for ours, name in _MATRICES.items()},
+    **{
+      f'attention/{ours}/bias': f'{_MATRICES[f"attention/{ours}"]}.bias'
+      for ours in config.biases
+    },
+    **{f'{ours}/scale': f'{name}.weight' for ours, name in norms.items()},
+  }
 
 
 def _meta(path: str, fields: Mapping[str, Any], name: str) -> Callable:
-  """Returns the function `meta` of `_Architecture`."""
+  """Returns the `Meta` of a file."""
 
   def meta(key, default=None):
     field = fields.get(f'{name}.{key}') or fields.get(key)
@@ -189,7 +156,7 @@ def _check_fields(source: str, meta: Callable, expected: Mapping[str, tuple]) ->
       )
 
 
-def _check_tensors(path, found, expected, optional):
+def _check_tensors(path, found, expected):
   """Checks that a file has exactly the tensors that the model reads.
 
   An unread tensor, such as a bias, would change the answers of the model.
@@ -199,7 +166,7 @@ def _check_tensors(path, found, expected, optional):
   """
   for verb, wrong in (
     ('lacks', expected - found),
-    ('has', found - expected - optional),
+    ('has', found - expected - {_OUTPUT, _FACTORS}),
   ):
     if wrong:
       raise ValueError(
@@ -208,43 +175,44 @@ def _check_tensors(path, found, expected, optional):
       )
 
 
-def _params(path, tensors, layers, architecture, config) -> dict[str, Any]:
-  heads = architecture.heads(config)
+def _read(path, tensor) -> np.ndarray:
+  """Returns a tensor as float32, [out, in] or [D]."""
+  kind = tensor.tensor_type
+  try:
+    values = gguf.quants.dequantize(tensor.data, kind)
+  except NotImplementedError as error:
+    raise ValueError(
+      f'{path}: tensor {tensor.name!r} has the type {kind.name}, which the package '
+      'gguf cannot read; give the file in another quantization, such as Q8_0 or Q4_K_M'
+    ) from error
+  return np.asarray(values, np.float32)
 
-  def read(name):
-    """Returns a tensor, [out, in] or [D]."""
-    tensor = tensors[name]
-    kind = tensor.tensor_type
-    try:
-      values = gguf.quants.dequantize(tensor.data, kind)
-    except NotImplementedError as error:
-      raise ValueError(
-        f'{path}: tensor {name!r} has the type {kind.name}, which the package gguf '
-        'cannot read; give the file in another quantization, such as Q8_0 or Q4_K_M'
-      ) from error
-    return np.asarray(values, np.float32)
 
-  def all_layers(part):
+def _params(path, tensors, family: Family, config: Config) -> dict[str, Any]:
+  paired = {'query': config.num_heads, 'key': config.num_kv_heads}
+  paired = paired if family.interleaved else {}
+  read = lambda name: _read(path, tensors[name])
+
+  def all_layers(ours, part):
     """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
-    arrays = {name: read(name) for name in (f'blk.{x}.{part}.weight' for x in layers)}
-    if part in heads:
-      rows = heads[part] * config.head_dim
+    names = [f'blk.{number}.{part}' for number in range(config.num_layers)]
+    arrays = {name: read(name) for name in names}
+    if heads := paired.get(ours.split('/')[-2]):
+      rows = heads * config.head_dim
       arrays = {
-        name: _unpermute(x, heads[part]) if len(x) == rows else x
+        name: _unpermute(x, heads) if len(x) == rows else x
         for name, x in arrays.items()
       }
     return stack.stacked({name: x.T for name, x in arrays.items()}, path)
 
   flat = {
-    'embedder/embedding': read('token_embd.weight'),
+    'embedder/embedding': read(_EMBEDDING),
     'final_norm/scale': read('output_norm.weight'),
   }
-  for ours, part in _MATRICES.items():
-    flat[f'layers/{ours}/kernel'] = all_layers(part)
-  for ours, part in architecture.norms.items():
-    flat[f'layers/{ours}/scale'] = all_layers(part)
-  if 'output.weight' in tensors:
-    flat['output/kernel'] = read('output.weight').T
+  for ours, part in names_of(config).items():
+    flat[f'layers/{ours}'] = all_layers(ours, part)
+  if not config.tied:
+    flat['output/kernel'] = read(_OUTPUT).T
   return traverse_util.unflatten_dict(flat, sep='/')
 
 

@@ -18,9 +18,13 @@ _FLOATS = ('F64', 'F32', 'F16', 'BF16')  # names of safetensors
 class _Settings(dict):
   """Holds a config.json; a field that is read must be there."""
 
-  def __init__(self, file: pathlib.Path):
-    super().__init__(model_files.read_object(file))
+  def __init__(self, file: pathlib.Path, content: Mapping[str, Any]):
+    super().__init__(content)
     self._file = file
+
+  def add_defaults(self, fields: Mapping[str, Any]) -> None:
+    """Sets fields that are missing."""
+    self.update({name: x for name, x in fields.items() if self.get(name) is None})
 
   def __getitem__(self, field: str) -> Any:
     value = self.get(field)
@@ -38,7 +42,8 @@ class HuggingFaceFolder:
   Attributes:
     path: path of the folder.
     file: path of `config.json`.
-    config: content of `config.json`.
+    config: content of `config.json`; of a model with images, the part of the text.
+    is_part: whether the model has other parts, such as one for images.
   """
 
   def __init__(self, folder: str):
@@ -57,7 +62,10 @@ class HuggingFaceFolder:
       raise ValueError(
         f'{folder}: no config.json in this folder; expected a Hugging Face folder'
       )
-    self.config = _Settings(self.file)
+    content = model_files.read_object(self.file)
+    text = content.get('text_config')
+    self.is_part = isinstance(text, dict)
+    self.config = _Settings(self.file, {**content, **text} if self.is_part else content)
 
   def expect(self, settings: Mapping[str, Sequence[Any]]) -> None:
     """Checks settings that change the computation.
@@ -113,6 +121,31 @@ class HuggingFaceFolder:
       )
     with model_files.reading(file, 'safetensors'), safe_open(file, 'flax') as opened:
       return dict.fromkeys(opened.keys(), file)
+
+  def text_names(self) -> tuple[str, str]:
+    """Returns the beginning of the names of the text's tensors, and its output matrix.
+
+    Raises:
+      ValueError: a model with other parts has no embeddings of tokens, or several.
+    """
+    if not self.is_part:
+      return 'model.', 'lm_head.weight'
+    last = 'embed_tokens.weight'
+    bodies = [x.removesuffix(last) for x in self.files if x.endswith(f'.{last}')]
+    if len(bodies) != 1:
+      raise ValueError(
+        f'{self.path}: {len(bodies)} tensors end in {last}; expected one, that of the '
+        'language model'
+      )
+    heads = [name for name in self.files if name.endswith('lm_head.weight')]
+    return bodies[0], heads[0] if heads else 'lm_head.weight'
+
+  def other_parts(self) -> list[str]:
+    """Lists the tensors that do not belong to the text of a model with other parts."""
+    if not self.is_part:
+      return []
+    body, output = self.text_names()
+    return [x for x in self.files if not x.startswith(body) and x != output]
 
   def expect_tensors(self, names: Collection[str], ignored: Collection[str]) -> None:
     """Checks that the folder has no tensor that the model does not read.

@@ -6,29 +6,6 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def rope(x: Array, positions: Array, base: float | Array) -> Array:
-  """Applies rotary position embedding (Su et al. 2021, arXiv 2104.09864).
-
-  Component i of the first half of a head is rotated with component i of the second.
-
-  Args:
-    x: [B, S, heads, head_dim], any float type.
-    positions: [B, S] int32.
-    base: base of the wavelengths.
-
-  Returns:
-    [B, S, heads, head_dim] float32.
-  """
-  half = x.shape[-1] // 2
-  frequencies = base ** (-jnp.arange(half) / half)
-  angles = (positions[..., None] * frequencies)[:, :, None, :]
-  sin, cos = jnp.sin(angles), jnp.cos(angles)
-  first, second = x[..., :half], x[..., half:]
-  return jnp.concatenate(
-    [first * cos - second * sin, second * cos + first * sin], axis=-1
-  )
-
-
 class RMSNorm(nn.Module):
   """Computes x / rms(x) * scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
 

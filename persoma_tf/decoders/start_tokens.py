@@ -15,7 +15,6 @@ from tokenizers import Tokenizer
 
 from persoma_tf import model_files
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
-from persoma_tf.decoders.llama import Llama
 
 # Classes of transformers that add the token unless add_bos_token is false.
 _ADDING = ('LlamaTokenizer', 'LlamaTokenizerFast', 'GemmaTokenizer')
@@ -95,7 +94,7 @@ def as_trained(module: nn.Module, manifest: Mapping[str, Any]) -> nn.Module:
   if not hasattr(config, 'start_token'):  # T5
     return module
   # Before the manifest had the field, Llama was given none.
-  before = None if isinstance(module, Llama) else config.start_token
+  before = None if config.family == 'llama' else config.start_token
   token = manifest.get('start_token', before)
   return module.clone(config=dataclasses.replace(config, start_token=token))
 

@@ -39,11 +39,13 @@ class Task(NamedTuple):
     eos_id: id of the end-of-sequence token.
     max_tokens: L, maximum number of tokens in an answer.
     grammar: grammar that constrains the answers; None for unconstrained answers.
+    other_ends: ids of further tokens that end an answer, where `eos_id` is put then.
   """
 
   eos_id: int
   max_tokens: int
   grammar: Grammar | None = None
+  other_ends: tuple[int, ...] = ()
 
 
 class _Row(NamedTuple):
@@ -256,6 +258,9 @@ def _append(rows: _Row, step, choice, tokens, log_prob, task: Task) -> _Row:
   if tokens is not None:
     token = jnp.take_along_axis(tokens, choice[:, None], 1)[:, 0]
     state = jnp.asarray(task.grammar.next)[state, choice]
+  if task.other_ends:
+    ends = jnp.isin(token, jnp.array(task.other_ends))
+    token = jnp.where(ends, task.eos_id, token)
   return rows._replace(
     state=state,
     ended=rows.ended | (token == task.eos_id),

@@ -23,7 +23,7 @@ ATTENTION = (r'.*/(query|value)/kernel',)  # targets in the paper
 
 
 class Dense(nn.Module):
-  """Multiplies by a float or int8 matrix without bias, and applies its LoRA update.
+  """Multiplies by a float or int8 matrix, and applies its LoRA update.
 
   The product lora_a @ lora_b is never computed: x is multiplied by one factor after the
   other. The gradient then costs O(in r + r out) per position, and the kernel needs no
@@ -31,6 +31,7 @@ class Dense(nn.Module):
   """
 
   features: int
+  has_bias: bool = False
 
   @property
   def operand_type(self) -> jnp.dtype:
@@ -52,6 +53,8 @@ class Dense(nn.Module):
       read = lambda name: self.get_variable('params', name)
       low = products.matmul(products.matmul(x, read('lora_a')), read('lora_b'))
       y = y + low * read('lora_scale')
+    if self.has_bias:
+      y = y + self.param('bias', nn.initializers.zeros, (self.features,))
     return y
 
 

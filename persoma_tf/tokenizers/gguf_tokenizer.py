@@ -1,10 +1,10 @@
 """Reads the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from persoma_tf import model_files
 from persoma_tf.tokenizers.plain_text import (
@@ -18,6 +18,40 @@ from persoma_tf.tokenizers.plain_text import (
 _DEFAULTS = {
   'llama': {'eos_token_id': 2, 'unknown_token_id': 0, 'add_space_prefix': True},
   'gpt2': {'unknown_token_id': None},
+}
+_WORDS = (
+  r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
+  r'| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+)
+_TEKKEN = (
+  r'[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+'
+  r'|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*'
+  r'|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+)
+
+
+class _Split(NamedTuple):
+  """Describes how a byte-level BPE splits a text before it merges.
+
+  Attributes:
+    pattern: regular expression of a part; '' for GPT-2's rule with single digits.
+    ignores_merges: whether a part that is a token stays whole.
+    normalizes: whether the text is brought to Unicode's form NFC.
+  """
+
+  pattern: str = ''
+  ignores_merges: bool = False
+  normalizes: bool = False
+
+
+# `tokenizer.ggml.pre` -> its rule, as the tokenizer.json of these models has it.
+_SPLITS = {
+  'smollm': _Split(),
+  **dict.fromkeys(
+    ('llama-bpe', 'llama3', 'llama-v3'), _Split(_WORDS % '{1,3}', ignores_merges=True)
+  ),
+  **dict.fromkeys(('qwen2', 'deepseek-r1-qwen'), _Split(_WORDS % '', normalizes=True)),
+  'tekken': _Split(_TEKKEN, ignores_merges=True),
 }
 # Meta(key) returns the value of a key under `tokenizer.ggml`.
 Meta = Callable[[str], Any]
@@ -44,28 +78,33 @@ def read_tokenizer(path: str) -> PlainTokenizer:
     return defaults[key]
 
   kind = meta('model')
+  if kind == 'llama':
+    return _sentence_piece(meta)
   if kind == 'gpt2':  # the file has only the name of the pre-tokenizer, not its rules
+    if meta('pre') in _SPLITS:
+      return _byte_level(meta, _SPLITS[meta('pre')])
     kind = f'gpt2 {meta("pre")}'
-  builders = {'gpt2 smollm': _byte_level, 'llama': _sentence_piece}
-  if kind not in builders:
-    raise ValueError(
-      f'{path}: tokenizer.ggml.model and .pre are {kind!r}; expected one of '
-      f'{sorted(builders)}'
-    )
-  return builders[kind](meta, path)
+  known = sorted(['llama', *(f'gpt2 {name}' for name in _SPLITS)])
+  raise ValueError(
+    f'{path}: tokenizer.ggml.model and .pre are {kind!r}; expected one of {known}'
+  )
 
 
-def _byte_level(meta: Meta, path: str) -> PlainTokenizer:
-  """Makes a byte-level BPE as in GPT-2 in which, as in SmolLM, digits stand alone."""
+def _byte_level(meta: Meta, split: _Split) -> PlainTokenizer:
+  """Makes a byte-level BPE as in GPT-2, with a model's own rule for splitting texts."""
   merges = [tuple(merge.split(' ')) for merge in meta('merges')]
   ids = {token: index for index, token in enumerate(meta('tokens'))}
-  tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges))
-  tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-    [
-      pre_tokenizers.Digits(individual_digits=True),
-      pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ]
+  model = models.BPE(vocab=ids, merges=merges, ignore_merges=split.ignores_merges)
+  tokenizer = Tokenizer(model)
+  if split.normalizes:
+    tokenizer.normalizer = normalizers.NFC()
+  first = (
+    pre_tokenizers.Split(Regex(split.pattern), 'isolated')
+    if split.pattern
+    else pre_tokenizers.Digits(individual_digits=True)
   )
+  bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not split.pattern)
+  tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, bytes_])
   tokenizer.decoder = decoders.ByteLevel()
   # Control tokens are not added to it: no text becomes one, since no merge makes one.
   return PlainTokenizer(
@@ -77,7 +116,7 @@ def _byte_level(meta: Meta, path: str) -> PlainTokenizer:
   )
 
 
-def _sentence_piece(meta: Meta, path: str) -> PlainTokenizer:
+def _sentence_piece(meta: Meta) -> PlainTokenizer:
   """Makes a SentencePiece BPE model from the pieces, scores and types in the file."""
   model = sentencepiece_model_pb2.ModelProto()
   model.trainer_spec.model_type = sentencepiece_model_pb2.TrainerSpec.BPE

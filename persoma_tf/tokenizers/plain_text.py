@@ -24,6 +24,7 @@ class PlainTokenizer(NamedTuple):
     size: number of tokens.
     eos_id: id of the end-of-sequence token.
     unk_id: id of the unknown token; None if the vocabulary has none.
+    other_ends: ids of further tokens that end a text when the decoder writes them.
   """
 
   encode: Callable[[str], list[int]]
@@ -31,6 +32,7 @@ class PlainTokenizer(NamedTuple):
   size: int
   eos_id: int
   unk_id: int | None
+  other_ends: tuple[int, ...] = ()
 
 
 def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
@@ -71,7 +73,7 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto) -> PlainTokenizer:
   """
   reader = SentencePieceProcessor(model_proto=model.SerializeToString())
   for piece in model.pieces:
-    if piece.type == PIECE.USER_DEFINED and _is_sign(piece.piece):
+    if piece.type == PIECE.USER_DEFINED and is_sign(piece.piece):
       piece.type = PIECE.CONTROL
   writer = SentencePieceProcessor(model_proto=model.SerializeToString())
   return PlainTokenizer(
@@ -83,7 +85,8 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto) -> PlainTokenizer:
   )
 
 
-def _is_sign(piece: str) -> bool:
+def is_sign(piece: str) -> bool:
+  """Tells whether a token is a sign for programs: more than one letter or blanks."""
   return len(piece) > 1 and bool(piece.replace(SPACE, ' ').strip())
 
 

@@ -8,15 +8,13 @@ import numpy as np
 
 from persoma_tf import decoders
 from persoma_tf.adapters.perceiver import Perceiver
-from persoma_tf.decoders.llama import Llama, LlamaConfig
 from persoma_tf.model import Persoma
 from persoma_tf.soft_prompt import SLOT, SoftPrompt, TemplateReadout
 from persoma_tf.training.initial_adapter import init_adapter
+from tests.causal_configs import CausalLm, llama
 
 N, H, T, L, V = 6, 5, 2, 4, 30
-CONFIG = LlamaConfig(
-  vocab_size=V, num_layers=2, d_model=12, num_heads=2, num_kv_heads=1, d_ff=20
-)
+CONFIG = llama(2, 12, 2, vocab_size=V, num_kv_heads=1, d_ff=20)
 LENGTHS = np.array([4, 2, 3, 1] * 2)  # target tokens of each row
 ITEMS = np.array([6, 3, 1, 0] * 2)  # of each history
 
@@ -58,7 +56,7 @@ def make(
 
 @functools.cache
 def _with_llama(batch_size):
-  module = Llama(CONFIG)
+  module = CausalLm(CONFIG)
   params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
   decoder = decoders.LoadedDecoder('tiny', module, params, CONFIG.d_model, V)
   return _with(decoder, batch_size)

@@ -8,7 +8,7 @@ import pytest
 from persoma_tf import decoders
 from persoma_tf.adapters.mlp import Mlp
 from persoma_tf.adapters.transformer import Transformer
-from persoma_tf.decoders.llama import Llama
+from persoma_tf.decoders.causal_lm import CausalLm
 from persoma_tf.inference import generate
 from persoma_tf.losses import mean_losses
 from persoma_tf.model import Persoma, Prompts, build
@@ -28,14 +28,14 @@ def case():
 def decoder_hidden(decoder_params, sequence):
   """Hidden states [S, D] of one sequence; S is fixed, to compile once."""
   size = len(sequence)
-  return Llama(CONFIG).apply(
+  return CausalLm(CONFIG).apply(
     {'params': decoder_params},
     sequence[None],
     jnp.arange(size)[None],
     jnp.tril(jnp.ones((1, size, size), bool)),
     None,
     0,
-    method=Llama.read,
+    method=CausalLm.read,
   )[0][0]
 
 
@@ -136,7 +136,7 @@ def test_a_shared_prompt_may_be_padded(case):
 
 @pytest.mark.parametrize('adapter', [Mlp, Transformer])
 def test_a_readout_of_fixed_size_needs_resampling(adapter, monkeypatch):
-  loaded = decoders.LoadedDecoder('tiny', Llama(CONFIG), {}, CONFIG.d_model, 9)
+  loaded = decoders.LoadedDecoder('tiny', CausalLm(CONFIG), {}, CONFIG.d_model, 9)
   monkeypatch.setattr(decoders, 'load_decoder', lambda *_, **__: loaded)
   whole, template = adapter(resampling='none'), TemplateReadout((5, -1), 3)
   match = rf"{adapter.__name__}.resampling='none' makes a latent of every"

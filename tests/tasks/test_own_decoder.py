@@ -1,4 +1,4 @@
-"""One's own decoder, a Gemma with a vocabulary in its file, from recipe to answer."""
+"""One's own decoder, with a vocabulary in its file or folder, from recipe to answer."""
 
 import json
 
@@ -23,6 +23,12 @@ def own(tmp_path_factory):
   return tiny_parts.write_gemma(path, decoder, add)
 
 
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A Hugging Face folder with random weights and a tokenizer.json."""
+  return tiny_parts.write_qwen(tmp_path_factory.mktemp('own') / 'qwen')
+
+
 @pytest.fixture
 def parse(folders):
   """Parses recipes for the small parts, with bindings."""
@@ -36,8 +42,10 @@ def parse(folders):
   return parse
 
 
-def test_trains_and_answers(parse, folders, own, tmp_path):
+@pytest.mark.parametrize(('kind', 'start'), [('own', 2), ('folder', None)])
+def test_trains_and_answers(parse, folders, kind, start, tmp_path, request):
   """One setting names the decoder and its vocabulary, also when the model is loaded."""
+  own = request.getfixturevalue(kind)
   parse(
     f'DECODER = {str(own)!r}',
     'train.stages = [@decoder/Stage()]',
@@ -46,7 +54,7 @@ def test_trains_and_answers(parse, folders, own, tmp_path):
   )
   trainer.train(str(tmp_path))
   manifest = json.loads((tmp_path / 'adapter' / 'manifest.json').read_text())
-  assert manifest['start_token'] == 2
+  assert manifest['start_token'] == start
   gin.clear_config()
   predictor = Predictor(str(tmp_path), *map(str, folders), batch_size=3)
   files = sorted(folders[0].glob('test-*'))

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from persoma_tf import decoders
-from persoma_tf.decoders.gemma import Gemma
+from persoma_tf.decoders import rotary
+from persoma_tf.decoders.causal_lm import CausalLm
 from persoma_tf.parameters import lora
 from tests import tiny as tiny_parts
 
@@ -68,36 +69,36 @@ def test_cache_and_teacher_forcing_equal_the_whole_sequence(call):
   """The whole sequence has the start token, which prefixes have put before them."""
   tokens = jax.random.randint(jax.random.key(1), (2, 20), 3, 60)
   started = jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=START)
-  expected = call(Gemma.__call__, started)[:, 9:]
-  prefix, mask = call(Gemma.embed, tokens[:, :9]), jnp.ones((2, 9), bool)
+  expected = call(CausalLm.__call__, started)[:, 9:]
+  prefix, mask = call(CausalLm.embed, tokens[:, :9]), jnp.ones((2, 9), bool)
   inputs = jnp.pad(tokens[:, 9:], ((0, 0), (1, 0)))
-  hidden = call(Gemma.target_hidden, prefix, mask, inputs)
-  np.testing.assert_allclose(call(Gemma.logits, hidden), expected, atol=1e-4)
+  hidden = call(CausalLm.target_hidden, prefix, mask, inputs)
+  np.testing.assert_allclose(call(CausalLm.logits, hidden), expected, atol=1e-4)
   hidden, cache = call(_prefill, prefix, mask)
-  found = [call(Gemma.logits, hidden)]
+  found = [call(CausalLm.logits, hidden)]
   for index in range(9, 20):
-    hidden, cache = call(Gemma.step, tokens[:, index], cache)
-    found.append(call(Gemma.logits, hidden))
+    hidden, cache = call(CausalLm.step, tokens[:, index], cache)
+    found.append(call(CausalLm.logits, hidden))
   np.testing.assert_allclose(jnp.stack(found, 1), expected, atol=1e-4)
   # Without the start token the answer is another one.
-  assert jnp.abs(call(Gemma.__call__, tokens)[:, 8:] - expected).max() > 0.1
+  assert jnp.abs(call(CausalLm.__call__, tokens)[:, 8:] - expected).max() > 0.1
 
 
 def test_padding_in_the_prefix_is_never_read(call):
   """Nor does it take a place in the window, which is shorter than the gaps."""
   prefix = jax.random.normal(jax.random.key(2), (2, 5, 24))
   inputs = jnp.array([[0, 4, 5, 6], [0, 7, 8, 9]])
-  expected = call(Gemma.target_hidden, prefix, jnp.ones((2, 5), bool), inputs)
+  expected = call(CausalLm.target_hidden, prefix, jnp.ones((2, 5), bool), inputs)
   # The same prefixes, with garbage before, in the middle and behind.
   places = jnp.array([1, 2, 9, 10, 11])
   wide = jnp.full((2, 19, 24), 9.0).at[:, places].set(prefix)
   gaps = jnp.zeros((2, 19), bool).at[:, places].set(True)
-  found = call(Gemma.target_hidden, wide, gaps, inputs)
+  found = call(CausalLm.target_hidden, wide, gaps, inputs)
   np.testing.assert_allclose(found, expected, atol=1e-5)
   hidden, cache = call(_prefill, wide, gaps)
   np.testing.assert_allclose(hidden, expected[:, 0], atol=1e-5)
   for index in (1, 2, 3):
-    hidden, cache = call(Gemma.step, inputs[:, index], cache)
+    hidden, cache = call(CausalLm.step, inputs[:, index], cache)
     np.testing.assert_allclose(hidden, expected[:, index], atol=1e-5)
 
 
@@ -125,7 +126,7 @@ def test_remat_changes_no_gradient(tiny):
     return quick(jax.grad(lambda x: jnp.sum(target(x) ** 2)))(prefix)
 
   expected = gradient(tiny.module)
-  found = gradient(Gemma(tiny.module.config, remat=True))
+  found = gradient(CausalLm(tiny.module.config, remat=True))
   np.testing.assert_allclose(found, expected, atol=1e-4)
   assert np.abs(expected).max() > 1e-2
 
@@ -134,7 +135,7 @@ def test_gguf_equals_hugging_face(tiny, tmp_path):
   read = decoders.load_decoder(str(tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny)))
   epsilon = float(np.float32(1e-6))  # as GGUF stores it
   expected = dataclasses.replace(tiny.module.config, norm_epsilon=epsilon)
-  assert read.module == Gemma(expected)
+  assert read.module == CausalLm(expected)
   jax.tree.map(np.testing.assert_array_equal, read.params, dict(tiny.params))
 
 
@@ -142,16 +143,16 @@ def test_gguf_equals_hugging_face(tiny, tmp_path):
   ('change', 'message'),
   [
     (
-      lambda writer: writer.add_string('general.architecture', 'qwen2'),
-      r"architecture 'qwen2'; expected one of \['gemma3', 'llama'\]",
+      lambda writer: writer.add_string('general.architecture', 'gpt2'),
+      r"architecture 'gpt2'; expected one of \['gemma3', 'llama', 'qwen2', 'qwen3', 's",
     ),
     (
-      lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR),
-      r"gemma3\.rope\.scaling\.type='linear'; expected none",
+      lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE),
+      r"x\.gguf: rope_type='longrope'; expected one of",
     ),
     (
-      lambda writer: writer.add_tensor('output.weight', np.ones((60, 24), np.float32)),
-      "has 1 tensors, such as 'output.weight'; expected exactly the 93",
+      lambda writer: writer.add_tensor('output.bias', np.ones(60, np.float32)),
+      "has 1 tensors, such as 'output.bias'; expected exactly the 93",
     ),
     (
       lambda writer: writer.tensors[0].pop('blk.3.attn_q_norm.weight'),
@@ -181,7 +182,6 @@ def test_other_gguf_files_are_refused(tiny, tmp_path, change, message):
   ('changes', 'message'),
   [
     ({'final_logit_softcapping': 30.0}, 'final_logit_softcapping=30.0; expected None'),
-    ({'query_pre_attn_scalar': 12}, 'query_pre_attn_scalar=12; expected 8'),
     ({'use_bidirectional_attention': True}, 'use_bidirectional_attention=True; exp'),
     ({'tie_word_embeddings': False}, 'tie_word_embeddings=False; expected True'),
     (
@@ -191,8 +191,10 @@ def test_other_gguf_files_are_refused(tiny, tmp_path, change, message):
     ({'quantization_config': {'quant_method': 'fp8'}}, 'quantization_config=.*GGUF'),
     ({'head_dim': None}, r'config\.json: no field head_dim'),
     (
-      {'rope_parameters': {'full_attention': {'rope_type': 'linear', 'factor': 8}}},
-      "rope_type='linear'; expected default",
+      {
+        'rope_parameters': {'full_attention': {'rope_type': 'dynamic', 'rope_theta': 9}}
+      },
+      "rope_type='dynamic'; expected one of",
     ),
   ],
 )
@@ -213,8 +215,8 @@ def test_older_configurations_name_their_rotations_otherwise(tiny, tmp_path):
   assert decoders.load_decoder(str(folder)).module == tiny.module
   config['sliding_window_pattern'] = 3
   (folder / 'config.json').write_text(json.dumps(config))
-  local = decoders.load_decoder(str(folder)).module.config.local_layers
-  assert local == (True, True, False, True, True, False, True)
+  layers = decoders.load_decoder(str(folder)).module.config.layers
+  assert [bool(kind.window) for kind in layers] == [True, True, False] * 2 + [True]
 
 
 def test_the_rotations_of_local_layers_in_gguf(tiny, tmp_path):
@@ -222,8 +224,8 @@ def test_the_rotations_of_local_layers_in_gguf(tiny, tmp_path):
   read = decoders.load_decoder(
     str(tiny_parts.write_gemma(tmp_path / 'x.gguf', tiny, change))
   )
-  config = read.module.config
-  assert (config.local_rope_base, config.rope_base) == (5000.0, 1e6)
+  rotations = {bool(kind.window): kind.rotation for kind in read.module.config.kinds}
+  assert rotations == {base == 5e3: rotary.unscaled(base, 8) for base in (5e3, 1e6)}
 
 
 @pytest.mark.assets

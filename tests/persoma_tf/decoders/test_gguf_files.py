@@ -2,6 +2,7 @@
 
 import json
 
+import gguf
 import jax
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from persoma_tf import decoders
+from persoma_tf.decoders import rotary
+from persoma_tf.decoders.causal_lm import LayerKind
 from tests import numpy_llama
 from tests import tiny as tiny_parts
 
@@ -94,7 +97,9 @@ def test_missing_fields_have_the_defaults_of_the_format(tmp_path):
   """As llama.cpp reads them."""
   lean = without('rope.freq_base', 'attention.head_count_kv')
   config = decoders.load_decoder(write(tmp_path, lean, kv_heads=4)).module.config
-  assert (config.rope_base, config.num_heads, config.num_kv_heads) == (10_000.0, 4, 4)
+  rotation = rotary.unscaled(10_000.0, config.head_dim)
+  assert config.layers == (LayerKind(rotation),) * config.num_layers
+  assert (config.num_heads, config.num_kv_heads) == (4, 4)
 
 
 def test_one_value_for_each_layer(tmp_path):
@@ -129,10 +134,9 @@ def replace_query(**changes):
   ('change', 'message'),
   [
     (
-      lambda x: x.add_rope_scaling_factor(8.0),
-      r'llama\.rope\.scaling\.factor=8.0; expe',
+      lambda x: x.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE),
+      r"x\.gguf: rope_type='longrope'; expected one of",
     ),
-    (lambda x: x.add_float32('llama.rope.scale_linear', 4.0), 'rope.scale_linear=4.0'),
     (lambda x: x.add_final_logit_softcapping(30.0), 'final_logit_softcapping=30.0'),
     (lambda x: x.add_logit_scale(0.5), r'logit_scale=0\.5; expected 0 or 1'),
     (lambda x: x.add_sliding_window(64), r'attention\.sliding_window=64; expected 0'),

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 
 from persoma_tf import decoders
-from persoma_tf.decoders.llama import Llama, LlamaConfig
+from tests.causal_configs import CausalLm, llama
 
 REFERENCE = pathlib.Path(__file__).parent / 'smollm2_reference.npz'
-TINY = LlamaConfig(
-  vocab_size=50, num_layers=3, d_model=24, num_heads=6, num_kv_heads=2, d_ff=40
-)
+TINY = llama(3, 24, 6, vocab_size=50, num_kv_heads=2, d_ff=40)
 
 
 @pytest.fixture(scope='module')
 def tiny():
   """(module, params) with random weights."""
-  module = Llama(TINY)
+  module = CausalLm(TINY)
   return module, module.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))['params']
 
 
@@ -58,16 +56,16 @@ def test_cache_and_teacher_forcing_equal_the_whole_sequence(tiny):
   module, params = tiny
   tokens = jax.random.randint(jax.random.key(1), (2, 9), 1, 50)
   call = functools.partial(_call, module, params)
-  expected = call(Llama.__call__, tokens)[:, 4:]
-  prefix, mask = call(Llama.embed, tokens[:, :5]), jnp.ones((2, 5), bool)
+  expected = call(CausalLm.__call__, tokens)[:, 4:]
+  prefix, mask = call(CausalLm.embed, tokens[:, :5]), jnp.ones((2, 5), bool)
   inputs = jnp.pad(tokens[:, 5:], ((0, 0), (1, 0)))
-  hidden = call(Llama.target_hidden, prefix, mask, inputs)
-  np.testing.assert_allclose(call(Llama.logits, hidden), expected, atol=1e-5)
+  hidden = call(CausalLm.target_hidden, prefix, mask, inputs)
+  np.testing.assert_allclose(call(CausalLm.logits, hidden), expected, atol=1e-5)
   hidden, cache = call(_prefill, prefix, mask)
-  found = [call(Llama.logits, hidden)]
+  found = [call(CausalLm.logits, hidden)]
   for index in range(5, 9):
-    hidden, cache = call(Llama.step, tokens[:, index], cache)
-    found.append(call(Llama.logits, hidden))
+    hidden, cache = call(CausalLm.step, tokens[:, index], cache)
+    found.append(call(CausalLm.logits, hidden))
   np.testing.assert_allclose(jnp.stack(found, 1), expected, atol=1e-5)
 
 
@@ -77,16 +75,16 @@ def test_padding_in_the_prefix_is_never_read(tiny):
   prefix = jax.random.normal(jax.random.key(2), (2, 3, 24))
   inputs = jnp.array([[0, 4, 5], [0, 6, 7]])
   mask = jnp.ones((2, 3), bool)
-  expected = call(Llama.target_hidden, prefix, mask, inputs)
+  expected = call(CausalLm.target_hidden, prefix, mask, inputs)
   # The same prefixes, with a gap of garbage in the middle and one behind.
   wide = jnp.full((2, 6, 24), 9.0).at[:, jnp.array([0, 2, 3])].set(prefix)
   gaps = jnp.zeros((2, 6), bool).at[:, jnp.array([0, 2, 3])].set(True)
-  found = call(Llama.target_hidden, wide, gaps, inputs)
+  found = call(CausalLm.target_hidden, wide, gaps, inputs)
   np.testing.assert_allclose(found, expected, atol=1e-5)
   hidden, cache = call(_prefill, wide, gaps)
   np.testing.assert_allclose(hidden, expected[:, 0], atol=1e-5)
   for index in (1, 2):
-    hidden, cache = call(Llama.step, inputs[:, index], cache)
+    hidden, cache = call(CausalLm.step, inputs[:, index], cache)
     np.testing.assert_allclose(hidden, expected[:, index], atol=1e-5)
 
 

@@ -7,24 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf.decoders.gemma import Gemma, GemmaConfig, every_sixth_global
-from persoma_tf.decoders.llama import Llama, LlamaConfig
 from persoma_tf.decoders.t5 import T5
 from persoma_tf.decoders.t5_layers import T5Config
+from tests.causal_configs import CausalLm, gemma, llama
 
 V, D, B, P, L = 40, 16, 3, 5, 4
 SHAPE = {'vocab_size': V, 'd_model': D, 'num_heads': 4, 'd_ff': 24}
 CACHED = {'num_kv_heads': 2}
 T5_SHAPE = {'head_dim': 4, 'num_encoder_layers': 2, 'num_decoder_layers': 2}
 DECODERS = {
-  'llama': Llama(LlamaConfig(**SHAPE, **CACHED, num_layers=2)),
-  'llama, unrolled': Llama(LlamaConfig(**SHAPE, **CACHED, num_layers=2), unrolled=True),
-  'llama, untied': Llama(LlamaConfig(**SHAPE, **CACHED, num_layers=2, tied=False)),
-  'gemma': Gemma(
-    GemmaConfig(
-      **SHAPE, **CACHED, head_dim=4, local_layers=every_sixth_global(6), window=3
-    )
-  ),
+  'llama': CausalLm(llama(2, **SHAPE, **CACHED)),
+  'llama, unrolled': CausalLm(llama(2, **SHAPE, **CACHED), unrolled=True),
+  'llama, untied': CausalLm(llama(2, **SHAPE, **CACHED, tied=False)),
+  'gemma': CausalLm(gemma(6, **SHAPE, **CACHED, head_dim=4, window=3)),
   't5': T5(T5Config(**SHAPE, **T5_SHAPE)),
   't5, tied': T5(T5Config(**SHAPE, **T5_SHAPE, tied=True, gated=False)),
 }

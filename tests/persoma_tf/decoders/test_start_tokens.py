@@ -16,9 +16,8 @@ from tokenizers import Tokenizer, models, processors
 
 from persoma_tf import decoders
 from persoma_tf.decoders import start_tokens
-from persoma_tf.decoders.gemma import Gemma, GemmaConfig
-from persoma_tf.decoders.llama import Llama, LlamaConfig
 from tests import tiny as tiny_parts
+from tests.causal_configs import CausalLm, gemma, llama
 
 LLAMA = pathlib.Path(__file__).parent / 'tiny_llama' / 'tied'
 GEMMA = pathlib.Path(__file__).parent / 'tiny_gemma'
@@ -140,15 +139,14 @@ def test_a_llama_reads_it_before_the_prefix(folder):
 
 
 def test_an_adapter_keeps_the_start_token_of_its_training():
-  config = LlamaConfig(
-    vocab_size=9, num_layers=1, d_model=4, num_heads=1, num_kv_heads=1, d_ff=4
-  )
-  started = Llama(dataclasses.replace(config, start_token=3))
+  config = llama(1, 4, 1, vocab_size=9, num_kv_heads=1, d_ff=4)
+  started = CausalLm(dataclasses.replace(config, start_token=3))
   before = start_tokens.as_trained(started, {})
   assert before.start_token is None, 'an adapter from before it was read from files'
   for token in (None, 3, 5):
     manifest = {'start_token': token}
     assert start_tokens.as_trained(started, manifest).start_token == token
   # Gemma had it at all times.
-  gemma = Gemma(GemmaConfig(9, 4, 1, 1, 4, 4, (False,), 8, start_token=2))
-  assert start_tokens.as_trained(gemma, {}).start_token == 2
+  shape = {'vocab_size': 9, 'num_heads': 1, 'num_kv_heads': 1, 'd_ff': 4}
+  other = CausalLm(gemma(1, 4, 4, 8, **shape, start_token=2))
+  assert start_tokens.as_trained(other, {}).start_token == 2

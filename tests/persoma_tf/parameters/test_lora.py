@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf.decoders.llama import Llama, LlamaConfig
 from persoma_tf.parameters import freezing, lora
+from tests.causal_configs import CausalLm, llama
 
-CONFIG = LlamaConfig(
-  vocab_size=30, num_layers=3, d_model=12, num_heads=2, num_kv_heads=1, d_ff=20
-)
+CONFIG = llama(3, 12, 2, vocab_size=30, num_kv_heads=1, d_ff=20)
 TOKENS = np.array([[1, 4, 9, 2], [3, 3, 7, 8]], np.int32)
 EVERY_MATRIX = (r'layers/.*/kernel',)
 
@@ -18,7 +16,7 @@ EVERY_MATRIX = (r'layers/.*/kernel',)
 @pytest.fixture(scope='module')
 def base():
   """(logits of parameters, parameters)."""
-  module = Llama(CONFIG)
+  module = CausalLm(CONFIG)
   params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
   logits = jax.jit(lambda params: module.apply({'params': params}, TOKENS))
   return logits, jax.tree.map(np.asarray, params)

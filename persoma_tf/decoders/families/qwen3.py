@@ -1,0 +1,14 @@
+"""Qwen 3: the queries and keys of each head are normalized."""
+
+from persoma_tf.decoders.families import qwen2
+from persoma_tf.decoders.families.family import Family, gguf_layers
+
+_OWN = {'query_key_norm': True, 'biases': ()}
+
+FAMILY = Family(
+  model_type='qwen3',
+  settings=lambda settings: qwen2.FAMILY.settings(settings) | _OWN,
+  expected={'hidden_act': ('silu',), 'attention_bias': (False, None)},
+  architecture='qwen3',
+  fields=lambda meta, factors: gguf_layers(meta, factors) | _OWN,
+)
