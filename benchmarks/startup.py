@@ -19,6 +19,7 @@ COMMANDS = (
   *('pipelines.evaluate', 'pipelines.load_predictions', 'pipelines.t5x_answers'),
   *('pipelines.study', 'pipelines.study_report', 'pipelines.inspect'),
   *('persoma_tf.train', 'persoma_tf.convert_checkpoint', 'persoma_tf.assets'),
+  'persoma_tf.export_decoder',
 )
 TIMES = 3
 

@@ -35,6 +35,7 @@ RUN_BY = {
   'make quickstart': 'e2e/test_quickstart.py',
   'persoma_tf.assets': 'persoma_tf/test_assets.py',
   'persoma_tf.convert_checkpoint': 'persoma_tf/test_convert_checkpoint.py',
+  'persoma_tf.export_decoder': 'persoma_tf/test_export_decoder.py',
   'pipelines.study': 'e2e/test_study.py',
   'pipelines.inspect': 'e2e/test_chain.py',
   'persoma_tf.train': 'e2e/test_chain.py',

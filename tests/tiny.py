@@ -39,6 +39,7 @@ RECIPE = (  # makes the quickstart small
   'train.checkpoint_period = 3',
   'train.log_period = 2',
 )
+ROOT = pathlib.Path(__file__).parent
 _TINY_T5 = pathlib.Path(__file__).parent / 'persoma_tf' / 'decoders/tiny_t5/v1_1'
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 

@@ -12,7 +12,7 @@ from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.decoders.causal_lm import Config
 from persoma_tf.decoders.decoder_only import check_heads
 from persoma_tf.decoders.families import BY_ARCHITECTURE
-from persoma_tf.decoders.families.family import Family, gguf_head_dim
+from persoma_tf.decoders.families.family import Family, Meta, gguf_head_dim
 
 # Our name -> GGUF's name of a tensor of a layer. GGUF stores matrices as [out, in].
 _MATRICES = {
@@ -67,19 +67,16 @@ def read_gguf(path: str) -> tuple[Config, dict]:
       or needs a computation that is not supported.
   """
   reader = model_files.open_gguf(path)
-  name = _meta(path, reader.fields, 'general')('architecture')
-  if name not in BY_ARCHITECTURE:
-    raise ValueError(
-      f'{path}: architecture {name!r}; expected one of {sorted(BY_ARCHITECTURE)}'
-    )
+  name, meta = _fields_in(path, reader)
   family = BY_ARCHITECTURE[name]
-  meta = _meta(path, reader.fields, name)
   source = f'{path}: {name}'
   _check_fields(source, meta, _EXPECTED | family.gguf_expected)
   tensors = {tensor.name: tensor for tensor in reader.tensors}
   config = _config(path, family, meta, tensors)
   names = {
-    f'blk.{x}.{y}' for x in range(config.num_layers) for y in names_of(config).values()
+    f'blk.{x}.{y}'
+    for x in range(config.num_layers)
+    for y in gguf_names(config).values()
   }
   _check_tensors(path, {*tensors}, names | {_EMBEDDING, 'output_norm.weight'})
   check_heads(config, path)
@@ -87,6 +84,31 @@ def read_gguf(path: str) -> tuple[Config, dict]:
   derived = {'rope.dimension_count': width, 'attention.value_length': width}
   _check_fields(source, meta, derived | {'vocab_size': (config.vocab_size,)})
   return config, _params(path, tensors, family, config)
+
+
+def fields_of(path: str) -> Meta:
+  """Returns the fields of a GGUF file of a known architecture.
+
+  Raises:
+    ValueError: its rotations are not described by fields alone.
+  """
+  reader = model_files.open_gguf(path)
+  if _FACTORS in {tensor.name for tensor in reader.tensors}:
+    raise ValueError(
+      f'{path} divides its rotations by {_FACTORS}, for which config.json has no '
+      'words; expected the Hugging Face folder of this model as decoder'
+    )
+  return _fields_in(path, reader)[1]
+
+
+def _fields_in(path, reader) -> tuple[str, Meta]:
+  """Returns the architecture of a file, and its fields."""
+  name = _meta(path, reader.fields, 'general')('architecture')
+  if name not in BY_ARCHITECTURE:
+    raise ValueError(
+      f'{path}: architecture {name!r}; expected one of {sorted(BY_ARCHITECTURE)}'
+    )
+  return name, _meta(path, reader.fields, name)
 
 
 # Where a field is missing, the format's defaults hold, as in llama.cpp.
@@ -110,7 +132,7 @@ def _config(path, family: Family, meta, tensors) -> Config:
   )
 
 
-def names_of(config: Config) -> dict[str, str]:
+def gguf_names(config: Config) -> dict[str, str]:
   """Maps the parameters of a layer to GGUF's names in `blk.<number>.`."""
   norms = _NORMS | (_SANDWICH_NORMS if config.sandwich_norms else {})
   norms |= _HEAD_NORMS if config.query_key_norm else {}
@@ -209,7 +231,7 @@ def _params(path, tensors, family: Family, config: Config) -> dict[str, Any]:
     'embedder/embedding': read(_EMBEDDING),
     'final_norm/scale': read('output_norm.weight'),
   }
-  for ours, part in names_of(config).items():
+  for ours, part in gguf_names(config).items():
     flat[f'layers/{ours}'] = all_layers(ours, part)
   if not config.tied:
     flat['output/kernel'] = read(_OUTPUT).T

@@ -105,7 +105,7 @@ def _config(folder: HuggingFaceFolder, family: Family) -> Config:
   )
 
 
-def names_of(config: Config) -> dict[str, str]:
+def folder_names(config: Config) -> dict[str, str]:
   """Maps the parameters of a layer to Hugging Face's names in `layers.<number>.`."""
   norms = _SANDWICH_NORMS if config.sandwich_norms else _NORMS
   norms = norms | (_HEAD_NORMS if config.query_key_norm else {})
@@ -129,7 +129,7 @@ def _params(
   layers = range(config.num_layers)
   each = {
     ours: [f'{body}layers.{number}.{name}' for number in layers]
-    for ours, name in names_of(config).items()
+    for ours, name in folder_names(config).items()
   }
   copies = [output] if config.tied else []
   known = {*once.values(), *(name for names in each.values() for name in names)}

@@ -19,7 +19,15 @@ from jax import Array
 from persoma_tf import products
 from persoma_tf.setting_types import Positive
 
-ATTENTION = (r'.*/(query|value)/kernel',)  # targets in the paper
+_ATTENTION = r'.*/(query|key|value|out)/kernel'
+_MLP = r'(.*/)?(gate|up|down|wi|wi_0|wi_1|wo)/kernel'
+# Name -> matrices of a layer.
+TARGETS = {
+  'query_value': r'.*/(query|value)/kernel',  # of the paper
+  'attention': _ATTENTION,
+  'mlp': _MLP,
+  'all': f'{_ATTENTION}|{_MLP}',
+}
 
 
 class Dense(nn.Module):
@@ -64,7 +72,7 @@ def add_lora(
   seed: int,
   rank: Positive = 8,
   alpha: float = 16.0,
-  targets: Iterable[str] = ATTENTION,
+  targets: str | Iterable[str] = 'query_value',
 ) -> dict:
   """Adds fresh LoRA parameters to the matching kernels; the outputs stay the same.
 
@@ -73,23 +81,28 @@ def add_lora(
     seed: seed of `lora_a`, which is uniform as in the authors' code; `lora_b` is zero.
     rank: r.
     alpha: numerator of `lora_scale`, which is alpha / r.
-    targets: regular expressions, each matched against whole paths such as
-      'layers/attention/query/kernel'.
+    targets: names in TARGETS: 'query_value', 'attention', 'mlp' or 'all'; or regular
+      expressions, each matched against whole paths such as
+      'layers/attention/query/kernel'. One of them may stand alone.
 
   Raises:
     ValueError: a pattern matches no kernel, or a parameter that is not a matrix.
   """
   flat = traverse_util.flatten_dict(params, sep='/')
   rng, added = np.random.default_rng(seed), {}
-  for pattern in targets:
+  for target in (targets,) if isinstance(targets, str) else targets:
+    pattern = TARGETS.get(target, target)
     paths = [path for path in flat if re.fullmatch(pattern, path)]
     if not paths:
       kernels = sorted(path for path in flat if path.endswith('/kernel'))
-      raise ValueError(f'lora.targets: {pattern!r} matches none of {kernels[:8]}')
+      raise ValueError(
+        f'lora.targets: {target!r} is none of {[*TARGETS]} and matches none of '
+        f'{kernels[:8]}'
+      )
     for path in paths:
       parent, _, name = path.rpartition('/')
       if name != 'kernel' or np.ndim(flat[path]) not in (2, 3):
-        raise ValueError(f'lora.targets: {pattern!r} matches {path}, not a matrix')
+        raise ValueError(f'lora.targets: {target!r} matches {path}, not a matrix')
       *stack, size, features = np.shape(flat[path])
       bound = 1 / np.sqrt(size)
       a = rng.uniform(-bound, bound, (*stack, size, rank))

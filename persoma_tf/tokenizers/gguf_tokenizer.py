@@ -1,10 +1,22 @@
 """Reads the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE."""
 
+import json
+import os
+import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+  AddedToken,
+  Regex,
+  Tokenizer,
+  decoders,
+  models,
+  normalizers,
+  pre_tokenizers,
+  processors,
+)
 
 from persoma_tf import model_files
 from persoma_tf.tokenizers.plain_text import (
@@ -57,6 +69,48 @@ _SPLITS = {
 Meta = Callable[[str], Any]
 
 
+def write_tokenizer(path: str, folder: str | os.PathLike, start: int | None) -> None:
+  """Writes the tokenizer of a GGUF file as the files of a Hugging Face folder.
+
+  Args:
+    path: path of the GGUF file.
+    folder: existing folder; byte-level BPE becomes tokenizer.json, SentencePiece
+      tokenizer.model.
+    start: id of the token before every text; None for none.
+
+  Raises:
+    ValueError: see `read_tokenizer`.
+  """
+  meta, split = _opened(path)
+  tokens, folder = meta('tokens'), pathlib.Path(folder)
+  settings = {
+    'add_bos_token': start is not None,
+    'eos_token': tokens[meta('eos_token_id')],
+    **({} if start is None else {'bos_token': tokens[start]}),
+  }
+  if split is None:
+    (folder / 'tokenizer.model').write_bytes(_pieces(meta).SerializeToString())
+    settings |= {'tokenizer_class': 'LlamaTokenizer', 'legacy': False}
+  else:
+    tokenizer, kinds = _bpe(meta, split), meta('token_type')
+    signs = [x for x, kind in zip(tokens, kinds, strict=True) if kind == PIECE.CONTROL]
+    tokenizer.add_special_tokens(signs)
+    added = [
+      AddedToken(token, special=False, normalized=False)
+      for token, kind in zip(tokens, kinds, strict=True)
+      if kind == PIECE.USER_DEFINED
+    ]
+    tokenizer.add_tokens(added)
+    if start is not None:
+      tokenizer.post_processor = processors.TemplateProcessing(
+        single=f'{tokens[start]} $A', special_tokens=[(tokens[start], start)]
+      )
+    tokenizer.save(str(folder / 'tokenizer.json'))
+    settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
+  text = json.dumps(settings, indent=2) + '\n'
+  (folder / 'tokenizer_config.json').write_text(text)
+
+
 def read_tokenizer(path: str) -> PlainTokenizer:
   """Reads the tokenizer of a GGUF file.
 
@@ -65,6 +119,28 @@ def read_tokenizer(path: str) -> PlainTokenizer:
 
   Raises:
     ValueError: a field is missing, or this kind of tokenizer is not supported.
+  """
+  meta, split = _opened(path)
+  if split is None:
+    return of_pieces(_pieces(meta))._replace(
+      eos_id=meta('eos_token_id'), unk_id=meta('unknown_token_id')
+    )
+  tokenizer = _bpe(meta, split)
+  # Control tokens are not added to it: no text becomes one, since no merge makes one.
+  return PlainTokenizer(
+    lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+    lambda ids: tokenizer.decode(ids, skip_special_tokens=False),
+    tokenizer.get_vocab_size(),
+    meta('eos_token_id'),
+    meta('unknown_token_id'),
+  )
+
+
+def _opened(path: str) -> tuple[Meta, _Split | None]:
+  """Returns the fields of a tokenizer and its rule; None for SentencePiece.
+
+  Raises:
+    ValueError: this kind of tokenizer is not supported.
   """
   fields = model_files.open_gguf(path).fields
 
@@ -79,10 +155,10 @@ def read_tokenizer(path: str) -> PlainTokenizer:
 
   kind = meta('model')
   if kind == 'llama':
-    return _sentence_piece(meta)
+    return meta, None
   if kind == 'gpt2':  # the file has only the name of the pre-tokenizer, not its rules
     if meta('pre') in _SPLITS:
-      return _byte_level(meta, _SPLITS[meta('pre')])
+      return meta, _SPLITS[meta('pre')]
     kind = f'gpt2 {meta("pre")}'
   known = sorted(['llama', *(f'gpt2 {name}' for name in _SPLITS)])
   raise ValueError(
@@ -90,7 +166,7 @@ def read_tokenizer(path: str) -> PlainTokenizer:
   )
 
 
-def _byte_level(meta: Meta, split: _Split) -> PlainTokenizer:
+def _bpe(meta: Meta, split: _Split) -> Tokenizer:
   """Makes a byte-level BPE as in GPT-2, with a model's own rule for splitting texts."""
   merges = [tuple(merge.split(' ')) for merge in meta('merges')]
   ids = {token: index for index, token in enumerate(meta('tokens'))}
@@ -106,18 +182,11 @@ def _byte_level(meta: Meta, split: _Split) -> PlainTokenizer:
   bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not split.pattern)
   tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, bytes_])
   tokenizer.decoder = decoders.ByteLevel()
-  # Control tokens are not added to it: no text becomes one, since no merge makes one.
-  return PlainTokenizer(
-    lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-    lambda ids: tokenizer.decode(ids, skip_special_tokens=False),
-    tokenizer.get_vocab_size(),
-    meta('eos_token_id'),
-    meta('unknown_token_id'),
-  )
+  return tokenizer
 
 
-def _sentence_piece(meta: Meta) -> PlainTokenizer:
-  """Makes a SentencePiece BPE model from the pieces, scores and types in the file."""
+def _pieces(meta: Meta) -> sentencepiece_model_pb2.ModelProto:
+  """Makes a SentencePiece BPE model of the pieces, scores and types in the file."""
   model = sentencepiece_model_pb2.ModelProto()
   model.trainer_spec.model_type = sentencepiece_model_pb2.TrainerSpec.BPE
   model.trainer_spec.byte_fallback = True
@@ -132,4 +201,4 @@ def _sentence_piece(meta: Meta) -> PlainTokenizer:
     # Gemma's file gives the unknown token the type of a control token.
     kind = {unknown: PIECE.UNKNOWN, end: PIECE.CONTROL}.get(index, kind)
     model.pieces.add(piece=piece, score=score, type=kind)
-  return of_pieces(model)._replace(eos_id=end, unk_id=unknown)
+  return model

@@ -30,6 +30,9 @@ class Family(NamedTuple):
       the architecture of another family.
     interleaved: whether GGUF stores the two components of a rotary pair side by side.
     gguf_expected: as `expected`, of a GGUF file, which may lack the fields.
+    implementation: name of transformers' class.
+    settings_of_gguf: function from a GGUF file's fields to those of a config.json that
+      are not the same for all families.
   """
 
   model_type: str
@@ -42,6 +45,8 @@ class Family(NamedTuple):
   fields: Callable[[Meta, Any], dict[str, Any]] | None = None
   interleaved: bool = False
   gguf_expected: Mapping[str, tuple] = {}
+  implementation: str = ''
+  settings_of_gguf: Callable[[Meta], dict[str, Any]] = lambda meta: {}
 
 
 def head_dim_of(settings: Settings) -> int:
@@ -93,20 +98,36 @@ def gguf_rotation(meta: Meta, factors: Sequence[float] | None) -> rotary.Rotatio
   base, width = meta('rope.freq_base', 10_000.0), gguf_head_dim(meta)
   if factors is not None:
     return rotary.divided(base, width, factors)
+  return rotary.scaled(base, width, gguf_scaling(meta))
+
+
+def gguf_scaling(meta: Meta) -> dict[str, Any]:
+  """Returns the scaling of a GGUF file's rotation, in the words of a config.json."""
   kind = meta('rope.scaling.type', 'linear')  # the format's default
+  factor = meta('rope.scaling.factor', 0) or meta('rope.scale_linear', 0) or 1.0
+  if kind == 'none' or (kind == 'linear' and factor == 1):
+    return {'rope_type': 'default'}
   length = meta('rope.scaling.original_context_length', meta('context_length', 0))
-  scaling = {
-    'rope_type': 'default' if kind == 'none' else kind,
-    'factor': meta('rope.scaling.factor', 0) or meta('rope.scale_linear', 0) or 1.0,
-    'original_max_position_embeddings': length,
-  }
-  return rotary.scaled(base, width, scaling)
+  trained = {'original_max_position_embeddings': length}
+  return {'rope_type': kind, 'factor': factor, **trained}
 
 
 def gguf_head_dim(meta: Meta) -> int:
   """Returns the width of a head by a GGUF file."""
   whole = meta('embedding_length') // meta('attention.head_count')
   return meta('attention.key_length', whole)
+
+
+def usual_settings(meta: Meta) -> dict[str, Any]:
+  """Returns rotation and activation of most families, in the words of config.json."""
+  base, scaling = meta('rope.freq_base', 10_000.0), gguf_scaling(meta)
+  scaled = scaling['rope_type'] != 'default'
+  return {
+    'hidden_act': 'silu',
+    'rope_theta': base,
+    **({'rope_scaling': scaling} if scaled else {}),
+    'rope_parameters': {'rope_theta': base, **scaling},
+  }
 
 
 def gguf_layers(meta: Meta, factors: Sequence[float] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from persoma_tf.decoders.families.family import (
   Family,
   gguf_head_dim,
   gguf_rotation,
+  gguf_scaling,
 )
 
 _EVERY = 6  # layers up to a global one
@@ -49,10 +50,35 @@ def _fields(meta, factors):
     LayerKind(gguf_rotation(meta, factors)),
     LayerKind(local, meta('attention.sliding_window')),
   )
-  scalar = size // meta('attention.head_count') if layers == _LAYERS_27B else width
+  scalar = _scalar(meta)
   scale = None if scalar == width else scalar**-0.5
   return _own(size, scale) | {
     'layers': tuple(of[number % _EVERY > 0] for number in range(1, layers + 1))
+  }
+
+
+def _scalar(meta):
+  """Returns 1 / (the scale of the attention scores) ** 2."""
+  if meta('block_count') == _LAYERS_27B:
+    return meta('embedding_length') // meta('attention.head_count')
+  return gguf_head_dim(meta)
+
+
+def _settings_of_gguf(meta):
+  base, local = meta('rope.freq_base'), meta('rope.freq_base_swa', 10_000.0)
+  layers = range(1, meta('block_count') + 1)
+  return {
+    'hidden_activation': 'gelu_pytorch_tanh',
+    'query_pre_attn_scalar': _scalar(meta),
+    'sliding_window': meta('attention.sliding_window'),
+    'sliding_window_pattern': _EVERY,
+    'layer_types': [SLIDING if number % _EVERY else FULL for number in layers],
+    'rope_theta': base,
+    'rope_local_base_freq': local,
+    'rope_parameters': {
+      FULL: {'rope_theta': base, **gguf_scaling(meta)},
+      SLIDING: {'rope_theta': local, 'rope_type': 'default'},
+    },
   }
 
 
@@ -93,4 +119,6 @@ FAMILY = Family(
   architecture='gemma3',
   fields=_fields,
   gguf_expected={'attention.sliding_window_pattern': (_EVERY,)},
+  implementation='Gemma3ForCausalLM',
+  settings_of_gguf=_settings_of_gguf,
 )

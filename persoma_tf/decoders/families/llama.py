@@ -5,6 +5,7 @@ from persoma_tf.decoders.families.family import (
   gguf_layers,
   layers_of,
   rotation_of,
+  usual_settings,
 )
 
 _BIASES = ('query', 'key', 'value', 'out')
@@ -29,4 +30,6 @@ FAMILY = Family(
   fields=gguf_layers,
   interleaved=True,
   gguf_expected={'attention.sliding_window': (0,), 'expert_count': (0,)},
+  implementation='LlamaForCausalLM',
+  settings_of_gguf=usual_settings,
 )

@@ -11,4 +11,9 @@ def _settings(settings):
   return {'layers': layers_of(settings, rotation_of(settings), window)}
 
 
-FAMILY = Family('mistral', _settings, expected={'hidden_act': ('silu',)})
+FAMILY = Family(
+  model_type='mistral',
+  settings=_settings,
+  expected={'hidden_act': ('silu',)},
+  implementation='MistralForCausalLM',
+)

@@ -5,6 +5,7 @@ from persoma_tf.decoders.families.family import (
   gguf_layers,
   layers_of,
   rotation_of,
+  usual_settings,
 )
 
 _BIASES = ('query', 'key', 'value')
@@ -30,4 +31,6 @@ FAMILY = Family(
   expected={'hidden_act': ('silu',)},
   architecture='qwen2',
   fields=_fields,
+  implementation='Qwen2ForCausalLM',
+  settings_of_gguf=usual_settings,
 )

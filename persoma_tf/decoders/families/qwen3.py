@@ -1,7 +1,7 @@
 """Qwen 3: the queries and keys of each head are normalized."""
 
 from persoma_tf.decoders.families import qwen2
-from persoma_tf.decoders.families.family import Family, gguf_layers
+from persoma_tf.decoders.families.family import Family, gguf_layers, usual_settings
 
 _OWN = {'query_key_norm': True, 'biases': ()}
 
@@ -11,4 +11,6 @@ FAMILY = Family(
   expected={'hidden_act': ('silu',), 'attention_bias': (False, None)},
   architecture='qwen3',
   fields=lambda meta, factors: gguf_layers(meta, factors) | _OWN,
+  implementation='Qwen3ForCausalLM',
+  settings_of_gguf=usual_settings,
 )

@@ -8,6 +8,7 @@ from persoma_tf.decoders.families.family import (
   head_dim_of,
   layers_of,
   rotation_of,
+  usual_settings,
 )
 
 _EVERY = 4
@@ -48,4 +49,6 @@ FAMILY = Family(
   architecture='smollm3',
   fields=_fields,
   interleaved=True,
+  implementation='SmolLM3ForCausalLM',
+  settings_of_gguf=usual_settings,
 )

@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
+from persoma_tf.decoders.t5 import T5
+from persoma_tf.decoders.t5_layers import T5Config
 from persoma_tf.parameters import freezing, lora
 from tests.causal_configs import CausalLm, llama
 
@@ -37,7 +40,7 @@ def test_at_the_start_it_is_the_base_model(base):
   np.testing.assert_array_equal(logits(added), logits(params))
 
 
-@pytest.mark.parametrize('targets', [lora.ATTENTION, EVERY_MATRIX])
+@pytest.mark.parametrize('targets', ['query_value', EVERY_MATRIX])
 def test_merged_weights_give_the_same_logits(base, targets):
   logits, params = base
   tuned = moved(lora.add_lora(params, seed=0, rank=4, alpha=2.0, targets=targets))
@@ -69,9 +72,31 @@ def test_the_patterns_that_train(base):
   assert not {path for path in frozen if path.endswith(('lora_a', 'lora_b'))}
 
 
+MATRICES = {'query', 'key', 'value', 'out', 'gate', 'up', 'down'}
+OF_T5 = {'query', 'key', 'value', 'out', 'wi', 'wo'}
+
+
+@pytest.mark.parametrize(
+  ('name', 'found', 'of_t5'),
+  [
+    ('query_value', {'query', 'value'}, {'query', 'value'}),
+    ('attention', MATRICES - {'gate', 'up', 'down'}, OF_T5 - {'wi', 'wo'}),
+    ('mlp', {'gate', 'up', 'down'}, {'wi', 'wo'}),
+    ('all', MATRICES, OF_T5),
+  ],
+)
+def test_names_of_targets(base, name, found, of_t5):
+  t5 = T5(T5Config(9, 4, 1, 4, 2, 1, 1, gated=False))
+  tokens = np.ones((1, 2), np.int32)
+  shapes = jax.eval_shape(t5.init, jax.random.key(0), tokens, tokens)['params']
+  for params, expected in ((base[1], found), (shapes, of_t5)):
+    flat = traverse_util.flatten_dict(lora.add_lora(params, seed=0, targets=name))
+    assert {path[-2] for path in flat if path[-1] == 'lora_a'} == expected
+
+
 def test_patterns_that_match_nothing_or_no_matrix(base):
   _, params = base
-  with pytest.raises(ValueError, match="'q_proj' matches none of"):
+  with pytest.raises(ValueError, match=r"'q_proj' is none of .* and matches none of"):
     lora.add_lora(params, seed=0, targets=('q_proj',))
   with pytest.raises(ValueError, match='final_norm/scale, not a matrix'):
     lora.add_lora(params, seed=0, targets=('final_norm/scale',))

@@ -1,0 +1,134 @@
+"""Writes a decoder, or what a run has trained of it, for other engines.
+
+    python -m persoma_tf.export_decoder --decoder=smollm2-135m-instruct \
+      --output_dir=smollm2
+    python -m persoma_tf.export_decoder --model_dir=runs/lora/model --output_dir=merged
+    python -m persoma_tf.export_decoder --model_dir=runs/lora/model --form=peft \
+      --output_dir=lora
+
+The first command makes a Hugging Face folder of a decoder in any form: config.json,
+model.safetensors and its tokenizer. The second does so with the decoder of a trained
+model, with LoRA merged into the matrices. The third writes LoRA's matrices alone, as a
+PEFT folder.
+"""
+
+import argparse
+import logging
+import pathlib
+import shutil
+import sys
+import uuid
+from collections.abc import Sequence
+
+from persoma_tf import gin_settings, process
+from persoma_tf.addresses import local_argument
+
+logger = logging.getLogger('persoma_tf.export_decoder')
+# Files beside config.json that say how texts are encoded and answers end.
+_COPIED = (
+  *('tokenizer.json', 'tokenizer.model', 'tokenizer_config.json', 'vocab.json'),
+  *('merges.txt', 'special_tokens_map.json', 'added_tokens.json'),
+  *('generation_config.json', 'chat_template.jinja'),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and writes the folder.
+
+  Args:
+    argv: arguments of the command line; by default `sys.argv[1:]`.
+
+  Raises:
+    FileExistsError: the output folder is not empty.
+    ValueError: the decoder or the model cannot be read, or the decoder is T5.
+  """
+  process.prepare()
+  flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+  folder = pathlib.Path(flags.output_dir)
+  if folder.exists() and any(folder.iterdir()):
+    raise FileExistsError(f'{folder} is not empty; name another --output_dir')
+  half = folder.with_name(f'{folder.name}.tmp-{uuid.uuid4().hex}')
+  half.mkdir(parents=True)
+  try:
+    _write(half, flags)
+  except BaseException:
+    shutil.rmtree(half)
+    raise
+  if folder.exists():
+    folder.rmdir()
+  half.rename(folder)  # whoever sees it sees all of it
+  logger.info('wrote %s', folder)
+
+
+def _write(folder, flags):
+  # These import JAX, which errors in the flags need not wait for.
+  from persoma_tf import decoders
+  from persoma_tf.decoders import hugging_face_export, start_tokens
+  from persoma_tf.decoders.causal_lm import CausalLm
+  from persoma_tf.parameters import checkpoints, freezing, lora
+
+  name = flags.decoder or _decoder_of(flags.model_dir)
+  loaded = decoders.load_decoder(name)
+  if not isinstance(loaded.module, CausalLm):
+    raise ValueError(f'{name} is no decoder-only model, whose forms are written here')
+  module, params = loaded.module, loaded.params
+  if flags.model_dir:
+    adapter = f'{flags.model_dir}/adapter'
+    trained = checkpoints.load_adapter(adapter, checkpoints.fingerprint(params))
+    params = freezing.overlay({'decoder': params}, trained)['decoder']
+    module = start_tokens.as_trained(module, checkpoints.adapter_manifest(adapter))
+  if flags.form == 'peft':
+    hugging_face_export.write_peft(folder, name, module.config, params)
+    return
+  merged = lora.merge_lora(params)
+  hugging_face_export.write_model(folder, name, module.config, merged, flags.dtype)
+  _write_tokenizer(folder, name, module.config.start_token)
+
+
+def _write_tokenizer(folder, name, start):
+  from persoma_tf.decoders import gguf_file
+  from persoma_tf.tokenizers import gguf_tokenizer
+
+  if not pathlib.Path(name).is_dir():
+    gguf_tokenizer.write_tokenizer(gguf_file(name), folder, start)
+    return
+  for file in _COPIED:
+    if (source := pathlib.Path(name, file)).exists():
+      shutil.copyfile(source, folder / file)
+
+
+def _decoder_of(model_dir):
+  """Returns the decoder that the recipe of a trained model names."""
+  text = pathlib.Path(model_dir, 'config.gin').read_text(encoding='utf-8')
+  return gin_settings.setting(gin_settings.settings(text), 'build.decoder')
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+    prog='python -m persoma_tf.export_decoder', description=__doc__.split('\n')[0]
+  )
+  which = parser.add_mutually_exclusive_group(required=True)
+  which.add_argument('--decoder', help='name, GGUF file or Hugging Face folder')
+  which.add_argument(
+    '--model_dir', type=local_argument, help='finished folder of persoma_tf.train'
+  )
+  parser.add_argument(
+    '--output_dir', required=True, type=local_argument, help='new or empty folder'
+  )
+  parser.add_argument(
+    '--form',
+    choices=('merged', 'peft'),
+    default='merged',
+    help="the whole model, or LoRA's matrices alone",
+  )
+  parser.add_argument(
+    '--dtype',
+    choices=('float32', 'bfloat16'),
+    default='float32',
+    help='type of the stored matrices',
+  )
+  return parser
+
+
+if __name__ == '__main__':
+  main()
