@@ -29,7 +29,8 @@ class Config:
   overwrite: bool = flag('write a finished folder again', False)
   encoder: str = path_flag(
     f'frozen history encoder: one of {", ".join(encoders.ENCODERS)}, or a TF-Hub '
-    'address, or a folder with a SavedModel',
+    'address, or a folder: a SavedModel, or a Hugging Face folder of the BERT or XLM-R '
+    'family',
     'all-MiniLM-L6-v2',
     place=_ENCODER,
   )
@@ -37,6 +38,9 @@ class Config:
     'signature of a SavedModel to call, if it has several', ''
   )
   encoder_output: str = flag('output of a SavedModel to take, if it has several', '')
+  encoder_prefix: str = flag(
+    "text before every text, for a Hugging Face folder, such as 'query: '", ''
+  )
   template: Literal[TEMPLATES] = flag('how interactions become texts', 'fields')
   batch_size: int = flag('number of texts in a batch', 128)
   item_noun: str = flag('word for an item in the texts', MOVIELENS.item)
@@ -54,8 +58,9 @@ class Config:
 
   @property
   def choice(self) -> dict[str, str]:
-    """Returns the signature and the output of the encoder that flags name."""
+    """Returns what flags choose of the encoder: signature, output, prefix."""
     named = {'signature': self.encoder_signature, 'output': self.encoder_output}
+    named['prefix'] = self.encoder_prefix
     return {part: name for part, name in named.items() if name}
 
   @property

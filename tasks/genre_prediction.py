@@ -75,7 +75,7 @@ def option_vectors() -> np.ndarray:
   """
   folders = data_folders()
   info = item_vectors.load_item_vectors(folders.embeddings_dir).info
-  named = ('encoder', 'encoder_signature', 'encoder_output')
+  named = ('encoder', 'encoder_signature', 'encoder_output', 'encoder_prefix')
   encoder = encoders.load_encoder(*(info.get(name, '') for name in named))
   if encoder.sha256 != info['encoder_sha256']:
     raise ValueError(

@@ -4,6 +4,7 @@ To add an encoder, write a class with the members of `Encoder` and add it to ENC
 """
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -42,6 +43,12 @@ def _use() -> Encoder:
   return UniversalSentenceEncoder('use-multilingual-v3')
 
 
+def _bert(folder: str, prefix: str) -> Encoder:
+  from persoma_tf.encoders import bert
+
+  return bert.load_bert(folder, prefix)
+
+
 def _saved_model(handle: str, *arguments: str) -> Encoder:
   from persoma_tf.encoders.saved_model import SavedModel
 
@@ -56,13 +63,17 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {
 }
 
 
-def check_encoder(name: str, signature: str = '', output: str = '') -> None:
+def check_encoder(
+  name: str, signature: str = '', output: str = '', prefix: str = ''
+) -> None:
   """Checks that `name` is a known name or contains a slash, as an address does.
 
   Args:
-    name: key of `ENCODERS`, TF-Hub address or path of a SavedModel.
+    name: key of `ENCODERS`, TF-Hub address, or path of a SavedModel or of a Hugging
+      Face folder.
     signature: signature of a SavedModel to call, if it has several.
     output: output of a SavedModel to take, if it has several.
+    prefix: text before every text that a model of a Hugging Face folder expects.
 
   Raises:
     ValueError: no encoder has this name (the message names the nearest one), or there
@@ -72,7 +83,8 @@ def check_encoder(name: str, signature: str = '', output: str = '') -> None:
     near = difflib.get_close_matches(name, ENCODERS, n=1, cutoff=0.0)[0]
     raise ValueError(
       f'no encoder {name!r}; did you mean {near!r}? Expected one of '
-      f'{sorted(ENCODERS)}, or a TF-Hub address or SavedModel path with a slash in it'
+      f'{sorted(ENCODERS)}, or a TF-Hub address or a path with a slash in it, of a '
+      'SavedModel or of a Hugging Face folder'
     )
   if name in ENCODERS and (signature or output):
     raise ValueError(
@@ -81,13 +93,23 @@ def check_encoder(name: str, signature: str = '', output: str = '') -> None:
     )
 
 
-def load_encoder(name: str, signature: str = '', output: str = '') -> Encoder:
+def load_encoder(
+  name: str, signature: str = '', output: str = '', prefix: str = ''
+) -> Encoder:
   """Loads an encoder; the arguments are those of `check_encoder`.
 
   Raises:
-    ValueError: the encoder does not exist, or the model is not a sentence encoder.
+    ValueError: the encoder does not exist, the model is not a sentence encoder, or
+      there is nothing to choose.
   """
-  check_encoder(name, signature, output)
+  check_encoder(name, signature, output, prefix)
+  is_folder = os.path.isfile(os.path.join(name, 'config.json'))
+  if prefix and not is_folder:
+    raise ValueError(
+      f'encoder {name!r}: encoder_prefix={prefix!r} is for Hugging Face folders'
+    )
   if name in ENCODERS:
     return ENCODERS[name]()
+  if is_folder:
+    return _bert(name, prefix)
   return _saved_model(name, '', signature, output)
