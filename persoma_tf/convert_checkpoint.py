@@ -20,6 +20,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+import numpy as np
+
 from persoma_tf import operand_types, process, recipes
 from persoma_tf.addresses import local_argument
 
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   if folder.exists() and any(folder.iterdir()):
     raise FileExistsError(f'{folder} is not empty; name another --output_dir')
   # These import JAX, which errors in the flags need not wait for.
+  import jax
+
   from persoma_tf.parameters import checkpoints
   from persoma_tf.training import run_folder, run_inputs
   from persoma_tf.training.t5x_export import export_checkpoint, started_params
@@ -56,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     export_checkpoint(flags.checkpoint, run, flags.output_dir)
   else:
     params = started_params(run, flags.start) if flags.start else run.fresh_params()
+    # As T5X's optimizer expects them.
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), params)
     run_inputs.write_inputs(folder, run_inputs.inputs_of_recipe())
     run_folder.write_config(folder)
     checkpoints.save(checkpoints.manager(flags.output_dir), 0, params, {})

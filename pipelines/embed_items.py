@@ -41,6 +41,12 @@ class Config:
   encoder_prefix: str = flag(
     "text before every text, for a Hugging Face folder, such as 'query: '", ''
   )
+  item_vectors: str = path_flag(
+    'Parquet file with the columns item and vector: vectors of the items, in place of '
+    'those of their texts',
+    '',
+    place=WORKERS,
+  )
   template: Literal[TEMPLATES] = flag('how interactions become texts', 'fields')
   batch_size: int = flag('number of texts in a batch', 128)
   item_noun: str = flag('word for an item in the texts', MOVIELENS.item)
@@ -53,6 +59,11 @@ class Config:
     encoders.check_encoder(self.encoder, **self.choice)
     if self.batch_size < 1:
       raise ValueError(f'batch_size={self.batch_size}: expected at least 1')
+    if self.item_vectors and self.template == 'joined':
+      raise ValueError(
+        "item_vectors is for template='fields': 'joined' encodes an item together with "
+        'its rating'
+      )
     if not all(self.nouns):
       raise ValueError(f'{self.nouns}: expected one word for each noun')
 

@@ -34,7 +34,8 @@ class LoadedDecoder(NamedTuple):
   Attributes:
     name: name or path that the model was loaded by.
     module: Flax module of the decoder protocol (`persoma_tf.decoders`).
-    params: parameters of the module, float32 numpy arrays.
+    params: parameters of the module, numpy arrays: float32, but matrices that a file
+      stores in two bytes keep their type.
     width: D, width of the embeddings.
     vocab_size: V.
   """

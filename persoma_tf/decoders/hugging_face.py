@@ -53,7 +53,7 @@ def read_hugging_face(folder: str) -> tuple[Config, dict]:
     folder: path of the folder, see `HuggingFaceFolder`.
 
   Returns:
-    (configuration, parameters of `CausalLm` as float32 numpy arrays).
+    (configuration, parameters of `CausalLm`; see `HuggingFaceFolder.read`).
 
   Raises:
     ValueError: a file is missing, or the model is not supported.

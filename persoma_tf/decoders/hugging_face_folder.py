@@ -179,7 +179,7 @@ class HuggingFaceFolder:
         )
 
   def read(self, name: str) -> np.ndarray:
-    """Returns a tensor as float32.
+    """Returns a tensor: a matrix in its stored type of two bytes, all else as float32.
 
     Args:
       name: name of the tensor.
@@ -194,10 +194,11 @@ class HuggingFaceFolder:
     with model_files.reading(file, 'safetensors'), safe_open(file, 'flax') as opened:
       kind = opened.get_slice(name).get_dtype()
       if kind in _FLOATS:
-        array = np.asarray(opened.get_tensor(name), np.float32)
+        array = np.asarray(opened.get_tensor(name))
     if array is None:
       raise ValueError(
         f'{file}: tensor {name!r} has dtype {kind}; expected one of {_FLOATS}: '
         'quantized weights are read only from GGUF files'
       )
-    return array
+    narrow = array.ndim > 1 and array.itemsize == 2
+    return array if narrow else np.asarray(array, np.float32)

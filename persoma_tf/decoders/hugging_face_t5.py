@@ -1,5 +1,6 @@
 """Reads Hugging Face folders of T5 models (T5 1.0, T5 1.1, Flan-T5)."""
 
+import numpy as np
 from flax import traverse_util
 
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
@@ -71,8 +72,9 @@ def read_hugging_face_t5(folder: str) -> tuple[T5Config, dict]:
   opened.expect_tensors(names.values(), [*copies, _UNUSED])
   opened.expect_copies(copies, 'shared.weight')
   arrays = {
-    path: opened.read(name) if name == 'shared.weight' else opened.read(name).T
+    path: np.asarray(x if name == 'shared.weight' else x.T, np.float32)
     for path, name in names.items()
+    for x in [opened.read(name)]
   }
   params = traverse_util.unflatten_dict(arrays, sep='/')
   checkpoints.check_same(expected, params, folder)

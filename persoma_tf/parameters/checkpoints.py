@@ -188,10 +188,13 @@ def check_frozen(
 
 
 def fingerprint(params: Mapping) -> str:
-  """Returns the sha256 of the names, shapes, dtypes and bytes of a parameter tree."""
+  """Returns the sha256 of the names, shapes and float32 values of a parameter tree.
+
+  The type in which a file stores them does not count.
+  """
   digest = hashlib.sha256()
   for path, x in sorted(traverse_util.flatten_dict(params, sep='/').items()):
-    x = np.asarray(x, order='C')
+    x = np.asarray(x, np.float32, order='C')
     digest.update(f'{path}{x.shape}{x.dtype}'.encode())
     digest.update(x.data)
   return digest.hexdigest()

@@ -10,6 +10,7 @@ their matrices.
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -22,17 +23,17 @@ def converted(params: Mapping, weights: str) -> dict:
   """Converts a decoder's parameters to another type.
 
   Args:
-    params: float32 parameters; a kernel may be stacked, [layers, in, out].
+    params: parameters of float types; a kernel may be stacked, [layers, in, out].
     weights: 'float32', 'bfloat16' or 'int8'.
   """
   if weights == 'float32':
-    return dict(params)
+    return jax.tree.map(_widened, dict(params))
   as_integers = {'bfloat16': False, 'int8': True}[weights]
   made = {}
   for path, x in traverse_util.flatten_dict(params, sep='/').items():
     name = path.rsplit('/', 1)[-1]
     if as_integers and name == 'kernel' and '/layers' in f'/{path}':
-      made[path], made[f'{path}_scale'] = integers(np.asarray(x))
+      made[path], made[f'{path}_scale'] = integers(np.asarray(x, np.float32))
     elif name in _MATRICES:
       made[path] = np.asarray(x).astype(ml_dtypes.bfloat16)
     else:
@@ -68,11 +69,12 @@ def frozen_operands(params: Mapping, dtype: str) -> dict:
   before it takes a layer out (docs/speed.md).
 
   Args:
-    params: flat dict {path: float32 numpy array}; the adapter in it is not changed.
+    params: flat dict {path: numpy array of a float type}; the adapter in it is not
+      changed.
     dtype: type of the operands of the decoder's products.
   """
   if dtype == 'float32':
-    return dict(params)
+    return widened(params)
 
   def rounded(path, x):
     x = np.asarray(x).astype(jnp.dtype(dtype))
@@ -81,6 +83,15 @@ def frozen_operands(params: Mapping, dtype: str) -> dict:
   return {
     path: rounded(path, x) if _is_rounded(path) else x for path, x in params.items()
   }
+
+
+def widened(params: Mapping) -> dict:
+  """Returns a flat dict {path: array} of float32 arrays."""
+  return {path: _widened(x) for path, x in params.items()}
+
+
+def _widened(x):
+  return x if x.dtype == np.float32 else np.asarray(x, np.float32)
 
 
 def _is_rounded(path):

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from persoma_tf import model as persoma
-from persoma_tf.parameters import checkpoints, freezing
+from persoma_tf.parameters import checkpoints, freezing, quantization
 from persoma_tf.training import vector_rows
 from persoma_tf.training.metric_log import MetricLog
 from persoma_tf.training.stages import (
@@ -105,6 +105,7 @@ class Loop:
     steps = make_steps(self._model, stage, self._dtype)
     trained, frozen = freezing.split_params(params, stage.trainable)
     logger.info('%s: %s', stage.name, freezing.describe_trainable(trained, frozen))
+    trained = quantization.widened(trained)
     state = steps.optimizer.init(trained)
     if stretches[0].begin > start:
       folder = checkpoints.checkpoint_folder(self._model_dir, stretches[0].begin)

@@ -224,7 +224,7 @@ def operands_of_stage(stage: Stage, frozen: Mapping, dtype: str) -> dict[str, Ar
 
   Args:
     stage: the stage; without a language-model loss it never reads the decoder.
-    frozen: flat dict {path: float32 array}.
+    frozen: flat dict {path: array}.
     dtype: see `quantization.frozen_operands`.
   """
   if not stage.lm_weight:

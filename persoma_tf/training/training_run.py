@@ -12,7 +12,7 @@ from flax import traverse_util
 from persoma_tf import model as persoma
 from persoma_tf import operand_types, recipes
 from persoma_tf.answer_form import AnswerTemplate
-from persoma_tf.parameters import checkpoints, freezing, lora
+from persoma_tf.parameters import checkpoints, freezing, lora, quantization
 from persoma_tf.setting_types import Count, OperandType, Positive
 from persoma_tf.training.answer_vocabulary import (
   bind_template,
@@ -215,4 +215,4 @@ class TrainingRun:
     patterns = {pattern for stage in self.stages for pattern in stage.trainable}
     patterns |= {'adapter/.*'}
     patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
-    return freezing.split_params(params, patterns)[0]
+    return quantization.widened(freezing.split_params(params, patterns)[0])

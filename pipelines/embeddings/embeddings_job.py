@@ -19,7 +19,7 @@ from persoma_tf.units import format_duration
 from pipelines.common import flags, job, output_folder, storage
 from pipelines.common.progress import ShowProgress
 from pipelines.common.reach import CheckReach
-from pipelines.embeddings import encoder_texts, rated_pairs
+from pipelines.embeddings import encoder_texts, given_vectors, rated_pairs
 from pipelines.embeddings.vector_tables import vector_tables
 from pipelines.histories.history_records import list_history_files
 from pipelines.items import item_facts
@@ -69,12 +69,15 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   # Older folders, written before nouns could be chosen, have none in their settings.
   if config.nouns != interaction_texts.MOVIELENS:
     settings['nouns'] = config.nouns._asdict()
+  of_histories = lambda name: FileSystems.join(config.histories_dir, name)
+  items = storage.read_parquet(of_histories('items.parquet'))
+  if config.item_vectors:
+    given_vectors.read_vectors(config.item_vectors, items['item_id'])  # checks them
+    settings['item_vectors'] = storage.file_checksum(config.item_vectors)
   folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     return
   about = _describe_encoder(config.encoder, **config.choice)
-  of_histories = lambda name: FileSystems.join(config.histories_dir, name)
-  items = storage.read_parquet(of_histories('items.parquet'))
   ratings = storage.read_json(of_histories('dataset_info.json'))['rating_values']
   shards = list_history_files(config.histories_dir)
   detached = flags.is_detached(options)
@@ -123,7 +126,10 @@ def build(
   known = (config.template, items, ratings, config.nouns)
   vectors = (
     pairs
-    | 'Texts' >> beam.Map(encoder_texts.template_texts, *known)
+    | 'Texts'
+    >> beam.Map(
+      encoder_texts.template_texts, *known, only_ratings=bool(config.item_vectors)
+    )
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
     | 'Reach' >> beam.ParDo(CheckReach(folder))
@@ -159,8 +165,12 @@ def _write(folder, batches, pairs, config, about, items, ratings):
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
   width, sha256 = about
   known = (pairs, config.template, items, ratings, config.nouns)
-  widths, count = {}, 0
-  for name, table in vector_tables(vectors, width, *known).items():
+  widths, count, given, facts = {}, 0, None, {}
+  if config.item_vectors:
+    given, others = given_vectors.read_vectors(config.item_vectors, items['item_id'])
+    without = int((~given.any(axis=1)).sum())
+    facts = {'items_without_vector': without, 'vectors_of_other_items': others}
+  for name, table in vector_tables(vectors, width, *known, given).items():
     storage.write_parquet(folder.file(name), table)
     for field in table.schema:
       if pa.types.is_fixed_size_list(field.type):
@@ -170,6 +180,7 @@ def _write(folder, batches, pairs, config, about, items, ratings):
     'encoder_info.json',
     {
       **folder.settings,
+      **facts,
       'encoder_sha256': sha256,
       'fields': widths,
       'width': sum(widths.values()),

@@ -43,6 +43,7 @@ def template_texts(
   items: pa.Table,
   ratings: Iterable[float],
   nouns: Nouns = MOVIELENS,
+  only_ratings: bool = False,
 ) -> list[str]:
   """Returns the distinct texts of a template.
 
@@ -52,9 +53,12 @@ def template_texts(
     items: the item table.
     ratings: distinct ratings of the histories.
     nouns: words for items, genres and ratings.
+    only_ratings: whether the items have vectors already.
   """
   if template == 'joined':
     return distinct_texts(joined_texts(items, pairs, nouns))
+  if only_ratings:
+    return distinct_texts(rating_texts(ratings, nouns))
   described = items['description'].to_pylist()
   fields = [*title_genres(items, nouns), *described, *rating_texts(ratings, nouns)]
   return distinct_texts(fields)

@@ -17,6 +17,7 @@ def vector_tables(
   items: pa.Table,
   ratings: Sequence[float],
   nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
+  given: np.ndarray | None = None,
 ) -> dict[str, pa.Table]:
   """Makes the tables of the embeddings folder.
 
@@ -28,6 +29,7 @@ def vector_tables(
     items: the item table.
     ratings: distinct ratings of the histories.
     nouns: words for items, genres and ratings.
+    given: [I, W] float32 vectors of the items, in place of those of their texts.
 
   Returns:
     The table of each file name.
@@ -37,14 +39,18 @@ def vector_tables(
     keys = {'item_index': pairs['item'], 'rating': pairs['rating']}
     fields = {'joined': encoder_texts.joined_texts(items, pairs, nouns)}
     return {'embeddings.parquet': _table(keys, fields, vectors, width)}
-  fields = {'title_genres': interaction_texts.title_genres(items, nouns)}
-  described = items['description'].to_pylist()
-  if any(described):
-    fields['description'] = described
+  if given is not None:
+    of_items = _stored(index, {'item_vector': given})
+  else:
+    fields = {'title_genres': interaction_texts.title_genres(items, nouns)}
+    described = items['description'].to_pylist()
+    if any(described):
+      fields['description'] = described
+    of_items = _table(index, fields, vectors, width)
   by_rating = {'rating_text': interaction_texts.rating_texts(ratings, nouns)}
   keys = {'rating': np.array(ratings, np.float32)}
   return {
-    'embeddings.parquet': _table(index, fields, vectors, width),
+    'embeddings.parquet': of_items,
     'ratings.parquet': _table(keys, by_rating, vectors, width),
   }
 
@@ -52,11 +58,19 @@ def vector_tables(
 def _table(keys, fields, vectors, width):
   """Makes a table of key columns and vector columns; an empty text is a zero vector."""
   nothing, zero = np.zeros(0, np.float32), np.zeros(width, np.float32)
+  found = {}
+  for name, column in fields.items():
+    flat = np.concatenate([nothing, *(vectors.get(text, zero) for text in column)])
+    found[name] = flat.reshape(-1, width)
+  return _stored(keys, found)
+
+
+def _stored(keys, fields: Mapping[str, np.ndarray]):
+  """Makes a table of key columns and of vectors [rows, width] float32."""
   arrays = [pa.array(values) for values in keys.values()]
   kinds = {name: array.type for name, array in zip(keys, arrays, strict=True)}
-  for column in fields.values():
-    flat = np.concatenate([nothing, *(vectors.get(text, zero) for text in column)])
-    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), width))
-  return pa.table(
-    arrays, schema=schema.vectors_arrow(kinds, dict.fromkeys(fields, width))
-  )
+  widths = {name: matrix.shape[1] for name, matrix in fields.items()}
+  for name, matrix in fields.items():
+    flat = pa.array(matrix.ravel())
+    arrays.append(pa.FixedSizeListArray.from_arrays(flat, widths[name]))
+  return pa.table(arrays, schema=schema.vectors_arrow(kinds, widths))

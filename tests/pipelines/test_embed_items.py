@@ -377,3 +377,67 @@ def test_bad_flag(tmp_path, capsys, flag, message):
   with pytest.raises(SystemExit, match='2'):
     embed(tmp_path, tmp_path / 'e', flag)
   assert message in capsys.readouterr().err
+
+
+def write_vectors(path, vectors, items=None, kind=None):
+  """A Parquet file of vectors that somebody has already."""
+  items = list(vectors) if items is None else items
+  columns = {'item': items, 'vector': pa.array(list(vectors.values()), kind)}
+  pq.write_table(pa.table(columns), path)
+  return f'--item_vectors={path}'
+
+
+GIVEN = {'10': [1.0, 2.0], '30': [0.5, -1.0], '999': [3.0, 4.0]}
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize('kind', [None, pa.list_(pa.float64(), 2)])
+def test_vectors_that_people_have(encoder, kind, tmp_path):
+  """In the order of the items; zeros for an item without one."""
+  histories = write_histories(tmp_path / 'h')
+  ids = pq.read_table(histories / 'items.parquet')['item_id'].to_pylist()
+  rows = dict(zip([*ids[1:3], '999'], GIVEN.values(), strict=True))
+  flag = write_vectors(tmp_path / 'v.parquet', rows, kind=kind)
+  info = embed(histories, tmp_path / 'e', flag)
+  vectors = ItemVectors(str(tmp_path / 'e'))
+  found = vectors.gather(np.arange(4), np.full(4, 4.5, np.float32))
+  assert vectors.width == info['width'] == 2 + 384
+  expected = [[0, 0], [1, 2], [0.5, -1], [0, 0]]
+  np.testing.assert_array_equal(found[:, :2], np.array(expected, np.float32))
+  rated = encoder.encode(['The movie is rated with 4.5 stars'])[0]
+  np.testing.assert_allclose(found[:, 2:], np.tile(rated, (4, 1)), atol=1e-6)
+  assert (info['items_without_vector'], info['vectors_of_other_items']) == (2, 1)
+  assert info['item_vectors'].startswith('sha256:')
+  assert info['fields'] == {'item_vector': 2, 'rating_text': 384}
+
+
+@pytest.mark.parametrize(
+  ('vectors', 'items', 'message'),
+  [
+    ({'1': [1.0], '2': [1.0, 2.0]}, None, "row 1, item '2': a vector of 2 numbers; ex"),
+    ({'1': [1.0], '2': None}, None, "row 1, item '2': a vector of 0 numbers; expect"),
+    ({'1': [1.0, None]}, None, "row 0, item '1': a number that is missing or not fin"),
+    ({'1': [1.0, np.inf]}, None, "row 0, item '1': a number that is missing or not f"),
+    ({'1': [1.0], '2': [2.0]}, ['1', '1'], "rows 0 and 1 both have item '1'"),
+    ({'nobody': [1.0]}, None, 'none of its 1 items is in the histories, whose first'),
+    ({'1': 2.0}, None, 'the column vector has 1 values of type double; expected lists'),
+  ],
+)
+def test_vectors_that_cannot_be_used(vectors, items, message, tmp_path):
+  histories = write_histories(tmp_path / 'h')
+  flag = write_vectors(tmp_path / 'v.parquet', vectors, items)
+  with pytest.raises(JobError, match=message):
+    embed(histories, tmp_path / 'e', flag)
+  assert not (tmp_path / 'e').exists()
+
+
+def test_files_that_hold_no_vectors(tmp_path):
+  histories = write_histories(tmp_path / 'h')
+  path = tmp_path / 'v.parquet'
+  pq.write_table(pa.table({'item': ['1'], 'embedding': [[1.0]]}), path)
+  with pytest.raises(JobError, match=r"no column 'vector' among \['item', 'embedding"):
+    embed(histories, tmp_path / 'e', f'--item_vectors={path}')
+  with pytest.raises(JobError, match=r'--item_vectors: .*none\.parquet: '):
+    embed(histories, tmp_path / 'e', f'--item_vectors={tmp_path}/none.parquet')
+  with pytest.raises(SystemExit, match='2'):
+    embed(histories, tmp_path / 'e', f'--item_vectors={path}', '--template=joined')

@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from persoma_tf import decoders
 from persoma_tf.decoders import stack
+from persoma_tf.parameters import checkpoints, quantization
 from tests import tiny
 
 FOLDERS = pathlib.Path(__file__).parent / 'tiny_families'
@@ -228,3 +230,21 @@ def test_gguf_files_equal_transformers(name, tmp_path):
   decoder = decoders.load_decoder(write_gguf(tmp_path / 'x.gguf', name, OF_GGUF[name]))
   check_logits(without_start(decoder), name)
   jax.tree.map(np.testing.assert_array_equal, decoder.params, loaded(name).params)
+
+
+def test_matrices_keep_the_type_of_the_file():
+  """Half the memory on the host; what is computed is the same."""
+  decoder = loaded('qwen2_yarn')
+  flat = traverse_util.flatten_dict(decoder.params, sep='/')
+  for path, x in flat.items():
+    is_matrix = path.endswith(('kernel', 'embedding'))
+    # Biases are stacked over the layers, too, and are added, not multiplied.
+    assert x.dtype == (np.float16 if is_matrix else np.float32), path
+  wide = jax.tree.map(np.float32, dict(decoder.params))
+  assert checkpoints.fingerprint(decoder.params) == checkpoints.fingerprint(wide)
+  for kind in ('float32', 'bfloat16', 'int8'):
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      quantization.converted(decoder.params, kind),
+      quantization.converted(wide, kind),
+    )
