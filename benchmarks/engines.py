@@ -9,7 +9,8 @@ The second form adds the column of a job service that runs. The jobs read the fo
 the quickstart; what an engine writes must be what the run in process wrote. A job is
 timed from start to exit with its imports. Prism's workers list their imports (Python's
 PYTHONPROFILEIMPORTTIME), from their start to the end of the job: what is loaded with an
-encoder or a model counts, too. Writes `benchmarks/results/engines.json`.
+encoder or a model counts, too. The same is measured where no bytecode is stored and
+none may be written. Writes `benchmarks/results/engines.json`.
 """
 
 import argparse
@@ -24,13 +25,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from benchmarks.decoding import machine
-from benchmarks.result_files import RESULTS
+from benchmarks.result_files import RESULTS, ROOT
 from persoma_tf import assets
 from pipelines.common import job
 from pipelines.predictions import prediction_files
 from tests.engines import processes
 
-RUN = pathlib.Path('runs', 'quickstart')
+RUN = ROOT / 'runs' / 'quickstart'
 IN_PROCESS = 'in process'
 _IMPORT = re.compile(r'import time: +(\d+) \| +\d+ \| +(\w+)')
 _LONGEST = 3_600  # seconds
@@ -60,14 +61,21 @@ def portable(endpoint: str, kind: str, about: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def prism(folder: pathlib.Path) -> Iterator[tuple[list[str], pathlib.Path]]:
-  """Starts Prism and a pool of workers; gives the flags and the log of the imports."""
+def prism(
+  folder: pathlib.Path, **variables: str
+) -> Iterator[tuple[list[str], pathlib.Path]]:
+  """Starts Prism and a pool of workers; gives the flags and the log of the imports.
+
+  Args:
+    folder: existing folder for the logs.
+    **variables: of the workers' environment.
+  """
   port, pool_port = processes.free_port(), processes.free_port()
   binary = pathlib.Path(sys.prefix, 'bin', 'prism')
   server = [str(binary), f'-job_port={port}', '-serve_http=false']
   pool = [sys.executable, '-m', 'apache_beam.runners.worker.worker_pool_main']
   pool.append(f'--service_port={pool_port}')
-  env = processes.environment(PYTHONPROFILEIMPORTTIME='1')
+  env = processes.environment(PYTHONPROFILEIMPORTTIME='1', **variables)
   with (
     processes.started(server, folder / 'prism.log', env) as engine,
     processes.started(pool, folder / 'pool.log', env) as workers,
@@ -128,9 +136,21 @@ def main() -> None:
       name = 'Prism'
       engine, log = stack.enter_context(prism(folder))
     measure(name, engine, log, folder, result)
+  if not flags.name:
+    result['imports without bytecode'] = without_bytecode()
   result |= {'machine': machine(), 'versions': job.versions('jax', 'tensorflow')}
   path.write_text(json.dumps(result, indent=2) + '\n')
   print(json.dumps(result, indent=2))
+
+
+def without_bytecode() -> dict[str, float]:
+  """Imports of build_histories where Python may neither find nor write bytecode."""
+  with tempfile.TemporaryDirectory() as made:
+    folder, forbidden = pathlib.Path(made), {'PYTHONDONTWRITEBYTECODE': '1'}
+    with prism(folder, PYTHONPYCACHEPREFIX=f'{made}/none', **forbidden) as (flags, log):
+      before = len(log.read_text())
+      run('build_histories', [*commands()['build_histories'], *flags], folder / 'h')
+      return imported(log.read_text()[before:])
 
 
 def measure(name, engine, log, folder, result) -> None:

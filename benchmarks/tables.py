@@ -17,7 +17,7 @@ from benchmarks.result_files import PROBE, RESULTS, ROOT, SETS, SIZES, markdown,
 from pipelines import study_report
 from pipelines.report import score_lines
 
-PAGES = ('README.md', 'docs/quality.md', 'docs/speed.md')
+PAGES = ('README.md', 'docs/quality.md', 'docs/speed.md', 'docs/cloud.md')
 _BLOCK = re.compile(r'(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
 # Method of benchmarks.quality -> what it is.
 METHODS = {
@@ -161,6 +161,18 @@ def _took(row):
   return f'{shown} s, {row["peak_memory_gb"]:.1f} GB'
 
 
+def engines() -> str:
+  """Seconds of all jobs on every engine, and what a worker imports."""
+  imports, rows, names = 'imports of a worker', [], {}
+  for about, row in read('engines')['jobs'].items():
+    names |= dict.fromkeys(name for name in row if name != imports)
+    cells = [
+      f'{row[name]:.0f} s' if row[name] >= 9.5 else f'{row[name]} s' for name in names
+    ]
+    rows.append([f'`{about}`', *cells, f'{row[imports]["all"]:.1f} s'])
+  return markdown(['job', *names, imports], rows)
+
+
 def study(name: str) -> str:
   """Scores of a study's cells, as its own page has them."""
   return study_report.as_markdown(study_report.read_cells(RESULTS / 'studies' / name))
@@ -175,6 +187,7 @@ TABLES: dict[str, Callable[[], str]] = {
   'curve': curve,
   'quickstart': quickstart,
   'histories': histories,
+  'engines': engines,
   'study-quick': lambda: study('quick'),
   'study-paper-axes': lambda: study('paper_axes'),
 }

@@ -132,7 +132,7 @@ def build(
     )
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder))
+    | 'Reach' >> beam.ParDo(CheckReach(folder, config.histories_dir))
     | 'Encode' >> RunInference(EncoderHandler(config.encoder, **config.choice))
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )

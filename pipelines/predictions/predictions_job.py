@@ -147,11 +147,12 @@ def build(
   Returns:
     A PCollection with the rows of each shard.
   """
+  read = (config.model_dir, config.histories_dir, config.embeddings_dir)
   return (
     pipeline
     | 'Shards' >> beam.Create(list(todo))
     | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder))
+    | 'Reach' >> beam.ParDo(CheckReach(folder, *filter(None, read)))
     | 'Answer' >> RunInference(AnswerHandler(config, config.share_model))
     | 'Write' >> beam.ParDo(writer)
     | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))

@@ -1,5 +1,6 @@
 """Workers that do not see the output folder: one sentence, before they work."""
 
+import shutil
 import sys
 
 import pytest
@@ -43,6 +44,16 @@ def test_embeddings(elsewhere, folders, assets, tmp_path):
   given = [f'--histories_dir={folders[0]}', '--output_dir=e']
   found = said('embed_items', [*given, *elsewhere], tmp_path)
   assert found.startswith('error: --output_dir: a worker does not see e/attempt-')
+
+
+def test_a_folder_that_is_read(elsewhere, folders, assets, tmp_path):
+  assets('all-MiniLM-L6-v2')
+  shutil.copytree(folders[0], tmp_path / 'h')
+  given = ['--histories_dir=h', f'--output_dir={tmp_path}/e']
+  found = said('embed_items', [*given, *elsewhere], tmp_path)
+  assert found.startswith(
+    'error: a worker does not see the folder h; inputs and output'
+  )
 
 
 def test_input(elsewhere, data, tmp_path):
