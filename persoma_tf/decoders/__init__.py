@@ -26,6 +26,7 @@ import flax.linen as nn
 import numpy as np
 
 from persoma_tf import assets
+from persoma_tf.parameters import quantization
 
 
 class LoadedDecoder(NamedTuple):
@@ -50,6 +51,11 @@ class LoadedDecoder(NamedTuple):
   def start_token(self) -> int | None:
     """Returns the id of the token before every prefix; None if there is none."""
     return getattr(self.module, 'start_token', None)
+
+  @property
+  def wide_params(self) -> Mapping[str, Any]:
+    """Returns the parameters as float32: as they are, the type of a matrix decides."""
+    return quantization.converted(self.params, 'float32')
 
   def embed(self, tokens: np.ndarray) -> np.ndarray:
     """Returns the embeddings [..., S, D] of token ids [..., S]."""

@@ -56,7 +56,8 @@ def without_start(decoder):
   """The decoder as transformers ran it: with no token before the text."""
   module = decoder.module
   config = dataclasses.replace(module.config, start_token=None)
-  return decoder._replace(module=module.clone(config=config))
+  params = decoder.wide_params
+  return decoder._replace(module=module.clone(config=config), params=params)
 
 
 @functools.cache
@@ -234,13 +235,13 @@ def test_gguf_files_equal_transformers(name, tmp_path):
 
 def test_matrices_keep_the_type_of_the_file():
   """Half the memory on the host; what is computed is the same."""
-  decoder = loaded('qwen2_yarn')
+  decoder = decoders.load_decoder(str(FOLDERS / 'qwen2_yarn'))
   flat = traverse_util.flatten_dict(decoder.params, sep='/')
   for path, x in flat.items():
     is_matrix = path.endswith(('kernel', 'embedding'))
     # Biases are stacked over the layers, too, and are added, not multiplied.
     assert x.dtype == (np.float16 if is_matrix else np.float32), path
-  wide = jax.tree.map(np.float32, dict(decoder.params))
+  wide = decoder.wide_params
   assert checkpoints.fingerprint(decoder.params) == checkpoints.fingerprint(wide)
   for kind in ('float32', 'bfloat16', 'int8'):
     jax.tree.map(

@@ -32,7 +32,8 @@ quick = functools.partial(
 
 @pytest.fixture(scope='module')
 def tiny():
-  return decoders.load_decoder(str(MODEL))
+  decoder = decoders.load_decoder(str(MODEL))
+  return decoder._replace(params=decoder.wide_params)
 
 
 @pytest.fixture(scope='module')

@@ -23,7 +23,8 @@ def test_equals_transformers(name):
   """The tied one is stored in bfloat16, the untied one in two files."""
   decoder = decoders.load_decoder(str(MODELS / name))
   reference = np.load(MODELS / name / 'logits.npz')
-  made = jax.jit(decoder.module.apply)({'params': decoder.params}, reference['tokens'])
+  params = {'params': decoder.wide_params}
+  made = jax.jit(decoder.module.apply)(params, reference['tokens'])
   np.testing.assert_allclose(made, reference['logits'], atol=1e-4)
   assert np.abs(reference['logits']).max() > 1
   assert ('output' in decoder.params) is (name == 'untied')

@@ -120,7 +120,7 @@ def test_a_llama_reads_it_before_the_prefix(folder):
   path = folder(bos=int(tokens[0]), settings={'add_bos_token': True})
   decoder = decoders.load_decoder(path)
   call = lambda method, *args: decoder.module.apply(
-    {'params': decoder.params}, *args, method=method
+    {'params': decoder.wide_params}, *args, method=method
   )
   embed = lambda ids: call('embed', jnp.array(ids)[None])
   prefix, mask = embed(tokens[1:4]), jnp.ones((1, 3), bool)
