@@ -41,6 +41,9 @@ _EMBEDDING, _OUTPUT, _FACTORS = (
 # Field that changes the computation -> supported values; a file may lack it.
 _EXPECTED = {
   'rope.scaling.attn_factor': (0, 1),
+  'rope.scaling.yarn_attn_factor': (1,),
+  'rope.scaling.yarn_ext_factor': (1, -1),
+  'rope.scaling.yarn_log_multiplier': (0,),
   'attention.scale': (0,),
   'attention.clamp_kqv': (0,),
   'attention.max_alibi_bias': (0,),
@@ -241,7 +244,7 @@ def _params(path, tensors, family: Family, config: Config) -> dict[str, Any]:
 def _unpermute(x, heads):
   """Reorders the rows of a matrix from interleaved rotary pairs to two halves per head.
 
-  GGUF stores the two components of a rotary pair next to each other; `layers.rope`
+  GGUF stores the two components of a rotary pair next to each other; `rotary.rotate`
   expects the first components of all pairs before the second ones.
   """
   pairs = x.reshape(heads, x.shape[0] // heads // 2, 2, -1)

@@ -88,7 +88,7 @@ def _check_layers(folder: HuggingFaceFolder) -> None:
 
 def _config(folder: HuggingFaceFolder, family: Family) -> Config:
   settings = folder.config
-  heads = settings['num_attention_heads']
+  heads, tied = settings['num_attention_heads'], settings.get('tie_word_embeddings')
   with model_files.named(folder.file):
     own = family.settings(settings)
   return Config(
@@ -101,7 +101,8 @@ def _config(folder: HuggingFaceFolder, family: Family) -> Config:
     d_ff=settings['intermediate_size'],
     norm_epsilon=settings['rms_norm_eps'],
     start_token=start_tokens.of_folder(folder, family.always_starts),
-    **{'tied': settings.get('tie_word_embeddings', family.always_starts), **own},
+    tied=family.tied if tied is None else tied,
+    **own,
   )
 
 

@@ -20,6 +20,14 @@ from persoma_tf.decoders.families import BY_MODEL_TYPE
 from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 
 _BODY, _OUTPUT = 'model.', 'lm_head.weight'
+_PEFT = {
+  'peft_type': 'LORA',
+  'task_type': 'CAUSAL_LM',
+  'lora_dropout': 0.0,
+  'bias': 'none',
+  'fan_in_fan_out': False,
+  'inference_mode': True,
+}
 
 
 def write_model(
@@ -78,13 +86,18 @@ def write_peft(
     params: parameters of the decoder with those of LoRA.
 
   Raises:
-    ValueError: there are none of LoRA, or not of the same matrices in all layers.
+    ValueError: there are none of LoRA, or some outside the layers.
   """
   flat = traverse_util.flatten_dict(params, sep='/')
   tensors, scales, modules = {}, set(), set()
   for path, a in flat.items():
-    if not (found := re.fullmatch(r'layers/(.+)/lora_a', path)):
+    if not path.endswith('/lora_a'):
       continue
+    if not (found := re.fullmatch(r'layers/(.+)/lora_a', path)):
+      raise ValueError(
+        f'{path}: only the matrices of layers are written as PEFT has them; expected '
+        '--form=merged'
+      )
     parent = path.removesuffix('/lora_a')
     theirs = hugging_face.folder_names(config)[f'{found[1]}/kernel'].removesuffix(
       '.weight'
@@ -100,22 +113,14 @@ def write_peft(
       f'the decoder {name} was trained without LoRA; expected a model whose recipe has '
       "train.tuning = 'lora', or --form=merged"
     )
-  rank = next(iter(tensors.values())).shape[0]
-  _write_json(
-    folder / 'adapter_config.json',
-    {
-      'peft_type': 'LORA',
-      'task_type': 'CAUSAL_LM',
-      'base_model_name_or_path': name,
-      'r': rank,
-      'lora_alpha': scales.pop(),
-      'lora_dropout': 0.0,
-      'target_modules': sorted(modules),
-      'bias': 'none',
-      'fan_in_fan_out': False,
-      'inference_mode': True,
-    },
-  )
+  settings = {
+    **_PEFT,
+    'base_model_name_or_path': name,
+    'r': next(iter(tensors.values())).shape[0],
+    'lora_alpha': scales.pop(),
+    'target_modules': sorted(modules),
+  }
+  _write_json(folder / 'adapter_config.json', settings)
   tensors = {key: np.ascontiguousarray(x) for key, x in tensors.items()}
   save_file(tensors, folder / 'adapter_model.safetensors', metadata={'format': 'pt'})
 

@@ -19,6 +19,8 @@ from persoma_tf.decoders.hugging_face_folder import HuggingFaceFolder
 # Classes of transformers that add the token unless add_bos_token is false.
 _ADDING = ('LlamaTokenizer', 'LlamaTokenizerFast', 'GemmaTokenizer')
 _ADDING += ('GemmaTokenizerFast',)
+# Rules of byte-level BPE in GGUF with which llama.cpp adds the token.
+_STARTING = ('llama-bpe', 'llama3', 'llama-v3', 'tekken')
 
 
 def of_gguf(meta: Callable, always: bool = False) -> int | None:
@@ -28,10 +30,11 @@ def of_gguf(meta: Callable, always: bool = False) -> int | None:
     meta: function (key, default) -> value; raises ValueError for a missing key if the
       default is None.
     always: whether the architecture has the token if the file does not say it. Files
-      with SentencePiece's tokenizer have it, by the format's default.
+      with the tokenizers of Llama and Mistral have it, by the format's default.
   """
   pieces = meta('tokenizer.ggml.model', '') == 'llama'
-  if not meta('tokenizer.ggml.add_bos_token', pieces or always):
+  starts = pieces or meta('tokenizer.ggml.pre', '') in _STARTING
+  if not meta('tokenizer.ggml.add_bos_token', starts or always):
     return None
   return meta('tokenizer.ggml.bos_token_id', 1 if pieces and not always else None)
 

@@ -17,7 +17,7 @@ class Encoder(Protocol):
   Attributes:
     name: name of the encoder.
     width: H, the length of a vector.
-    sha256: hex SHA-256 of the weights.
+    sha256: hex SHA-256 of the weights, and of what else decides the vectors.
   """
 
   name: str
@@ -85,6 +85,10 @@ def check_encoder(
       f'no encoder {name!r}; did you mean {near!r}? Expected one of '
       f'{sorted(ENCODERS)}, or a TF-Hub address or a path with a slash in it, of a '
       'SavedModel or of a Hugging Face folder'
+    )
+  if prefix and name in ENCODERS:
+    raise ValueError(
+      f'encoder {name!r}: encoder_prefix={prefix!r} is for Hugging Face folders'
     )
   if name in ENCODERS and (signature or output):
     raise ValueError(

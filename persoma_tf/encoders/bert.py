@@ -26,6 +26,7 @@ from persoma_tf import model_files
 _BUCKET = 8  # lengths are padded to a multiple of this
 _ROWS = 32  # batches are padded to this number of rows
 _POOLINGS = {'pooling_mode_cls_token': 'first', 'pooling_mode_mean_tokens': 'mean'}
+_NEEDED = {'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings'}
 _EXPECTED = {
   'hidden_act': ('gelu',),
   'position_embedding_type': ('absolute', None),
@@ -128,6 +129,8 @@ def load_bert(folder: str, prefix: str = '') -> Bert:
       f'{path}/config.json: model_type={kind!r}; expected an encoder of type bert, '
       'xlm-roberta or roberta, or a SavedModel'
     )
+  if lacking := _NEEDED - config.keys():
+    raise ValueError(f'{path}/config.json: no field {min(lacking)}')
   for field, values in _EXPECTED.items():
     if config.get(field, values[0]) not in values:
       raise ValueError(
@@ -183,10 +186,10 @@ def _pooling(path) -> dict[str, Any]:
   with model_files.reading(path / 'modules.json', 'JSON'):
     modules = json.loads((path / 'modules.json').read_text())
     kinds = {module['type'].rsplit('.', 1)[-1]: module['path'] for module in modules}
-  if others := kinds.keys() - {'Transformer', 'Pooling', 'Normalize'}:
+  if 'Pooling' not in kinds or kinds.keys() - {'Transformer', 'Pooling', 'Normalize'}:
     raise ValueError(
-      f'{path}/modules.json: {sorted(others)}; expected only Transformer, Pooling and '
-      'Normalize'
+      f'{path}/modules.json: {sorted(kinds)}; expected Transformer, Pooling and '
+      'perhaps Normalize'
     )
   file = path / kinds['Pooling'] / 'config.json'
   chosen = [mode for mode, on in model_files.read_object(file).items() if on is True]

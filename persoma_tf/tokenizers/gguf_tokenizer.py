@@ -60,7 +60,8 @@ class _Split(NamedTuple):
 _SPLITS = {
   'smollm': _Split(),
   **dict.fromkeys(
-    ('llama-bpe', 'llama3', 'llama-v3'), _Split(_WORDS % '{1,3}', ignores_merges=True)
+    ('llama-bpe', 'llama3', 'llama-v3', 'smaug-bpe'),
+    _Split(_WORDS % '{1,3}', ignores_merges=True),
   ),
   **dict.fromkeys(('qwen2', 'deepseek-r1-qwen'), _Split(_WORDS % '', normalizes=True)),
   'tekken': _Split(_TEKKEN, ignores_merges=True),
@@ -91,6 +92,7 @@ def write_tokenizer(path: str, folder: str | os.PathLike, start: int | None) -> 
   if split is None:
     (folder / 'tokenizer.model').write_bytes(_pieces(meta).SerializeToString())
     settings |= {'tokenizer_class': 'LlamaTokenizer', 'legacy': False}
+    settings['add_prefix_space'] = bool(meta('add_space_prefix'))
   else:
     tokenizer, kinds = _bpe(meta, split), meta('token_type')
     signs = [x for x, kind in zip(tokens, kinds, strict=True) if kind == PIECE.CONTROL]

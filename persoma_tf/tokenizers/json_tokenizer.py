@@ -8,6 +8,7 @@ that decodes keeps them.
 import json
 import os
 import pathlib
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from persoma_tf import model_files
 from persoma_tf.tokenizers.plain_text import PlainTokenizer, is_sign
 
 FILE = 'tokenizer.json'
+_SECRET = secrets.token_hex(8)  # stands in no text
 _ENDS = ('generation_config.json', 'config.json')  # where eos_token_id is looked for
 
 
@@ -56,20 +58,22 @@ def read_json_tokenizer(folder: str | os.PathLike) -> PlainTokenizer:
 def _without_signs(content: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a tokenizer.json in which no text becomes an added token that is a sign.
 
-  The tokens keep their ids: in the model's vocabulary a sign is replaced by a name that
-  no text has.
+  All tokens keep their ids: a sign is replaced by a name that no text has.
   """
   added = content.get('added_tokens') or []
   signs = {x['content'] for x in added if x.get('special') or is_sign(x['content'])}
   model = dict(content['model'])
   model['vocab'] = _renamed(model['vocab'], signs)
   if model.get('merges'):
-    model['merges'] = [x for x in model['merges'] if _merged(x) not in signs]
+    model['merges'] = [x for x in model['merges'] if not signs & _tokens_of(x)]
   for field in ('unk_token', 'continuing_subword_prefix', 'end_of_word_suffix'):
     if model.get(field) in signs:
       model[field] = _hidden(model[field])
-  kept = [x for x in added if x['content'] not in signs]
-  changes = {'model': model, 'added_tokens': kept, 'post_processor': None}
+  hidden = [
+    {**x, 'content': _hidden(x['content'])} if x['content'] in signs else x
+    for x in added
+  ]
+  changes = {'model': model, 'added_tokens': hidden, 'post_processor': None}
   return {**content, **changes}
 
 
@@ -82,12 +86,13 @@ def _renamed(vocabulary, signs: Collection[str]):
 
 
 def _hidden(token):
-  return f'\0{token}\0'
+  return f'\0{_SECRET}{token}'
 
 
-def _merged(merge):
-  """Returns the token that a merge makes; older files store both parts as one text."""
-  return ''.join(merge.split(' ', 1) if isinstance(merge, str) else merge)
+def _tokens_of(merge):
+  """Returns the parts and the result of a merge; older files have them in one text."""
+  parts = merge.split(' ', 1) if isinstance(merge, str) else merge
+  return {*parts, ''.join(parts)}
 
 
 def _ends(folder: pathlib.Path, tokenizer: Tokenizer) -> list[int]:

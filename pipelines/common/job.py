@@ -21,7 +21,9 @@ from persoma_tf import process
 
 _PACKAGES = ('apache-beam', 'numpy', 'pyarrow')
 _OF_A_WORKER = (
-  r'(?:JobError: |FileNotFoundError: \[Errno 2\] )(.*?)(?: \[while running|\n|$)'
+  r'JobError: (.*?)(?: \[while running|\n|$)'
+  r"|FileNotFoundError: \[Errno 2\] (No such file or directory: '[^']*')"
+  r' \[while running'
 )
 UNREACHED = (
   'inputs and output must be where all workers reach them by the same path: in a '
@@ -55,9 +57,10 @@ def main(run: Callable[[], object]) -> None:
 def _sentence_in(said: str) -> str:
   """Finds in the text of a runner what the user can mend; '' for an error of ours."""
   if found := re.search(_OF_A_WORKER, said):
-    if 'No such file' in found[1]:
-      return f'error: a worker: {found[1]}; {UNREACHED}'
-    return f'error: {found[1]}'
+    reason = found[1] or found[2]
+    if 'No such file' in reason:
+      return f'error: a worker: {reason}; {UNREACHED}'
+    return f'error: {reason}'
   # Of gRPC: the job service is gone, or it finds no worker.
   found = re.search(r'StatusCode\.UNAVAILABLE\n\s*details = "(.*)"', said)
   # Of a job service, about its workers; an error of our code comes with its trace.

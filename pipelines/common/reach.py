@@ -20,7 +20,7 @@ class CheckReach(beam.DoFn):
   """
 
   def __init__(self, folder: OutputFolder, *inputs: str):
-    """Takes the folder of a run that has begun, and finished folders that it reads."""
+    """Takes the folder of a run that has begun, and what the run reads."""
     self._folder, self._inputs = folder, inputs
 
   def setup(self):
@@ -31,8 +31,8 @@ class CheckReach(beam.DoFn):
         later one, and none has finished.
     """
     for path in self._inputs:
-      if not FileSystems.exists(FileSystems.join(path, COMPLETED)):
-        raise JobError(f'a worker does not see the folder {path}; {UNREACHED}')
+      if not any(map(FileSystems.exists, (path, FileSystems.join(path, COMPLETED)))):
+        raise JobError(f'a worker does not see {path}; {UNREACHED}')
     marker = self._folder.file(UNFINISHED)
     of_folder = (
       FileSystems.join(self._folder.path, x) for x in (UNFINISHED, COMPLETED)

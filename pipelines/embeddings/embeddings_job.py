@@ -72,7 +72,9 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   of_histories = lambda name: FileSystems.join(config.histories_dir, name)
   items = storage.read_parquet(of_histories('items.parquet'))
   if config.item_vectors:
-    given_vectors.read_vectors(config.item_vectors, items['item_id'])  # checks them
+    given_vectors.read_given_vectors(
+      config.item_vectors, items['item_id']
+    )  # checks them
     settings['item_vectors'] = storage.file_checksum(config.item_vectors)
   folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
@@ -124,6 +126,7 @@ def build(
     | 'MergePairs' >> beam.CombineGlobally(rated_pairs.merge_pairs)
   )
   known = (config.template, items, ratings, config.nouns)
+  inputs = filter(None, (config.histories_dir, config.item_vectors))
   vectors = (
     pairs
     | 'Texts'
@@ -132,7 +135,7 @@ def build(
     )
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder, config.histories_dir))
+    | 'Reach' >> beam.ParDo(CheckReach(folder, *inputs))
     | 'Encode' >> RunInference(EncoderHandler(config.encoder, **config.choice))
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )
@@ -167,7 +170,9 @@ def _write(folder, batches, pairs, config, about, items, ratings):
   known = (pairs, config.template, items, ratings, config.nouns)
   widths, count, given, facts = {}, 0, None, {}
   if config.item_vectors:
-    given, others = given_vectors.read_vectors(config.item_vectors, items['item_id'])
+    given, others = given_vectors.read_given_vectors(
+      config.item_vectors, items['item_id']
+    )
     without = int((~given.any(axis=1)).sum())
     facts = {'items_without_vector': without, 'vectors_of_other_items': others}
   for name, table in vector_tables(vectors, width, *known, given).items():

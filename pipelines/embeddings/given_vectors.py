@@ -10,7 +10,7 @@ from pipelines.common.job import JobError
 COLUMNS = ('item', 'vector')
 
 
-def read_vectors(path: str, ids: pa.ChunkedArray) -> tuple[np.ndarray, int]:
+def read_given_vectors(path: str, ids: pa.ChunkedArray) -> tuple[np.ndarray, int]:
   """Reads the vectors of the items of a table.
 
   Args:
@@ -54,7 +54,11 @@ def _matrix(path, items, column: pa.Array) -> np.ndarray:
   """Returns a column of lists of one length as [rows, W] float32."""
   kind = column.type
   is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-  if not (is_list or pa.types.is_fixed_size_list(kind)) or not len(column):
+  is_list |= pa.types.is_fixed_size_list(kind)
+  numbers = is_list and (
+    pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+  )
+  if not numbers or not len(column):
     raise JobError(
       f'{path}: the column vector has {len(column)} values of type {kind}; expected '
       'lists of numbers'

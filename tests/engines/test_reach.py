@@ -51,9 +51,7 @@ def test_a_folder_that_is_read(elsewhere, folders, assets, tmp_path):
   shutil.copytree(folders[0], tmp_path / 'h')
   given = ['--histories_dir=h', f'--output_dir={tmp_path}/e']
   found = said('embed_items', [*given, *elsewhere], tmp_path)
-  assert found.startswith(
-    'error: a worker does not see the folder h; inputs and output'
-  )
+  assert found.startswith('error: a worker does not see h; inputs and output must be')
 
 
 def test_input(elsewhere, data, tmp_path):

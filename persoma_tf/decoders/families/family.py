@@ -22,6 +22,8 @@ class Family(NamedTuple):
       not the same for all families, with `layers` among them.
     expected: field of a config.json that changes the computation -> supported values.
     defaults: fields that the part of the text in a config.json may lack.
+    tied: whether the output matrix is the embedding matrix where a config.json does not
+      say it.
     norm_offset: number to add to the weights of norms in a Hugging Face folder.
     always_starts: whether a text has a start token where no file says so.
     architecture: of its GGUF files.
@@ -39,6 +41,7 @@ class Family(NamedTuple):
   settings: Callable[[Settings], dict[str, Any]]
   expected: Mapping[str, tuple] = {}
   defaults: Mapping[str, Any] = {}
+  tied: bool = False
   norm_offset: float = 0.0
   always_starts: bool = False
   architecture: str = ''
@@ -108,8 +111,11 @@ def gguf_scaling(meta: Meta) -> dict[str, Any]:
   if kind == 'none' or (kind == 'linear' and factor == 1):
     return {'rope_type': 'default'}
   length = meta('rope.scaling.original_context_length', meta('context_length', 0))
-  trained = {'original_max_position_embeddings': length}
-  return {'rope_type': kind, 'factor': factor, **trained}
+  more = {'original_max_position_embeddings': length}
+  if kind == 'yarn':
+    more['beta_fast'] = meta('rope.scaling.yarn_beta_fast', 32.0)
+    more['beta_slow'] = meta('rope.scaling.yarn_beta_slow', 1.0)
+  return {'rope_type': kind, 'factor': factor, **more}
 
 
 def gguf_head_dim(meta: Meta) -> int:

@@ -66,8 +66,9 @@ def _scalar(meta):
 
 def _settings_of_gguf(meta):
   base, local = meta('rope.freq_base'), meta('rope.freq_base_swa', 10_000.0)
-  layers = range(1, meta('block_count') + 1)
+  layers, scaling = range(1, meta('block_count') + 1), gguf_scaling(meta)
   return {
+    **({'rope_scaling': scaling} if scaling['rope_type'] != 'default' else {}),
     'hidden_activation': 'gelu_pytorch_tanh',
     'query_pre_attn_scalar': _scalar(meta),
     'sliding_window': meta('attention.sliding_window'),
@@ -76,7 +77,7 @@ def _settings_of_gguf(meta):
     'rope_theta': base,
     'rope_local_base_freq': local,
     'rope_parameters': {
-      FULL: {'rope_theta': base, **gguf_scaling(meta)},
+      FULL: {'rope_theta': base, **scaling},
       SLIDING: {'rope_theta': local, 'rope_type': 'default'},
     },
   }
@@ -114,6 +115,7 @@ FAMILY = Family(
     'hidden_activation': 'gelu_pytorch_tanh',
     'bos_token_id': 2,
   },
+  tied=True,
   norm_offset=1.0,
   always_starts=True,
   architecture='gemma3',

@@ -9,12 +9,14 @@ from persoma_tf.decoders.families.family import (
 )
 
 _BIASES = ('query', 'key', 'value')
+_FIRST = 28  # layer with a window where config.json does not say it
 
 
 def _settings(settings):
   slides = settings.get('use_sliding_window') or False
   window = settings.get('sliding_window') or 0 if slides else 0
-  first = settings.get('max_window_layers') or 0
+  first = settings.get('max_window_layers')
+  first = _FIRST if first is None else first
   return {
     'layers': layers_of(settings, rotation_of(settings), window, first),
     'biases': _BIASES,

@@ -46,6 +46,7 @@ FAMILY = Family(
     'mlp_bias': (False, None),
     'use_sliding_window': (False, None),
   },
+  tied=True,
   architecture='smollm3',
   fields=_fields,
   interleaved=True,

@@ -148,3 +148,16 @@ def test_a_file_that_is_no_tokenizer(tmp_path):
   (tmp_path / 'tokenizer.json').write_text('{"model": {"type": "BPE", "vocab": 3}}')
   with pytest.raises(ValueError, match=r'tokenizer\.json cannot be read as tokenizer'):
     read_json_tokenizer(tmp_path)
+
+
+def test_added_tokens_that_are_texts_keep_their_ids(tmp_path):
+  """Letters among the added tokens, behind signs that the vocabulary has not."""
+  made = Tokenizer(models.BPE(vocab={'a': 0, 'b': 1, 'ab': 2}, merges=[('a', 'b')]))
+  made.add_special_tokens([START])
+  made.add_tokens([AddedToken('ø', special=False), END, AddedToken('ö', special=False)])
+  made.save(str(tmp_path / 'tokenizer.json'))
+  (tmp_path / 'tokenizer_config.json').write_text(json.dumps({'eos_token': END}))
+  ours = read_json_tokenizer(tmp_path)
+  assert ours.encode('abøaö') == [2, 4, 0, 6] == made.encode('abøaö').ids
+  assert not {3, 5}.intersection(ours.encode(f'a{START}b{END}ø'))
+  assert (ours.eos_id, ours.size) == (5, 7)
