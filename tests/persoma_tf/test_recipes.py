@@ -145,7 +145,7 @@ def test_slips_in_a_file_get_a_hint(tmp_path, text, hint):
     ("train.dtype = 'bf16'", r"expected one of \['auto', 'float32', 'bfloat16'"),
     ("train.initialize_only = 'False'", 'expected True or False'),
     ('lora.rank = 0', 'expected at least 1'),
-    ('lora.targets = 1', 'expected a tuple with commas'),
+    ('lora.targets = 1', 'expected a text or a tuple with commas'),
     ('Perceiver.width = 0', 'expected at least 1'),
     ('TemplateReadout.hidden = 0', 'expected at least 1'),
     ('build.num_task_tokens = -1', 'expected at least 0'),
