@@ -9,6 +9,7 @@ The input are embeddings, not tokens, so that it can contain soft prompts.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -92,6 +93,24 @@ class Config:
   def kinds(self) -> tuple[LayerKind, ...]:
     """Returns the distinct kinds of layers."""
     return tuple(dict.fromkeys(self.layers))
+
+
+def names_in_file(
+  config: Config, matrices: Mapping[str, str], norms: Mapping[str, str]
+) -> dict[str, str]:
+  """Maps the parameters of a layer to the names of its tensors in a file.
+
+  Args:
+    config: configuration of the model.
+    matrices: our name -> the file's name of a matrix of a layer.
+    norms: our name -> the file's name of a norm of a layer.
+  """
+  biased = [f'attention/{part}' for part in config.biases]
+  return {
+    **{f'{ours}/kernel': f'{name}.weight' for ours, name in matrices.items()},
+    **{f'{ours}/bias': f'{matrices[ours]}.bias' for ours in biased},
+    **{f'{ours}/scale': f'{name}.weight' for ours, name in norms.items()},
+  }
 
 
 class Reading(NamedTuple):

@@ -7,7 +7,7 @@ from flax import traverse_util
 
 from persoma_tf import model_files
 from persoma_tf.decoders import stack, start_tokens
-from persoma_tf.decoders.causal_lm import Config
+from persoma_tf.decoders.causal_lm import Config, names_in_file
 from persoma_tf.decoders.decoder_only import check_heads
 from persoma_tf.decoders.families import BY_MODEL_TYPE
 from persoma_tf.decoders.families.family import FULL, SLIDING, Family, head_dim_of
@@ -110,14 +110,7 @@ def folder_names(config: Config) -> dict[str, str]:
   """Maps the parameters of a layer to Hugging Face's names in `layers.<number>.`."""
   norms = _SANDWICH_NORMS if config.sandwich_norms else _NORMS
   norms = norms | (_HEAD_NORMS if config.query_key_norm else {})
-  return {
-    **{f'{ours}/kernel': f'{name}.weight' for ours, name in _MATRICES.items()},
-    **{
-      f'attention/{ours}/bias': f'{_MATRICES[f"attention/{ours}"]}.bias'
-      for ours in config.biases
-    },
-    **{f'{ours}/scale': f'{name}.weight' for ours, name in norms.items()},
-  }
+  return names_in_file(config, _MATRICES, norms)
 
 
 def _params(

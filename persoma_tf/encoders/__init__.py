@@ -86,7 +86,7 @@ def check_encoder(
       f'{sorted(ENCODERS)}, or a TF-Hub address or a path with a slash in it, of a '
       'SavedModel or of a Hugging Face folder'
     )
-  if prefix and name in ENCODERS:
+  if prefix and not _is_folder(name):
     raise ValueError(
       f'encoder {name!r}: encoder_prefix={prefix!r} is for Hugging Face folders'
     )
@@ -95,6 +95,11 @@ def check_encoder(
       f'encoder {name!r} has one output: encoder_signature and encoder_output are for '
       'TF-Hub addresses and SavedModel paths'
     )
+
+
+def _is_folder(name):
+  """Tells whether a name is the path of a Hugging Face folder."""
+  return os.path.isfile(os.path.join(name, 'config.json'))
 
 
 def load_encoder(
@@ -107,13 +112,8 @@ def load_encoder(
       there is nothing to choose.
   """
   check_encoder(name, signature, output, prefix)
-  is_folder = os.path.isfile(os.path.join(name, 'config.json'))
-  if prefix and not is_folder:
-    raise ValueError(
-      f'encoder {name!r}: encoder_prefix={prefix!r} is for Hugging Face folders'
-    )
   if name in ENCODERS:
     return ENCODERS[name]()
-  if is_folder:
+  if _is_folder(name):
     return _bert(name, prefix)
   return _saved_model(name, '', signature, output)

@@ -36,23 +36,19 @@ def _settings(settings):
     ),
   }
   scalar = settings.get('query_pre_attn_scalar') or width
-  scale = None if scalar == width else scalar**-0.5
-  return _own(settings['hidden_size'], scale) | {
+  return _own(settings['hidden_size'], scalar) | {
     'layers': tuple(of[kind] for kind in kinds)
   }
 
 
 def _fields(meta, factors):
-  size, width = meta('embedding_length'), gguf_head_dim(meta)
   layers = meta('block_count')
-  local = rotary.unscaled(meta('rope.freq_base_swa', 10_000.0), width)
+  local = rotary.unscaled(meta('rope.freq_base_swa', 10_000.0), gguf_head_dim(meta))
   of = (
     LayerKind(gguf_rotation(meta, factors)),
     LayerKind(local, meta('attention.sliding_window')),
   )
-  scalar = _scalar(meta)
-  scale = None if scalar == width else scalar**-0.5
-  return _own(size, scale) | {
+  return _own(meta('embedding_length'), _scalar(meta)) | {
     'layers': tuple(of[number % _EVERY > 0] for number in range(1, layers + 1))
   }
 
@@ -83,12 +79,12 @@ def _settings_of_gguf(meta):
   }
 
 
-def _own(d_model, attention_scale):
+def _own(d_model, scalar):
   return {
     'query_key_norm': True,
     'sandwich_norms': True,
     'activation': 'gelu_tanh',
-    'attention_scale': attention_scale,
+    'attention_scale': scalar**-0.5,
     'embedding_scale': d_model**0.5,
   }
 
