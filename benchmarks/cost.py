@@ -170,7 +170,7 @@ class Line:
   def _build(self):
     task = gin.query_parameter('train.task')
     answer = None if self._text else genre_prediction.answer_template()
-    words = answer and bind_template(answer, task)
+    words = bind_template(answer, task)
     lengths = genre_prediction.feature_lengths()
     self._statistics = 0 if self._text else lengths['history_statistics']
     recipes.bind_parameter('build.num_statistics', self._statistics)

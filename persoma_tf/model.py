@@ -1,29 +1,30 @@
 """PERSOMA: a frozen decoder reads soft prompt, task prompt and target.
 
-The sequence is [K soft tokens ; T task prompt ; L target], or the task prompt comes
-first. A decoder-only model puts its own start token, if it has one, before all of it.
+The sequence is [K soft tokens ; T task prompt ; L target], or what a list of parts says
+(`persoma_tf.prompt_parts`), such as a chat template around soft tokens and task prompt.
+A decoder-only model puts its own start token, if it has one, before all of it.
 SeqIO's start token before the task prompt is not given to the decoder: a model ignores
 the text before a start token. In an encoder-decoder, soft tokens and task prompt go
 into the encoder and the target into the decoder. The parameter tree has two parts:
 'adapter', which makes the soft prompt, and 'decoder'.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import gin
 import jax.numpy as jnp
 from jax import Array
 
-from persoma_tf import decoders
+from persoma_tf import decoders, prompt_parts
 from persoma_tf.answer_template import SoftTokens
 from persoma_tf.decoders.decoder_only import DecoderOnly
+from persoma_tf.prompt_parts import DRAFT, PROMPT, USER, Part
 from persoma_tf.setting_types import Count
 from persoma_tf.soft_prompt import SoftPrompt, check_parts
 
 Batch = Mapping[str, Array]
-ORDERS = ('soft_first', 'prompt_first')
 
 
 class Prompts(NamedTuple):
@@ -56,7 +57,7 @@ def build(
   num_statistics: int = 0,
   num_task_tokens: Count = 0,
   remat: bool = False,
-  prompt_order: str = 'soft_first',
+  prompt_order: str | Sequence[Any] = 'soft_first',
   draft: nn.Module | None = None,
   num_categories: Count = 0,
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
@@ -70,8 +71,10 @@ def build(
     num_task_tokens: number of learned task tokens, see `SoftPrompt`.
     remat: whether the backward pass recomputes the decoder's layers. It then stores
       the activations of one layer at a time and takes a third more time.
-    prompt_order: 'soft_first' or 'prompt_first'. With 'prompt_first' the task prompt is
-      read once for all users of a batch.
+    prompt_order: what stands before the answer: 'soft_first', 'prompt_first', 'chat' or
+      a list of parts, see `persoma_tf.prompt_parts`. Parts at the beginning that are
+      the same for all users are read once for a batch. 'chat' and lists with texts need
+      the vocabulary of the task: a trainer has bound their token ids before.
     draft: module that drafts the answer, see `SoftPrompt`.
     num_categories: number of categories of an interaction that the adapter learns to
       tell by `Stage.category_weight`, see `SoftPrompt`.
@@ -83,15 +86,15 @@ def build(
     ValueError: `prompt_order` is unknown, the decoder cannot be loaded, or resampler
       and readout do not fit together.
   """
-  if prompt_order not in ORDERS:
-    raise ValueError(f'prompt_order={prompt_order!r}: expected one of {ORDERS}')
+  parts = prompt_parts.as_texts(prompt_order)
   check_parts(resampler, readout, draft, num_statistics, num_categories)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
     *(resampler, readout, loaded.width, num_statistics, num_task_tokens, draft),
     num_categories=num_categories,
   )
-  return Persoma(adapter, loaded.module, prompt_order), loaded
+  parts = prompt_parts.without_start(parts, loaded.start_token)
+  return Persoma(adapter, loaded.module, parts), loaded
 
 
 class Persoma(nn.Module):
@@ -100,12 +103,12 @@ class Persoma(nn.Module):
   Attributes:
     adapter: module that makes the soft prompt.
     decoder: frozen language model of the decoder protocol (`persoma_tf.decoders`).
-    prompt_order: one of ORDERS.
+    parts: what stands before the answer, see `persoma_tf.prompt_parts`.
   """
 
   adapter: SoftPrompt
   decoder: nn.Module
-  prompt_order: str = ORDERS[0]
+  parts: tuple[Part, ...] = prompt_parts.ORDERS['soft_first']
 
   def soft_prompt(
     self, history: Array, mask: Array, known: Array | None = None
@@ -114,20 +117,17 @@ class Persoma(nn.Module):
     return self.adapter(history, mask, known)
 
   def prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[Array, Array]:
-    """Returns the embeddings before the answer, of soft prompt and task prompt.
+    """Returns the embeddings before the answer, of soft prompt, task prompt and texts.
 
     Args:
       soft: soft prompts of B users.
       prompt: task prompts of B users.
 
     Returns:
-      (embeddings [B, K + T, D], mask [B, K + T] bool).
+      (embeddings [B, P, D], mask [B, P] bool).
     """
-    embedded = self.decoder.embed(prompt.tokens)
-    soft_tokens = soft.tokens.astype(embedded.dtype)
-    parts = [(soft_tokens, soft.mask), (embedded, prompt.mask > 0)]
-    parts = parts if self.prompt_order == 'soft_first' else parts[::-1]
-    return _concatenate(parts)
+    pieces = self._pieces(soft, prompt)
+    return _concatenate([(piece.embedded, piece.mask) for piece in pieces])
 
   def target_logits(self, batch: Batch, teach: bool = False) -> Array:
     """Returns the logits [B, L, V] that predict the targets of a batch.
@@ -184,19 +184,39 @@ class Persoma(nn.Module):
     Returns:
       (shared parts of one row, other parts of B rows); a part is (embeddings, mask).
     """
-    one_prompt, prompt = prompt.tokens.ndim == 1, prompt.for_all(len(soft.tokens))
-    task = (self.decoder.embed(prompt.tokens), prompt.mask > 0)
-    tokens = soft.tokens.astype(task[0].dtype)
-    count = min(self.adapter.num_shared, tokens.shape[1] - 1)
-    first = [(tokens[:1, :count], soft.mask[:1, :count])] if count else []
-    rest = (tokens[:, count:], soft.mask[:, count:])
+    pieces = [x for x in self._pieces(soft, prompt) if x.mask.shape[1]]
     if not isinstance(self.decoder, DecoderOnly):
-      return [], [self.prefix(soft, prompt)]
-    if self.prompt_order == 'soft_first':
-      return first, [rest, task]
-    if not one_prompt:
-      return [], [task, (tokens, soft.mask)]
-    return [(task[0][:1], task[1][:1]), *first], [rest]
+      return [], [(x.embedded, x.mask) for x in pieces]
+    shared, own = [], []
+    for embedded, mask, count in pieces:
+      count = 0 if own else count
+      if count:
+        shared.append((embedded[:1, :count], mask[:1, :count]))
+      if count < mask.shape[1]:
+        own.append((embedded[:, count:], mask[:, count:]))
+    if not own:  # the decoder must read something for each row
+      shared, own = shared[:-1], [(pieces[-1].embedded, pieces[-1].mask)]
+    return shared, own
+
+  def _pieces(self, soft: SoftTokens, prompt: Prompts) -> 'Iterator[_Piece]':
+    """Yields what stands before the answers of B users, part by part."""
+    batch, of_all = len(soft.tokens), prompt.tokens.shape[-1]
+    of_all = of_all if prompt.tokens.ndim == 1 else 0
+    prompt = prompt.for_all(batch)
+    embedded = self.decoder.embed(prompt.tokens)
+    tokens, draft = soft.tokens.astype(embedded.dtype), self.adapter.template
+    drafted, fixed = (len(draft.layout), draft.num_fixed) if draft else (0, 0)
+    end = tokens.shape[1] - drafted
+    named = {
+      USER: _Piece(tokens[:, :end], soft.mask[:, :end], self.adapter.num_task_tokens),
+      DRAFT: _Piece(tokens[:, end:], soft.mask[:, end:], fixed),
+      PROMPT: _Piece(embedded, prompt.mask > 0, of_all),
+    }
+    for part in self.parts:
+      if isinstance(part, str):
+        yield named[part]
+      else:
+        yield _Piece(*self._repeat(jnp.array(part), batch), len(part))
 
   def _repeat(self, tokens: Array, batch: int) -> tuple[Array, Array]:
     """Returns embeddings [batch, F, D] of tokens [F] for all rows, and their mask."""
@@ -210,6 +230,20 @@ class Persoma(nn.Module):
   def __call__(self, batch: Batch) -> Array:
     """Runs all parts once, for initialization; returns the logits [B, L, V]."""
     return self.target_logits(batch)
+
+
+class _Piece(NamedTuple):
+  """Holds a part of the prefixes of B users.
+
+  Attributes:
+    embedded: [B, S, D] embeddings.
+    mask: [B, S] bool, False for padding.
+    same: number of positions at the start that are the same for all users.
+  """
+
+  embedded: Array
+  mask: Array
+  same: int
 
 
 def _concatenate(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

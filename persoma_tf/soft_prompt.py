@@ -168,12 +168,6 @@ class SoftPrompt(nn.Module):
     """Returns whether categories and values of interactions are predicted."""
     return bool(self.draft or self.num_categories)
 
-  @property
-  def num_shared(self) -> int:
-    """Returns the number of tokens at the start that are the same for all users."""
-    first = self.readout if self.resampler else self.draft
-    return self.num_task_tokens + getattr(first, 'num_fixed', 0)
-
   @nn.compact
   def __call__(
     self,

@@ -27,8 +27,10 @@ from persoma_tf.decoders.decoder_only import KeysValues
 from persoma_tf.losses import mean_losses
 from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import axis_names, freezing, lora
-from persoma_tf.training import training_run  # noqa: F401  registers configurables
-from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
+from persoma_tf.training import (
+  answer_vocabulary,
+  training_run,  # noqa: F401  registers configurables
+)
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 from persoma_tf.training.stages import Stage, make_optimizer
 
@@ -49,8 +51,8 @@ def make_module(
   """
   size = feature_lengths['history_statistics'] if with_statistics else 0
   recipes.bind_parameter('build.num_statistics', size)
-  if answer:
-    bind_template(answer, task)
+  answer_vocabulary.bind_template(answer, task)
+  answer_vocabulary.bind_order(task)
   return persoma.build()[0]
 
 
@@ -87,7 +89,7 @@ class PersomaModel(models.BaseTransformerModel):
     self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
     self._stage, self._trainable = stage, (*stage.trainable, *patterns)
-    self._beams, vocabulary = beams, vocabulary_of(task)
+    self._beams, vocabulary = beams, answer_vocabulary.vocabulary_of(task)
     super().__init__(
       module,
       input_vocabulary=vocabulary,
@@ -178,7 +180,7 @@ class PersomaModel(models.BaseTransformerModel):
     soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
     empty = jnp.zeros_like(batch['decoder_input_tokens'])
     start = call(Persoma.prefill, soft, Prompts.of(batch), empty.shape[1])
-    leaves, structure = jax.tree.flatten(start, is_leaf=_is_stacked)
+    leaves, structure = jax.tree.flatten(start, is_leaf=_STACKED)
 
     def tokens_to_logits(state: decoding.DecodingState):
       """Returns the next token's logits and the cache; call 0 reads no token."""
@@ -242,17 +244,14 @@ def axis_rules() -> list[tuple[str, str | None]]:
 
 # T5X's search repeats and reorders all leaves of a cache along the batch, but this.
 _SCALAR = 'position_embedder_index'
-
-
-def _is_stacked(leaf: Any) -> bool:
-  return isinstance(leaf, KeysValues)
+_STACKED = lambda leaf: isinstance(leaf, KeysValues)
 
 
 def _to_t5x(leaves: list) -> dict:
   """Converts the leaves of a cache to T5X's form, which has the batch on axis 1."""
   return {
     f'{place:02}': dict(leaf._asdict())
-    if _is_stacked(leaf)
+    if _STACKED(leaf)
     else {'value': leaf[None]}
     if leaf.ndim
     else {_SCALAR: leaf}

@@ -14,7 +14,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from persoma_tf.tokenizers import json_tokenizer
+from persoma_tf.tokenizers import chat_template, json_tokenizer
 from persoma_tf.tokenizers.gguf_tokenizer import read_tokenizer
 from persoma_tf.tokenizers.plain_text import PlainTokenizer, read_sentence_piece
 from tasks.questions import Question
@@ -48,12 +48,17 @@ class DecoderVocabulary(seqio.Vocabulary):
     from persoma_tf.decoders import gguf_file  # imports JAX; listing tasks stays fast
 
     path = tokenizer_in(self._decoder)
+    folder = os.path.dirname(path)
     if path.endswith(json_tokenizer.FILE):
-      return json_tokenizer.read_json_tokenizer(os.path.dirname(path))
-    if path.endswith('.model'):
+      found = json_tokenizer.read_json_tokenizer(folder)
+    elif path.endswith('.model'):
       with tf.io.gfile.GFile(path, 'rb') as file:
-        return read_sentence_piece(file.read(), path)
-    return read_tokenizer(gguf_file(path))
+        found = read_sentence_piece(file.read(), path)
+    else:
+      return read_tokenizer(gguf_file(path))
+    if path == self._decoder:  # a SentencePiece model alone
+      return found
+    return found._replace(chat=chat_template.chat_of_folder(folder))
 
   def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
     """Warns, once, of a text that has an unknown token among its ids."""
@@ -65,6 +70,15 @@ class DecoderVocabulary(seqio.Vocabulary):
         self._decoder,
         text,
       )
+
+  @property
+  def chat(self) -> chat_template.ChatTemplate | None:
+    """Returns the chat template of the decoder; None if it has none."""
+    return self._tokenizer.chat
+
+  def encode_signs(self, text: str) -> list[int]:
+    """Returns the ids of a program's text; signs of control tokens become tokens."""
+    return self._tokenizer.encode_signs(text)
 
   @property
   def eos_id(self) -> int:
@@ -201,6 +215,15 @@ class TaskVocabulary(seqio.Vocabulary):
   def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
     """Warns, once, of a text that has an unknown token among its ids."""
     load_vocabulary(task_vocabulary()).notice_unknown(text, ids)
+
+  @property
+  def chat(self) -> chat_template.ChatTemplate | None:
+    """Returns the chat template of the decoder; None if it has none."""
+    return load_vocabulary(task_vocabulary()).chat
+
+  def encode_signs(self, text: str) -> list[int]:
+    """Returns the ids of a program's text; signs of control tokens become tokens."""
+    return load_vocabulary(task_vocabulary()).encode_signs(text)
 
   @property
   def eos_id(self) -> int:

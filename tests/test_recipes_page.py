@@ -10,12 +10,12 @@ from typing import NamedTuple
 import gin
 import pytest
 
-from benchmarks.quality import METHODS
+from benchmarks.quality_methods import METHODS
 from persoma_tf import recipes
-from persoma_tf.model import ORDERS
 from persoma_tf.parameters import freezing
+from persoma_tf.prompt_parts import as_texts
 from persoma_tf.setting_types import OperandType
-from persoma_tf.training.answer_vocabulary import bind_template
+from persoma_tf.training.answer_vocabulary import bind_order, bind_template
 from persoma_tf.training.training_run import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -81,9 +81,8 @@ def test_settings_make_a_recipe(flags, assets, folders):
   recipe = Recipe()
   assert freezing.tuned(recipe.tuning) is not None
   assert recipe.dtype in typing.get_args(OperandType)
-  if recipe.answer:
-    bind_template(recipe.answer, recipe.task)
-  assert gin.get_bindings('build').get('prompt_order', ORDERS[0]) in ORDERS
+  bind_template(recipe.answer, recipe.task)
+  assert as_texts(bind_order(recipe.task))
 
 
 def test_a_file_of_ones_own(tmp_path):

@@ -1,5 +1,6 @@
 """Reads the tokenizer of a GGUF file: byte-level BPE or SentencePiece BPE."""
 
+import functools
 import json
 import os
 import pathlib
@@ -19,6 +20,8 @@ from tokenizers import (
 )
 
 from persoma_tf import model_files
+from persoma_tf.tokenizers import chat_template
+from persoma_tf.tokenizers.chat_template import ChatTemplate
 from persoma_tf.tokenizers.plain_text import (
   PIECE,
   SPACE,
@@ -82,27 +85,20 @@ def write_tokenizer(path: str, folder: str | os.PathLike, start: int | None) -> 
   Raises:
     ValueError: see `read_tokenizer`.
   """
-  meta, split = _opened(path)
+  meta, split, chat = _opened(path)
   tokens, folder = meta('tokens'), pathlib.Path(folder)
   settings = {
     'add_bos_token': start is not None,
     'eos_token': tokens[meta('eos_token_id')],
     **({} if start is None else {'bos_token': tokens[start]}),
+    **({'chat_template': chat.source, **chat.signs} if chat else {}),
   }
   if split is None:
     (folder / 'tokenizer.model').write_bytes(_pieces(meta).SerializeToString())
     settings |= {'tokenizer_class': 'LlamaTokenizer', 'legacy': False}
     settings['add_prefix_space'] = bool(meta('add_space_prefix'))
   else:
-    tokenizer, kinds = _bpe(meta, split), meta('token_type')
-    signs = [x for x, kind in zip(tokens, kinds, strict=True) if kind == PIECE.CONTROL]
-    tokenizer.add_special_tokens(signs)
-    added = [
-      AddedToken(token, special=False, normalized=False)
-      for token, kind in zip(tokens, kinds, strict=True)
-      if kind == PIECE.USER_DEFINED
-    ]
-    tokenizer.add_tokens(added)
+    tokenizer = _with_signs(_bpe(meta, split), meta)
     if start is not None:
       tokenizer.post_processor = processors.TemplateProcessing(
         single=f'{tokens[start]} $A', special_tokens=[(tokens[start], start)]
@@ -122,24 +118,29 @@ def read_tokenizer(path: str) -> PlainTokenizer:
   Raises:
     ValueError: a field is missing, or this kind of tokenizer is not supported.
   """
-  meta, split = _opened(path)
+  meta, split, chat = _opened(path)
   if split is None:
     return of_pieces(_pieces(meta))._replace(
-      eos_id=meta('eos_token_id'), unk_id=meta('unknown_token_id')
+      eos_id=meta('eos_token_id'), unk_id=meta('unknown_token_id'), chat=chat
     )
   tokenizer = _bpe(meta, split)
+  for_signs = functools.cache(lambda: _with_signs(_bpe(meta, split), meta))
   # Control tokens are not added to it: no text becomes one, since no merge makes one.
   return PlainTokenizer(
     lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+    lambda text: for_signs().encode(text, add_special_tokens=False).ids,
     lambda ids: tokenizer.decode(ids, skip_special_tokens=False),
     tokenizer.get_vocab_size(),
     meta('eos_token_id'),
     meta('unknown_token_id'),
+    chat=chat,
   )
 
 
-def _opened(path: str) -> tuple[Meta, _Split | None]:
-  """Returns the fields of a tokenizer and its rule; None for SentencePiece.
+def _opened(path: str) -> tuple[Meta, _Split | None, ChatTemplate | None]:
+  """Returns the fields of a tokenizer, its rule and the model's chat template.
+
+  The rule is None for SentencePiece.
 
   Raises:
     ValueError: this kind of tokenizer is not supported.
@@ -155,12 +156,13 @@ def _opened(path: str) -> tuple[Meta, _Split | None]:
       raise ValueError(f'{path}: no field tokenizer.ggml.{key}')
     return defaults[key]
 
-  kind = meta('model')
+  read = lambda key: fields[key].contents() if key in fields else None
+  chat, kind = chat_template.chat_of_gguf(read, path), meta('model')
   if kind == 'llama':
-    return meta, None
+    return meta, None, chat
   if kind == 'gpt2':  # the file has only the name of the pre-tokenizer, not its rules
     if meta('pre') in _SPLITS:
-      return meta, _SPLITS[meta('pre')]
+      return meta, _SPLITS[meta('pre')], chat
     kind = f'gpt2 {meta("pre")}'
   known = sorted(['llama', *(f'gpt2 {name}' for name in _SPLITS)])
   raise ValueError(
@@ -184,6 +186,19 @@ def _bpe(meta: Meta, split: _Split) -> Tokenizer:
   bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not split.pattern)
   tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, bytes_])
   tokenizer.decoder = decoders.ByteLevel()
+  return tokenizer
+
+
+def _with_signs(tokenizer: Tokenizer, meta: Meta) -> Tokenizer:
+  """Adds the control tokens and the added tokens of a file, which have their ids."""
+  kinds = list(zip(meta('tokens'), meta('token_type'), strict=True))
+  of = lambda wanted: [token for token, kind in kinds if kind == wanted]
+  tokenizer.add_special_tokens(of(PIECE.CONTROL))
+  added = [
+    AddedToken(token, special=False, normalized=False)
+    for token in of(PIECE.USER_DEFINED)
+  ]
+  tokenizer.add_tokens(added)
   return tokenizer
 
 

@@ -47,6 +47,7 @@ def read_json_tokenizer(folder: str | os.PathLike) -> PlainTokenizer:
     unknown = content['model']['vocab'][content['model']['unk_id']][0]
   return PlainTokenizer(
     lambda text: writer.encode(text, add_special_tokens=False).ids,
+    lambda text: reader.encode(text, add_special_tokens=False).ids,
     lambda ids: reader.decode(ids, skip_special_tokens=False),
     reader.get_vocab_size(),
     ends[0],

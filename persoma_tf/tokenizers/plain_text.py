@@ -5,10 +5,14 @@ A vocabulary has tokens that are signs for programs, such as '<|im_end|>', '</s>
 characters, like any other text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+
+from persoma_tf.tokenizers.chat_template import ChatTemplate
 
 SPACE = '\N{LOWER ONE EIGHTH BLOCK}'  # SentencePiece's sign for a space
 # Its token types are also those of GGUF.
@@ -20,19 +24,24 @@ class PlainTokenizer(NamedTuple):
 
   Attributes:
     encode: function from a text to its token ids; none of them is a control token.
+    encode_signs: the same for the texts of programs, such as chat templates, in which
+      the sign of a control token is that token.
     decode: function from token ids to their text.
     size: number of tokens.
     eos_id: id of the end-of-sequence token.
     unk_id: id of the unknown token; None if the vocabulary has none.
     other_ends: ids of further tokens that end a text when the decoder writes them.
+    chat: chat template of the model; None if it has none.
   """
 
   encode: Callable[[str], list[int]]
+  encode_signs: Callable[[str], list[int]]
   decode: Callable[[list[int]], str]
   size: int
   eos_id: int
   unk_id: int | None
   other_ends: tuple[int, ...] = ()
+  chat: ChatTemplate | None = None
 
 
 def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
@@ -76,13 +85,35 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto) -> PlainTokenizer:
     if piece.type == PIECE.USER_DEFINED and is_sign(piece.piece):
       piece.type = PIECE.CONTROL
   writer = SentencePieceProcessor(model_proto=model.SerializeToString())
+  signs = {
+    piece.piece: number
+    for number, piece in enumerate(model.pieces)
+    if piece.type == PIECE.CONTROL
+  }
   return PlainTokenizer(
     writer.encode,
+    functools.partial(_encode_signs, writer.encode, signs),
     reader.decode,
     reader.vocab_size(),
     reader.eos_id(),
     reader.unk_id(),
   )
+
+
+def _encode_signs(encode: 'Encode', signs: Mapping[str, int], text: str) -> list[int]:
+  """Encodes a text in which the signs of control tokens are these tokens.
+
+  SentencePiece's space before a text stands only before the first part.
+  """
+  longest_first = sorted(signs, key=len, reverse=True)
+  parts = re.split(f'({"|".join(map(re.escape, longest_first))})', text)
+  ids = list(encode(parts[0])) if parts[0] else []
+  for part in parts[1:]:
+    if part in signs:
+      ids.append(signs[part])
+    elif part:
+      ids += continued(encode, ['\n'], part)
+  return ids
 
 
 def is_sign(piece: str) -> bool:

@@ -1,11 +1,15 @@
-"""Checks the vocabulary of a task's answers, and encodes the form of answers."""
+"""Checks the vocabulary of a task, and encodes the texts that a recipe names with it.
+
+These are the form of answers and the texts around the soft prompt.
+"""
 
 import logging
 from collections.abc import Collection, Mapping
 
+import gin
 import seqio
 
-from persoma_tf import recipes
+from persoma_tf import prompt_parts, recipes
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.answer_template import SLOT
@@ -85,18 +89,43 @@ def check_vocabulary(vocabulary: seqio.Vocabulary, decoder: LoadedDecoder) -> No
     logger.warning(message)
 
 
-def bind_template(answer: AnswerTemplate, task: str) -> list[list[int]]:
+def bind_order(task: str) -> tuple:
+  """Gives the model the tokens of the texts in `build.prompt_order`, through gin.
+
+  Args:
+    task: name of the task whose vocabulary encodes the texts.
+
+  Returns:
+    Parts that stand before an answer, with texts as they are.
+
+  Raises:
+    ValueError: the order is wrong, see `prompt_parts.as_texts`.
+  """
+  order = gin.get_bindings('build').get('prompt_order', 'soft_first')
+  if isinstance(order, str) and order in prompt_parts.ORDERS:
+    return prompt_parts.ORDERS[order]
+  vocabulary = vocabulary_of(task)
+  texts = prompt_parts.as_texts(order, getattr(vocabulary, 'chat', None))
+  encode = getattr(vocabulary, 'encode_signs', vocabulary.encode)
+  tokens = prompt_parts.as_tokens(texts, encode)
+  recipes.bind_parameter('build.prompt_order', tokens)
+  return texts
+
+
+def bind_template(answer: AnswerTemplate | None, task: str) -> list[list[int]] | None:
   """Gives readout and draft the layout of an answer in tokens, through gin.
 
   Every part has the tokens that it has in a whole answer.
 
   Args:
-    answer: form of the answer.
+    answer: form of the answer; None for none.
     task: name of the task whose vocabulary encodes the form.
 
   Returns:
-    Token ids of each word of the form.
+    Token ids of each word of the form; None without a form.
   """
+  if answer is None:
+    return None
   encode = vocabulary_of(task).encode
   layout, before = [], [''] * len(answer.words)  # each with another word in its slots
   for part in answer.parts:

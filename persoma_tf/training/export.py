@@ -53,6 +53,7 @@ def export_adapter(
     'decoder': run.decoder.name,
     'decoder_sha256': decoder_sha256,
     'start_token': run.decoder.start_token,
+    'prompt_parts': run.prompt_parts,
     'step': step,
     'dtype': operand_types.chosen_type(run.recipe.dtype),
     **_about_prompts(run, asked),

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from persoma_tf import prompt_parts
 from persoma_tf.asset_table import ASSETS
 from persoma_tf.gin_settings import scope_of
 from persoma_tf.training import model_record
@@ -84,11 +85,23 @@ def _task(record):
   elif model_record.reads_text(manifest):
     shown = "Each user's history is in the prompt as text."
   else:
-    first = record.config.get('build.prompt_order') == 'prompt_first'
-    place = 'before' if first else 'after'
-    shown = f'Task prompt, {place} the soft tokens: {_prompts(manifest)}'
+    shown = f'Task prompt, {_place(record)} the soft tokens: {_prompts(manifest)}'
   task = record.config.get('train.task', _NOT_STATED)
   return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
+
+
+def _place(record):
+  """Returns where the task prompt stands; a list of parts is told as it is."""
+  parts = record.manifest.get('prompt_parts')  # older manifests have none
+  if parts and set(parts) - set(prompt_parts.NAMES):
+    shown = ', '.join(
+      x if x in prompt_parts.NAMES else markdown_code(json.dumps(x)) for x in parts
+    )
+    return f'as PROMPT among {shown}, with'
+  first = parts[0] == prompt_parts.PROMPT if parts else None
+  if first is None:
+    first = record.config.get('build.prompt_order') == 'prompt_first'
+  return 'before' if first else 'after'
 
 
 def _prompts(manifest):

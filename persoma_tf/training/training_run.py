@@ -15,6 +15,7 @@ from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.parameters import checkpoints, freezing, lora, quantization
 from persoma_tf.setting_types import Count, OperandType, Positive
 from persoma_tf.training.answer_vocabulary import (
+  bind_order,
   bind_template,
   check_vocabulary,
   longest_prompt,
@@ -79,6 +80,8 @@ class TrainingRun:
     stages: stages of the recipe, with the trainable decoder parameters of `tuning`.
     model: adapter and decoder.
     decoder: loaded decoder, with the weights from before the training.
+    prompt_parts: what stands before an answer, see `persoma_tf.prompt_parts`; texts
+      are not encoded.
   """
 
   def __init__(self, recipe: Recipe):
@@ -100,7 +103,8 @@ class TrainingRun:
     recipes.bind_parameter('build.num_statistics', size)
     if (vectors := recipe.option_vectors) is not None:
       recipes.bind_parameter('OptionQueries.text_width', vectors.shape[1])
-    self._words = recipe.answer and bind_template(recipe.answer, recipe.task)
+    self._words = bind_template(recipe.answer, recipe.task)
+    self.prompt_parts = bind_order(recipe.task)
     self.model, self.decoder = persoma.build()
     for stage in self.stages:
       stage.check_adapter(self.model.adapter)

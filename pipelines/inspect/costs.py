@@ -29,9 +29,10 @@ def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
     steps: number of timed steps per stage, without the first step of each shape.
 
   Returns:
-    JSON types: 'stages', a list of mappings; 'parameter_bytes'; 'checkpoint_bytes' of
-    the largest checkpoint; 'seconds' of all stages, without the start of the process;
-    'peak_memory_bytes' of this process, which has held the arrays of a whole run.
+    JSON types: 'stages', a list of mappings; 'prompt_parts', what stands before an
+    answer; 'parameter_bytes'; 'checkpoint_bytes' of the largest checkpoint; 'seconds'
+    of all stages, without the start of the process; 'peak_memory_bytes' of this
+    process, which has held the arrays of a whole run.
 
   Raises:
     ValueError: `steps` is below 1.
@@ -42,6 +43,7 @@ def estimate_costs(run: TrainingRun, steps: int = 8) -> dict[str, Any]:
   stages = [_stage(run, params, stage, steps) for stage in run.stages]
   return {
     'stages': stages,
+    'prompt_parts': list(run.prompt_parts),
     'parameter_bytes': _bytes(params),
     'checkpoint_bytes': _bytes(run.trained_part(params))
     + max(stage['optimizer_bytes'] for stage in stages),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from persoma_tf.prompt_parts import NAMES
 from persoma_tf.units import format_bytes, format_duration
 
 _WIDTH = 200
@@ -40,12 +41,18 @@ def format_costs(found: Mapping[str, Any]) -> str:
   return '\n'.join(
     [
       *lines,
+      f'before an answer: {", ".join(map(_part, found["prompt_parts"]))}',
       f'in all: {format_duration(found["seconds"])}, without the start of the process',
       f'peak memory so far: {format_bytes(found["peak_memory_bytes"])}',
       f'parameters {format_bytes(found["parameter_bytes"])}, '
       f'largest checkpoint {format_bytes(found["checkpoint_bytes"])}',
     ]
   )
+
+
+def _part(part):
+  """Formats a part before an answer: a name as it is, a text as Python writes it."""
+  return part if part in NAMES else repr(part)
 
 
 def _lines(name: str, value: Any, depth: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from persoma_tf.inference import generate
 from persoma_tf.losses import mean_losses
 from persoma_tf.model import Prompts
+from persoma_tf.prompt_parts import ORDERS
 from persoma_tf.training import batching
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 from tests.persoma_tf import small_model
@@ -82,13 +83,13 @@ def test_the_loss_is_the_same(models, pad):
   np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize('order', ['soft_first', 'prompt_first'])
+@pytest.mark.parametrize('order', ORDERS)
 def test_the_answers_are_the_same(models, order):
   answers = []
   for shift, (model, params) in models.items():
     features, eos_id = batch(shift, True), END + shift
     histories = features['history_embeddings'], features['history_mask']
-    model, task = model.clone(prompt_order=order), generate.Task(eos_id, 6)
+    model, task = model.clone(parts=ORDERS[order]), generate.Task(eos_id, 6)
 
     @jax.jit
     def write(params, histories, prompts, model=model, task=task):

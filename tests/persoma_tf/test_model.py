@@ -12,7 +12,8 @@ from persoma_tf.decoders.causal_lm import CausalLm
 from persoma_tf.inference import generate
 from persoma_tf.losses import mean_losses
 from persoma_tf.model import Persoma, Prompts, build
-from persoma_tf.soft_prompt import LinearReadout, TemplateReadout
+from persoma_tf.prompt_parts import ORDERS
+from persoma_tf.soft_prompt import LinearReadout, SoftTokens, TemplateReadout
 from tests.persoma_tf.small_model import CONFIG, LENGTHS, make
 
 B = 3
@@ -119,7 +120,7 @@ def test_adapter_starts_from_decoder_and_data(case):
 def test_a_shared_prompt_may_be_padded(case):
   """The soft prompt stands behind the last token of the prompt, not behind padding."""
   model, params, batch = case
-  model = model.clone(prompt_order='prompt_first')
+  model = model.clone(parts=ORDERS['prompt_first'])
   soft = soft_prompts(model, params, batch)
 
   @jax.jit
@@ -132,6 +133,65 @@ def test_a_shared_prompt_may_be_padded(case):
   plain = Prompts(padded.tokens[:2], padded.mask[:2])
   padded, plain = read(params, padded), read(params, plain)
   jax.tree.map(lambda *x: np.testing.assert_allclose(*x, atol=1e-5), padded, plain)
+
+
+TEXTS = ((7, 1), 'DRAFT', (2,), 'PROMPT', 'USER', (5, 3, 0))
+
+
+@pytest.mark.parametrize('parts', [*ORDERS.values(), TEXTS, TEXTS[::-1]])
+def test_parts_stand_in_their_order(case, parts):
+  """The prefix is put together by hand, from the decoder's table of embeddings."""
+  model, params, batch = case
+  model = model.clone(parts=parts)
+  soft = soft_prompts(model, params, batch)
+  table = np.asarray(params['decoder']['embedder']['embedding'])
+  drafted = len(model.adapter.template.layout)
+  tokens, mask = np.asarray(soft.tokens), np.asarray(soft.mask)
+  assert tokens.shape[1] == drafted, 'this model has no user tokens'
+  known = {
+    'USER': (tokens[:, :0], mask[:, :0]),
+    'DRAFT': (tokens, mask),
+    'PROMPT': (
+      table[batch['encoder_input_tokens']],
+      batch['encoder_input_mask'] > 0,
+    ),
+  }
+  text = lambda ids: (
+    np.tile(table[list(ids)], (B, 1, 1)),
+    np.ones((B, len(ids)), bool),
+  )
+  pieces = [known[x] if isinstance(x, str) else text(x) for x in parts]
+  expected = [np.concatenate(x, axis=1) for x in zip(*pieces, strict=True)]
+  read = lambda method, *args: model.apply({'params': params}, *args, method=method)
+  made = read(Persoma.prefix, soft, Prompts.of(batch))
+  jax.tree.map(lambda *x: np.testing.assert_allclose(*x, rtol=1e-6), made, (*expected,))
+
+  whole = read(lambda m, *x: m.decoder.prefill(*x, 2)[0], *expected)
+  hidden, _ = read(Persoma.prefill, soft, Prompts.of(batch), 2)
+  np.testing.assert_allclose(hidden, whole, atol=1e-5)
+  one = jax.tree.map(lambda x: x[0], Prompts.of(batch))  # of all users
+  shared = read(Persoma.prefill, soft, one, 2)[0]
+  each = read(Persoma.prefill, soft, one.for_all(B), 2)[0]
+  np.testing.assert_allclose(shared, each, atol=1e-5)
+
+
+def test_user_tokens_and_draft_stand_apart(case):
+  """Learned task tokens stand before the user tokens."""
+  model, params, batch = case
+  draft = model.adapter.template
+  adapter = model.adapter.clone(readout=LinearReadout(), draft=draft, num_task_tokens=1)
+  model = model.clone(adapter=adapter, parts=('DRAFT', (2,), 'PROMPT', 'USER'))
+  size, width = 4 + len(draft.layout), CONFIG.d_model
+  soft = np.random.default_rng(0).normal(size=(B, size, width)).astype(np.float32)
+  mask = np.ones((B, size), bool)
+  mask[0, 1] = False
+  prefix, mask = model.apply(
+    {'params': params}, SoftTokens(soft, mask), Prompts.of(batch), method=Persoma.prefix
+  )
+  drafted = len(draft.layout)
+  np.testing.assert_array_equal(prefix[:, :drafted], soft[:, 4:])
+  np.testing.assert_array_equal(prefix[:, -4:], soft[:, :4])
+  assert mask[0, -4:].tolist() == [True, False, True, True]
 
 
 @pytest.mark.parametrize('adapter', [Mlp, Transformer])

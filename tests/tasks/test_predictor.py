@@ -1,11 +1,14 @@
 """Every recipe trains and answers; batches and neighbours change no answer."""
 
+import json
+
 import pytest
 
 from persoma_tf.parameters import checkpoints, freezing
 from persoma_tf.training import trainer
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
+from pipelines.inspect import folder_contents, printed
 from tasks.predictor import Predictor
 
 pytestmark = pytest.mark.assets
@@ -27,6 +30,7 @@ RECIPES = {
   'options': (('runs/quickstart.gin',), ()),
   'user_tokens': (('runs/user_tokens.gin',), ('Perceiver.width = 16',)),
   'lora': (('runs/perceiver.gin',), ("train.tuning = 'lora'",)),
+  'chat': (('runs/quickstart.gin',), ("build.prompt_order = 'chat'",)),
 }
 
 
@@ -66,6 +70,34 @@ def test_recipe(recipe, folders, tmp_path, name):
   _, kept = freezing.split_params(stored, ['adapter/.*'])
   tuned = [path for path in kept if 'lora_b' in path and kept[path].any()]
   assert bool(tuned) is (name == 'lora')
+
+
+def test_a_chat_template_stands_around_soft_tokens_and_prompt(
+  recipe, folders, tmp_path
+):
+  """The model's folder has its tokens and, to be read, its texts."""
+  recipe(*_QUICK, "build.prompt_order = 'chat'", files=('runs/quickstart.gin',))
+  trainer.train(str(tmp_path))
+  system = '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, '
+  system += 'trained by Hugging Face<|im_end|>\n<|im_start|>user\n'
+  end = '<|im_end|>\n<|im_start|>assistant\n'
+  manifest = checkpoints.adapter_manifest(f'{tmp_path}/adapter')
+  assert manifest['prompt_parts'] == [system, 'USER', 'DRAFT', 'PROMPT', end]
+  for made in (tmp_path / 'adapter/README.md').read_text(), described(tmp_path):
+    assert json.dumps(system)[1:60] in made
+  engine = Predictor(str(tmp_path), *map(str, folders), batch_size=3).engine
+  first, *names, last = engine.model.parts
+  assert names == ['USER', 'DRAFT', 'PROMPT']
+  assert (first[0], first[-3:], last) == (
+    1,
+    (1, 4093, 198),
+    (2, 198, 1, 520, 9531, 198),
+  )
+
+
+def described(folder):
+  """What `pipelines.inspect` prints of a folder."""
+  return printed.format_folder(folder_contents.describe_folder(str(folder)))
 
 
 def _check_drafts(predictor, users, has_slots):

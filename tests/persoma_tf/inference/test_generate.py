@@ -14,7 +14,7 @@ from persoma_tf.inference import generate, grammar
 from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import quantization
-from persoma_tf.soft_prompt import SoftPrompt
+from persoma_tf.prompt_parts import ORDERS
 from tests import tiny
 from tests.persoma_tf import small_model
 
@@ -214,25 +214,33 @@ def test_weights_of_other_types(weights):
 
 
 @pytest.mark.parametrize('name', ['llama', 'gemma'])
-@pytest.mark.parametrize('order', ['soft_first', 'prompt_first'])
+@pytest.mark.parametrize('order', ORDERS)
 def test_what_all_users_have_in_common_is_read_once(name, order, monkeypatch):
   """The prompt, one for each row or one for all, and the template's first token."""
   case = Case(DECODERS[name]())
   other = case.run(generate.greedy, task=KEPT)
-  case.model = case.model.clone(prompt_order=order)
+  case.model = case.model.clone(parts=((9, 4), *ORDERS[order]))
   first = jax.tree.map(lambda x: x[0], case.prompt)
   assert first.mask.all()
   prompts = first.for_all(3), first
-  found = []
+  found, once = [], []
+  split, pieces = Persoma._split_prefix, Persoma._pieces
+
+  def count(*args):
+    shared, own = split(*args)
+    once.append(sum(mask.shape[1] for _, mask in shared))
+    return shared, own
+
+  monkeypatch.setattr(Persoma, '_split_prefix', count)
   for case.prompt in prompts:
-    assert case.model.adapter.num_shared == 1
     found.append(case.run(generate.greedy, task=KEPT))
     with monkeypatch.context() as patch:
-      patch.setattr(SoftPrompt, 'num_shared', 0)
+      alone = lambda *args: (x._replace(same=0) for x in pieces(*args))
+      patch.setattr(Persoma, '_pieces', alone)
       found.append(case.run(generate.greedy, task=KEPT))
+  # The text, the first token of the answer's form and, if it is before, the prompt.
+  assert once == ([3, 0, 3, 0] if order == 'soft_first' else [2, 0, 5, 0])
   for made in found[1:]:
     np.testing.assert_array_equal(found[0].tokens, made.tokens)
     np.testing.assert_allclose(found[0].log_prob, made.log_prob, rtol=1e-5)
-  # The first row always had this prompt.
-  same = np.allclose(found[0].log_prob[0], other.log_prob[0])
-  assert same == (order == 'soft_first')
+  assert not np.allclose(found[0].log_prob, other.log_prob), 'the text is read'
