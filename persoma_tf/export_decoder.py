@@ -77,6 +77,13 @@ def _write(folder, flags):
     trained = checkpoints.load_adapter(adapter, checkpoints.fingerprint(params))
     params = freezing.overlay({'decoder': params}, trained)['decoder']
     module = start_tokens.as_trained(module, checkpoints.adapter_manifest(adapter))
+    if module.start_token is None is not loaded.start_token:
+      logger.warning(
+        '%s was trained without the start token %s: text behind its soft prompts must '
+        'be encoded without it (add_special_tokens=False)',
+        flags.model_dir,
+        loaded.start_token,
+      )
   if flags.form == 'peft':
     hugging_face_export.write_peft(folder, name, module.config, params)
     return

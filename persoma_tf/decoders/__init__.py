@@ -82,7 +82,10 @@ def gguf_file(name: str) -> str:
   if name.endswith('.gguf'):
     return name
   if os.sep in name:
-    raise ValueError(f'decoder {name!r}: not a folder and not a .gguf file')
+    raise ValueError(
+      f'decoder {name!r}: not a folder and not a .gguf file; nothing is loaded from a '
+      'hub: download the folder and give its path'
+    )
   if name not in _GGUF:
     near = difflib.get_close_matches(name, _GGUF, n=1, cutoff=0.0)
     raise ValueError(f'no decoder {name!r}; did you mean {near[0]!r}?')

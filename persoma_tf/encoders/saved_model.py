@@ -60,7 +60,8 @@ class SavedModel:
       reason = _damage(folder) or str(error).strip().split('\n')[0]
       raise ValueError(
         f'encoder {handle!r} cannot be loaded: {reason}; give a TF-Hub address that '
-        'this machine can reach, or the folder of a SavedModel (with saved_model.pb)'
+        'this machine can reach, or the folder of a SavedModel (with saved_model.pb) '
+        'or of a downloaded Hugging Face model (with config.json)'
       ) from error
     self.sha256 = _fingerprint(folder, signature, output)
     # A part of the loaded model does not keep the rest alive.

@@ -1,6 +1,7 @@
 """Exported decoders, read back: the same model, vocabulary and answers."""
 
 import json
+import shutil
 
 import gin
 import jax
@@ -71,6 +72,9 @@ def test_smollm2(assets, tmp_path):
     assert ours.encode(text) == ids
     assert ours.decode(ids) == theirs.decode(ids)
   assert (ours.eos_id, ours.other_ends) == (theirs.eos_id, ())
+  assert ours.chat.around_message() == theirs.chat.around_message()
+  before, _ = ours.chat.around_message()
+  assert ours.encode_signs(before) == theirs.encode_signs(before)
 
 
 def test_half_the_size(qwen, tmp_path):
@@ -134,6 +138,22 @@ def test_peft(trained, tmp_path):
       expected = base[f'{module}.weight'] + config['lora_alpha'] / config['r'] * b @ a
       np.testing.assert_allclose(merged[f'{module}.weight'], expected, atol=1e-5)
       assert np.abs(b @ a).max() > 0
+
+
+def test_a_model_without_its_decoders_start_token(trained, qwen, tmp_path, caplog):
+  """As adapters of Llama from before their manifest had the token."""
+  folder, started = tmp_path / 'model', tmp_path / 'qwen'
+  shutil.copytree(trained[0], folder)
+  shutil.copytree(qwen, started)
+  config = json.loads((qwen / 'config.json').read_text())
+  (started / 'config.json').write_text(json.dumps({**config, 'bos_token_id': 3}))
+  settings = json.loads((qwen / 'tokenizer_config.json').read_text())
+  settings['add_bos_token'] = True
+  (started / 'tokenizer_config.json').write_text(json.dumps(settings))
+  recipe = (folder / 'config.gin').read_text().replace(str(qwen), str(started))
+  (folder / 'config.gin').write_text(recipe)
+  export(f'model_dir={folder}', f'output_dir={tmp_path}/out')
+  assert 'was trained without the start token 3' in caplog.text
 
 
 def test_what_cannot_be_written(trained, qwen, tmp_path):

@@ -118,6 +118,11 @@ def gguf_scaling(meta: Meta) -> dict[str, Any]:
   return {'rope_type': kind, 'factor': factor, **more}
 
 
+def scaling_of_v4(scaling: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the field of transformers 4 for a scaling, which it has only for others."""
+  return {'rope_scaling': scaling} if scaling['rope_type'] != 'default' else {}
+
+
 def gguf_head_dim(meta: Meta) -> int:
   """Returns the width of a head by a GGUF file."""
   whole = meta('embedding_length') // meta('attention.head_count')
@@ -127,11 +132,10 @@ def gguf_head_dim(meta: Meta) -> int:
 def usual_settings(meta: Meta) -> dict[str, Any]:
   """Returns rotation and activation of most families, in the words of config.json."""
   base, scaling = meta('rope.freq_base', 10_000.0), gguf_scaling(meta)
-  scaled = scaling['rope_type'] != 'default'
   return {
     'hidden_act': 'silu',
     'rope_theta': base,
-    **({'rope_scaling': scaling} if scaled else {}),
+    **scaling_of_v4(scaling),
     'rope_parameters': {'rope_theta': base, **scaling},
   }
 

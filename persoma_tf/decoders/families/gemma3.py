@@ -11,6 +11,7 @@ from persoma_tf.decoders.families.family import (
   gguf_head_dim,
   gguf_rotation,
   gguf_scaling,
+  scaling_of_v4,
 )
 
 _EVERY = 6  # layers up to a global one
@@ -64,7 +65,7 @@ def _settings_of_gguf(meta):
   base, local = meta('rope.freq_base'), meta('rope.freq_base_swa', 10_000.0)
   layers, scaling = range(1, meta('block_count') + 1), gguf_scaling(meta)
   return {
-    **({'rope_scaling': scaling} if scaling['rope_type'] != 'default' else {}),
+    **scaling_of_v4(scaling),
     'hidden_activation': 'gelu_pytorch_tanh',
     'query_pre_attn_scalar': _scalar(meta),
     'sliding_window': meta('attention.sliding_window'),
