@@ -2,6 +2,7 @@
 
     python -m pipelines.build_histories --ratings=ratings.csv --movies=movies.csv \
       --output_dir=histories [--max_history=50 ...] [--runner=DataflowRunner ...]
+    python -m pipelines.build_histories --dataset=books.yaml --output_dir=histories
 
 Reads and checks blocks of the ratings files and divides the users among shards; each
 shard is one file of tf.Examples. The same input gives the same bytes with any number of
@@ -26,16 +27,21 @@ _RULE = LabelRule()
 # Flags that name a place, or that do not change what is written.
 _NO_SETTINGS = ('ratings', 'movies', 'tags', 'descriptions', 'embeddings_dir')
 _NO_SETTINGS += ('output_dir', 'overwrite', 'block_bytes', 'max_reject_fraction')
-_NO_SETTINGS += ('data_license',)
+_NO_SETTINGS += ('data_license', 'dataset')
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """Holds the flags."""
 
-  ratings: str = path_flag('ratings file or glob', place=WORKERS)
-  movies: str = path_flag('movies file or glob')
   output_dir: str = path_flag('folder to write', place=WORKERS)
+  dataset: str = path_flag(
+    'dataset file: YAML that says what the files are and what is asked; in place of '
+    '--ratings, --movies and the flags that it decides',
+    '',
+  )
+  ratings: str = path_flag('ratings file or glob', '', place=WORKERS)
+  movies: str = path_flag('movies file or glob', '')
   mapping: str = path_flag(
     'columns of your own data: field=column,... or a .json file', ''
   )
@@ -100,6 +106,8 @@ class Config:
   )
 
   def __post_init__(self):
+    if not self.dataset and not (self.ratings and self.movies):
+      raise ValueError('expected --ratings and --movies, or --dataset')
     for name in ('max_history', 'min_history', 'block_bytes'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: expected at least 1')
@@ -156,10 +164,15 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are unusable.
   """
   config, beams = flags.parse_with_beam(Config, argv, __doc__)
+  dataset = None
+  if config.dataset:
+    from pipelines.dataset import dataset_flags  # imports Beam
+
+    config, dataset = dataset_flags.read_flags(config, beams)
   options = flags.beam_options(config, beams)
   from pipelines.histories import histories_job  # imports Beam
 
-  histories_job.run_job(config, options)
+  histories_job.run_job(config, options, dataset)
 
 
 if __name__ == '__main__':

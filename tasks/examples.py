@@ -269,7 +269,7 @@ def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
       'text_tokens is 0: set the number of tokens that it may have, such as 2048'
     )
   folders, question = data_folders(), questions.asked_question()
-  nouns = item_vectors.load_nouns(folders.embeddings_dir)
+  nouns = item_vectors.load_words(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)
   make_arrays = functools.partial(_with_text_tokens, _source(text=text))
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'inputs')

@@ -1,9 +1,11 @@
 """Writes interactions as texts, for a history encoder or a text prompt."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+
+from tasks.text_templates import TextTemplate, read_template
 
 
 class Nouns(NamedTuple):
@@ -24,6 +26,43 @@ MOVIELENS = Nouns()
 # Forms of the texts of an interaction for a history encoder: one text for each field,
 # each encoded separately, or one sentence.
 TEMPLATES = ('fields', 'joined')
+OWN = 'texts'  # form of the templates of a dataset file, each encoded separately
+VALUE = 'value'  # name of an interaction's value in a template
+
+
+class OwnTexts(NamedTuple):
+  """Holds the templates of a dataset file.
+
+  Attributes:
+    of_items: templates over the columns of items.
+    of_values: templates over the value of an interaction.
+  """
+
+  of_items: Sequence[TextTemplate]
+  of_values: Sequence[TextTemplate]
+
+  @classmethod
+  def of(cls, sources: Iterable[str]) -> 'OwnTexts':
+    """Sorts the templates of a data set."""
+    templates = [read_template(source) for source in sources]
+    of_value = lambda template: VALUE in template.fields
+    return cls(
+      [template for template in templates if not of_value(template)],
+      [template for template in templates if of_value(template)],
+    )
+
+  def item_texts(self, items: pa.Table) -> list[list[str]]:
+    """Writes the texts of each template, for each item of a table."""
+    rows = items['fields'].to_pylist() if self.of_items else []
+    return [[template.write(row) for row in rows] for template in self.of_items]
+
+  def value_texts(self, values: Iterable[float]) -> list[list[str]]:
+    """Writes the texts of each template, for each value."""
+    rows = [{VALUE: float(value)} for value in values]
+    return [[template.write(row) for row in rows] for template in self.of_values]
+
+
+Words = Nouns | OwnTexts
 
 
 def title_genres(items: pa.Table, nouns: Nouns = MOVIELENS) -> list[str]:

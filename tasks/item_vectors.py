@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks import finished
-from tasks.interaction_texts import Nouns
+from tasks.interaction_texts import Nouns, OwnTexts, Words
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -65,7 +65,9 @@ class ItemVectors:
         )
       by_rating = pq.read_table(folder / 'ratings.parquet')
       self._ratings = by_rating['rating'].to_numpy()
-      self.tables = (items, _matrix(by_rating['rating_text']))
+      texts = [name for name in by_rating.column_names if name != 'rating']
+      of_ratings = [_matrix(by_rating[name]) for name in texts]
+      self.tables = (items, np.concatenate(of_ratings, axis=1))
     self.width = sum(table.shape[1] for table in self.tables)
 
   def by_item(self, num_items: int) -> np.ndarray:
@@ -148,9 +150,11 @@ class ItemVectors:
     return np.concatenate([table[rows] for table, rows in columns], axis=1)
 
 
-def load_nouns(embeddings_dir: str) -> Nouns:
-  """Reads the nouns that the texts of an embeddings folder were made with."""
+def load_words(embeddings_dir: str) -> Words:
+  """Reads the words that the texts of an embeddings folder were made with."""
   info = json.loads((pathlib.Path(embeddings_dir) / 'encoder_info.json').read_text())
+  if texts := info.get('texts'):  # of a dataset file; elsewhere it is their number
+    return OwnTexts.of(texts)
   return Nouns(**info.get('nouns', {}))
 
 

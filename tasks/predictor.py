@@ -70,7 +70,7 @@ class Predictor:
     self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()
     self._question = questions.asked_question()
-    nouns = item_vectors.load_nouns(embeddings_dir)
+    nouns = item_vectors.load_words(embeddings_dir)
     self._interactions = text_history.load_interactions(
       histories_dir, nouns, self._question.prompt
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _JOB = 'pipelines.embed_items'
 _LOGGER = logging.getLogger(__name__)
+_OF_TEXTS = ('template', 'item_noun', 'genres_noun', 'rating_noun')  # flags
 _Vectors = dict[str, np.ndarray]
 
 
@@ -66,10 +68,16 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     'histories': made_from['fingerprint'],
   }
   settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
-  # Older folders, written before nouns could be chosen, have none in their settings.
-  if config.nouns != interaction_texts.MOVIELENS:
-    settings['nouns'] = config.nouns._asdict()
   of_histories = lambda name: FileSystems.join(config.histories_dir, name)
+  info = storage.read_json(of_histories('dataset_info.json'))
+  words: interaction_texts.Words = config.nouns
+  if dataset := info.get('dataset'):
+    _refuse_flags(config, dataset['name'])
+    settings |= {'template': interaction_texts.OWN, 'texts': dataset['texts']}
+    words = interaction_texts.OwnTexts.of(dataset['texts'])
+  # Older folders, written before nouns could be chosen, have none in their settings.
+  elif config.nouns != interaction_texts.MOVIELENS:
+    settings['nouns'] = config.nouns._asdict()
   items = storage.read_parquet(of_histories('items.parquet'))
   if config.item_vectors:
     given_vectors.read_given_vectors(
@@ -80,15 +88,16 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   if not folder.begin(config.overwrite):
     return
   about = _describe_encoder(config.encoder, **config.choice)
-  ratings = storage.read_json(of_histories('dataset_info.json'))['rating_values']
+  ratings = info['rating_values']
   shards = list_history_files(config.histories_dir)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    vectors, pairs = build(pipeline, config, shards, items, ratings, folder)
+    vectors, pairs = build(pipeline, config, words, shards, items, ratings, folder)
     written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
     write = _write_detached if detached else _write
-    _ = last | 'Write' >> beam.Map(write, *written, config, about, items, ratings)
+    known = config, words, about, items, ratings
+    _ = last | 'Write' >> beam.Map(write, *written, *known)
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
     return
@@ -100,6 +109,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
 def build(
   pipeline: beam.Pipeline,
   config: Config,
+  words: interaction_texts.Words,
   shards: Sequence[str],
   items: pa.Table,
   ratings: Sequence[float],
@@ -110,6 +120,7 @@ def build(
   Args:
     pipeline: pipeline to which the transforms are added.
     config: the flags.
+    words: words or templates of the texts.
     shards: files of the histories; read only for the template `joined`.
     items: the item table.
     ratings: distinct ratings of the histories.
@@ -125,7 +136,7 @@ def build(
     | 'ReadPairs' >> beam.Map(rated_pairs.read_pairs)
     | 'MergePairs' >> beam.CombineGlobally(rated_pairs.merge_pairs)
   )
-  known = (config.template, items, ratings, config.nouns)
+  known = (config.template, items, ratings, words)
   inputs = filter(None, (config.histories_dir, config.item_vectors))
   vectors = (
     pairs
@@ -140,6 +151,17 @@ def build(
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )
   return vectors, pairs
+
+
+def _refuse_flags(config: Config, dataset: str) -> None:
+  """Raises JobError if a flag is given that a dataset file decides."""
+  for field in dataclasses.fields(config):
+    given = getattr(config, field.name)
+    if field.name in _OF_TEXTS and given != field.default:
+      raise job.JobError(
+        f'--{field.name}={given}: the histories are of the dataset {dataset}, whose '
+        'file has the templates of the texts'
+      )
 
 
 def _describe_encoder(name: str, **choice: str) -> tuple[int, str]:
@@ -163,11 +185,11 @@ def _write_detached(folder, *arguments):
     folder.complete()
 
 
-def _write(folder, batches, pairs, config, about, items, ratings):
+def _write(folder, batches, pairs, config, words, about, items, ratings):
   """Writes the tables and the info file."""
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
   width, sha256 = about
-  known = (pairs, config.template, items, ratings, config.nouns)
+  known = (pairs, config.template, items, ratings, words)
   widths, count, given, facts = {}, 0, None, {}
   if config.item_vectors:
     given, others = given_vectors.read_given_vectors(

@@ -5,6 +5,7 @@ own: title with genres, description, rating. The template `joined` has one sente
 interaction.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ import pyarrow as pa
 from tasks.interaction_texts import (
   MOVIELENS,
   Nouns,
+  OwnTexts,
+  Words,
   interaction_sentence,
   rating_texts,
   title_genres,
@@ -42,7 +45,7 @@ def template_texts(
   template: str,
   items: pa.Table,
   ratings: Iterable[float],
-  nouns: Nouns = MOVIELENS,
+  nouns: Words = MOVIELENS,
   only_ratings: bool = False,
 ) -> list[str]:
   """Returns the distinct texts of a template.
@@ -52,9 +55,13 @@ def template_texts(
     template: 'fields' or 'joined'.
     items: the item table.
     ratings: distinct ratings of the histories.
-    nouns: words for items, genres and ratings.
+    nouns: words for items, genres and ratings, or the templates of a dataset file.
     only_ratings: whether the items have vectors already.
   """
+  if isinstance(nouns, OwnTexts):
+    columns = [] if only_ratings else nouns.item_texts(items)
+    columns += nouns.value_texts(ratings)
+    return distinct_texts(itertools.chain(*columns))
   if template == 'joined':
     return distinct_texts(joined_texts(items, pairs, nouns))
   if only_ratings:

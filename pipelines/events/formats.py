@@ -46,6 +46,8 @@ class Format:
     first_line: regular expression of the first line of a file without a header line.
     genre_flags: genres that have a column each, with '1' where an item has the genre.
     time_unit: unit of numeric times (s, ms, us or ns), or iso for dates as text.
+    required: our field names that a file must have beside those of REQUIRED.
+    lists: our field name -> text between two of the names in its values.
   """
 
   name: str
@@ -60,6 +62,8 @@ class Format:
   first_line: str = ''
   genre_flags: tuple[str, ...] = ()
   time_unit: str = 's'
+  required: tuple[str, ...] = ()
+  lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Layout(NamedTuple):
@@ -240,7 +244,7 @@ def _choose(where, shown, headers):
     positions = _positions(fmt, names)
     missing = [
       fmt.columns.get(field, field)
-      for field in REQUIRED[fmt.kind]
+      for field in (*REQUIRED[fmt.kind], *fmt.required)
       if field not in positions and not (field == 'genres' and fmt.genre_flags)
     ]
     if not missing:

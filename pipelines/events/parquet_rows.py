@@ -49,6 +49,7 @@ _ALLOWED = {
   'title': ('integers', 'strings'),
   'year': ('integers', 'numbers', 'strings', 'timestamps'),
 }
+_OTHERS = ('integers', 'numbers', 'strings', 'lists of strings')  # for templates
 _NUMERIC = ('rating', 'timestamp')
 
 
@@ -77,7 +78,8 @@ def inspect_parquet(
   layout = detect_columns(path, names, known)
   for field, position in layout.positions.items():
     kind = _plain(found.schema_arrow.field(position).type)
-    allowed = _ALLOWED.get(field, ('strings',))
+    usual = _OTHERS if field in layout.format.required else ('strings',)
+    allowed = _ALLOWED.get(field, usual)
     if not any(_IS[name](kind) for name in allowed):
       raise JobError(
         f'{path}: the column {names[position]} is of type {kind}; '

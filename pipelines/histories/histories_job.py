@@ -34,6 +34,7 @@ from tasks.labels import LabelRule
 
 if TYPE_CHECKING:
   from pipelines.build_histories import Config
+  from pipelines.dataset.dataset import Dataset
 
 _LOGGER = logging.getLogger(__name__)
 _JOB = 'pipelines.build_histories'
@@ -42,18 +43,27 @@ _SHARD_BYTES = 1 << 26  # of ratings in a shard; a worker holds a few shards in 
 _Files = Mapping[str, Sequence[input_files.InputFile]]  # kind -> its files
 
 
-def run_job(config: Config, options: PipelineOptions) -> None:
+def run_job(
+  config: Config, options: PipelineOptions, dataset: Dataset | None = None
+) -> None:
   """Checks the inputs, then builds and runs the pipeline.
+
+  Args:
+    config: the flags.
+    options: Beam's options.
+    dataset: content of `config.dataset`, which has decided some of the flags; None
+      without a dataset file.
 
   Raises:
     JobError: the inputs or the output folder are unusable.
   """
   started = time.monotonic()
   _warn_of_thresholds(config)
-  files = _find(config)
+  files = _find(config, dataset)
   items = _read_items(config, files)
   config = _with_num_shards(config, files)
   settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
+  settings |= {'dataset': dataset.about()} if dataset else {}
   folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     dataset_info.state_license(folder, config.data_license)
@@ -150,11 +160,12 @@ def _warn_of_thresholds(config: Config) -> None:
     )
 
 
-def _find(config: Config) -> _Files:
-  """Finds the input files that the flags name."""
+def _find(config: Config, dataset: Dataset | None) -> _Files:
+  """Finds the input files that the flags or the dataset file name."""
+  known = dataset.formats() if dataset else formats_of(config.mapping)
   return {
     kind: input_files.find_files(pattern, formats, kind)
-    for kind, formats in formats_of(config.mapping).items()
+    for kind, formats in known.items()
     if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
   }
 

@@ -119,7 +119,16 @@ def _item(row, fmt, read):
     'description': '' if is_missing(described) else described,
     'tags': [],
     'num_ratings': 0,
+    'fields': {name: _field(name, row, fmt, read) for name in fmt.required},
   }
+
+
+def _field(name, row, fmt, read):
+  """Returns the value of a column that templates name: a text, or a list of them."""
+  if name in fmt.lists:
+    return read.genres(row[name], fmt.lists[name])
+  value, is_title = row[name].strip(), fmt.columns[name] == fmt.columns['title']
+  return '' if is_missing(value) and not is_title else value
 
 
 def _item_table(items):
@@ -129,4 +138,12 @@ def _item_table(items):
     {'item_index': index, 'item_id': name, **items[name]}
     for index, name in enumerate(order)
   ]
-  return pa.Table.from_pylist(records, schema=schema.ITEMS)
+  kept = schema.ITEMS
+  if fields := next(iter(items.values()), {}).get('fields'):
+    kind = lambda x: pa.list_(pa.string()) if isinstance(x, list) else pa.string()
+    named = [(name.partition(':')[2], kind(x)) for name, x in fields.items()]
+    kept = kept.append(pa.field('fields', pa.struct(named), nullable=False))
+    for record in records:
+      renamed = record['fields'].items()
+      record['fields'] = {name.partition(':')[2]: x for name, x in renamed}
+  return pa.Table.from_pylist(records, schema=kept)

@@ -20,17 +20,17 @@ def check_trained_on(manifest: Mapping, config) -> None:
   with its own genres.
 
   Raises:
-    JobError: the embeddings have another encoder, template or nouns.
+    JobError: the embeddings have another encoder, template, nouns or texts.
   """
   path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
   info = storage.read_json(path)
-  as_text = model_record.reads_text(manifest)  # such a model uses only the nouns
+  as_text = model_record.reads_text(manifest)  # such a model uses only the words
   for name, wanted in manifest.get('vectors', {}).items():
-    if info.get(name) != wanted and (name == 'nouns' or not as_text):
+    if info.get(name) != wanted and (name in ('nouns', 'texts') or not as_text):
       raise job.JobError(
         f'{path}: {name} is {info.get(name)}, but {config.model_dir} was trained with '
         f'{wanted}: run python -m pipelines.embed_items with the same --encoder, '
-        '--template and nouns as for the training'
+        '--template, nouns and texts as for the training'
       )
   path = FileSystems.join(config.histories_dir, 'dataset_info.json')
   genres = storage.read_json(path)['genres']

@@ -1,0 +1,167 @@
+"""Defines what a dataset file says, and gives it to the jobs that know the flags."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.events import mapping
+from pipelines.events.formats import Format
+from pipelines.histories.split import Split
+from tasks.interaction_texts import VALUE
+from tasks.labels import LabelRule
+from tasks.questions import Question
+from tasks.text_templates import TextTemplate
+
+FIELD = 'field:'  # before the name of a column that only templates know
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFiles:
+  """Describes files with one table.
+
+  Attributes:
+    files: path or glob.
+    columns: name in this dataset file -> name of the column in the files.
+    delimiter: text between two values.
+    quotes: 'double' or 'none': what quotes are; '' if the files must tell.
+    encoding: encoding of the text.
+    header: names of the columns if the files have no header line.
+  """
+
+  files: str
+  columns: Mapping[str, str]
+  delimiter: str = ','
+  quotes: str = ''
+  encoding: str = 'utf-8'
+  header: tuple[str, ...] = ()
+
+  def column(self, name: str) -> str:
+    """Returns the name in the files of a column that a template names."""
+    return self.columns.get(name, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Events(TableFiles):
+  """Describes the events, one a row; `columns` has user, item, value and time.
+
+  Attributes:
+    scale: lowest value, highest value and step, with colons.
+    time_unit: unit of the times: s, ms, us, ns, or iso for dates as text.
+  """
+
+  scale: str = ''
+  time_unit: str = 's'
+
+
+@dataclasses.dataclass(frozen=True)
+class Items(TableFiles):
+  """Describes the items, one a row; `columns` has item, and may have title.
+
+  Attributes:
+    lists: name of a column with several names -> text between two of them.
+    no_name: texts in these columns that mean none.
+  """
+
+  lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  no_name: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryChoice:
+  """Says which interactions make a history.
+
+  Attributes:
+    sampler: a name in `samplers.SAMPLERS`.
+    most: largest number of interactions.
+    least: smallest number; users with fewer are dropped.
+    query: words for the sampler `sparse_retrieval`.
+  """
+
+  sampler: str = 'recency'
+  most: int = 50
+  least: int = 1
+  query: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Holds a dataset file.
+
+  Attributes:
+    file: its path.
+    name: name of the data set.
+    events: files of the events.
+    items: files of the items.
+    texts: templates of the texts that the history encoder reads of an interaction.
+    history: which interactions make a history.
+    question: what is asked.
+    categories: name of the items' column that answers name.
+    rule: rule that makes labels.
+    split: division of the users.
+    license: licence of the data; '' if not stated.
+  """
+
+  file: str
+  name: str
+  events: Events
+  items: Items
+  texts: tuple[TextTemplate, ...]
+  history: HistoryChoice
+  question: Question
+  categories: str
+  rule: LabelRule
+  split: Split
+  license: str = ''
+
+  def about(self) -> dict[str, Any]:
+    """Returns what later jobs need to know, as JSON types, for `dataset_info.json`."""
+    words = dataclasses.asdict(self.question)
+    return {
+      'name': self.name,
+      'texts': [text.source for text in self.texts],
+      'questions': {words.pop('name'): words},
+      'categories': self.categories,
+    }
+
+  def formats(self) -> dict[str, tuple[Format, ...]]:
+    """Returns the formats of the files, as `mapping.formats_of` does."""
+    of, items = self.events.columns, self.items
+    ratings = {'user': of['user'], 'item': of['item'], 'rating': of['value']}
+    events = _format(self, 'ratings', self.events, {**ratings, 'timestamp': of['time']})
+    titled = 'title' in (*items.columns, *self.item_columns())
+    fields = {f'{FIELD}{name}': items.column(name) for name in self.item_columns()}
+    movies = {
+      'item': items.columns['item'],
+      'title': items.column('title') if titled else items.columns['item'],
+      'genres': items.column(self.categories),
+    }
+    columns = _format(self, 'movies', items, {**movies, **fields})
+    return {
+      'ratings': (dataclasses.replace(events, time_unit=self.events.time_unit),),
+      'movies': (
+        dataclasses.replace(
+          columns,
+          genre_separator=items.lists[self.categories],
+          required=tuple(fields),
+          lists={f'{FIELD}{name}': text for name, text in items.lists.items()},
+        ),
+      ),
+    }
+
+  def item_columns(self) -> tuple[str, ...]:
+    """Returns the columns of items that texts name, each once."""
+    named = (name for text in self.texts for name in text.fields if name != VALUE)
+    return tuple(dict.fromkeys(named))
+
+
+def _format(dataset: Dataset, kind: str, table: TableFiles, columns) -> Format:
+  options = {'delimiter': table.delimiter, 'encoding': table.encoding}
+  options |= {'quotes': table.quotes} if table.quotes else {}
+  found = Format(
+    dataset.file,
+    kind,
+    columns,
+    header=table.header,
+    first_line='.' if table.header else '',
+  )
+  return mapping.with_options(found, options)

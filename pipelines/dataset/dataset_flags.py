@@ -1,0 +1,73 @@
+"""Gives a job the flags that a dataset file decides."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.common.job import JobError
+from pipelines.common.places import WORKERS
+from pipelines.dataset.dataset import Dataset
+from pipelines.dataset.dataset_file import read_dataset
+
+if TYPE_CHECKING:
+  from pipelines.build_histories import Config
+
+
+def read_flags(config: Config, beams: Sequence[str]) -> tuple[Config, Dataset]:
+  """Reads the dataset file of a job.
+
+  Args:
+    config: flags of `pipelines.build_histories`, with `dataset`.
+    beams: Beam's own arguments.
+
+  Returns:
+    (the flags with those that the file decides, the dataset).
+
+  Raises:
+    JobError: the file is wrong, or a flag is given that the file decides.
+  """
+  dataset = read_dataset(config.dataset)
+  decided = _decided(dataset)
+  for field in dataclasses.fields(config):
+    if field.name in decided and getattr(config, field.name) != field.default:
+      raise JobError(
+        f'--{field.name}={getattr(config, field.name)} beside --dataset: expected this '
+        f'setting in {config.dataset}'
+      )
+  for name in ('ratings', 'movies'):
+    try:
+      decided[name] = WORKERS.read(name, decided[name], beams)
+    except ValueError as error:
+      raise JobError(f'{config.dataset}: {error}') from None
+  return dataclasses.replace(config, **decided), dataset
+
+
+def _decided(dataset: Dataset) -> dict:
+  """Returns the flags of `pipelines.build_histories` that a dataset file decides."""
+  history, split, rule = dataset.history, dataset.split, dataset.rule
+  return {
+    'ratings': dataset.events.files,
+    'movies': dataset.items.files,
+    'mapping': '',
+    'tags': '',
+    'descriptions': '',
+    'no_genre': '|'.join(dataset.items.no_name),
+    'sampler': history.sampler,
+    'embeddings_dir': '',
+    'query': history.query,
+    'max_history': history.most,
+    'min_history': history.least,
+    'seed': split.seed,
+    'train_fraction': split.train,
+    'validation_fraction': split.validation,
+    'rating_scale': dataset.events.scale,
+    'label_mode': 'profile',
+    'label_cutoff': '',
+    'label_min_count': rule.min_count,
+    'label_liked_above': rule.liked_above,
+    'label_disliked_below': rule.disliked_below,
+    'label_top': rule.top,
+    'data_license': dataset.license,
+  }
