@@ -47,7 +47,7 @@ setup(
     'google-cloud-storage>=3,<4',
     'google-crc32c>=1.6,<2',
     'jax>=0.10,<0.13',
-    'jinja2>=3.1,<4',
+    'jinja2>=3.1.6,<4',
     'matplotlib>=3.10,<4',
     'ml-dtypes>=0.5,<1',
     'numpy>=2,<3',

@@ -77,12 +77,14 @@ def _write(folder, flags):
     trained = checkpoints.load_adapter(adapter, checkpoints.fingerprint(params))
     params = freezing.overlay({'decoder': params}, trained)['decoder']
     module = start_tokens.as_trained(module, checkpoints.adapter_manifest(adapter))
-    if module.start_token is None is not loaded.start_token:
+    # A GGUF file's tokenizer is written as the adapter knows it.
+    copied, start = pathlib.Path(name).is_dir(), loaded.start_token
+    if copied and start is not None and module.start_token is None:
       logger.warning(
         '%s was trained without the start token %s: text behind its soft prompts must '
         'be encoded without it (add_special_tokens=False)',
         flags.model_dir,
-        loaded.start_token,
+        start,
       )
   if flags.form == 'peft':
     hugging_face_export.write_peft(folder, name, module.config, params)

@@ -58,6 +58,7 @@ def build(
   num_task_tokens: Count = 0,
   remat: bool = False,
   prompt_order: str | Sequence[Any] = 'soft_first',
+  prompt_tokens: Sequence[Any] | None = None,
   draft: nn.Module | None = None,
   num_categories: Count = 0,
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
@@ -73,8 +74,9 @@ def build(
       the activations of one layer at a time and takes a third more time.
     prompt_order: what stands before the answer: 'soft_first', 'prompt_first', 'chat' or
       a list of parts, see `persoma_tf.prompt_parts`. Parts at the beginning that are
-      the same for all users are read once for a batch. 'chat' and lists with texts need
-      the vocabulary of the task: a trainer has bound their token ids before.
+      the same for all users are read once for a batch.
+    prompt_tokens: the parts of `prompt_order` with token ids in place of texts, which
+      `answer_vocabulary.bind_order` makes; None if there are no texts.
     draft: module that drafts the answer, see `SoftPrompt`.
     num_categories: number of categories of an interaction that the adapter learns to
       tell by `Stage.category_weight`, see `SoftPrompt`.
@@ -83,17 +85,19 @@ def build(
     (model, decoder with its weights).
 
   Raises:
-    ValueError: `prompt_order` is unknown, the decoder cannot be loaded, or resampler
-      and readout do not fit together.
+    ValueError: `prompt_order` is unknown or does not fit the adapter, the decoder
+      cannot be loaded, or resampler and readout do not fit together.
   """
-  parts = prompt_parts.as_texts(prompt_order)
+  parts = tuple(prompt_tokens or prompt_parts.as_texts(prompt_order))
   check_parts(resampler, readout, draft, num_statistics, num_categories)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
     *(resampler, readout, loaded.width, num_statistics, num_task_tokens, draft),
     num_categories=num_categories,
   )
-  parts = prompt_parts.without_start(parts, loaded.start_token)
+  has_user = bool(num_task_tokens or (resampler and adapter.template is not readout))
+  has_draft = adapter.template is not None
+  prompt_parts.check_model(parts, has_user, has_draft, loaded.vocab_size)
   return Persoma(adapter, loaded.module, parts), loaded
 
 
@@ -200,8 +204,7 @@ class Persoma(nn.Module):
 
   def _pieces(self, soft: SoftTokens, prompt: Prompts) -> 'Iterator[_Piece]':
     """Yields what stands before the answers of B users, part by part."""
-    batch, of_all = len(soft.tokens), prompt.tokens.shape[-1]
-    of_all = of_all if prompt.tokens.ndim == 1 else 0
+    batch, is_one = len(soft.tokens), prompt.tokens.ndim == 1
     prompt = prompt.for_all(batch)
     embedded = self.decoder.embed(prompt.tokens)
     tokens, draft = soft.tokens.astype(embedded.dtype), self.adapter.template
@@ -210,9 +213,10 @@ class Persoma(nn.Module):
     named = {
       USER: _Piece(tokens[:, :end], soft.mask[:, :end], self.adapter.num_task_tokens),
       DRAFT: _Piece(tokens[:, end:], soft.mask[:, end:], fixed),
-      PROMPT: _Piece(embedded, prompt.mask > 0, of_all),
+      PROMPT: _Piece(embedded, prompt.mask > 0, embedded.shape[1] if is_one else 0),
     }
-    for part in self.parts:
+    start = getattr(self.decoder, 'start_token', None)
+    for part in prompt_parts.without_start(self.parts, start):
       if isinstance(part, str):
         yield named[part]
       else:
@@ -238,12 +242,12 @@ class _Piece(NamedTuple):
   Attributes:
     embedded: [B, S, D] embeddings.
     mask: [B, S] bool, False for padding.
-    same: number of positions at the start that are the same for all users.
+    num_shared: number of positions at the start that are the same for all users.
   """
 
   embedded: Array
   mask: Array
-  same: int
+  num_shared: int
 
 
 def _concatenate(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -180,7 +180,9 @@ class PersomaModel(models.BaseTransformerModel):
     soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
     empty = jnp.zeros_like(batch['decoder_input_tokens'])
     start = call(Persoma.prefill, soft, Prompts.of(batch), empty.shape[1])
-    leaves, structure = jax.tree.flatten(start, is_leaf=_STACKED)
+    leaves, structure = jax.tree.flatten(
+      start, is_leaf=lambda x: isinstance(x, KeysValues)
+    )
 
     def tokens_to_logits(state: decoding.DecodingState):
       """Returns the next token's logits and the cache; call 0 reads no token."""
@@ -244,14 +246,13 @@ def axis_rules() -> list[tuple[str, str | None]]:
 
 # T5X's search repeats and reorders all leaves of a cache along the batch, but this.
 _SCALAR = 'position_embedder_index'
-_STACKED = lambda leaf: isinstance(leaf, KeysValues)
 
 
 def _to_t5x(leaves: list) -> dict:
   """Converts the leaves of a cache to T5X's form, which has the batch on axis 1."""
   return {
     f'{place:02}': dict(leaf._asdict())
-    if _STACKED(leaf)
+    if isinstance(leaf, KeysValues)
     else {'value': leaf[None]}
     if leaf.ndim
     else {_SCALAR: leaf}

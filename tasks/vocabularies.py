@@ -58,7 +58,8 @@ class DecoderVocabulary(seqio.Vocabulary):
       return read_tokenizer(gguf_file(path))
     if path == self._decoder:  # a SentencePiece model alone
       return found
-    return found._replace(chat=chat_template.chat_of_folder(folder))
+    read_chat = functools.partial(chat_template.chat_of_folder, folder)
+    return found._replace(read_chat=read_chat)
 
   def notice_unknown(self, text: str, ids: Sequence[int]) -> None:
     """Warns, once, of a text that has an unknown token among its ids."""
@@ -74,7 +75,7 @@ class DecoderVocabulary(seqio.Vocabulary):
   @property
   def chat(self) -> chat_template.ChatTemplate | None:
     """Returns the chat template of the decoder; None if it has none."""
-    return self._tokenizer.chat
+    return self._tokenizer.read_chat()
 
   def encode_signs(self, text: str) -> list[int]:
     """Returns the ids of a program's text; signs of control tokens become tokens."""

@@ -6,6 +6,7 @@ chat_template.jinja or in a GGUF file. It is rendered as transformers renders it
 """
 
 import datetime
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ class ChatTemplate(NamedTuple):
     return before, after[0]
 
   def _render(self, messages) -> str:
+    """Returns the text of a chat, up to where the model's answer begins."""
     import jinja2  # only those who ask for a template wait for it
     from jinja2 import ext, sandbox
 
@@ -77,8 +79,7 @@ class ChatTemplate(NamedTuple):
     environment = sandbox.ImmutableSandboxedEnvironment(
       trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
     )
-    as_json = lambda x, indent=None: json.dumps(x, ensure_ascii=False, indent=indent)
-    environment.filters['tojson'] = as_json
+    environment.filters['tojson'] = functools.partial(json.dumps, ensure_ascii=False)
     environment.globals |= {
       'raise_exception': refuse,
       'strftime_now': _DATE.strftime,
@@ -92,7 +93,7 @@ class ChatTemplate(NamedTuple):
         add_generation_prompt=True,
         enable_thinking=False,
       )
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
+    except Exception as error:  # a template can cause an error of any type
       raise ValueError(f'{self.file}: the chat template says: {error}') from error
 
 
@@ -109,8 +110,8 @@ def chat_of_folder(folder: str) -> ChatTemplate | None:
     return ChatTemplate(file.read_text(encoding='utf-8'), signs, str(file))
   found = settings.get('chat_template')
   if isinstance(found, list):  # several, by name
-    found = {entry['name']: entry['template'] for entry in found}.get('default')
-  return ChatTemplate(found, signs, str(path)) if found else None
+    found = {entry.get('name'): entry.get('template') for entry in found}.get('default')
+  return ChatTemplate(found, signs, str(path)) if isinstance(found, str) else None
 
 
 def chat_of_gguf(read: Callable[[str], Any], path: str) -> ChatTemplate | None:
@@ -120,14 +121,22 @@ def chat_of_gguf(read: Callable[[str], Any], path: str) -> ChatTemplate | None:
     read: function from the key of a field to its content, None for a missing field.
     path: path of the file.
   """
-  if not (source := read('tokenizer.chat_template')):
+  source = read('tokenizer.chat_template')
+  if not isinstance(source, str) or not source:
     return None
-  ids = {name: read(f'tokenizer.ggml.{key}_token_id') for name, key in _SIGNS.items()}
-  tokens = read('tokenizer.ggml.tokens')
-  signs = {name: tokens[number] for name, number in ids.items() if number is not None}
+  tokens = read('tokenizer.ggml.tokens') or []
+  # What a missing field means in files with SentencePiece's pieces.
+  usual = {'bos': 1, 'eos': 2, 'unknown': 0}
+  usual = usual if read('tokenizer.ggml.model') == 'llama' else {}
+  signs = {}
+  for name, key in _SIGNS.items():
+    number = read(f'tokenizer.ggml.{key}_token_id')
+    number = usual.get(key, -1) if number is None else number
+    if 0 <= number < len(tokens):
+      signs[name] = tokens[number]
   return ChatTemplate(source, signs, path)
 
 
 def _content(sign: Any) -> str:
   """Returns the text of a token, which older files describe by an object."""
-  return sign['content'] if isinstance(sign, Mapping) else sign
+  return sign.get('content', '') if isinstance(sign, Mapping) else sign

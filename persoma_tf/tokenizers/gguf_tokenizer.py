@@ -85,7 +85,8 @@ def write_tokenizer(path: str, folder: str | os.PathLike, start: int | None) -> 
   Raises:
     ValueError: see `read_tokenizer`.
   """
-  meta, split, chat = _opened(path)
+  meta, split, read_chat = _opened(path)
+  chat = read_chat()
   tokens, folder = meta('tokens'), pathlib.Path(folder)
   settings = {
     'add_bos_token': start is not None,
@@ -118,10 +119,10 @@ def read_tokenizer(path: str) -> PlainTokenizer:
   Raises:
     ValueError: a field is missing, or this kind of tokenizer is not supported.
   """
-  meta, split, chat = _opened(path)
+  meta, split, read_chat = _opened(path)
   if split is None:
     return of_pieces(_pieces(meta))._replace(
-      eos_id=meta('eos_token_id'), unk_id=meta('unknown_token_id'), chat=chat
+      eos_id=meta('eos_token_id'), unk_id=meta('unknown_token_id'), read_chat=read_chat
     )
   tokenizer = _bpe(meta, split)
   for_signs = functools.cache(lambda: _with_signs(_bpe(meta, split), meta))
@@ -133,12 +134,14 @@ def read_tokenizer(path: str) -> PlainTokenizer:
     tokenizer.get_vocab_size(),
     meta('eos_token_id'),
     meta('unknown_token_id'),
-    chat=chat,
+    read_chat=read_chat,
   )
 
 
-def _opened(path: str) -> tuple[Meta, _Split | None, ChatTemplate | None]:
-  """Returns the fields of a tokenizer, its rule and the model's chat template.
+def _opened(
+  path: str,
+) -> tuple[Meta, _Split | None, Callable[[], ChatTemplate | None]]:
+  """Returns the fields of a tokenizer, its rule, and what reads the chat template.
 
   The rule is None for SentencePiece.
 
@@ -157,7 +160,7 @@ def _opened(path: str) -> tuple[Meta, _Split | None, ChatTemplate | None]:
     return defaults[key]
 
   read = lambda key: fields[key].contents() if key in fields else None
-  chat, kind = chat_template.chat_of_gguf(read, path), meta('model')
+  chat, kind = functools.partial(chat_template.chat_of_gguf, read, path), meta('model')
   if kind == 'llama':
     return meta, None, chat
   if kind == 'gpt2':  # the file has only the name of the pre-tokenizer, not its rules
@@ -192,11 +195,11 @@ def _bpe(meta: Meta, split: _Split) -> Tokenizer:
 def _with_signs(tokenizer: Tokenizer, meta: Meta) -> Tokenizer:
   """Adds the control tokens and the added tokens of a file, which have their ids."""
   kinds = list(zip(meta('tokens'), meta('token_type'), strict=True))
-  of = lambda wanted: [token for token, kind in kinds if kind == wanted]
-  tokenizer.add_special_tokens(of(PIECE.CONTROL))
+  tokens_of = lambda wanted: [token for token, kind in kinds if kind == wanted]
+  tokenizer.add_special_tokens(tokens_of(PIECE.CONTROL))
   added = [
     AddedToken(token, special=False, normalized=False)
-    for token in of(PIECE.USER_DEFINED)
+    for token in tokens_of(PIECE.USER_DEFINED)
   ]
   tokenizer.add_tokens(added)
   return tokenizer

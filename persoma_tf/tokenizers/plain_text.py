@@ -31,7 +31,7 @@ class PlainTokenizer(NamedTuple):
     eos_id: id of the end-of-sequence token.
     unk_id: id of the unknown token; None if the vocabulary has none.
     other_ends: ids of further tokens that end a text when the decoder writes them.
-    chat: chat template of the model; None if it has none.
+    read_chat: function that reads the chat template of the model; None if it has none.
   """
 
   encode: Callable[[str], list[int]]
@@ -41,7 +41,7 @@ class PlainTokenizer(NamedTuple):
   eos_id: int
   unk_id: int | None
   other_ends: tuple[int, ...] = ()
-  chat: ChatTemplate | None = None
+  read_chat: Callable[[], ChatTemplate | None] = lambda: None
 
 
 def read_sentence_piece(model: bytes, source: str) -> PlainTokenizer:
@@ -103,7 +103,8 @@ def of_pieces(model: sentencepiece_model_pb2.ModelProto) -> PlainTokenizer:
 def _encode_signs(encode: 'Encode', signs: Mapping[str, int], text: str) -> list[int]:
   """Encodes a text in which the signs of control tokens are these tokens.
 
-  SentencePiece's space before a text stands only before the first part.
+  SentencePiece's space before a text stands only before the first part, as in
+  transformers with `legacy: false`.
   """
   longest_first = sorted(signs, key=len, reverse=True)
   parts = re.split(f'({"|".join(map(re.escape, longest_first))})', text)

@@ -99,16 +99,29 @@ def bind_order(task: str) -> tuple:
     Parts that stand before an answer, with texts as they are.
 
   Raises:
-    ValueError: the order is wrong, see `prompt_parts.as_texts`.
+    ValueError: the order is wrong, see `prompt_parts.as_texts`, or the task's
+      vocabulary cannot encode it.
   """
-  order = gin.get_bindings('build').get('prompt_order', 'soft_first')
+  bound = gin.get_bindings('build', resolve_references=False)
+  order = bound.get('prompt_order', 'soft_first')
+  if not isinstance(order, str | tuple | list):  # a macro
+    order = gin.get_bindings('build')['prompt_order']
   if isinstance(order, str) and order in prompt_parts.ORDERS:
+    if 'prompt_tokens' in bound:  # of a config.gin with another order
+      recipes.bind_parameter('build.prompt_tokens', None)
     return prompt_parts.ORDERS[order]
   vocabulary = vocabulary_of(task)
-  texts = prompt_parts.as_texts(order, getattr(vocabulary, 'chat', None))
-  encode = getattr(vocabulary, 'encode_signs', vocabulary.encode)
-  tokens = prompt_parts.as_tokens(texts, encode)
-  recipes.bind_parameter('build.prompt_order', tokens)
+  if not hasattr(vocabulary, 'encode_signs'):
+    raise ValueError(
+      f'build.prompt_order has texts, but the task {task} has a vocabulary of the '
+      f"class {type(vocabulary).__name__}: expected a decoder's, as DECODER names it"
+    )
+  texts = prompt_parts.as_texts(order, vocabulary.chat)
+  tokens = prompt_parts.as_tokens(texts, vocabulary.encode_signs)
+  for text, ids in zip(texts, tokens, strict=True):
+    if not isinstance(ids, str):
+      vocabulary.notice_unknown(text, ids)
+  recipes.bind_parameter('build.prompt_tokens', tokens)
   return texts
 
 

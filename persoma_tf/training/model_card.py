@@ -85,7 +85,7 @@ def _task(record):
   elif model_record.reads_text(manifest):
     shown = "Each user's history is in the prompt as text."
   else:
-    shown = f'Task prompt, {_place(record)} the soft tokens: {_prompts(manifest)}'
+    shown = f'Task prompt, {_place(record)}: {_prompts(manifest)}'
   task = record.config.get('train.task', _NOT_STATED)
   return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
 
@@ -93,15 +93,13 @@ def _task(record):
 def _place(record):
   """Returns where the task prompt stands; a list of parts is told as it is."""
   parts = record.manifest.get('prompt_parts')  # older manifests have none
-  if parts and set(parts) - set(prompt_parts.NAMES):
-    shown = ', '.join(
-      x if x in prompt_parts.NAMES else markdown_code(json.dumps(x)) for x in parts
-    )
-    return f'as PROMPT among {shown}, with'
-  first = parts[0] == prompt_parts.PROMPT if parts else None
-  if first is None:
+  if not parts or tuple(parts) in prompt_parts.ORDERS.values():
     first = record.config.get('build.prompt_order') == 'prompt_first'
-  return 'before' if first else 'after'
+    return f'{"before" if first else "after"} the soft tokens'
+  shown = ', '.join(
+    x if x in prompt_parts.NAMES else markdown_code(json.dumps(x)) for x in parts
+  )
+  return f'as PROMPT in {shown}'
 
 
 def _prompts(manifest):

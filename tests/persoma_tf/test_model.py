@@ -1,5 +1,7 @@
 """Losses and decoding of the whole model on a small random decoder."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -173,6 +175,32 @@ def test_parts_stand_in_their_order(case, parts):
   shared = read(Persoma.prefill, soft, one, 2)[0]
   each = read(Persoma.prefill, soft, one.for_all(B), 2)[0]
   np.testing.assert_allclose(shared, each, atol=1e-5)
+
+
+def test_a_start_token_of_a_template_stands_once(case):
+  """The decoder may put its own start token; `as_trained` can change which."""
+  model, params, batch = case
+  soft = soft_prompts(model, params, batch)
+  sizes = {}
+  for token in (None, 7):
+    module = CausalLm(dataclasses.replace(CONFIG, start_token=token))
+    started = model.clone(decoder=module, parts=TEXTS)
+    prefix, _ = started.apply(
+      {'params': params}, soft, Prompts.of(batch), method=Persoma.prefix
+    )
+    sizes[token] = prefix.shape[1]
+  assert sizes[None] == sizes[7] + 1
+
+
+def test_what_all_users_have_in_common_may_be_everything(case):
+  model, params, batch = case
+  model = model.clone(parts=((7, 1), 'PROMPT', (5,)))  # no soft tokens
+  soft = soft_prompts(model, params, batch)
+  one = jax.tree.map(lambda x: x[0], Prompts.of(batch))
+  read = lambda prompt: model.apply(
+    {'params': params}, soft, prompt, 2, method=Persoma.prefill
+  )
+  np.testing.assert_allclose(read(one)[0], read(one.for_all(B))[0], atol=1e-5)
 
 
 def test_user_tokens_and_draft_stand_apart(case):

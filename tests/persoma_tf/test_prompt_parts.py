@@ -39,7 +39,10 @@ def test_names_of_lists():
     ((PROMPT, USER, 3), 'has the part 3: expected a name or a text'),
     ((PROMPT, USER, ''), "has the part '': expected a name or a text"),
     ((PROMPT, USER, (1.5,)), 'has the part (1.5,)'),
-    ((PROMPT, USER, ' draft '), "the part ' draft ': did you mean DRAFT?"),
+    ((PROMPT, USER, (True,)), 'has the part (True,)'),
+    ((PROMPT, USER, (-5,)), 'has the part (-5,)'),
+    (3, 'build.prompt_order=3: expected one of'),
+    (None, 'build.prompt_order=None: expected one of'),
     ((PROMPT, DRAFT, 'USERS'), 'did you mean USER?'),
   ],
 )
@@ -49,7 +52,7 @@ def test_wrong_lists(order, message):
 
 
 def test_texts_that_look_like_names():
-  order = ('User: ', USER, 'prompts', PROMPT, '<|user|>', 'INST')
+  order = ('user', USER, 'Prompt', PROMPT, '<|user|>', 'INST', 'User: ')
   assert prompt_parts.as_texts(order) == order
 
 
@@ -59,6 +62,26 @@ def test_a_text_behind_another_part_goes_on():
     (ord(' '), 1, ord('[')),
     *(USER, PROMPT, (ord(']'),), (5, 6)),
   )
+
+
+@pytest.mark.parametrize(
+  ('parts', 'message'),
+  [
+    ((USER, PROMPT), 'has no DRAFT, which this adapter makes'),
+    ((DRAFT, PROMPT), 'has no USER, which this adapter makes'),
+    ((USER, DRAFT, PROMPT, '!'), "has the text '!' without its tokens"),
+    ((USER, DRAFT, PROMPT, (3, 9)), 'has the tokens (3, 9): expected ids below 9'),
+  ],
+)
+def test_parts_that_do_not_fit_the_model(parts, message):
+  with pytest.raises(ValueError, match=re.escape(message)):
+    prompt_parts.check_model(parts, True, True, 9)
+  prompt_parts.check_model((USER, PROMPT, (8,)), True, False, 9)
+
+
+def test_a_text_without_tokens():
+  with pytest.raises(ValueError, match=r"the text '\\n', which the vocabulary has no"):
+    prompt_parts.as_tokens((USER, PROMPT, '\n'), lambda text: [])
 
 
 def test_the_decoders_own_start_token_stands_once():

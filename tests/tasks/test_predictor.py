@@ -1,11 +1,15 @@
 """Every recipe trains and answers; batches and neighbours change no answer."""
 
 import json
+import shutil
 
+import gin
 import pytest
 
+from persoma_tf import recipes
 from persoma_tf.parameters import checkpoints, freezing
 from persoma_tf.training import trainer
+from persoma_tf.training.training_run import Recipe, TrainingRun
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from pipelines.inspect import folder_contents, printed
@@ -85,14 +89,24 @@ def test_a_chat_template_stands_around_soft_tokens_and_prompt(
   assert manifest['prompt_parts'] == [system, 'USER', 'DRAFT', 'PROMPT', end]
   for made in (tmp_path / 'adapter/README.md').read_text(), described(tmp_path):
     assert json.dumps(system)[1:60] in made
-  engine = Predictor(str(tmp_path), *map(str, folders), batch_size=3).engine
-  first, *names, last = engine.model.parts
+  parts = Predictor(str(tmp_path), *map(str, folders), batch_size=3).engine.model.parts
+  first, *names, last = parts
   assert names == ['USER', 'DRAFT', 'PROMPT']
-  assert (first[0], first[-3:], last) == (
-    1,
-    (1, 4093, 198),
-    (2, 198, 1, 520, 9531, 198),
-  )
+  assert (first[0], first[-3:]) == (1, (1, 4093, 198))
+  assert last == (2, 198, 1, 520, 9531, 198)
+
+  # The same run goes on where it was cut.
+  (tmp_path / 'COMPLETED').unlink()
+  shutil.rmtree(tmp_path / 'adapter')
+  recipe(*_QUICK, "build.prompt_order = 'chat'", files=('runs/quickstart.gin',))
+  trainer.train(str(tmp_path))
+  assert checkpoints.adapter_manifest(f'{tmp_path}/adapter') == manifest
+  # A model's config.gin is a recipe, too.
+  gin.clear_config()
+  recipes.parse_recipes([f'{tmp_path}/config.gin'])
+  again = TrainingRun(Recipe())
+  assert [*again.prompt_parts] == manifest['prompt_parts']
+  assert again.model.parts == parts
 
 
 def described(folder):

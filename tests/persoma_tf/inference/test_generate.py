@@ -235,7 +235,7 @@ def test_what_all_users_have_in_common_is_read_once(name, order, monkeypatch):
   for case.prompt in prompts:
     found.append(case.run(generate.greedy, task=KEPT))
     with monkeypatch.context() as patch:
-      alone = lambda *args: (x._replace(same=0) for x in pieces(*args))
+      alone = lambda *args: (x._replace(num_shared=0) for x in pieces(*args))
       patch.setattr(Persoma, '_pieces', alone)
       found.append(case.run(generate.greedy, task=KEPT))
   # The text, the first token of the answer's form and, if it is before, the prompt.
