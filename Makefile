@@ -10,8 +10,11 @@ BIGQUERY := $(VENV)-bigquery
 
 # A MovieLens CSV folder to run on instead of MovieLens-100K.
 DATA_DIR ?=
-RUN ?= runs/quickstart$(if $(DATA_DIR),-$(notdir $(DATA_DIR:/=)))
-RECIPE := persoma_tf/configs/runs/quickstart.gin
+# Or a dataset file (docs/own_data.md), for `make run`.
+DATASET ?=
+RUN ?= runs/$(if $(DATASET),$(basename $(notdir $(DATASET))),quickstart$(if \
+  $(DATA_DIR),-$(notdir $(DATA_DIR:/=))))
+RECIPE ?= persoma_tf/configs/runs/$(if $(DATASET),dataset,quickstart).gin
 
 # Large arrays in huge pages: a training step on CPU takes a fifth less time.
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
@@ -20,7 +23,7 @@ export GLIBC_TUNABLES
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x setup-prism lock pin-images assets quickstart test \
+.PHONY: help setup setup-t5x setup-prism lock pin-images assets quickstart run test \
   test-engine lint format tables clean
 
 help:  ## list the targets
@@ -78,6 +81,8 @@ quickstart: $(RUN)/report/COMPLETED  ## run all jobs from ratings to report, on 
 	@echo "prediction table: $(RUN)/predictions"
 	@echo "report: $(RUN)/report/report.html"
 
+run: quickstart  ## run all jobs on DATASET=..., a dataset file
+
 # One rule for each stage. A stage is finished when its COMPLETED marker exists.
 ifeq ($(DATA_DIR),)
 RATINGS = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.inter
@@ -89,11 +94,18 @@ MOVIES = $(DATA_DIR)/movies.csv
 DATA_LICENSE ?=
 endif
 
+ifneq ($(DATASET),)
+# Of a changed file the job says what is to do.
+$(RUN)/histories/COMPLETED: $(DATASET) | $(VENV)/COMPLETED
+	$(PYTHON) -m pipelines.build_histories --dataset=$(DATASET) \
+	  --output_dir=$(RUN)/histories
+else
 $(RUN)/histories/COMPLETED: | $(VENV)/COMPLETED
 	$(PYTHON) -m persoma_tf.assets
 	$(PYTHON) -m pipelines.build_histories --ratings=$(RATINGS) --movies=$(MOVIES) \
 	  --output_dir=$(RUN)/histories --sampler=recency --max_history=100 \
 	  --train_fraction=0.7 --validation_fraction=0.1 --data_license="$(DATA_LICENSE)"
+endif
 
 $(RUN)/embeddings/COMPLETED: | $(RUN)/histories/COMPLETED
 	$(PYTHON) -m pipelines.embed_items --histories_dir=$(RUN)/histories \

@@ -31,7 +31,8 @@ from persoma_tf.tokenizers.plain_text import encode_after
 from persoma_tf.training.answer_vocabulary import bind_template, vocabulary_of
 from persoma_tf.training.initial_adapter import init_adapter
 from tasks.answer_grammar import answer_grammar
-from tasks.questions import Question, asked_question
+from tasks.dataset_question import asked_question
+from tasks.questions import Question
 
 _FEW_LISTS = 1000  # for which the product's automaton is compiled within seconds
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import seqio
 import tensorflow as tf
 
-from tasks import item_vectors, questions
+from tasks import dataset_question, item_vectors
 from tasks.example_arrays import ExampleSource, draw_answer, draw_known, make_target
 from tasks.feature_room import Room
 from tasks.histories import (
@@ -89,7 +89,7 @@ def parts_of_histories(
 
 def _check_question(registered: Question | None) -> None:
   """Checks that the recipe asks the task's question, since targets have its words."""
-  asked = questions.asked_question()
+  asked = dataset_question.asked_question()
   if registered and registered != asked:
     raise ValueError(
       f'the task belongs to question {registered.name}, but the recipe asks question '
@@ -164,7 +164,7 @@ def _source(**shown_by) -> ExampleSource:
   Raises:
     ValueError: the vocabulary cannot write an answer with each genre.
   """
-  folder, question = data_folders().histories_dir, questions.asked_question()
+  folder, question = data_folders().histories_dir, dataset_question.asked_question()
   genres = load_genres(folder)
   check_writable(question, genres.names)
   return ExampleSource(
@@ -268,7 +268,7 @@ def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
       f'task {room.task}: the history is text in the prompt, but history_limits.'
       'text_tokens is 0: set the number of tokens that it may have, such as 2048'
     )
-  folders, question = data_folders(), questions.asked_question()
+  folders, question = data_folders(), dataset_question.asked_question()
   nouns = item_vectors.load_words(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)
   make_arrays = functools.partial(_with_text_tokens, _source(text=text))

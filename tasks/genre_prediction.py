@@ -13,8 +13,9 @@ as text; they are the baseline for soft prompts.
 decoder copies from a draft has nothing to do with the user, and random answers have
 every genre and every length equally often.
 
-`register` adds the same five tasks for another question (docs/own_data.md). The folders
-with the data are gin parameters: `data_folders.histories_dir`, `.embeddings_dir`.
+`lists_v1` and its four are the same tasks for the question of a dataset file;
+`register` adds them for one that a module defines (docs/own_data.md). The folders with
+the data are gin parameters: `data_folders.histories_dir`, `.embeddings_dir`.
 """
 
 import functools
@@ -27,7 +28,13 @@ import seqio
 from persoma_tf import encoders
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
-from tasks import examples, item_vectors, questions, task_features
+from tasks import (
+  dataset_question,
+  examples,
+  item_vectors,
+  questions,
+  task_features,
+)
 from tasks.histories import HistorySource, data_folders, load_genres, load_rule
 from tasks.metrics import genre_scores
 from tasks.text_history import after_line, history_limits
@@ -42,7 +49,7 @@ def answer_template() -> AnswerTemplate:
   """
   names, question = (
     load_genres(data_folders().histories_dir).names,
-    questions.asked_question(),
+    dataset_question.asked_question(),
   )
   words = [f' {name}' for name in (*names, *names, question.none)]
   return AnswerTemplate(
@@ -98,7 +105,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
   Raises:
     ValueError: the labels of these histories do not fit into answers to the question.
   """
-  limits, question = history_limits(), questions.asked_question()
+  limits, question = history_limits(), dataset_question.asked_question()
   folder = data_folders().histories_dir
   vectors = 0 if limits.text_tokens else limits.items
   genres = load_genres(folder).names
@@ -126,7 +133,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
 
 def parse_answer(output: str, **_) -> questions.Answer:
   """Parses an answer for SeqIO's metrics, which count the parse failures."""
-  return questions.asked_question().parse(
+  return dataset_question.asked_question().parse(
     output, load_genres(data_folders().histories_dir).names
   )
 
@@ -144,15 +151,20 @@ def register(question: questions.Question) -> None:
     ValueError: another question with this name is already registered.
   """
   questions.add_question(question)
+  _add_tasks(question.task, question, question.name)
+
+
+def _add_tasks(name_of, question, whole_name):
+  """Adds the five tasks of a question; of whatever the recipe asks if it is None."""
   whole, parts = examples.whole_histories, examples.parts_of_histories
   from_vectors, from_text = examples.from_vectors, examples.from_text
-  _add(question.name, question, whole, from_vectors)
-  _add(question.task('subhistories'), question, parts, from_vectors)
+  _add(whole_name, question, whole, from_vectors)
+  _add(name_of('subhistories'), question, parts, from_vectors)
   drawn = examples.with_random_answers
-  _add(question.task('random_answers'), question, parts, drawn)
+  _add(name_of('random_answers'), question, parts, drawn)
   # The baseline for soft prompts: the history as text.
-  _add(question.task('text'), question, whole, from_text)
-  _add(question.task('text_subhistories'), question, parts, from_text)
+  _add(name_of('text'), question, whole, from_text)
+  _add(name_of('text_subhistories'), question, parts, from_text)
 
 
 def _add(name, question, make_examples, maker):
@@ -175,3 +187,5 @@ def _add(name, question, make_examples, maker):
 
 
 register(questions.MOVIELENS)
+# Of the question that the recipe asks, such as that of a dataset file.
+_add_tasks(lambda kind: f'lists_{kind}_v1', None, 'lists_v1')

@@ -97,6 +97,27 @@ def load_rule(histories_dir: str) -> LabelRule:
   return LabelRule(**info['label_rule'])
 
 
+@gin.configurable
+def stored_length(most: Positive = 100) -> int:
+  """Returns the length of the longest history that can be stored, for recipes.
+
+  Args:
+    most: largest length to return.
+  """
+  folder = pathlib.Path(data_folders().histories_dir)
+  info = json.loads((folder / 'dataset_info.json').read_text())
+  return min(most, info.get('max_history', most))
+
+
+@gin.configurable
+def shortest_part() -> int:
+  """Returns the length of the shortest part of a history to train on, for recipes.
+
+  It is a fifth of the longest history, as 20 items of 100.
+  """
+  return max(1, stored_length() // 5)
+
+
 @functools.cache
 def load_scale(histories_dir: str) -> tuple[float, float]:
   """Reads the lowest and the highest rating of the scale of a histories folder."""

@@ -1,6 +1,6 @@
 """Writes interactions as texts, for a history encoder or a text prompt."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -38,8 +38,8 @@ class OwnTexts(NamedTuple):
     of_values: templates over the value of an interaction.
   """
 
-  of_items: Sequence[TextTemplate]
-  of_values: Sequence[TextTemplate]
+  of_items: tuple[TextTemplate, ...]
+  of_values: tuple[TextTemplate, ...]
 
   @classmethod
   def of(cls, sources: Iterable[str]) -> 'OwnTexts':
@@ -47,8 +47,8 @@ class OwnTexts(NamedTuple):
     templates = [read_template(source) for source in sources]
     of_value = lambda template: VALUE in template.fields
     return cls(
-      [template for template in templates if not of_value(template)],
-      [template for template in templates if of_value(template)],
+      tuple(template for template in templates if not of_value(template)),
+      tuple(filter(of_value, templates)),
     )
 
   def item_texts(self, items: pa.Table) -> list[list[str]]:
@@ -65,6 +65,13 @@ class OwnTexts(NamedTuple):
 Words = Nouns | OwnTexts
 
 
+def item_names(items: pa.Table, words: Words = MOVIELENS) -> list[str]:
+  """Writes what a sentence about an interaction says of each item of a table."""
+  if isinstance(words, OwnTexts):
+    return [_sentences(texts) for texts in zip(*words.item_texts(items), strict=True)]
+  return title_genres(items, words)
+
+
 def title_genres(items: pa.Table, nouns: Nouns = MOVIELENS) -> list[str]:
   """Writes 'The movie X (1999) is listed with genres A, B' for each item of a table."""
   return [
@@ -79,17 +86,22 @@ def rating_texts(values: Iterable[float], nouns: Nouns = MOVIELENS) -> list[str]
   return [f'{rated} {value:.1f} {nouns.rating}' for value in values]
 
 
-def interaction_sentence(
-  title_genres: str, rating: float, nouns: Nouns = MOVIELENS
-) -> str:
-  """Writes an interaction as one sentence.
+def interaction_sentence(name: str, rating: float, words: Words = MOVIELENS) -> str:
+  """Writes an interaction as one sentence; with templates, a sentence for each.
 
   Args:
-    title_genres: text of the item, as `title_genres` returns it.
+    name: text of the item, as `item_names` returns it.
     rating: rating in the data set's unit.
-    nouns: nouns of the data set.
+    words: nouns or templates of the data set.
   """
-  return f'{title_genres}, rated {rating:.1f} {nouns.rating}'
+  if isinstance(words, OwnTexts):
+    return _sentences([name, *(texts[0] for texts in words.value_texts([rating]))])
+  return f'{name}, rated {rating:.1f} {words.rating}'
+
+
+def _sentences(texts: Iterable[str]) -> str:
+  """Joins texts, each with a full stop behind it but the last."""
+  return '. '.join(text.removesuffix('.') for text in texts if text)
 
 
 def title_with_year(row: Mapping[str, Any]) -> str:

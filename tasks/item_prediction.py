@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import seqio
 
 from tasks import (
+  dataset_question,
   example_arrays,
   examples,
   feature_room,
   genre_prediction,  # noqa: F401  registers the other task of the mixture
   interaction_texts,
-  questions,
   task_features,
 )
 from tasks.histories import HistorySource, data_folders
@@ -34,7 +34,7 @@ _MOST_ITEMS = 2
 def item_texts(histories_dir: str) -> list[str]:
   """Writes 'Heat (1995): Action, Crime' for each item of a histories folder."""
   items = pq.read_table(f'{histories_dir}/items.parquet')
-  none = questions.asked_question().none
+  none = dataset_question.asked_question().none
   return [
     f'{interaction_texts.title_with_year(row)}: {", ".join(row["genres"] or [none])}'
     for row in items.select(['title', 'year', 'genres']).to_pylist()

@@ -153,7 +153,7 @@ class ItemVectors:
 def load_words(embeddings_dir: str) -> Words:
   """Reads the words that the texts of an embeddings folder were made with."""
   info = json.loads((pathlib.Path(embeddings_dir) / 'encoder_info.json').read_text())
-  if texts := info.get('texts'):  # of a dataset file; elsewhere it is their number
+  if texts := info.get('text_templates'):  # of a dataset file
     return OwnTexts.of(texts)
   return Nouns(**info.get('nouns', {}))
 

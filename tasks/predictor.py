@@ -12,7 +12,13 @@ from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
 from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG
-from tasks import genre_prediction, item_vectors, questions, text_history, vocabularies
+from tasks import (
+  dataset_question,
+  genre_prediction,
+  item_vectors,
+  text_history,
+  vocabularies,
+)
 from tasks.answer_grammar import answer_grammar
 from tasks.histories import load_genres
 
@@ -69,7 +75,7 @@ class Predictor:
     self._genres = load_genres(histories_dir)
     self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()
-    self._question = questions.asked_question()
+    self._question = dataset_question.asked_question()
     nouns = item_vectors.load_words(embeddings_dir)
     self._interactions = text_history.load_interactions(
       histories_dir, nouns, self._question.prompt

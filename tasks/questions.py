@@ -243,15 +243,9 @@ def question(name: str = MOVIELENS.name) -> Question:
   return _known[name]
 
 
-def asked_question() -> Question:
-  """Returns the question that gin names, or MovieLens's question by default."""
-  try:
-    gin.query_parameter('question.name')
-  except ValueError:
-    # Calling `question` here would add its default to config.gin. A run from before
-    # this parameter existed could then not resume.
-    return MOVIELENS
-  return question()
+def is_known(question: Question) -> bool:
+  """Tells whether a question is registered as it is."""
+  return _known.get(question.name) == question
 
 
 def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
@@ -268,6 +262,8 @@ def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
     ValueError: no module that could be imported registers the question.
   """
   found = settings(config)
+  if own := setting(found, 'own_question.name'):
+    return Question(own, **setting(found, 'own_question.words'))
   named = [key for key in found if f'.{key}'.endswith('.question.name')]
   if not named:
     return MOVIELENS

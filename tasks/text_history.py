@@ -57,7 +57,7 @@ class Interactions:
     self,
     histories_dir: str,
     vocabulary: vocabularies.DecoderVocabulary,
-    nouns: interaction_texts.Nouns,
+    words: interaction_texts.Words,
     task_prompt: str,
   ):
     """Reads the item table of a histories folder.
@@ -65,19 +65,19 @@ class Interactions:
     Args:
       histories_dir: finished folder of `pipelines.build_histories`.
       vocabulary: vocabulary of the decoder.
-      nouns: nouns of the texts.
+      words: words or templates of the texts.
       task_prompt: prompt that follows the history.
     """
-    self._vocabulary, self._nouns = vocabulary, nouns
+    self._vocabulary, self._words = vocabulary, words
     items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
-    self._names = interaction_texts.title_genres(items, nouns)
+    self._names = interaction_texts.item_names(items, words)
     self.task_prompt = after_line(vocabulary, task_prompt)
     vocabulary.notice_unknown(task_prompt, self.task_prompt)
     self._tokens = functools.cache(self._encode)
 
   def _encode(self, item, rating, first):
     name = self._names[item]
-    text = interaction_texts.interaction_sentence(name, rating, self._nouns) + '\n'
+    text = interaction_texts.interaction_sentence(name, rating, self._words) + '\n'
     vocabulary = self._vocabulary
     ids = vocabulary.encode(text) if first else after_line(vocabulary, text)
     vocabulary.notice_unknown(text, ids)
@@ -110,12 +110,12 @@ class Interactions:
 
 def load_interactions(
   histories_dir: str,
-  nouns: interaction_texts.Nouns = interaction_texts.MOVIELENS,
+  words: interaction_texts.Words = interaction_texts.MOVIELENS,
   task_prompt: str = questions.TASK_PROMPT,
 ) -> Interactions:
   """Loads the texts of a histories folder once per process and wording."""
   vocabulary = vocabularies.task_vocabulary()
-  return _load_interactions(histories_dir, vocabulary, nouns, task_prompt)
+  return _load_interactions(histories_dir, vocabulary, words, task_prompt)
 
 
 @functools.cache

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from persoma_tf.gin_settings import setting, settings
 
-_VECTORS = ('encoder_sha256', 'template', 'nouns', 'texts')  # fields of encoder_info.json
+# Fields of encoder_info.json.
+_VECTORS = ('encoder_sha256', 'template', 'nouns', 'text_templates')
 
 
 class ModelRecord(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.events import mapping
 from pipelines.events.formats import Format
+from pipelines.events.rating_scale import RatingScale
 from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
 from tasks.labels import LabelRule
@@ -42,7 +43,9 @@ class TableFiles:
 
 @dataclasses.dataclass(frozen=True)
 class Events(TableFiles):
-  """Describes the events, one a row; `columns` has user, item, value and time.
+  """Describes the events, one a row; `columns` has user, item, value and maybe time.
+
+  Without a time, the order of the rows is their order in time.
 
   Attributes:
     scale: lowest value, highest value and step, with colons.
@@ -113,6 +116,11 @@ class Dataset:
   split: Split
   license: str = ''
 
+  @property
+  def scale(self) -> RatingScale:
+    """Returns the scale of the events' values."""
+    return RatingScale.parse(self.events.scale)
+
   def about(self) -> dict[str, Any]:
     """Returns what later jobs need to know, as JSON types, for `dataset_info.json`."""
     words = dataclasses.asdict(self.question)
@@ -121,13 +129,15 @@ class Dataset:
       'texts': [text.source for text in self.texts],
       'questions': {words.pop('name'): words},
       'categories': self.categories,
+      'times': 'seconds' if 'time' in self.events.columns else 'order of the rows',
     }
 
   def formats(self) -> dict[str, tuple[Format, ...]]:
     """Returns the formats of the files, as `mapping.formats_of` does."""
     of, items = self.events.columns, self.items
-    ratings = {'user': of['user'], 'item': of['item'], 'rating': of['value']}
-    events = _format(self, 'ratings', self.events, {**ratings, 'timestamp': of['time']})
+    roles = {'user': 'user', 'item': 'item', 'rating': 'value', 'timestamp': 'time'}
+    ratings = {field: of[role] for field, role in roles.items() if role in of}
+    events = _format(self, 'ratings', self.events, ratings)
     titled = 'title' in (*items.columns, *self.item_columns())
     fields = {f'{FIELD}{name}': items.column(name) for name in self.item_columns()}
     movies = {
@@ -137,7 +147,13 @@ class Dataset:
     }
     columns = _format(self, 'movies', items, {**movies, **fields})
     return {
-      'ratings': (dataclasses.replace(events, time_unit=self.events.time_unit),),
+      'ratings': (
+        dataclasses.replace(
+          events,
+          time_unit=self.events.time_unit,
+          absent=() if 'time' in of else ('timestamp',),
+        ),
+      ),
       'movies': (
         dataclasses.replace(
           columns,

@@ -117,9 +117,10 @@ def _events(part: Part, folder: str) -> Events:
       'user': 'the column with the id of the user',
       'item': 'the column with the id of the item',
       'value': 'the column with the rating or another value',
-      'time': 'the column with the time',
     },
   )
+  if time := part.text('time', ''):
+    table['columns']['time'] = time
   unit = part.text('time_unit', 's')
   units = (*column_values.TIME_UNITS, column_values.ISO)
   if unit not in units:

@@ -73,7 +73,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   words: interaction_texts.Words = config.nouns
   if dataset := info.get('dataset'):
     _refuse_flags(config, dataset['name'])
-    settings |= {'template': interaction_texts.OWN, 'texts': dataset['texts']}
+    settings |= {'template': interaction_texts.OWN, 'text_templates': dataset['texts']}
     words = interaction_texts.OwnTexts.of(dataset['texts'])
   # Older folders, written before nouns could be chosen, have none in their settings.
   elif config.nouns != interaction_texts.MOVIELENS:

@@ -20,6 +20,7 @@ _NOT_A_TIME = (
 )
 _NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
+_FILE_BITS = 40  # of the number of a row in files without times: bytes of a file
 
 
 class BadRow(NamedTuple):
@@ -73,20 +74,39 @@ def read_ratings(
   Raises:
     JobError: the file cannot be read to its end.
   """
-  dates = block.layout.format.time_unit == column_values.ISO
+  layout = block.layout
+  dates = layout.format.time_unit == column_values.ISO
+  # A line has a byte or more, so this is a number that no earlier row exceeds.
+  first = (block.file << _FILE_BITS) + (block.number if layout.parquet else block.start)
   for rows in file_blocks.read_block(
     block, ('rating',) if dates else ('rating', 'timestamp')
   ):
-    yield check_ratings(rows, block.layout, item_ids, scale)
+    yield check_ratings(rows, layout, item_ids, scale, first)
+    first += rows.num_lines
 
 
 def check_ratings(
-  found: text_rows.ParsedRows, layout: Layout, item_ids: pa.Array, scale: RatingScale
+  found: text_rows.ParsedRows,
+  layout: Layout,
+  item_ids: pa.Array,
+  scale: RatingScale,
+  first: int = 0,
 ) -> Ratings:
-  """Checks rows; the first check that a row fails gives its reason."""
+  """Checks rows; the first check that a row fails gives its reason.
+
+  Args:
+    found: the rows.
+    layout: layout of their file.
+    item_ids: ids [I] of the item table.
+    scale: scale of the valid ratings.
+    first: number of the first row; in files without times, rows have their number.
+  """
   rating, rating_ok = column_values.numbers(found.columns['rating'])
   unit = layout.format.time_unit
-  time, time_ok = column_values.seconds(found.columns['timestamp'], unit)
+  if 'timestamp' in found.columns:
+    time, time_ok = column_values.seconds(found.columns['timestamp'], unit)
+  else:
+    time, time_ok = (first + found.lines).astype(np.float64), None
   distinct = found.columns['item'].dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
   checks = _checks(
@@ -119,16 +139,24 @@ def _checks(columns, ratings, times, index, unit, scale):
   time, is_time = times
   not_a_time, time_expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
   scale_expected = f'from {scale}, by --rating_scale'
+  times_wrong = (
+    [
+      (not_a_time, 'timestamp', ~is_time, time_expected),
+      ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
+      ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
+    ]
+    if is_time is not None
+    else []
+  )
   return [
     *(
       ('empty_field', field, _is_empty(columns[field]), 'a value')
       for field in REQUIRED['ratings']
+      if field in columns
     ),
     ('not_a_number', 'rating', ~is_number, f'a number from {scale}'),
     ('rating_outside_scale', 'rating', ~scale.holds(rating), scale_expected),
-    (not_a_time, 'timestamp', ~is_time, time_expected),
-    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
-    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
+    *times_wrong,
     ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
   ]
 
@@ -167,6 +195,7 @@ def _bad_rows(found, layout, checks, failed):
 
 
 _EXPECTED = {
+  'not_json': 'a JSON object',
   'bad_quotes': (
     'quotes that close on their line; --mapping=quotes=none reads quotes as characters'
   ),

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,10 @@ import pyarrow.compute as pc
 
 TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
 ISO = 'iso'  # time unit of texts such as 2024-01-31 or 2024-01-31T12:00:00+01:00
+_DATE = re.compile(
+  r'(\d{4})[-/](\d{1,2})[-/](\d{1,2})([T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?'
+  r'(?: ?(?:UTC|GMT|Z))?'
+)
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
 
 
@@ -55,10 +60,19 @@ def seconds(column: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 def iso_seconds(text: str) -> float:
   """Converts an ISO 8601 text to seconds since 1970; without a time zone it is UTC.
 
+  Months and days may have one digit, dates slashes, and times the name UTC or GMT.
+
   Raises:
-    ValueError: the text is not in ISO 8601 format.
+    ValueError: the text is no such date.
   """
-  time = datetime.datetime.fromisoformat(text)
+  try:
+    time = datetime.datetime.fromisoformat(text)
+  except ValueError:
+    # 2015-5-1 and 2015-05-20 21:34:02 UTC
+    if not (found := _DATE.fullmatch(text)):
+      raise
+    year, month, day, clock = found.groups(default='')
+    time = datetime.datetime.fromisoformat(f'{year}-{month:0>2}-{day:0>2}{clock}')
   return time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp()
 
 

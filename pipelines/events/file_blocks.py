@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.common.job import JobError
-from pipelines.events import open_files, parquet_rows, text_rows
+from pipelines.events import json_rows, open_files, parquet_rows, text_rows
 from pipelines.events.formats import Layout
 from pipelines.events.input_files import InputFile
 
@@ -92,7 +92,10 @@ def read_block(
       yield from parquet_rows.read_row_groups(block.path, file, block.layout, groups)
     return
   for data in read_lines(block):
-    yield text_rows.split_lines(data, block.layout, numeric, most_lines)
+    if block.layout.json:
+      yield json_rows.split_json(data, block.layout)
+    else:
+      yield text_rows.split_lines(data, block.layout, numeric, most_lines)
 
 
 def read_files(

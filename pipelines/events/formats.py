@@ -47,6 +47,7 @@ class Format:
     genre_flags: genres that have a column each, with '1' where an item has the genre.
     time_unit: unit of numeric times (s, ms, us or ns), or iso for dates as text.
     required: our field names that a file must have beside those of REQUIRED.
+    absent: our field names of REQUIRED that files of this format do without.
     lists: our field name -> text between two of the names in its values.
   """
 
@@ -63,6 +64,7 @@ class Format:
   genre_flags: tuple[str, ...] = ()
   time_unit: str = 's'
   required: tuple[str, ...] = ()
+  absent: tuple[str, ...] = ()
   lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -76,6 +78,7 @@ class Layout(NamedTuple):
     header_lines: number of lines that name the columns: 0, or 1, or more if a name in
       quotes has line ends.
     parquet: whether the file is Parquet and not text.
+    json: whether a line is a JSON object.
   """
 
   format: Format
@@ -83,6 +86,7 @@ class Layout(NamedTuple):
   positions: dict[str, int]
   header_lines: int = 1
   parquet: bool = False
+  json: bool = False
 
 
 def _own_names(fields):
@@ -230,11 +234,10 @@ def detect(path: str, head: bytes, known: Sequence[Format]) -> Layout:
 
 
 def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> Layout:
-  """Detects the format of a Parquet file by its columns; raises as `detect` does."""
+  """Detects the format of a file that names its columns; raises as `detect` does."""
   shown = repr(','.join(names)[:200])
   headers = [(fmt, names, 0) for fmt in known if not fmt.first_line]
-  layout = _choose(path, shown, headers)
-  return layout._replace(parquet=True)
+  return _choose(path, shown, headers)
 
 
 def _choose(where, shown, headers):
@@ -245,7 +248,8 @@ def _choose(where, shown, headers):
     missing = [
       fmt.columns.get(field, field)
       for field in (*REQUIRED[fmt.kind], *fmt.required)
-      if field not in positions and not (field == 'genres' and fmt.genre_flags)
+      if field not in (*positions, *fmt.absent)
+      and not (field == 'genres' and fmt.genre_flags)
     ]
     if not missing:
       used = [names[position] for position in positions.values()]

@@ -1,7 +1,7 @@
 """Finds input files by glob, and checks them before anything runs.
 
-The content of a file decides its type: text with a header or a known first line, such
-text compressed, or Parquet. All access goes through Beam's FileSystems.
+The content of a file decides its type: text with a header or a known first line, JSON
+lines, such text compressed, or Parquet. All access goes through Beam's FileSystems.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from apache_beam.io.filesystems import FileSystems
 from persoma_tf import addresses
 from pipelines.common import storage
 from pipelines.common.job import JobError
-from pipelines.events import open_files, parquet_rows, quotes
-from pipelines.events.formats import Format, Layout, detect
+from pipelines.events import json_rows, open_files, parquet_rows, quotes
+from pipelines.events.formats import Format, Layout, detect, detect_columns
 
 _LOGGER = logging.getLogger(__name__)
 _HEAD = 1 << 16  # bytes that show the format of a file
@@ -140,6 +140,9 @@ def _inspect(path, size, known):
   begin = len(_BOM) if head.startswith(_BOM) else 0
   if not head[begin:].strip():
     return None
+  if columns := json_rows.json_columns(head[begin:]):
+    layout = detect_columns(path, columns, known)._replace(json=True)
+    return InputFile(path, size, layout, begin, True, compression)
   layout = detect(path, head[begin:], known)
   if layout.header_lines > 1:
     _LOGGER.warning(
@@ -155,7 +158,7 @@ def _judge_together(files):
 
   In files that do not show it, and in further ones, quotes are as in the others.
   """
-  texts = [file for file in files if not file.layout.parquet]
+  texts = [file for file in files if not (file.layout.parquet or file.layout.json)]
   unknown = [file for file in texts if file.layout.format.quoted is None]
   shown = {file.path: _judge_quotes(file) for file in unknown[:_QUOTES_FILES]}
   read = []

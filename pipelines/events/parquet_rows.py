@@ -75,7 +75,7 @@ def inspect_parquet(
   """
   found = _open(path, file)
   names, metadata = found.schema_arrow.names, found.metadata
-  layout = detect_columns(path, names, known)
+  layout = detect_columns(path, names, known)._replace(parquet=True)
   for field, position in layout.positions.items():
     kind = _plain(found.schema_arrow.field(position).type)
     usual = _OTHERS if field in layout.format.required else ('strings',)

@@ -1,12 +1,15 @@
-"""Shows what a folder holds, or estimates what a recipe costs.
+"""Shows what a folder holds, what a dataset file makes, or what a recipe costs.
 
     python -m pipelines.inspect runs/quickstart/histories [PATH...] [--records=3]
+    python -m pipelines.inspect --dataset=books.yaml
     python -m pipelines.inspect --gin_file=runs/perceiver.gin \
       --histories_dir=histories --embeddings_dir=embeddings [--gin.NAME=VALUE]
 
 Shows counts, shapes, configuration and a few records of folders of every job, model
-folders, checkpoints, adapters and single files. For a recipe, runs a few steps of each
-stage with their real sizes, and writes nothing. `--json` prints JSON for programs.
+folders, checkpoints, adapters and single files. For a dataset file, reads the first
+rows of its files: interactions as texts, prompts with answers, counts, rejects. For a
+recipe, runs a few steps of each stage with their real sizes. Writes nothing. `--json`
+prints JSON for programs.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from persoma_tf import process, recipes
+from pipelines.common.job import JobError
 from pipelines.inspect import printed
 
 
@@ -36,14 +40,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--records', type=int, default=3, help='number of records to show of each table'
   )
   parser.add_argument('--json', action='store_true', help='print JSON')
+  parser.add_argument('--dataset', help='dataset file whose first rows to show')
   recipes.add_gin_flag(parser, text='recipe whose cost to estimate')
   recipes.add_data_flags(parser)
   parser.add_argument(
     '--steps', type=int, default=8, help='number of steps to time of each stage'
   )
   flags = parser.parse_args(arguments)
-  if bool(flags.paths) == bool(flags.gin_file):
-    parser.error('expected either paths or --gin_file')
+  if sum(map(bool, (flags.paths, flags.gin_file, flags.dataset))) != 1:
+    parser.error('expected either paths, --dataset or --gin_file')
   if flags.gin_file:
     results, format_result = _estimate(flags, bindings), printed.format_costs
   else:
@@ -57,13 +62,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _describe(flags):
-  from pipelines.inspect import folder_contents  # imports TensorFlow and Orbax
-
   try:
+    if flags.dataset:
+      from pipelines.inspect import dataset_view  # imports Beam
+
+      return [dataset_view.describe_dataset(flags.dataset, flags.records)]
+    from pipelines.inspect import folder_contents  # imports TensorFlow and Orbax
+
     return [
       folder_contents.describe_folder(path, flags.records) for path in flags.paths
     ]
-  except (FileNotFoundError, ValueError) as error:
+  except (FileNotFoundError, ValueError, JobError) as error:
     sys.exit(f'error: {error}')
 
 

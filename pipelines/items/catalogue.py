@@ -19,6 +19,7 @@ _RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
   'bad_quotes': 'quotes that close; --mapping=quotes=none reads quotes as characters',
+  'not_json': 'a JSON object',
   'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
 }

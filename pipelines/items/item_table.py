@@ -61,7 +61,11 @@ def load_items(path: str) -> ItemLookup:
 
   Workers read the file themselves, so that the table is not pickled.
   """
-  table = storage.read_parquet(path)
+  return lookup(storage.read_parquet(path))
+
+
+def lookup(table: pa.Table) -> ItemLookup:
+  """Returns the ids and genres of an item table."""
   lists = table['genres'].combine_chunks()
   values = lists.flatten()
   names = values.unique().sort()

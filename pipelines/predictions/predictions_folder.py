@@ -26,7 +26,9 @@ def check_trained_on(manifest: Mapping, config) -> None:
   info = storage.read_json(path)
   as_text = model_record.reads_text(manifest)  # such a model uses only the words
   for name, wanted in manifest.get('vectors', {}).items():
-    if info.get(name) != wanted and (name in ('nouns', 'texts') or not as_text):
+    if info.get(name) != wanted and (
+      name in ('nouns', 'text_templates') or not as_text
+    ):
       raise job.JobError(
         f'{path}: {name} is {info.get(name)}, but {config.model_dir} was trained with '
         f'{wanted}: run python -m pipelines.embed_items with the same --encoder, '

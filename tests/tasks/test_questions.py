@@ -4,6 +4,7 @@ import gin
 import pytest
 
 from tasks import questions
+from tasks.dataset_question import asked_question
 
 QUESTION = questions.MOVIELENS
 GENRES = ('Action', 'Drama', 'Sci-Fi', 'War')
@@ -105,18 +106,18 @@ def test_labels_with_more_genres_than_an_answer():
 
 
 def test_what_is_asked():
-  assert questions.asked_question() is QUESTION
+  assert asked_question() is QUESTION
   assert 'question' not in gin.operative_config_str(), 'as it was without a choice'
   questions.add_question(questions.Question(**BOOKS))
   questions.add_question(questions.Question(**BOOKS))  # the same again is no other
   with pytest.raises(ValueError, match='is already registered'):
     questions.add_question(questions.Question(**BOOKS | {'most': 3}))
   gin.parse_config("question.name = 'books_v1'")
-  assert questions.asked_question() == questions.Question(**BOOKS)
+  assert asked_question() == questions.Question(**BOOKS)
   assert "question.name = 'books_v1'" in gin.operative_config_str()
   gin.parse_config("question.name = 'films_v1'")
   with pytest.raises(ValueError, match=r"'films_v1': expected one of .*books_v1"):
-    questions.asked_question()
+    asked_question()
 
 
 def test_the_question_of_a_model():

@@ -1,0 +1,72 @@
+"""Finds the question of a recipe: a registered one, or that of a dataset file.
+
+Histories that were made from a dataset file carry its question. The first task that
+asks for it gives it to gin as `own_question`, so that the model's `config.gin` has all
+of its words, and answers need neither the dataset file nor a module.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import gin
+
+from persoma_tf import recipes
+from tasks import questions
+from tasks.histories import data_folders
+from tasks.questions import Question
+
+
+@gin.configurable
+def own_question(
+  name: str = gin.REQUIRED, words: Mapping[str, Any] = gin.REQUIRED
+) -> Question:
+  """Returns a question that no module registers.
+
+  Args:
+    name: name of the question.
+    words: its other fields.
+
+  Raises:
+    ValueError: the parser could not read answers with these words.
+  """
+  return Question(name, **words)
+
+
+def asked_question() -> Question:
+  """Returns the question of the recipe.
+
+  It is `question.name` if a recipe sets it; else that of the dataset file of the
+  histories, if they were made from one; else MovieLens's.
+
+  Raises:
+    ValueError: no question of this name is registered, or the dataset file's has
+      another name.
+  """
+  if 'name' in gin.get_bindings('own_question', resolve_references=False):
+    return own_question()
+  named = gin.get_bindings('question').get('name')
+  stored = _stored_question()
+  if stored and named in (None, stored.name) and not questions.is_known(stored):
+    words = {field: value for field, value in vars(stored).items() if field != 'name'}
+    recipes.bind_parameter('own_question.name', stored.name)
+    recipes.bind_parameter('own_question.words', words)
+    return own_question()
+  if named is None:
+    # Calling `question` here would add its default to config.gin. A run from before
+    # this parameter existed could then not resume.
+    return stored or questions.MOVIELENS
+  return questions.question()
+
+
+def _stored_question() -> Question | None:
+  """Returns the question of the histories' dataset file; None without one."""
+  if 'histories_dir' not in gin.get_bindings('data_folders', resolve_references=False):
+    return None
+  file = pathlib.Path(data_folders().histories_dir, 'dataset_info.json')
+  found = json.loads(file.read_text()).get('dataset') if file.exists() else None
+  if not found:
+    return None
+  ((name, words),) = found['questions'].items()
+  return Question(name, **words)
