@@ -4,8 +4,8 @@
 
 A field in braces is a column; after a colon it may have a format of Python, such as
 `{value:.1f}`. What stands in brackets is left out if one of its fields is empty; behind
-a bar stands what is written then. `{{`, `}}`, `[[`, `]]` and `||` are these signs
-themselves.
+a bar stands what is written then. `{{` and `}}` are these signs themselves, and so are
+`[[`, `]]` and `||` outside of brackets.
 """
 
 import functools
@@ -122,6 +122,8 @@ def _read(source: str, at: int, ends: str) -> tuple[list, int]:
     if sign.start() > at:
       parts.append(source[at : sign.start()])
     at = sign.end()
+    if sign[0][0] in ends:  # within brackets ]] ends two of them
+      return parts, sign.start()
     if len(sign[0]) == 2:
       parts.append(sign[0][0])
     elif sign[0] == '{':
@@ -133,8 +135,6 @@ def _read(source: str, at: int, ends: str) -> tuple[list, int]:
     elif sign[0] == '[':
       group, at = _read_group(source, at, sign.start())
       parts.append(group)
-    elif sign[0] in ends:
-      return parts, sign.start()
     elif sign[0] == '|':  # outside of brackets it is a sign like any other
       parts.append('|')
     else:

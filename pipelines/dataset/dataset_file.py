@@ -89,7 +89,8 @@ def _table(part: Part, folder: str, roles: Mapping[str, str]) -> dict[str, Any]:
     )
   header = tuple(column.value for column in part.texts('header'))
   if header:
-    _check_header(part, header, columns)
+    named = lambda name: part.get(name) or part.get('columns')
+    _check_header(header, columns, named)
   return {
     'files': files,
     'columns': columns,
@@ -100,13 +101,19 @@ def _table(part: Part, folder: str, roles: Mapping[str, str]) -> dict[str, Any]:
   }
 
 
-def _check_header(part, header, columns):
+def _check_header(header, columns, part_of) -> None:
+  """Checks that columns are in a header.
+
+  Args:
+    header: names of the columns of the files.
+    columns: name -> name in the files.
+    part_of: function from a name to the part that names it.
+  """
   for name, column in columns.items():
     if column not in header:
       near = difflib.get_close_matches(column, header, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
-      where = part.get(name) or part.get('columns')
-      where.refuse(f'{column!r} is no column of header {list(header)}{hint}')
+      part_of(name).refuse(f'{column!r} is no column of header {list(header)}{hint}')
 
 
 def _events(part: Part, folder: str) -> Events:
@@ -163,7 +170,8 @@ def _texts(root: Part, items: Items) -> tuple[TextTemplate, ...]:
         'two texts, whose vectors stand side by side'
       )
     if items.header and VALUE not in template.fields:
-      _check_header(part, items.header, {x: items.column(x) for x in template.fields})
+      columns = {name: items.column(name) for name in template.fields}
+      _check_header(items.header, columns, lambda _, part=part: part)
     templates.append(template)
   return tuple(templates)
 
@@ -175,15 +183,22 @@ def _question(root: Part, items: Items, events: Events):
     root.get('questions').refuse(f'{len(several)} questions; expected one')
   part = several[0]
   answer = part.need('answer', f'one of {list(_ANSWERS)}')
+  for kind in answer.names():
+    if kind not in _ANSWERS:
+      answer.get(kind).refuse(f'unknown key; expected one of {list(_ANSWERS)}')
   lists = answer.need('lists', 'of, likes, dislikes, none, most and rule')
-  answer.finish()
   of = lists.text('of', expected='a column that items.lists names')
   if of not in items.lists:
     lists.get('of').refuse(f'{of!r}; expected one of items.lists: {list(items.lists)}')
   words = {key: lists.text(key) for key in ('likes', 'dislikes')}
   words |= {'none': lists.text('none', 'none'), 'most': lists.whole('most', 3)}
-  make = lambda name: Question(name, part.text('prompt', expected='a text'), **words)
-  question = _of_value(part, make, part.text('name', expected='such as x_likes_v1'))
+  name = part.text('name', expected='such as book_subjects_v1')
+  prompt = part.text('prompt', expected='the text before the answer')
+  try:
+    question = Question(name, prompt, **words)
+  except ValueError as error:  # "Question 'x_v1': most=0: expected at least 1"
+    key, reason = re.fullmatch(r"Question '.*': ((\w+)=.*)", str(error)).group(2, 1)
+    (part.get(key) or lists.get(key)).refuse(reason)
   rule = _rule(lists, events, question.most)
   lists.finish()
   part.finish()
@@ -245,5 +260,4 @@ def _of_value(part: Part, make, value):
   try:
     return make(value)
   except ValueError as error:
-    reason = re.sub(r"^Question '\w*': ", '', str(error))
-    part.refuse(reason)
+    part.refuse(str(error))

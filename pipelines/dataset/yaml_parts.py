@@ -6,7 +6,6 @@ are texts.
 
 import difflib
 import re
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -81,7 +80,9 @@ class Part:
     """
     found = self.get(key)
     if found is None:
-      self.finish((key,))
+      others = [name for name in self._keys() if name not in self._read]
+      if near := difflib.get_close_matches(key, others, n=1):
+        self._keys()[near[0]].refuse(f'unknown key; did you mean {key}?')
       self.refuse(f'no key {key}; expected {expected}')
     return found
 
@@ -120,11 +121,8 @@ class Part:
       part._as(str)
     return each
 
-  def finish(self, missing: Sequence[str] = ()) -> None:
+  def finish(self) -> None:
     """Checks that every key was read.
-
-    Args:
-      missing: keys that were looked for and not found.
 
     Raises:
       JobError: a key is unknown; the message has the nearest known one.
@@ -132,7 +130,7 @@ class Part:
     known = sorted(self._read)
     for key, part in self._keys().items():
       if key not in self._read:
-        near = difflib.get_close_matches(key, [*missing, *known], n=1)
+        near = difflib.get_close_matches(key, known, n=1)
         hint = f'did you mean {near[0]}?' if near else f'expected one of {known}'
         part.refuse(f'unknown key; {hint}')
 
