@@ -11,7 +11,7 @@ matrix becomes float32, as until now.
 import argparse
 import json
 import pathlib
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -111,8 +111,9 @@ def measure(folder: str, widen: bool) -> dict[str, float]:
   from persoma_tf.decoders import causal_lm, hugging_face, start_tokens  # noqa: F401
 
   jax.numpy.zeros(1).block_until_ready()
-  peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-  before, started = peak(), time.monotonic()
+  before, started = memory('VmRSS'), time.monotonic()
+  # Linux counts the peak of the parent, which has made the weights, as the child's.
+  pathlib.Path('/proc/self/clear_refs').write_text('5')
   loaded = decoders.load_decoder(folder)
   if widen:
     wide = jax.tree.map(lambda x: np.asarray(x, np.float32), dict(loaded.params))
@@ -121,9 +122,15 @@ def measure(folder: str, widen: bool) -> dict[str, float]:
   stored = sum(x.nbytes for x in jax.tree.leaves(dict(loaded.params)))
   return {
     'seconds': round(seconds, 2),
-    'peak_bytes': peak() - before,
+    'peak_bytes': memory('VmHWM') - before,
     'kept_bytes': stored,
   }
+
+
+def memory(field: str) -> int:
+  """Bytes of memory of this process: VmRSS now, VmHWM at its peak."""
+  status = pathlib.Path('/proc/self/status').read_text()
+  return int(re.search(rf'^{field}:\s+(\d+) kB', status, re.MULTILINE)[1]) * 1024
 
 
 if __name__ == '__main__':

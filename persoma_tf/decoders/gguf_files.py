@@ -214,14 +214,15 @@ def _params(path, tensors, family: Family, config: Config) -> dict[str, Any]:
   def all_layers(ours, part):
     """Returns a tensor of all layers, [layers, in, out] or [layers, D]."""
     names = [f'blk.{number}.{part}' for number in range(config.num_layers)]
-    arrays = {name: read(name) for name in names}
-    if heads := paired.get(ours.split('/')[-2]):
-      rows = heads * config.head_dim
-      arrays = {
-        name: _unpermute(x, heads) if len(x) == rows else x
-        for name, x in arrays.items()
-      }
-    return stack.stacked({name: x.T for name, x in arrays.items()}, path)
+    heads = paired.get(ours.split('/')[-2], 0)
+
+    def of_layer(name):
+      array = read(name)
+      if heads and len(array) == heads * config.head_dim:
+        array = _unpermute(array, heads)
+      return array.T
+
+    return stack.stacked(names, of_layer, path)
 
   flat = {
     'embedder/embedding': read(_EMBEDDING),

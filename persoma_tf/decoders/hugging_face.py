@@ -137,8 +137,8 @@ def _params(
 
   flat = {path: ours(path, folder.read(name)) for path, name in once.items()}
   for path, names in each.items():
-    arrays = {name: ours(path, folder.read(name)) for name in names}
-    flat[f'layers/{path}'] = stack.stacked(arrays, folder.path)
+    read = lambda name, path=path: ours(path, folder.read(name))
+    flat[f'layers/{path}'] = stack.stacked(names, read, folder.path)
   return traverse_util.unflatten_dict(flat, sep='/')
 
 

@@ -8,7 +8,7 @@ layer's weights and keys out of their stack, which copies the whole model
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -79,23 +79,33 @@ def run_layers(layers, x: Array, cache, each: Sequence[Array], *shared):
   return x, None if cache is None else tuple(written)
 
 
-def stacked(arrays: Mapping[str, np.ndarray], source: str | os.PathLike) -> np.ndarray:
-  """Stacks one part of all layers on a first axis.
+def stacked(
+  names: Sequence[str],
+  read: Callable[[str], np.ndarray],
+  source: str | os.PathLike,
+) -> np.ndarray:
+  """Stacks one part of all layers on a first axis; one layer at a time is in memory.
 
   Args:
-    arrays: name in the file -> array of a layer, in the order of the layers.
+    names: names in the file, in the order of the layers.
+    read: function from a name to the array of a layer.
     source: file or folder, for the message.
 
   Raises:
     ValueError: the layers have different shapes.
   """
-  shapes = {array.shape: name for name, array in arrays.items()}
-  if len(shapes) > 1:
-    raise ValueError(
-      f'{source}: {" and ".join(shapes.values())} have different shapes; expected one '
-      'shape in all layers'
-    )
-  return np.stack(list(arrays.values()))
+  made = np.empty(0)
+  for number, name in enumerate(names):
+    array = read(name)
+    if not number:
+      made = np.empty((len(names), *array.shape), array.dtype)
+    elif array.shape != made.shape[1:]:
+      raise ValueError(
+        f'{source}: {names[0]} and {name} have different shapes; expected one shape in '
+        'all layers'
+      )
+    made[number] = array
+  return made
 
 
 def unrolled(module: nn.Module, params: Mapping) -> tuple[nn.Module, dict]:
