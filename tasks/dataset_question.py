@@ -48,7 +48,7 @@ def asked_question() -> Question:
     return own_question()
   named = gin.get_bindings('question').get('name')
   stored = _stored_question()
-  if stored and named in (None, stored.name) and not questions.is_known(stored):
+  if stored and _is_asked(stored, named):
     words = {field: value for field, value in vars(stored).items() if field != 'name'}
     recipes.bind_parameter('own_question.name', stored.name)
     recipes.bind_parameter('own_question.words', words)
@@ -56,8 +56,15 @@ def asked_question() -> Question:
   if named is None:
     # Calling `question` here would add its default to config.gin. A run from before
     # this parameter existed could then not resume.
-    return stored or questions.MOVIELENS
+    return questions.MOVIELENS
   return questions.question()
+
+
+def _is_asked(stored: Question, named: str | None) -> bool:
+  """Tells whether gin must be given the words of a stored question."""
+  if named is None:
+    return stored != questions.MOVIELENS
+  return named == stored.name and not questions.is_known(stored)
 
 
 def _stored_question() -> Question | None:

@@ -54,7 +54,7 @@ class Group(NamedTuple):
 
   def written(self, values: Mapping[str, Any]) -> str:
     """Returns the text of the group."""
-    full = all(field.written(values) for field in fields_of(self.parts))
+    full = all(field.written(values) for field in template_fields(self.parts))
     return _join(self.parts if full else self.otherwise, values)
 
 
@@ -78,7 +78,7 @@ class TextTemplate:
     self.source = source
     self._parts, end = _read(source, 0, '')
     assert end == len(source)
-    named = (field.name for field in fields_of(self._parts))
+    named = (field.name for field in template_fields(self._parts))
     self.fields = tuple(dict.fromkeys(named))
 
   def write(self, values: Mapping[str, Any]) -> str:
@@ -96,13 +96,13 @@ class TextTemplate:
 read_template = functools.cache(TextTemplate)
 
 
-def fields_of(parts: Parts) -> Iterator[Field]:
+def template_fields(parts: Parts) -> Iterator[Field]:
   """Yields the fields of parts and of the groups among them."""
   for part in parts:
     if isinstance(part, Field):
       yield part
     elif isinstance(part, Group):
-      yield from fields_of((*part.parts, *part.otherwise))
+      yield from template_fields((*part.parts, *part.otherwise))
 
 
 def _join(parts, values):
@@ -148,7 +148,7 @@ def _read(source: str, at: int, ends: str) -> tuple[list, int]:
 
 def _read_group(source, at, start):
   parts, at = _read(source, at, '|]')
-  if not any(fields_of(parts)):
+  if not any(template_fields(parts)):
     _refuse(source, start, 'a part in brackets needs a field; for a bracket write [[')
   otherwise: list = []
   if source[at] == '|':

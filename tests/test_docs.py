@@ -33,6 +33,7 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 RUN_BY = {
   'examples.books.make_data': 'e2e/test_own_data.py',
   'make quickstart': 'e2e/test_quickstart.py',
+  'make run': 'e2e/test_quickstart.py',
   'persoma_tf.assets': 'persoma_tf/test_assets.py',
   'persoma_tf.convert_checkpoint': 'persoma_tf/test_convert_checkpoint.py',
   'persoma_tf.export_decoder': 'persoma_tf/test_export_decoder.py',
@@ -122,7 +123,10 @@ def check_module(module: str, arguments: Sequence[str], whole: bool, monkeypatch
     config = importlib.import_module(module).Config
     given = {word.partition('=')[0] for word in arguments}
     needed = [x for x in dataclasses.fields(config) if x.default is dataclasses.MISSING]
-    missing = [] if whole else [x.name for x in needed if f'--{x.name}' not in given]
+    names = [x.name for x in needed]
+    if module == 'pipelines.build_histories' and '--dataset' not in given:
+      names += ['ratings', 'movies']
+    missing = [] if whole else [name for name in names if f'--{name}' not in given]
     # What all of them can be, tables too.
     flags.parse_with_beam(
       config, [*arguments, *(f'--{name}=p:d.t' for name in missing)]

@@ -42,7 +42,7 @@ class TableFiles:
 
 
 @dataclasses.dataclass(frozen=True)
-class Events(TableFiles):
+class EventFiles(TableFiles):
   """Describes the events, one a row; `columns` has user, item, value and maybe time.
 
   Without a time, the order of the rows is their order in time.
@@ -57,7 +57,7 @@ class Events(TableFiles):
 
 
 @dataclasses.dataclass(frozen=True)
-class Items(TableFiles):
+class ItemFiles(TableFiles):
   """Describes the items, one a row; `columns` has item, and may have title.
 
   Attributes:
@@ -106,8 +106,8 @@ class Dataset:
 
   file: str
   name: str
-  events: Events
-  items: Items
+  events: EventFiles
+  items: ItemFiles
   texts: tuple[TextTemplate, ...]
   history: HistoryChoice
   question: Question
@@ -180,4 +180,4 @@ def _format(dataset: Dataset, kind: str, table: TableFiles, columns) -> Format:
     header=table.header,
     first_line='.' if table.header else '',
   )
-  return mapping.with_options(found, options)
+  return mapping.apply_options(found, options)

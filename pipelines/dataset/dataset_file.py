@@ -14,7 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from persoma_tf import addresses
 from pipelines.common import storage
-from pipelines.dataset.dataset import Dataset, Events, HistoryChoice, Items
+from pipelines.dataset.dataset import Dataset, EventFiles, HistoryChoice, ItemFiles
 from pipelines.dataset.yaml_parts import Part, read_yaml
 from pipelines.events import column_values, text_encodings
 from pipelines.events.rating_scale import RatingScale
@@ -116,7 +116,7 @@ def _check_header(header, columns, part_of) -> None:
       part_of(name).refuse(f'{column!r} is no column of header {list(header)}{hint}')
 
 
-def _events(part: Part, folder: str) -> Events:
+def _events(part: Part, folder: str) -> EventFiles:
   table = _table(
     part,
     folder,
@@ -135,10 +135,10 @@ def _events(part: Part, folder: str) -> Events:
   scale = part.text('scale', expected='low:high:step of the values, such as 1:5:1')
   _of_value(part.get('scale'), RatingScale.parse, scale)
   part.finish()
-  return Events(**table, scale=scale, time_unit=unit)
+  return EventFiles(**table, scale=scale, time_unit=unit)
 
 
-def _items(part: Part, folder: str) -> Items:
+def _items(part: Part, folder: str) -> ItemFiles:
   table = _table(part, folder, {'item': 'the column with the id of the item'})
   if title := part.text('title', ''):
     table['columns']['title'] = title
@@ -150,10 +150,10 @@ def _items(part: Part, folder: str) -> Items:
         found.get(name).refuse(f'{separator!r}; expected the text between two names')
   no_name = tuple(text.value for text in part.texts('no_name'))
   part.finish()
-  return Items(**table, lists=lists, no_name=no_name)
+  return ItemFiles(**table, lists=lists, no_name=no_name)
 
 
-def _texts(root: Part, items: Items) -> tuple[TextTemplate, ...]:
+def _texts(root: Part, items: ItemFiles) -> tuple[TextTemplate, ...]:
   """Reads the templates; a text has columns of the item, or the value of the event."""
   found = root.texts('texts')
   if not found:
@@ -176,7 +176,7 @@ def _texts(root: Part, items: Items) -> tuple[TextTemplate, ...]:
   return tuple(templates)
 
 
-def _question(root: Part, items: Items, events: Events):
+def _question(root: Part, items: ItemFiles, events: EventFiles):
   """Returns the question, the column of its categories, and the rule of its labels."""
   several = root.need('questions', 'a list with one question').items()
   if len(several) != 1:
@@ -205,7 +205,7 @@ def _question(root: Part, items: Items, events: Events):
   return question, of, rule
 
 
-def _rule(lists: Part, events: Events, most: int) -> LabelRule:
+def _rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
   part = lists.need('rule', 'least, liked_above and disliked_below')
   numbers = {key: part.number(key) for key in ('liked_above', 'disliked_below')}
   make = lambda least: LabelRule(least, **numbers, top=most)

@@ -167,8 +167,8 @@ def read_yaml(file: str, text: str) -> Part:
     line = f', line {mark.line + 1}' if mark else ''
     reason = getattr(error, 'problem', None) or str(error).split('\n')[0]
     raise JobError(
-      f'{file}{line}: no valid YAML: {reason}; texts with ": ", " #", brackets or '
-      'braces need quotes'
+      f'{file}{line}: no valid YAML: {reason}; texts with ": ", " #", brackets, '
+      'braces or a * at the start need quotes'
     ) from None
   if node is None:
     raise JobError(f'{file} is empty; expected a dataset file')

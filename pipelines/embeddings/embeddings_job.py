@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -62,22 +62,10 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   made_from = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
-  settings: dict[str, Any] = {
-    'encoder': config.encoder,
-    'template': config.template,
-    'histories': made_from['fingerprint'],
-  }
-  settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
   of_histories = lambda name: FileSystems.join(config.histories_dir, name)
   info = storage.read_json(of_histories('dataset_info.json'))
-  words: interaction_texts.Words = config.nouns
-  if dataset := info.get('dataset'):
-    _refuse_flags(config, dataset['name'])
-    settings |= {'template': interaction_texts.OWN, 'text_templates': dataset['texts']}
-    words = interaction_texts.OwnTexts.of(dataset['texts'])
-  # Older folders, written before nouns could be chosen, have none in their settings.
-  elif config.nouns != interaction_texts.MOVIELENS:
-    settings['nouns'] = config.nouns._asdict()
+  settings, words = _texts_of(config, info.get('dataset'))
+  settings['histories'] = made_from['fingerprint']
   items = storage.read_parquet(of_histories('items.parquet'))
   if config.item_vectors:
     given_vectors.read_given_vectors(
@@ -151,6 +139,26 @@ def build(
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
   )
   return vectors, pairs
+
+
+def _texts_of(
+  config: Config, dataset: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], interaction_texts.Words]:
+  """Returns the settings about encoder and texts, and the words of the texts.
+
+  Raises:
+    JobError: a flag is given that a dataset file decides.
+  """
+  settings: dict[str, Any] = {'encoder': config.encoder, 'template': config.template}
+  settings |= {f'encoder_{part}': name for part, name in config.choice.items()}
+  if dataset:
+    _refuse_flags(config, dataset['name'])
+    own = {'template': interaction_texts.OWN, 'text_templates': dataset['texts']}
+    return settings | own, interaction_texts.OwnTexts.of(dataset['texts'])
+  # Older folders, written before nouns could be chosen, have none in their settings.
+  if config.nouns != interaction_texts.MOVIELENS:
+    settings['nouns'] = config.nouns._asdict()
+  return settings, config.nouns
 
 
 def _refuse_flags(config: Config, dataset: str) -> None:

@@ -58,7 +58,7 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
     chosen = [
       fmt for fmt in chosen if not fmt.header or delimiter in (None, fmt.delimiter)
     ]
-    formats[kind] = tuple(with_options(fmt, options) for fmt in chosen)
+    formats[kind] = tuple(apply_options(fmt, options) for fmt in chosen)
     known |= {*spelled, *(f'{kind}.{option}' for option in _OPTIONS)}
   if unknown := sorted(names.keys() - known):
     nearest = difflib.get_close_matches(unknown[0], sorted(known), n=1)
@@ -112,7 +112,7 @@ def _check_delimiter(delimiter, quotes='', encoding='utf-8', **_):
     )
 
 
-def with_options(fmt: Format, options: Mapping[str, str]) -> Format:
+def apply_options(fmt: Format, options: Mapping[str, str]) -> Format:
   """Returns a format with options such as 'delimiter' and 'quotes'."""
   quotes = options.get('quotes')
   others = {name: value for name, value in options.items() if name != 'quotes'}

@@ -8,17 +8,24 @@ import pytest
 
 from examples.books.books_task import BOOKS
 from pipelines.predictions import prediction_files
+from tasks.questions import question_of_config
 from tests import tiny
 from tests.commands import run, shown
 
 pytestmark = pytest.mark.assets
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
-COMMANDS = shown(ROOT / 'docs' / 'own_data.md')
+COMMANDS = [
+  command
+  for command in shown(ROOT / 'docs' / 'own_data.md')
+  if command.program == 'python'
+]
 MODULES = (
-  *('examples.books.make_data', 'pipelines.build_histories', 'pipelines.embed_items'),
-  *('persoma_tf.train', 'pipelines.batch_predict', 'pipelines.evaluate'),
+  *('examples.books.make_data', 'pipelines.inspect', 'pipelines.build_histories'),
+  *('pipelines.embed_items', 'persoma_tf.train', 'pipelines.batch_predict'),
+  'pipelines.evaluate',
 )
+DATASET = 'examples/books/books.yaml'
 
 
 def blocks(kind: str) -> list[str]:
@@ -32,8 +39,14 @@ def books(tmp_path_factory, assets, tiny_decoder):
   assets('all-MiniLM-L6-v2')
   assets('smollm2-135m-instruct')  # the vocabulary
   folder = tmp_path_factory.mktemp('books')
+  own = folder / 'books.yaml'
+  text = (ROOT / DATASET).read_text()
+  own.write_text(text.replace('../../runs/books/data', 'data'))
   for command in COMMANDS:
-    words = tuple(word.replace('runs/books', str(folder)) for word in command.words)
+    words = tuple(
+      word.replace('runs/books', str(folder)).replace(DATASET, str(own))
+      for word in command.words
+    )
     small = tiny.flags(tiny_decoder) if words[2] == 'persoma_tf.train' else ()
     run(command._replace(words=words), *small)
   return folder
@@ -48,8 +61,8 @@ def test_the_page_has_all_steps_and_the_files_as_they_are():
   example = ROOT / 'examples' / 'books'
   (task,) = blocks('python')
   assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
-  recipe = [text for text in blocks('') if 'include' in text]
-  assert [(example / 'books.gin').read_text().split('-\n\n')[1]] == recipe
+  (dataset,) = blocks('yaml')
+  assert (ROOT / DATASET).read_text().endswith(f'keys.\n{dataset}')
 
 
 def test_rows_in_are_rows_kept_and_rejected(books):
@@ -69,8 +82,8 @@ def test_labels_are_those_of_the_page(books):
   rule = info(books)['label_rule']
   assert (rule['top'], rule['liked_above'], rule['disliked_below']) == (2, 3.8, 2.8)
   assert 'Science Fiction' in info(books)['genres']
-  nouns = json.loads((books / 'embeddings' / 'encoder_info.json').read_text())['nouns']
-  assert nouns == {'item': 'book', 'genres': 'subjects', 'rating': 'stars'}
+  encoder = json.loads((books / 'embeddings' / 'encoder_info.json').read_text())
+  assert encoder['text_templates'] == info(books)['dataset']['texts']
 
 
 def test_answers_in_the_new_words(books):
@@ -90,8 +103,8 @@ def test_answers_in_the_new_words(books):
 
 def test_the_model_knows_its_task_and_the_report_is_there(books):
   config = (books / 'model' / 'config.gin').read_text()
-  assert 'import examples.books.books_task\n' in config
-  assert "question.name = 'book_subjects_v1'\n" in config
+  assert "own_question.name = 'book_subjects_v1'\n" in config
+  assert question_of_config(config) == BOOKS
   methods = json.loads((books / 'report' / 'metrics.json').read_text())['methods']
   assert methods['persoma']['users'] == info(books)['counts']['users']['test']
   assert methods['persoma']['parse_failures'] == 0

@@ -90,6 +90,29 @@ def results(folder) -> dict:
 @pytest.mark.slow
 @pytest.mark.assets
 @pytest.mark.timeout(600)
+def test_a_dataset_file(command, tmp_path):
+  """`make run` goes on, too; a changed file is not taken for the one that was run."""
+  text = (ROOT / 'examples' / 'movielens' / 'genres.yaml').read_text()
+  dataset = tmp_path / 'genres.yaml'
+  dataset.write_text(text.replace('../../runs/ml-latest-small', 'data'))
+  recipe = tmp_path / 'small.gin'
+  recipe.write_text(recipe.read_text().replace('quickstart.gin', 'dataset.gin'))
+  settings = [x for x in command if not x.startswith('DATA_DIR')]
+  make = ['run' if x == 'quickstart' else x for x in settings] + [f'DATASET={dataset}']
+  kill_in(make, tmp_path / 'made', 'model')
+  printed = run(make, tmp_path / 'made')
+  assert (tmp_path / 'made' / 'report' / 'scores.txt').read_text() in printed
+  config = (tmp_path / 'made' / 'model' / 'config.gin').read_text()
+  assert "train.task = 'lists_subhistories_v1'" in config
+  dataset.write_text(dataset.read_text().replace('least: 3', 'least: 2'))
+  with pytest.raises(subprocess.CalledProcessError) as failed:
+    run(make, tmp_path / 'made')
+  assert b'--overwrite' in failed.value.stderr.encode()
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+@pytest.mark.timeout(600)
 def test_killed_in_every_stage(command, tmp_path):
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
   for stage in STAGES:

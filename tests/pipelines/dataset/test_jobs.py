@@ -1,0 +1,229 @@
+"""Jobs on dataset files, against the flags; the same data in files of other forms."""
+
+import csv
+import gzip
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import build_histories
+from pipelines.common.job import JobError
+from pipelines.embeddings import encoder_texts
+from pipelines.inspect import dataset_view
+from tasks.interaction_texts import OwnTexts
+from tests.histories import build, contents, histories
+from tests.pipelines.dataset.test_dataset_file import ROOT
+
+MOVIELENS = (ROOT / 'examples' / 'movielens' / 'genres.yaml').read_text()
+
+
+def write(folder, *changes):
+  """Writes MovieLens's dataset file beside its data."""
+  text = re.sub('folder: .*\n', '', MOVIELENS)
+  for old, new in changes:
+    assert old in text
+    text = text.replace(old, new, 1)
+  (folder / 'genres.yaml').write_text(text)
+  return folder / 'genres.yaml'
+
+
+def run(dataset, output, *flags):
+  build_histories.run([f'--dataset={dataset}', f'--output_dir={output}', *flags])
+  return json.loads((output / 'dataset_info.json').read_text())
+
+
+def records(output):
+  """The bytes of all shards."""
+  return {name: data for name, data in contents(output).items() if '.tfrecord' in name}
+
+
+@pytest.fixture(scope='module')
+def data(tiny, tmp_path_factory):
+  """A MovieLens folder of one's own."""
+  folder = tmp_path_factory.mktemp('data')
+  for name in ('ratings.csv', 'movies.csv'):
+    (folder / name).write_bytes((tiny / name).read_bytes())
+  return folder
+
+
+@pytest.fixture(scope='module')
+def expected(data, tmp_path_factory):
+  """The folder that the flags make."""
+  output = tmp_path_factory.mktemp('flags') / 'histories'
+  build(data, output)
+  return output
+
+
+def test_the_flags_make_the_same(data, expected, tmp_path):
+  info = run(write(data), tmp_path / 'h', '--num_shards=1')
+  assert records(tmp_path / 'h') == records(expected)
+  before = json.loads((expected / 'dataset_info.json').read_text())
+  assert before['counts'] == info['counts']
+  assert before['label_rule'] == info['label_rule']
+  assert before['genres'] == info['genres']
+  items = pq.read_table(tmp_path / 'h' / 'items.parquet')
+  assert items.drop_columns('fields').equals(pq.read_table(expected / 'items.parquet'))
+  known = None, 'fields', items, info['rating_values']
+  words = OwnTexts.of(info['dataset']['texts'])
+  assert encoder_texts.template_texts(*known, words) == (
+    encoder_texts.template_texts(*known)
+  )
+
+
+def _as_json(data, folder):
+  """JSON lines, with numbers and lists as such."""
+  for name in ('ratings', 'movies'):
+    rows = pd.read_csv(data / f'{name}.csv').to_dict('records')
+    for row in rows:
+      if name == 'movies':
+        row['genres'] = row['genres'].split('|')
+    text = '\n'.join(map(json.dumps, rows)) + '\n'
+    (folder / f'{name}.json.gz').write_bytes(gzip.compress(text.encode()))
+  return [('ratings.csv', '"*ings.json.gz"'), ('movies.csv', 'movies.json.gz')]
+
+
+def _as_parquet(data, folder):
+  ratings = pd.read_csv(data / 'ratings.csv')
+  ratings['timestamp'] = pd.to_datetime(ratings['timestamp'], unit='s')
+  ratings.to_parquet(folder / 'ratings.parquet')
+  movies = pd.read_csv(data / 'movies.csv')
+  movies['genres'] = movies['genres'].str.split('|')
+  table = pa.Table.from_pandas(movies)
+  pq.write_table(table, folder / 'movies.parquet')
+  return [('ratings.csv', 'ratings.parquet'), ('movies.csv', 'movies.parquet')]
+
+
+def _without_header(data, folder):
+  """Other dates, another delimiter, columns in another order."""
+  ratings = pd.read_csv(data / 'ratings.csv')
+  time = pd.to_datetime(ratings['timestamp'], unit='s')
+  ratings['timestamp'] = [f'{x.year}/{x.month}/{x.day} {x:%H:%M:%S} UTC' for x in time]
+  order = ['timestamp', 'rating', 'movieId', 'userId']
+  ratings[order].to_csv(folder / 'r.txt', sep='\t', header=False, index=False)
+  movies = pd.read_csv(data / 'movies.csv')
+  movies.to_csv(
+    folder / 'm.txt', sep=';', header=False, index=False, quoting=csv.QUOTE_ALL
+  )
+  header = f'  header: [{", ".join(order)}]\n  delimiter: tab\n  time_unit: iso\n'
+  of_items = '  header: [movieId, title, genres]\n  delimiter: ";"\n'
+  return [
+    ('  files: ratings.csv\n', f'  files: r.txt\n{header}'),
+    ('  files: movies.csv\n', f'  files: m.txt\n{of_items}'),
+  ]
+
+
+@pytest.mark.parametrize('form', [_as_json, _as_parquet, _without_header])
+def test_files_of_other_forms(form, data, expected, tmp_path):
+  changes = form(data, tmp_path)
+  run(write(tmp_path, *changes), tmp_path / 'h', '--num_shards=1')
+  assert records(tmp_path / 'h') == records(expected)
+
+
+def test_rows_without_times_are_in_their_order(data, tmp_path):
+  """In several blocks and two files."""
+  ratings = pd.read_csv(data / 'ratings.csv').sample(frac=1, random_state=0)
+  ratings = ratings.drop(columns='timestamp')
+  half = len(ratings) // 2
+  ratings[:half].to_csv(tmp_path / 'ratings-0.csv', index=False)
+  ratings[half:].to_csv(tmp_path / 'ratings-1.csv', index=False)
+  (tmp_path / 'movies.csv').write_bytes((data / 'movies.csv').read_bytes())
+  changes = [('  time: timestamp\n', ''), ('ratings.csv', 'ratings-*.csv')]
+  dataset = write(tmp_path, *changes)
+  info = run(dataset, tmp_path / 'h', '--block_bytes=1000')
+  assert info['dataset']['times'] == 'order of the rows'
+  items = pq.read_table(tmp_path / 'h' / 'items.parquet')['item_id'].to_pylist()
+  for user, history in histories(tmp_path / 'h').items():
+    newest_first = ratings[ratings.userId == int(user)].movieId[::-1]
+    found = [int(items[item]) for item in history['history_items']]
+    assert found == newest_first.tolist()
+  run(dataset, tmp_path / 'again', '--block_bytes=1000000')
+  made, again = (histories(tmp_path / name) for name in ('h', 'again'))
+  assert made.keys() == again.keys()
+  for user, history in made.items():
+    np.testing.assert_array_equal(
+      history['history_items'], again[user]['history_items']
+    )
+
+
+def test_lines_that_are_no_json(data, tmp_path):
+  changes = _as_json(data, tmp_path)
+  file = tmp_path / 'ratings.json.gz'
+  lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+  lines[3] = lines[3][:-5]
+  lines[7] = json.dumps({**json.loads(lines[7]), 'rating': None})
+  lines[9] = '[1]'
+  file.write_bytes(gzip.compress('\n'.join(lines).encode()))
+  dataset = write(tmp_path, *changes)
+  info = run(dataset, tmp_path / 'h')
+  reasons = {'not_json': 2, 'empty_field': 1}
+  assert info['counts']['rows_rejected_by_reason'] == reasons
+  rows = [
+    json.loads(line)['record']
+    for path in (tmp_path / 'h').glob('rejects-*')
+    for line in path.read_text().splitlines()
+  ]
+  assert [row['line'] for row in rows] == [4, 8, 10]
+  assert rows[0]['raw'] == lines[3]
+  assert rows[0]['expected'] == 'a JSON object'
+  assert (rows[1]['field'], rows[1]['value']) == ('rating', '')
+
+
+def test_flags_that_the_file_decides(data, tmp_path):
+  dataset = write(data)
+  with pytest.raises(JobError, match=r'--max_history=9 beside --dataset: '):
+    run(dataset, tmp_path / 'h', '--max_history=9')
+  with pytest.raises(SystemExit):
+    build_histories.run([f'--output_dir={tmp_path}/h', f'--ratings={data}/x.csv'])
+
+
+def test_a_column_that_no_file_has(data, tmp_path):
+  dataset = write(data, ('{title} is', '{name} is'))
+  with pytest.raises(JobError, match=r'lacks the column name of .*genres\.yaml; found'):
+    run(dataset, tmp_path / 'h')
+  dataset = write(data, ('user: userId', 'user: user'))
+  with pytest.raises(JobError, match='lacks the column user of'):
+    run(dataset, tmp_path / 'h')
+  write(data)
+
+
+def test_the_first_rows_are_shown(data, expected):
+  found = dataset_view.describe_dataset(str(write(data)), examples=2)
+  ratings, movies = (pd.read_csv(data / f'{x}.csv') for x in ('ratings', 'movies'))
+  assert found['rows'] == {
+    'read': len(ratings),
+    'kept': len(ratings),
+    'rejected': 0,
+    'all_files_read': True,
+  }
+  assert found['users'] == ratings.userId.nunique()
+  lengths = ratings.groupby('userId').size()
+  assert found['history_length'] == {
+    'median': np.median(lengths),
+    'longest': lengths.max(),
+  }
+  made = histories(expected)
+  for prompt in found['prompts']:
+    likes = ', '.join(made[prompt['user']]['liked']) or 'none'
+    assert prompt['answer'].startswith(f'The user likes {likes} and')
+  assert len(found['interactions']) == 2
+  for item, value in found['interactions']:
+    title = re.fullmatch(r'The movie (.*) is listed with .*', item)[1]
+    assert title in set(movies.title)
+    assert re.fullmatch(r'The movie is rated with \d\.\d stars', value)
+
+
+def test_what_is_rejected_is_shown(data, tmp_path):
+  text = (data / 'ratings.csv').read_text()
+  (tmp_path / 'ratings.csv').write_text(f'{text}9,1,77,1000000000\r\n9,none,3,1\r\n')
+  (tmp_path / 'movies.csv').write_bytes((data / 'movies.csv').read_bytes())
+  found = dataset_view.describe_dataset(str(write(tmp_path)))
+  assert found['rows']['rejected'] == 2
+  outside = found['rejected']['rating_outside_scale']
+  assert (outside['rows'], outside['value'], outside['column']) == (1, '77', 'rating')
+  assert 'scale in' in outside['expected']
+  assert found['rejected']['unknown_item']['value'] == 'none'

@@ -1,0 +1,71 @@
+"""Which question a recipe asks: a registered one, or that of a dataset file."""
+
+import json
+
+import gin
+import pytest
+
+from persoma_tf.gin_settings import settings
+from tasks import questions
+from tasks.dataset_question import asked_question
+
+WORDS = {
+  'prompt': '\nTopics:\n',
+  'likes': 'They like',
+  'dislikes': ' but not',
+  'none': 'nothing',
+  'most': 2,
+}
+OWN = questions.Question('topics_v1', **WORDS)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Binds a folder of histories with a question; returns a function to set it."""
+
+  def write(stored):
+    info = {'dataset': {'questions': stored}} if stored else {}
+    (tmp_path / 'dataset_info.json').write_text(json.dumps(info))
+    gin.clear_config()
+    gin.parse_config(
+      f'data_folders.histories_dir = {str(tmp_path)!r}\n'
+      "data_folders.embeddings_dir = 'e'"
+    )
+
+  return write
+
+
+def test_the_question_of_the_folder_is_kept_in_the_configuration(folder):
+  folder({'topics_v1': WORDS})
+  assert asked_question() == OWN
+  config = gin.operative_config_str()
+  assert settings(config)['own_question.words'] == WORDS
+  assert questions.question_of_config(config) == OWN
+  # A model that was trained so asks it about other histories, too.
+  folder({'others_v1': {**WORDS, 'most': 1}})
+  gin.parse_config(config.split('# Parameters for data_folders')[0])
+  gin.bind_parameter('own_question.name', 'topics_v1')
+  gin.bind_parameter('own_question.words', WORDS)
+  assert asked_question() == OWN
+
+
+def test_folders_without_one_and_questions_by_name(folder):
+  folder({})
+  assert asked_question() is questions.MOVIELENS
+  folder({'topics_v1': WORDS})
+  name = questions.MOVIELENS.name
+  gin.bind_parameter('question.name', name)
+  assert asked_question() is questions.MOVIELENS
+  gin.bind_parameter('question.name', 'topics_v1')
+  assert asked_question() == OWN
+  folder({'topics_v1': WORDS})
+  gin.bind_parameter('question.name', 'nobody_v1')
+  with pytest.raises(ValueError, match=r'question\.name=.nobody_v1.: expected one of'):
+    asked_question()
+
+
+def test_movielens_changes_nothing_in_the_configuration(folder):
+  words = dict(vars(questions.MOVIELENS))
+  folder({words.pop('name'): words})
+  assert asked_question() == questions.MOVIELENS
+  assert 'own_question' not in gin.operative_config_str()
