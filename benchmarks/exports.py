@@ -20,7 +20,7 @@ from flax import traverse_util
 
 from benchmarks.processes import last_line
 from benchmarks.result_files import RESULTS
-from persoma_tf import decoders, export_decoder
+from persoma_tf import decoders, export_decoder, testing
 from persoma_tf.decoders import hugging_face_export
 from persoma_tf.parameters import lora
 from tasks.vocabularies import load_vocabulary
@@ -42,7 +42,7 @@ def main() -> None:
 
 def export(folder: pathlib.Path) -> None:
   """Writes the folders of all models, and our tokens and logits beside each."""
-  qwen = tiny.write_qwen(folder / 'source')
+  qwen = testing.write_decoder(folder / 'source')
   model = tiny.train_sentence_piece()
   add = lambda writer: tiny.add_sentence_piece(writer, model)
   gemma = tiny.write_gemma(folder / 'gemma.gguf', tiny.random_gemma(370), add)

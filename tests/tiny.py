@@ -9,36 +9,18 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tokenizers
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
 from persoma_tf import decoders
+from persoma_tf.testing import SMALL_RECIPE
 from pipelines import build_histories
 from pipelines.items import item_facts
 from tests import movielens
 from tests.causal_configs import CausalLm, gemma
 
-RECIPE = (  # makes the quickstart small
-  'history_limits.items = 12',
-  'sub_history.min_items = 4',
-  'Perceiver.width = 16',
-  'Perceiver.num_layers = 1',
-  'Perceiver.num_heads = 2',
-  'TemplateReadout.hidden = 16',
-  'OptionQueries.hidden = 16',
-  'OptionQueries.width = 16',
-  'OptionQueries.num_layers = 1',
-  'histories/Stage.batch_size = 4',
-  'decoder/Stage.batch_size = 2',
-  'histories/Stage.steps = 6',
-  'decoder/Stage.steps = 5',
-  "histories/Stage.group_by = ''",  # one shape to compile
-  "decoder/Stage.group_by = ''",
-  'train.checkpoint_period = 3',
-  'train.log_period = 2',
-)
+RECIPE = SMALL_RECIPE
 ROOT = pathlib.Path(__file__).parent
 _TINY_T5 = pathlib.Path(__file__).parent / 'persoma_tf' / 'decoders/tiny_t5/v1_1'
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
@@ -153,52 +135,6 @@ def random_gemma(vocab_size: int) -> decoders.LoadedDecoder:
   params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
   params = jax.tree.map(np.asarray, params)
   return decoders.LoadedDecoder('random', module, params, config.d_model, vocab_size)
-
-
-def write_qwen(folder: pathlib.Path) -> pathlib.Path:
-  """A folder of a small Qwen 3 with a tokenizer.json whose token 0 is the text '!'."""
-  folder.mkdir()
-  made = tokenizers.Tokenizer(tokenizers.models.BPE())
-  made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-  made.decoder = tokenizers.decoders.ByteLevel()
-  alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-  trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet)
-  made.train_from_iterator(['The user likes Drama and War!'] * 9, trainer)
-  made.add_special_tokens(['<|im_start|>', '<|im_end|>'])
-  made.save(str(folder / 'tokenizer.json'))
-  settings = {'tokenizer_class': 'Qwen2Tokenizer', 'eos_token': '<|im_end|>'}
-  settings['add_bos_token'] = False
-  (folder / 'tokenizer_config.json').write_text(json.dumps(settings))
-  size = made.get_vocab_size()
-  config = {
-    'model_type': 'qwen3',
-    'vocab_size': size,
-    'hidden_size': 16,
-    'num_hidden_layers': 2,
-    'num_attention_heads': 4,
-    'num_key_value_heads': 2,
-    'head_dim': 6,
-    'intermediate_size': 24,
-    'rms_norm_eps': 1e-6,
-    'rope_theta': 1e6,
-    'hidden_act': 'silu',
-    'tie_word_embeddings': True,
-  }
-  (folder / 'config.json').write_text(json.dumps(config))
-  matrices = {'q_proj': (24, 16), 'k_proj': (12, 16), 'v_proj': (12, 16)}
-  matrices |= {'o_proj': (16, 24), 'gate_proj': (24, 16), 'up_proj': (24, 16)}
-  matrices |= {'down_proj': (16, 24), 'q_norm': (6,), 'k_norm': (6,)}
-  matrices |= {'input_layernorm': (16,), 'post_attention_layernorm': (16,)}
-  shapes = {'model.embed_tokens': (size, 16), 'model.norm': (16,)}
-  for name, shape in matrices.items():
-    part = 'self_attn.' if name[0] in 'qkvo' else 'mlp.' if 'proj' in name else ''
-    part = '' if 'layernorm' in name else part
-    shapes |= {f'model.layers.{x}.{part}{name}': shape for x in range(2)}
-  rng = np.random.default_rng(0)
-  draw = lambda shape: rng.normal(0, 0.3, shape) + (len(shape) == 1)
-  tensors = {f'{x}.weight': draw(y).astype(np.float32) for x, y in shapes.items()}
-  save_file(tensors, folder / 'model.safetensors')
-  return folder
 
 
 def write_t5(folder: pathlib.Path, vocab_size: int) -> pathlib.Path:

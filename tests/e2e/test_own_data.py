@@ -59,7 +59,8 @@ def info(folder) -> dict:
 def test_the_page_has_all_steps_and_the_files_as_they_are():
   assert [command.words[2] for command in COMMANDS] == list(MODULES)
   example = ROOT / 'examples' / 'books'
-  (task,) = blocks('python')
+  test, task = blocks('python')
+  assert 'run_chain' in test  # tests/pipelines/dataset/test_small_chain.py runs it
   assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
   (dataset,) = blocks('yaml')
   assert (ROOT / DATASET).read_text().endswith(f'keys.\n{dataset}')

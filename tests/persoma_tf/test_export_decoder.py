@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from persoma_tf import decoders, export_decoder, recipes
+from persoma_tf import decoders, export_decoder, recipes, testing
 from persoma_tf.parameters import checkpoints, freezing
 from persoma_tf.training import trainer
 from tasks.vocabularies import load_vocabulary
@@ -29,7 +29,7 @@ def logits(decoder):
 
 @pytest.fixture(scope='module')
 def qwen(tmp_path_factory):
-  return tiny.write_qwen(tmp_path_factory.mktemp('export') / 'qwen')
+  return testing.write_decoder(tmp_path_factory.mktemp('export') / 'qwen')
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,7 @@ import json
 import gin
 import pytest
 
-from persoma_tf import decoders, recipes
+from persoma_tf import decoders, recipes, testing
 from persoma_tf.training import trainer
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
@@ -26,7 +26,7 @@ def own(tmp_path_factory):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   """A Hugging Face folder with random weights and a tokenizer.json."""
-  return tiny_parts.write_qwen(tmp_path_factory.mktemp('own') / 'qwen')
+  return testing.write_decoder(tmp_path_factory.mktemp('own') / 'qwen')
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""The small chain that users test their dataset files with; it needs no download."""
+
+import pytest
+
+from examples.books import make_data
+from pipelines.common.job import JobError
+from pipelines.dataset.small_chain import run_chain
+from tests.pipelines.dataset.test_dataset_file import TEXT
+
+
+def write(folder, old='', new=''):
+  make_data.write(folder / 'data', readers=60, count=30, seed=0)
+  text = TEXT.replace('../../runs/books/data', 'data').replace(old, new)
+  (folder / 'books.yaml').write_text(text)
+  return folder / 'books.yaml'
+
+
+def test_books(tmp_path):
+  made = run_chain(write(tmp_path), tmp_path / 'made', 'train.seed = 1')
+  assert (made.counts['rows_rejected'], made.counts['rows_in']) == (
+    4,
+    sum(made.counts['users'].values())
+    and len((tmp_path / 'data' / 'ratings.csv').read_text().splitlines()) - 1,
+  )
+  assert len(made.rows) == made.counts['users']['test'] > 0
+  for row in made.rows:
+    assert row['text'].startswith('The reader enjoys ')
+    assert row['task'] == 'book_subjects_v1'
+  assert 'train.seed = 1\n' in (made.folder / 'model' / 'config.gin').read_text()
+  assert (made.folder / 'report' / 'report.html').exists()
+
+
+def test_a_wrong_file(tmp_path):
+  with pytest.raises(JobError, match=r"books\.yaml, line 26: .*'topics'; expected"):
+    run_chain(write(tmp_path, 'of: subjects', 'of: topics'), tmp_path / 'made')
