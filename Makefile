@@ -112,6 +112,8 @@ $(RUN)/embeddings/COMPLETED: | $(RUN)/histories/COMPLETED
 	  --output_dir=$(RUN)/embeddings
 
 $(RUN)/model/COMPLETED: | $(RUN)/embeddings/COMPLETED
+	$(if $(DATASET),$(PYTHON) -m pipelines.inspect --histories_dir=$(RUN)/histories \
+	  --embeddings_dir=$(RUN)/embeddings)
 	$(PYTHON) -m persoma_tf.train --gin_file=$(RECIPE) --model_dir=$(RUN)/model \
 	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings
 

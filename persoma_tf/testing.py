@@ -2,7 +2,7 @@
 
 They have the files of the real ones, Hugging Face folders with a tokenizer, and need no
 download. What they answer means nothing; everything else is as in a full run.
-`pipelines.dataset.small_chain.run_chain` runs all jobs with them.
+`pipelines.try_dataset.run_chain` runs all jobs with them.
 """
 
 import json

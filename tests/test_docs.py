@@ -45,6 +45,7 @@ RUN_BY = {
   'pipelines.embed_items': 'e2e/test_chain.py',
   'pipelines.evaluate': 'e2e/test_chain.py',
   'pipelines.load_predictions': 'engines/test_bigquery.py',
+  'pipelines.try_dataset': 'pipelines/test_try_dataset.py',
   'pipelines.t5x_answers': 'pipelines/test_t5x_answers.py',
   't5x.infer': 't5x/test_t5x.py',
   't5x.train': 't5x/test_t5x.py',

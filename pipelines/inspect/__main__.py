@@ -2,14 +2,16 @@
 
     python -m pipelines.inspect runs/quickstart/histories [PATH...] [--records=3]
     python -m pipelines.inspect --dataset=books.yaml
+    python -m pipelines.inspect --histories_dir=histories --embeddings_dir=embeddings
     python -m pipelines.inspect --gin_file=runs/perceiver.gin \
       --histories_dir=histories --embeddings_dir=embeddings [--gin.NAME=VALUE]
 
 Shows counts, shapes, configuration and a few records of folders of every job, model
 folders, checkpoints, adapters and single files. For a dataset file, reads the first
 rows of its files: interactions as texts, prompts with answers, counts, rejects. For a
-recipe, runs a few steps of each stage with their real sizes. Writes nothing. `--json`
-prints JSON for programs.
+recipe, runs a few steps of each stage with their real sizes. For histories with their
+embeddings and no recipe, tells what methods without a language model reach. Writes
+nothing. `--json` prints JSON for programs.
 """
 
 import argparse
@@ -47,10 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--steps', type=int, default=8, help='number of steps to time of each stage'
   )
   flags = parser.parse_args(arguments)
-  if sum(map(bool, (flags.paths, flags.gin_file, flags.dataset))) != 1:
-    parser.error('expected either paths, --dataset or --gin_file')
+  data = bool(flags.histories_dir and flags.embeddings_dir)
+  asked = flags.paths, flags.dataset, flags.gin_file or data
+  if sum(map(bool, asked)) != 1:
+    parser.error(
+      'expected either paths, --dataset, --gin_file, or --histories_dir and '
+      '--embeddings_dir'
+    )
   if flags.gin_file:
     results, format_result = _estimate(flags, bindings), printed.format_costs
+  elif data:
+    results, format_result = _tell_floors(flags), printed.format_floors
   else:
     results, format_result = _describe(flags), printed.format_folder
   if flags.json:
@@ -72,6 +81,15 @@ def _describe(flags):
     return [
       folder_contents.describe_folder(path, flags.records) for path in flags.paths
     ]
+  except (FileNotFoundError, ValueError, JobError) as error:
+    sys.exit(f'error: {error}')
+
+
+def _tell_floors(flags):
+  from pipelines.inspect import floors  # imports Beam
+
+  try:
+    return [floors.describe_floors(flags.histories_dir, flags.embeddings_dir)]
   except (FileNotFoundError, ValueError, JobError) as error:
     sys.exit(f'error: {error}')
 

@@ -22,6 +22,21 @@ def format_folder(found: Mapping[str, Any]) -> str:
   return '\n'.join(lines)
 
 
+def format_floors(found: Mapping[str, Any]) -> str:
+  """Formats the result of `floors.describe_floors`."""
+  ranked = sorted(found['methods'].items(), key=lambda pair: -pair[1]['f1'])
+  return '\n'.join(
+    [
+      f'{found["path"]}: {found["users"]} users of the split {found["split"]}',
+      *(
+        f'  {name:<20} F1 {row["f1"]:.3f}, {row["of_the_bound"]:.2f} of the bound'
+        for name, row in ranked
+      ),
+      found['advice'],
+    ]
+  )
+
+
 def format_costs(found: Mapping[str, Any]) -> str:
   """Formats the result of `costs.estimate_costs`."""
   lines = []

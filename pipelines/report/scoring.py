@@ -110,10 +110,26 @@ def answer_all(
   said = lambda kind: [
     Answer(side(row, f'{kind}_liked'), side(row, f'{kind}_disliked')) for row in rows
   ]
-  constant = baselines.constant(train.truth, rule.top)
   return {
     'persoma': metrics.indicator(said('predicted'), genres),
     **_draft_alone(metrics.indicator(said('draft'), genres)),
+    **answer_simply(train, test, genres, rule),
+  }
+
+
+def answer_simply(
+  train: Labelled, test: Labelled, genres: Sequence[str], rule: LabelRule
+) -> dict[str, np.ndarray]:
+  """Returns the answers [U, 2G] bool of methods that need neither model nor vectors.
+
+  Args:
+    train: users whose labels the constant answer is chosen by.
+    test: users to answer.
+    genres: G names.
+    rule: label rule of the histories.
+  """
+  constant = baselines.constant(train.truth, rule.top)
+  return {
     'constant': np.tile(constant, (len(test.user_ids), 1)),
     'counting': baselines.counting([x for x, _ in test.samples], len(genres), rule.top),
     'rule_on_sample': baselines.rule_on_sample(test.samples, len(genres), rule),

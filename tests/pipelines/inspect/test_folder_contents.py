@@ -174,4 +174,4 @@ def test_the_command(folders_of_jobs, tmp_path, capsys):
   assert 'damaged' in found['damaged'][0]
   with pytest.raises(SystemExit):
     command.main([])
-  assert 'expected either paths, --dataset or --gin_file' in capsys.readouterr().err
+  assert 'expected either paths, --dataset, --gin_file, or ' in capsys.readouterr().err

@@ -1,22 +1,32 @@
-"""Runs all jobs on a dataset file in seconds, with small models, for users' own tests.
+"""Runs all jobs on a dataset file in seconds, with small models of random weights.
 
-from pipelines.dataset.small_chain import run_chain
+    python -m pipelines.try_dataset --dataset=books.yaml --output_dir=tried
 
-def test_my_data(tmp_path):
-  made = run_chain('books.yaml', tmp_path)
-  assert made.counts['rows_rejected'] == 4
+What the model answers means nothing; everything else is as in a full run. In a test:
+
+    from pipelines.try_dataset import run_chain
+
+    def test_my_data(tmp_path):
+      made = run_chain('books.yaml', tmp_path)
+      assert made.counts['rows_rejected'] == 4
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import gin
+from pipelines.common import flags
+from pipelines.common.flags import path_flag
+from pipelines.common.places import LOCAL
 
-from persoma_tf import testing, train
-from pipelines import batch_predict, build_histories, embed_items, evaluate
-from pipelines.common import storage
-from pipelines.predictions import prediction_files
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Holds the flags."""
+
+  dataset: str = path_flag('dataset file to try')
+  output_dir: str = path_flag('new or empty folder to write into', place=LOCAL)
 
 
 class Chain(NamedTuple):
@@ -25,7 +35,7 @@ class Chain(NamedTuple):
   Attributes:
     folder: folder with `histories`, `embeddings`, `model`, `predictions` and `report`.
     info: content of `dataset_info.json`.
-    rows: rows of the prediction table; what they answer means nothing.
+    rows: rows of the prediction table.
   """
 
   folder: pathlib.Path
@@ -45,18 +55,28 @@ def run_chain(
 
   Args:
     dataset: path of the dataset file.
-    folder: folder to write into.
+    folder: new or empty folder to write into.
     *bindings: gin bindings for the training, such as 'train.seed = 1'.
 
   Raises:
+    FileExistsError: the folder is not empty.
     JobError, ValueError, SystemExit: as the jobs do.
   """
+  import gin
+
+  from persoma_tf import testing, train
+  from pipelines import batch_predict, build_histories, embed_items, evaluate
+  from pipelines.common import storage
+  from pipelines.predictions import prediction_files
+
   folder = pathlib.Path(folder)
+  if folder.exists() and any(folder.iterdir()):
+    raise FileExistsError(f'{folder} is not empty; name another --output_dir')
   at = lambda name: str(folder / name)
-  decoder = testing.write_decoder(at('small_decoder'))
-  encoder = testing.write_encoder(at('small_encoder'))
   made = [f'--histories_dir={at("histories")}', f'--embeddings_dir={at("embeddings")}']
   build_histories.run([f'--dataset={dataset}', f'--output_dir={at("histories")}'])
+  decoder = testing.write_decoder(at('small_decoder'))
+  encoder = testing.write_encoder(at('small_encoder'))
   embed_items.run([made[0], f'--encoder={encoder}', f'--output_dir={at("embeddings")}'])
   gin.clear_config()
   more = [f'--gin.{binding.replace(" = ", "=", 1)}' for binding in bindings]
@@ -70,3 +90,21 @@ def run_chain(
   info = storage.read_json(at('histories/dataset_info.json'))
   rows = prediction_files.read_predictions(at('predictions'), 'avro')
   return Chain(folder, info, rows)
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+  """Parses the flags and runs the jobs.
+
+  Raises:
+    FileExistsError, JobError, ValueError, SystemExit: see `run_chain`.
+  """
+  config = flags.parse(Config, argv, __doc__)
+  made = run_chain(config.dataset, config.output_dir)
+  print(f'all jobs ran: {len(made.rows)} rows of predictions in {made.folder}')
+
+
+if __name__ == '__main__':
+  from pipelines import try_dataset
+  from pipelines.common import job
+
+  job.main(try_dataset.run)

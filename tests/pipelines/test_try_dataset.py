@@ -3,8 +3,9 @@
 import pytest
 
 from examples.books import make_data
+from pipelines import try_dataset
 from pipelines.common.job import JobError
-from pipelines.dataset.small_chain import run_chain
+from pipelines.try_dataset import run_chain
 from tests.pipelines.dataset.test_dataset_file import TEXT
 
 
@@ -28,6 +29,17 @@ def test_books(tmp_path):
     assert row['task'] == 'book_subjects_v1'
   assert 'train.seed = 1\n' in (made.folder / 'model' / 'config.gin').read_text()
   assert (made.folder / 'report' / 'report.html').exists()
+
+
+def test_the_command(tmp_path, capsys):
+  (tmp_path / 'made').mkdir()
+  (tmp_path / 'made' / 'x').write_text('')
+  dataset = write(tmp_path)
+  with pytest.raises(FileExistsError, match='is not empty'):
+    try_dataset.run([f'--dataset={dataset}', f'--output_dir={tmp_path}/made'])
+  with pytest.raises(SystemExit):
+    try_dataset.run([f'--output_dir={tmp_path}/other'])
+  assert '--dataset' in capsys.readouterr().err
 
 
 def test_a_wrong_file(tmp_path):
