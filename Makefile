@@ -81,6 +81,9 @@ quickstart: $(RUN)/report/COMPLETED  ## run all jobs from ratings to report, on 
 	@echo "prediction table: $(RUN)/predictions"
 	@echo "report: $(RUN)/report/report.html"
 
+ifeq ($(MAKECMDGOALS)$(DATASET),run)
+$(error make run needs DATASET=..., the path of a dataset file)
+endif
 run: quickstart  ## run all jobs on DATASET=..., a dataset file
 
 # One rule for each stage. A stage is finished when its COMPLETED marker exists.
@@ -99,6 +102,7 @@ ifneq ($(DATASET),)
 $(RUN)/histories/COMPLETED: $(DATASET) | $(VENV)/COMPLETED
 	$(PYTHON) -m pipelines.build_histories --dataset=$(DATASET) \
 	  --output_dir=$(RUN)/histories
+	@touch $@
 else
 $(RUN)/histories/COMPLETED: | $(VENV)/COMPLETED
 	$(PYTHON) -m persoma_tf.assets
@@ -112,7 +116,7 @@ $(RUN)/embeddings/COMPLETED: | $(RUN)/histories/COMPLETED
 	  --output_dir=$(RUN)/embeddings
 
 $(RUN)/model/COMPLETED: | $(RUN)/embeddings/COMPLETED
-	$(if $(DATASET),$(PYTHON) -m pipelines.inspect --histories_dir=$(RUN)/histories \
+	$(if $(DATASET),-$(PYTHON) -m pipelines.inspect --histories_dir=$(RUN)/histories \
 	  --embeddings_dir=$(RUN)/embeddings)
 	$(PYTHON) -m persoma_tf.train --gin_file=$(RECIPE) --model_dir=$(RUN)/model \
 	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings

@@ -10,6 +10,7 @@ workers. docs/implementation.md describes the folder.
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -168,7 +169,8 @@ def run(argv: Sequence[str] | None = None) -> None:
   if config.dataset:
     from pipelines.dataset import dataset_flags  # imports Beam
 
-    config, dataset = dataset_flags.read_flags(config, beams)
+    named = flags.named_in(sys.argv[1:] if argv is None else argv)
+    config, dataset = dataset_flags.read_flags(config, beams, named)
   options = flags.beam_options(config, beams)
   from pipelines.histories import histories_job  # imports Beam
 

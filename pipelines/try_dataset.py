@@ -59,19 +59,20 @@ def run_chain(
     *bindings: gin bindings for the training, such as 'train.seed = 1'.
 
   Raises:
-    FileExistsError: the folder is not empty.
-    JobError, ValueError, SystemExit: as the jobs do.
+    JobError: the folder is not empty, or a job cannot run.
+    ValueError, SystemExit: as the jobs do.
   """
   import gin
 
   from persoma_tf import testing, train
   from pipelines import batch_predict, build_histories, embed_items, evaluate
   from pipelines.common import storage
+  from pipelines.common.job import JobError
   from pipelines.predictions import prediction_files
 
   folder = pathlib.Path(folder)
   if folder.exists() and any(folder.iterdir()):
-    raise FileExistsError(f'{folder} is not empty; name another --output_dir')
+    raise JobError(f'{folder} is not empty; name another --output_dir')
   at = lambda name: str(folder / name)
   made = [f'--histories_dir={at("histories")}', f'--embeddings_dir={at("embeddings")}']
   build_histories.run([f'--dataset={dataset}', f'--output_dir={at("histories")}'])
@@ -96,7 +97,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   """Parses the flags and runs the jobs.
 
   Raises:
-    FileExistsError, JobError, ValueError, SystemExit: see `run_chain`.
+    JobError, ValueError, SystemExit: see `run_chain`.
   """
   config = flags.parse(Config, argv, __doc__)
   made = run_chain(config.dataset, config.output_dir)

@@ -5,6 +5,7 @@ asks for it gives it to gin as `own_question`, so that the model's `config.gin` 
 of its words, and answers need neither the dataset file nor a module.
 """
 
+import functools
 import json
 import pathlib
 from collections.abc import Mapping
@@ -49,15 +50,30 @@ def asked_question() -> Question:
   named = gin.get_bindings('question').get('name')
   stored = _stored_question()
   if stored and _is_asked(stored, named):
-    words = {field: value for field, value in vars(stored).items() if field != 'name'}
-    recipes.bind_parameter('own_question.name', stored.name)
-    recipes.bind_parameter('own_question.words', words)
+    _bind(stored)
     return own_question()
   if named is None:
     # Calling `question` here would add its default to config.gin. A run from before
     # this parameter existed could then not resume.
     return questions.MOVIELENS
   return questions.question()
+
+
+def fix_question() -> None:
+  """Fixes the question of a model that gin has read, whatever histories it answers.
+
+  A model whose `config.gin` has no question asks MovieLens's.
+  """
+  own = gin.get_bindings('own_question', resolve_references=False)
+  if 'name' not in own and 'name' not in gin.get_bindings('question'):
+    _bind(questions.MOVIELENS)
+
+
+def _bind(question: Question) -> None:
+  """Gives gin a question as `own_question`."""
+  words = {field: value for field, value in vars(question).items() if field != 'name'}
+  recipes.bind_parameter('own_question.name', question.name)
+  recipes.bind_parameter('own_question.words', words)
 
 
 def _is_asked(stored: Question, named: str | None) -> bool:
@@ -72,7 +88,13 @@ def _stored_question() -> Question | None:
   if 'histories_dir' not in gin.get_bindings('data_folders', resolve_references=False):
     return None
   file = pathlib.Path(data_folders().histories_dir, 'dataset_info.json')
-  found = json.loads(file.read_text()).get('dataset') if file.exists() else None
+  return _read_question(file, file.stat().st_mtime_ns) if file.exists() else None
+
+
+@functools.cache
+def _read_question(file: pathlib.Path, _: int) -> Question | None:
+  """Reads the question of a file, once until it changes."""
+  found = json.loads(file.read_text()).get('dataset')
   if not found:
     return None
   ((name, words),) = found['questions'].items()

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import seqio
 import tensorflow as tf
 
-from persoma_tf.setting_types import Amount, Positive
+from persoma_tf import recipes
+from persoma_tf.setting_types import Amount, Count, Positive
 from tasks import finished, schema, shard_files
 from tasks.labels import LabelRule
 from tasks.numbered_records import NumberedRecords, state_of
@@ -98,15 +99,20 @@ def load_rule(histories_dir: str) -> LabelRule:
 
 
 @gin.configurable
-def stored_length(most: Positive = 100) -> int:
+def stored_length(most: Positive = 100, length: Count = 0) -> int:
   """Returns the length of the longest history that can be stored, for recipes.
 
   Args:
     most: largest length to return.
+    length: the length, which the first call keeps, so that a model reads as much of
+      other histories as of those that it was trained on; 0 for the folder's.
   """
-  folder = pathlib.Path(data_folders().histories_dir)
-  info = json.loads((folder / 'dataset_info.json').read_text())
-  return min(most, info.get('max_history', most))
+  if not length:
+    folder = pathlib.Path(data_folders().histories_dir)
+    info = json.loads((folder / 'dataset_info.json').read_text())
+    length = min(most, info.get('max_history', most))
+    recipes.bind_parameter('stored_length.length', length)
+  return length
 
 
 @gin.configurable

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from tasks.text_templates import TextTemplate, read_template
@@ -58,7 +59,8 @@ class OwnTexts(NamedTuple):
 
   def value_texts(self, values: Iterable[float]) -> list[list[str]]:
     """Writes the texts of each template, for each value."""
-    rows = [{VALUE: float(value)} for value in values]
+    # 3.3 of a value that is stored in 4 bytes, not 3.29999995.
+    rows = [{VALUE: float(str(np.float32(value)))} for value in values]
     return [[template.write(row) for row in rows] for template in self.of_values]
 
 

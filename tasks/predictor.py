@@ -72,6 +72,7 @@ class Predictor:
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
     folders += [f'EMBEDDINGS_DIR = {embeddings_dir!r}']
     recipes.parse_model(f'{model_dir}/{CONFIG}', folders, trusted)
+    dataset_question.fix_question()
     self._genres = load_genres(histories_dir)
     self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()

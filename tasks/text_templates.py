@@ -31,10 +31,10 @@ class Field(NamedTuple):
   def written(self, values: Mapping[str, Any]) -> str:
     """Returns the value of the column as text; '' for a missing one."""
     value = values[self.name]
-    if value is None or value == '':
-      return ''
     if isinstance(value, list | tuple):
       value = ', '.join(map(str, value))
+    if value is None or value == '':
+      return ''
     if self.form:
       return format(value, self.form)
     # 4 and 4.5 of float values
@@ -45,7 +45,7 @@ class Group(NamedTuple):
   """Describes a part in brackets.
 
   Attributes:
-    parts: what is written if no field of it is empty.
+    parts: what is written if no field in it is empty, apart from those in groups.
     otherwise: what is written else.
   """
 
@@ -54,7 +54,8 @@ class Group(NamedTuple):
 
   def written(self, values: Mapping[str, Any]) -> str:
     """Returns the text of the group."""
-    full = all(field.written(values) for field in template_fields(self.parts))
+    own = (part for part in self.parts if isinstance(part, Field))
+    full = all(field.written(values) for field in own)
     return _join(self.parts if full else self.otherwise, values)
 
 
@@ -128,7 +129,7 @@ def _read(source: str, at: int, ends: str) -> tuple[list, int]:
       parts.append(sign[0][0])
     elif sign[0] == '{':
       field = _FIELD.match(source, at)
-      if not field:
+      if not field or not field[1].strip():
         _refuse(source, sign.start(), 'expected a column and }, such as {title}')
       parts.append(Field(field[1].strip(), field[2] or ''))
       at = field.end()
@@ -148,7 +149,7 @@ def _read(source: str, at: int, ends: str) -> tuple[list, int]:
 
 def _read_group(source, at, start):
   parts, at = _read(source, at, '|]')
-  if not any(template_fields(parts)):
+  if not any(isinstance(part, Field) for part in parts):
     _refuse(source, start, 'a part in brackets needs a field; for a bracket write [[')
   otherwise: list = []
   if source[at] == '|':

@@ -88,6 +88,12 @@ def parse_with_beam(
   return _make_config(config_cls, values, parser, rest), rest
 
 
+def named_in(arguments: Sequence[str]) -> set[str]:
+  """Returns the names of the flags in a command line, without dashes."""
+  words = [word for word in arguments if word.startswith('--')]
+  return {word.removeprefix('--').partition('=')[0] for word in words}
+
+
 def beam_options(config: Any, arguments: Sequence[str]) -> PipelineOptions:
   """Returns Beam's options, after a check that the runner has all flags it needs.
 

@@ -1,6 +1,7 @@
 """Defines what a dataset file says, and gives it to the jobs that know the flags."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,9 +123,17 @@ class Dataset:
     return RatingScale.parse(self.events.scale)
 
   def about(self) -> dict[str, Any]:
-    """Returns what later jobs need to know, as JSON types, for `dataset_info.json`."""
+    """Returns what decides the folder, as JSON types, for `dataset_info.json`.
+
+    Paths, the licence and comments do not; other flags have what the job's flags say.
+    """
     words = dataclasses.asdict(self.question)
+    about = {
+      key: {name: x for name, x in dataclasses.asdict(table).items() if name != 'files'}
+      for key, table in (('events', self.events), ('items', self.items))
+    }
     return {
+      **json.loads(json.dumps(about)),
       'name': self.name,
       'texts': [text.source for text in self.texts],
       'questions': {words.pop('name'): words},

@@ -7,16 +7,22 @@ read.
 import difflib
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
 from persoma_tf import addresses
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.dataset.dataset import Dataset, EventFiles, HistoryChoice, ItemFiles
+from pipelines.dataset.table_part import (
+  KEYS,
+  check_header,
+  join_place,
+  read_separator,
+  read_table,
+)
 from pipelines.dataset.yaml_parts import Part, read_yaml
-from pipelines.events import column_values, text_encodings
+from pipelines.events import column_values
 from pipelines.events.rating_scale import RatingScale
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.histories.split import Split
@@ -25,8 +31,8 @@ from tasks.labels import LabelRule
 from tasks.questions import Question
 from tasks.text_templates import TextTemplate, read_template
 
-_DELIMITERS = {'tab': '\t', r'\t': '\t'}
-_QUOTES = ('none', 'double')
+_KEYS = ('name', 'license', 'folder', 'events', 'items', 'texts', 'history')
+_KEYS += ('questions', 'split')
 _ANSWERS = ('lists',)
 
 
@@ -40,11 +46,18 @@ def read_dataset(path: str) -> Dataset:
   Raises:
     JobError: the file cannot be read, or a key or value is wrong.
   """
+  path = addresses.local_path(path)
   with storage.explained(f'--dataset: {path}'), FileSystems.open(path) as file:
-    text = file.read().decode('utf-8-sig')
-  root = read_yaml(path, text)
+    data = file.read()
+  try:
+    root = read_yaml(path, data.decode('utf-8-sig'))
+  except UnicodeDecodeError as error:
+    raise JobError(
+      f'{path} is not UTF-8 ({error.reason} at byte {error.start})'
+    ) from None
+  root.expect(*_KEYS)
   name = root.text('name', expected='a short name of the data set')
-  folder = os.path.join(os.path.dirname(path), root.text('folder', ''))
+  folder = join_place(os.path.dirname(path), root.text('folder', '.'))
   events = _events(root.need('events', 'the files with one event a row'), folder)
   items = _items(root.need('items', 'the files with one item a row'), folder)
   question, categories, rule = _question(root, items, events)
@@ -61,96 +74,63 @@ def read_dataset(path: str) -> Dataset:
     _split(root),
     root.text('license', ''),
   )
-  root.finish()
+  _check_names(root, dataset)
   return dataset
 
 
-def _table(part: Part, folder: str, roles: Mapping[str, str]) -> dict[str, Any]:
-  """Returns the fields of TableFiles; `roles` are the columns that there must be."""
-  files = part.text('files', expected='a path or glob')
-  if not addresses.scheme_of(files):
-    files = os.path.normpath(os.path.join(folder, files))
-  columns = {
-    role: part.text(role, expected=expected) for role, expected in roles.items()
-  }
-  if (more := part.get('columns')) is not None:
-    columns |= {name: more.text(name) for name in more.names()}
-  quotes = part.get('quotes')
-  if quotes is not None and quotes.value not in _QUOTES:
-    quotes.refuse(f'{quotes.value!r}; expected one of {list(_QUOTES)}')
-  delimiter = part.text('delimiter', ',')
-  delimiter = _DELIMITERS.get(delimiter, delimiter)
-  if delimiter in ('', '"', '\n', '\r'):
-    part.get('delimiter').refuse(f'{delimiter!r}; expected a sign such as ; or tab')
-  encoding = part.text('encoding', 'utf-8')
-  if not text_encodings.find_encoding(encoding):
-    part.get('encoding').refuse(
-      f'{encoding!r}; expected an encoding that extends ASCII, such as utf-8 or cp1252'
-    )
-  header = tuple(column.value for column in part.texts('header'))
-  if header:
-    named = lambda name: part.get(name) or part.get('columns')
-    _check_header(header, columns, named)
-  return {
-    'files': files,
-    'columns': columns,
-    'delimiter': delimiter,
-    'quotes': quotes.value if quotes else '',
-    'encoding': text_encodings.find_encoding(encoding),
-    'header': header,
-  }
-
-
-def _check_header(header, columns, part_of) -> None:
-  """Checks that columns are in a header.
-
-  Args:
-    header: names of the columns of the files.
-    columns: name -> name in the files.
-    part_of: function from a name to the part that names it.
-  """
-  for name, column in columns.items():
-    if column not in header:
-      near = difflib.get_close_matches(column, header, n=1)
-      hint = f'; did you mean {near[0]}?' if near else ''
-      part_of(name).refuse(f'{column!r} is no column of header {list(header)}{hint}')
-
-
 def _events(part: Part, folder: str) -> EventFiles:
-  table = _table(
-    part,
-    folder,
-    {
-      'user': 'the column with the id of the user',
-      'item': 'the column with the id of the item',
-      'value': 'the column with the rating or another value',
-    },
-  )
-  if time := part.text('time', ''):
-    table['columns']['time'] = time
+  roles = {
+    'user': 'the column with the id of the user',
+    'item': 'the column with the id of the item',
+    'value': 'the column with the rating or another value',
+  }
+  part.expect(*KEYS, *roles, 'time', 'time_unit', 'scale')
+  table = read_table(part, folder, roles, ['time'])
   unit = part.text('time_unit', 's')
   units = (*column_values.TIME_UNITS, column_values.ISO)
-  if unit not in units:
-    part.get('time_unit').refuse(f'{unit!r}; expected one of {list(units)}')
+  if unit not in units or not part.get('time'):
+    unit_part = part.get('time_unit')
+    if unit not in units:
+      unit_part.refuse(f'{unit!r}; expected one of {list(units)}')
+    if unit_part:
+      unit_part.refuse('there is no time: expected a column of events as time')
   scale = part.text('scale', expected='low:high:step of the values, such as 1:5:1')
   _of_value(part.get('scale'), RatingScale.parse, scale)
-  part.finish()
   return EventFiles(**table, scale=scale, time_unit=unit)
 
 
 def _items(part: Part, folder: str) -> ItemFiles:
-  table = _table(part, folder, {'item': 'the column with the id of the item'})
-  if title := part.text('title', ''):
-    table['columns']['title'] = title
-  lists = {}
-  if (found := part.get('lists')) is not None:
-    lists = {name: found.text(name) for name in found.names()}
-    for name, separator in lists.items():
-      if separator in ('', '"', '\n', '\r'):
-        found.get(name).refuse(f'{separator!r}; expected the text between two names')
+  roles = {'item': 'the column with the id of the item'}
+  part.expect(*KEYS, *roles, 'title', 'lists', 'no_name')
+  table = read_table(part, folder, roles, ['title'])
+  lists, found = {}, part.get('lists')
+  for name in found.names() if found else ():
+    lists[name] = read_separator(found, name)
+    if table['header']:
+      check_header(table['header'], {name: table['columns'].get(name, name)}, found.get)
+  for text in part.texts('no_name'):
+    if '|' in text.value:
+      text.refuse(f'{text.value!r}; expected a text without |')
   no_name = tuple(text.value for text in part.texts('no_name'))
-  part.finish()
   return ItemFiles(**table, lists=lists, no_name=no_name)
+
+
+def _check_names(root: Part, dataset: Dataset) -> None:
+  """Checks that something uses each of the names under `columns`."""
+  of_items = {*dataset.item_columns(), *dataset.items.lists, 'title'}
+  for key, used in (('events', set()), ('items', of_items)):
+    part = root.get(key)
+    roles = {
+      part.get(role).value
+      for role in part.names()
+      if role not in KEYS and isinstance(part.get(role).value, str)
+    }
+    found = part.get('columns')
+    for name in found.names() if found else ():
+      if name not in used | roles:
+        near = difflib.get_close_matches(name, used | roles, n=1)
+        hint = f'; did you mean {near[0]}?' if near else ''
+        found.get(name).refuse(f'nothing uses this name{hint}')
 
 
 def _texts(root: Part, items: ItemFiles) -> tuple[TextTemplate, ...]:
@@ -171,9 +151,22 @@ def _texts(root: Part, items: ItemFiles) -> tuple[TextTemplate, ...]:
       )
     if items.header and VALUE not in template.fields:
       columns = {name: items.column(name) for name in template.fields}
-      _check_header(items.header, columns, lambda _, part=part: part)
+      check_header(items.header, columns, lambda _, part=part: part)
+    _try_template(part, template, items)
     templates.append(template)
+  for of_value, what in ((False, 'a column of the item'), (True, '{value}')):
+    if not any((VALUE in template.fields) == of_value for template in templates):
+      root.get('texts').refuse(f'no text with {what}; expected one or more of each')
   return tuple(templates)
+
+
+def _try_template(part: Part, template: TextTemplate, items: ItemFiles) -> None:
+  """Checks that the formats of a template fit the kinds of its columns."""
+  kinds = {name: ['x'] if name in items.lists else 'x' for name in template.fields}
+  try:
+    template.write({**kinds, VALUE: 1.5})
+  except (ValueError, TypeError) as error:
+    part.refuse(f'{template.source!r}: {error}')
 
 
 def _question(root: Part, items: ItemFiles, events: EventFiles):
@@ -182,31 +175,30 @@ def _question(root: Part, items: ItemFiles, events: EventFiles):
   if len(several) != 1:
     root.get('questions').refuse(f'{len(several)} questions; expected one')
   part = several[0]
+  part.expect('name', 'prompt', 'answer')
   answer = part.need('answer', f'one of {list(_ANSWERS)}')
-  for kind in answer.names():
-    if kind not in _ANSWERS:
-      answer.get(kind).refuse(f'unknown key; expected one of {list(_ANSWERS)}')
+  answer.expect(*_ANSWERS)
   lists = answer.need('lists', 'of, likes, dislikes, none, most and rule')
+  lists.expect('of', 'likes', 'dislikes', 'none', 'most', 'rule')
   of = lists.text('of', expected='a column that items.lists names')
   if of not in items.lists:
     lists.get('of').refuse(f'{of!r}; expected one of items.lists: {list(items.lists)}')
   words = {key: lists.text(key) for key in ('likes', 'dislikes')}
   words |= {'none': lists.text('none', 'none'), 'most': lists.whole('most', 3)}
-  name = part.text('name', expected='such as book_subjects_v1')
+  name = part.text('name', expected='a name such as book_subjects_v1')
   prompt = part.text('prompt', expected='the text before the answer')
   try:
     question = Question(name, prompt, **words)
   except ValueError as error:  # "Question 'x_v1': most=0: expected at least 1"
-    key, reason = re.fullmatch(r"Question '.*': ((\w+)=.*)", str(error)).group(2, 1)
-    (part.get(key) or lists.get(key)).refuse(reason)
-  rule = _rule(lists, events, question.most)
-  lists.finish()
-  part.finish()
-  return question, of, rule
+    said = re.search(r': ((name|prompt|likes|dislikes|none|most)=.*)', str(error), re.S)
+    where = part.get(said[2]) or lists.get(said[2]) if said else part
+    where.refuse(said[1] if said else str(error))
+  return question, of, _rule(lists, events, question.most)
 
 
 def _rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
   part = lists.need('rule', 'least, liked_above and disliked_below')
+  part.expect('least', 'liked_above', 'disliked_below')
   numbers = {key: part.number(key) for key in ('liked_above', 'disliked_below')}
   make = lambda least: LabelRule(least, **numbers, top=most)
   rule = _of_value(part, make, part.whole('least', 3))
@@ -214,7 +206,6 @@ def _rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
   for key, value in numbers.items():
     if not scale.low <= value <= scale.high:
       part.get(key).refuse(f'{value:g}; expected a mean of values from {scale}')
-  part.finish()
   return rule
 
 
@@ -222,6 +213,7 @@ def _history(root: Part) -> HistoryChoice:
   part = root.get('history')
   if part is None:
     return HistoryChoice()
+  part.expect('sampler', 'most', 'least', 'query')
   sampler = part.text('sampler', 'recency')
   usable = [name for name, each in SAMPLERS.items() if each.needs != 'vectors']
   if sampler not in usable:
@@ -236,7 +228,6 @@ def _history(root: Part) -> HistoryChoice:
       part.get(key).refuse(f'{getattr(choice, key)}; expected at least 1')
   if choice.query and SAMPLERS[sampler].needs != 'relevance':
     part.get('query').refuse(f'the sampler {sampler} has no use for it')
-  part.finish()
   return choice
 
 
@@ -244,6 +235,7 @@ def _split(root: Part) -> Split:
   part = root.get('split')
   if part is None:
     return Split(0.8, 0.1, 1, 0)
+  part.expect('by', 'train', 'validation', 'test', 'seed')
   if (by := part.text('by', 'user')) != 'user':
     part.get('by').refuse(f'{by!r}; expected user')
   shares = [part.number(key, 0.0) for key in ('train', 'validation', 'test')]
@@ -251,7 +243,6 @@ def _split(root: Part) -> Split:
     part.refuse(f'train, validation and test add up to {sum(shares):g}; expected 1')
   make = lambda seed: Split(shares[0], shares[1], 1, seed)
   split = _of_value(part, make, part.whole('seed', 0))
-  part.finish()
   return split
 
 

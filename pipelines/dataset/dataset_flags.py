@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.common.job import JobError
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
   from pipelines.build_histories import Config
 
 
-def read_flags(config: Config, beams: Sequence[str]) -> tuple[Config, Dataset]:
+def read_flags(
+  config: Config, beams: Sequence[str], named: Collection[str]
+) -> tuple[Config, Dataset]:
   """Reads the dataset file of a job.
 
   Args:
     config: flags of `pipelines.build_histories`, with `dataset`.
     beams: Beam's own arguments.
+    named: names of the flags in the command line.
 
   Returns:
     (the flags with those that the file decides, the dataset).
@@ -30,12 +33,11 @@ def read_flags(config: Config, beams: Sequence[str]) -> tuple[Config, Dataset]:
   """
   dataset = read_dataset(config.dataset)
   decided = _decided(dataset)
-  for field in dataclasses.fields(config):
-    if field.name in decided and getattr(config, field.name) != field.default:
-      raise JobError(
-        f'--{field.name}={getattr(config, field.name)} beside --dataset: expected this '
-        f'setting in {config.dataset}'
-      )
+  if both := sorted(decided.keys() & set(named)):
+    raise JobError(
+      f'--{both[0]}={getattr(config, both[0])} beside --dataset: expected this setting '
+      f'in {config.dataset}'
+    )
   for name in ('ratings', 'movies'):
     try:
       decided[name] = WORKERS.read(name, decided[name], beams)

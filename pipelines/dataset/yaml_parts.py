@@ -13,7 +13,8 @@ import yaml
 from pipelines.common.job import JobError
 
 _WORDS = {'': None, '~': None, 'null': None, 'true': True, 'false': False}
-_INT = re.compile(r'[-+]?[0-9]+')
+_TEXT = 'tag:yaml.org,2002:str'
+_INT = re.compile(r'[-+]?[0-9]{1,18}')
 _FLOAT = re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?')
 _KINDS = {
   str: 'a text',
@@ -42,7 +43,6 @@ class Part:
       JobError: a key stands twice.
     """
     self.file, self.path, self.line = file, path, node.start_mark.line + 1
-    self._read: set[str] = set()
     if isinstance(node, yaml.MappingNode):
       self.value: Any = {}
       for key, value in node.value:
@@ -64,12 +64,20 @@ class Part:
     where = f'{self.path}: ' if self.path else ''
     raise JobError(f'{self.file}, line {self.line}: {where}{reason}')
 
-  def __contains__(self, key: str) -> bool:
-    return key in self._keys()
+  def expect(self, *keys: str) -> None:
+    """Checks that all keys are among those that there can be.
+
+    Raises:
+      JobError: a key is unknown; the message has the nearest known one.
+    """
+    for key, part in self._keys().items():
+      if key not in keys:
+        near = difflib.get_close_matches(key, keys, n=1)
+        hint = f'did you mean {near[0]}?' if near else f'expected one of {list(keys)}'
+        part.refuse(f'unknown key; {hint}')
 
   def get(self, key: str) -> 'Part | None':
     """Returns the part under a key; None if there is none."""
-    self._read.add(key)
     return self._keys().get(key)
 
   def need(self, key: str, expected: str) -> 'Part':
@@ -80,15 +88,11 @@ class Part:
     """
     found = self.get(key)
     if found is None:
-      others = [name for name in self._keys() if name not in self._read]
-      if near := difflib.get_close_matches(key, others, n=1):
-        self._keys()[near[0]].refuse(f'unknown key; did you mean {key}?')
       self.refuse(f'no key {key}; expected {expected}')
     return found
 
   def names(self) -> list[str]:
-    """Returns the keys, which the file chooses: all of them count as read."""
-    self._read |= self._keys().keys()
+    """Returns the keys."""
     return list(self._keys())
 
   def items(self) -> list['Part']:
@@ -121,25 +125,13 @@ class Part:
       part._as(str)
     return each
 
-  def finish(self) -> None:
-    """Checks that every key was read.
-
-    Raises:
-      JobError: a key is unknown; the message has the nearest known one.
-    """
-    known = sorted(self._read)
-    for key, part in self._keys().items():
-      if key not in self._read:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f'did you mean {near[0]}?' if near else f'expected one of {known}'
-        part.refuse(f'unknown key; {hint}')
-
   def _keys(self) -> dict[str, 'Part']:
     return self._as(dict)
 
   def _plain(self, key, kind, default, expected):
-    found = self.get(key) if default is not None else self.need(key, expected)
-    return default if found is None else found._as(kind)
+    if default is not None and self.get(key) is None:
+      return default
+    return self.need(key, expected or _KINDS[kind])._as(kind)
 
   def _as(self, kind):
     """Returns the value; raises JobError if it is of another kind."""
@@ -162,6 +154,11 @@ def read_yaml(file: str, text: str) -> Part:
   """
   try:
     node = yaml.compose(text, yaml.SafeLoader)
+    return Part(file, '', node) if node else _refuse_nothing(file)
+  except RecursionError:
+    raise JobError(
+      f'{file}: its parts are nested too deep, or hold themselves'
+    ) from None
   except yaml.YAMLError as error:
     mark = getattr(error, 'problem_mark', None)
     line = f', line {mark.line + 1}' if mark else ''
@@ -170,14 +167,15 @@ def read_yaml(file: str, text: str) -> Part:
       f'{file}{line}: no valid YAML: {reason}; texts with ": ", " #", brackets, '
       'braces or a * at the start need quotes'
     ) from None
-  if node is None:
-    raise JobError(f'{file} is empty; expected a dataset file')
-  return Part(file, '', node)
+
+
+def _refuse_nothing(file) -> NoReturn:
+  raise JobError(f'{file} is empty; expected a dataset file')
 
 
 def _scalar(node):
-  """Returns the value of a scalar; a quoted one is a text."""
-  if node.style is not None:
+  """Returns the value of a scalar; a quoted one is a text, and so is !!str 5."""
+  if node.style is not None or node.tag == _TEXT:
     return node.value
   if node.value.lower() in _WORDS:
     return _WORDS[node.value.lower()]

@@ -23,19 +23,19 @@ from tasks.interaction_texts import (
 
 
 def joined_texts(
-  items: pa.Table, pairs: np.ndarray, nouns: Nouns = MOVIELENS
+  items: pa.Table, pairs: np.ndarray, words: Nouns = MOVIELENS
 ) -> list[str]:
   """Returns a sentence for each interaction, followed by the item's description if any.
 
   Args:
     items: the item table.
     pairs: [n] of `rated_pairs.PAIRS`.
-    nouns: words for items, genres and ratings.
+    words: nouns for items, genres and ratings.
   """
-  names, descriptions = title_genres(items, nouns), items['description'].to_pylist()
+  names, descriptions = title_genres(items, words), items['description'].to_pylist()
   texts = []
   for item, rating in pairs.tolist():
-    text = interaction_sentence(names[item], rating, nouns)
+    text = interaction_sentence(names[item], rating, words)
     texts.append(f'{text}. {descriptions[item]}' if descriptions[item] else text)
   return texts
 
@@ -45,7 +45,7 @@ def template_texts(
   template: str,
   items: pa.Table,
   ratings: Iterable[float],
-  nouns: Words = MOVIELENS,
+  words: Words = MOVIELENS,
   only_ratings: bool = False,
 ) -> list[str]:
   """Returns the distinct texts of a template.
@@ -55,19 +55,19 @@ def template_texts(
     template: 'fields' or 'joined'.
     items: the item table.
     ratings: distinct ratings of the histories.
-    nouns: words for items, genres and ratings, or the templates of a dataset file.
+    words: nouns for items, genres and ratings, or the templates of a dataset file.
     only_ratings: whether the items have vectors already.
   """
-  if isinstance(nouns, OwnTexts):
-    columns = [] if only_ratings else nouns.item_texts(items)
-    columns += nouns.value_texts(ratings)
+  if isinstance(words, OwnTexts):
+    columns = [] if only_ratings else words.item_texts(items)
+    columns += words.value_texts(ratings)
     return distinct_texts(itertools.chain(*columns))
   if template == 'joined':
-    return distinct_texts(joined_texts(items, pairs, nouns))
+    return distinct_texts(joined_texts(items, pairs, words))
   if only_ratings:
-    return distinct_texts(rating_texts(ratings, nouns))
+    return distinct_texts(rating_texts(ratings, words))
   described = items['description'].to_pylist()
-  fields = [*title_genres(items, nouns), *described, *rating_texts(ratings, nouns)]
+  fields = [*title_genres(items, words), *described, *rating_texts(ratings, words)]
   return distinct_texts(fields)
 
 

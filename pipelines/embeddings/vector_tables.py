@@ -16,7 +16,7 @@ def vector_tables(
   template: str,
   items: pa.Table,
   ratings: Sequence[float],
-  nouns: interaction_texts.Words = interaction_texts.MOVIELENS,
+  words: interaction_texts.Words = interaction_texts.MOVIELENS,
   given: np.ndarray | None = None,
 ) -> dict[str, pa.Table]:
   """Makes the tables of the embeddings folder.
@@ -28,7 +28,7 @@ def vector_tables(
     template: 'fields' or 'joined'.
     items: the item table.
     ratings: distinct ratings of the histories.
-    nouns: words for items, genres and ratings, or the templates of a dataset file.
+    words: nouns for items, genres and ratings, or the templates of a dataset file.
     given: [I, W] float32 vectors of the items, in place of those of their texts.
 
   Returns:
@@ -37,16 +37,16 @@ def vector_tables(
   index = {'item_index': items['item_index'].to_numpy()}
   if template == 'joined':
     keys = {'item_index': pairs['item'], 'rating': pairs['rating']}
-    fields = {'joined': encoder_texts.joined_texts(items, pairs, nouns)}
+    fields = {'joined': encoder_texts.joined_texts(items, pairs, words)}
     return {'embeddings.parquet': _table(keys, fields, vectors, width)}
-  own = nouns if isinstance(nouns, interaction_texts.OwnTexts) else None
+  own = words if isinstance(words, interaction_texts.OwnTexts) else None
   if given is not None:
     of_items = _stored(index, {'item_vector': given})
   elif own:
     fields = _numbered('item_text', own.item_texts(items))
     of_items = _table(index, fields, vectors, width)
   else:
-    fields = {'title_genres': interaction_texts.title_genres(items, nouns)}
+    fields = {'title_genres': interaction_texts.title_genres(items, words)}
     described = items['description'].to_pylist()
     if any(described):
       fields['description'] = described
@@ -54,7 +54,7 @@ def vector_tables(
   if own:
     by_rating = _numbered('rating_text', own.value_texts(ratings))
   else:
-    by_rating = {'rating_text': interaction_texts.rating_texts(ratings, nouns)}
+    by_rating = {'rating_text': interaction_texts.rating_texts(ratings, words)}
   keys = {'rating': np.array(ratings, np.float32)}
   return {
     'embeddings.parquet': of_items,

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
 ISO = 'iso'  # time unit of texts such as 2024-01-31 or 2024-01-31T12:00:00+01:00
 _DATE = re.compile(
-  r'(\d{4})[-/](\d{1,2})[-/](\d{1,2})([T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?'
-  r'(?: ?(?:UTC|GMT|Z))?'
+  r'(\d{4})([-/])(\d{1,2})\2(\d{1,2})'
+  r'(?:[T ](\d{1,2})(:\d{2}(?::\d{2}(?:\.\d+)?)?))?(?: ?(UTC|GMT|Z|[-+]\d\d:?\d\d))?'
 )
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
 
@@ -71,8 +71,10 @@ def iso_seconds(text: str) -> float:
     # 2015-5-1 and 2015-05-20 21:34:02 UTC
     if not (found := _DATE.fullmatch(text)):
       raise
-    year, month, day, clock = found.groups(default='')
-    time = datetime.datetime.fromisoformat(f'{year}-{month:0>2}-{day:0>2}{clock}')
+    year, _, month, day, hour, minutes, zone = found.groups(default='')
+    clock = f'T{hour:0>2}{minutes}' if hour else ''
+    zone = '' if zone in ('UTC', 'GMT', 'Z') or not hour else zone
+    time = datetime.datetime.fromisoformat(f'{year}-{month:0>2}-{day:0>2}{clock}{zone}')
   return time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp()
 
 

@@ -237,6 +237,10 @@ def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> 
   """Detects the format of a file that names its columns; raises as `detect` does."""
   shown = repr(','.join(names)[:200])
   headers = [(fmt, names, 0) for fmt in known if not fmt.first_line]
+  if not headers:
+    raise JobError(
+      f'{path} names its columns itself; leave out header in the dataset file'
+    )
   return _choose(path, shown, headers)
 
 
@@ -245,12 +249,12 @@ def _choose(where, shown, headers):
   lacking = []
   for fmt, names, lines in headers:
     positions = _positions(fmt, names)
-    missing = [
-      fmt.columns.get(field, field)
+    missing = {
+      fmt.columns.get(field, field): None
       for field in (*REQUIRED[fmt.kind], *fmt.required)
       if field not in (*positions, *fmt.absent)
       and not (field == 'genres' and fmt.genre_flags)
-    ]
+    }
     if not missing:
       used = [names[position] for position in positions.values()]
       twice = [name for name in used if names.count(name) > 1]
@@ -261,9 +265,11 @@ def _choose(where, shown, headers):
     likeness = difflib.SequenceMatcher(None, text, _header(fmt)).ratio()
     lacking.append((len(missing), -likeness, len(lacking), fmt, missing))
   _, _, _, nearest, missing = min(lacking, key=lambda entry: entry[:3])
+  near = {name: difflib.get_close_matches(name, headers[0][1], n=1) for name in missing}
+  hints = [f'{name} (did you mean {x[0]}?)' if x else name for name, x in near.items()]
   others = [fmt for fmt, *_ in headers if fmt is not nearest]
   raise JobError(
-    f'{where} lacks the column {", ".join(missing)} of {nearest.name}; found {shown}, '
+    f'{where} lacks the column {", ".join(hints)} of {nearest.name}; found {shown}, '
     f'expected {_expected([nearest, *others])}'
   )
 

@@ -140,7 +140,7 @@ def _inspect(path, size, known):
   begin = len(_BOM) if head.startswith(_BOM) else 0
   if not head[begin:].strip():
     return None
-  if columns := json_rows.json_columns(head[begin:]):
+  if columns := json_rows.json_columns(path, head[begin:]):
     layout = detect_columns(path, columns, known)._replace(json=True)
     return InputFile(path, size, layout, begin, True, compression)
   layout = detect(path, head[begin:], known)

@@ -94,12 +94,18 @@ def _read_options(names, kind):
     options['encoding'] = encoding
   if 'delimiter' in options:
     options['delimiter'] = _DELIMITERS.get(options['delimiter'], options['delimiter'])
-    _check_delimiter(**options)
+    check_delimiter(**options)
   return options
 
 
-def _check_delimiter(delimiter, quotes='', encoding='utf-8', **_):
-  """Checks a delimiter beside the other options; raises JobError if it cannot be."""
+def check_delimiter(
+  delimiter: str, quotes: str = '', encoding: str = 'utf-8', **_
+) -> None:
+  """Checks a delimiter beside the other options.
+
+  Raises:
+    JobError: the encoding lacks it, or it is too long beside quotes.
+  """
   try:
     delimiter.encode(encoding)
   except UnicodeEncodeError:

@@ -49,7 +49,7 @@ _ALLOWED = {
   'title': ('integers', 'strings'),
   'year': ('integers', 'numbers', 'strings', 'timestamps'),
 }
-_OTHERS = ('integers', 'numbers', 'strings', 'lists of strings')  # for templates
+_OTHERS = ('integers', 'numbers', 'strings')  # for templates
 _NUMERIC = ('rating', 'timestamp')
 
 
@@ -79,6 +79,7 @@ def inspect_parquet(
   for field, position in layout.positions.items():
     kind = _plain(found.schema_arrow.field(position).type)
     usual = _OTHERS if field in layout.format.required else ('strings',)
+    usual += ('lists of strings',) if field in layout.format.lists else ()
     allowed = _ALLOWED.get(field, usual)
     if not any(_IS[name](kind) for name in allowed):
       raise JobError(

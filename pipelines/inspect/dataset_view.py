@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from pipelines.dataset.dataset import Dataset
 from pipelines.dataset.dataset_file import read_dataset
-from pipelines.events import file_blocks, input_files
-from pipelines.events.check import BadRow, read_ratings
+from pipelines.events import file_blocks, input_files, shuffle
+from pipelines.events.check import BadRow, Ratings, read_ratings
 from pipelines.histories import clean, make_histories
 from pipelines.histories.history_settings import HistorySettings
 from pipelines.items.catalogue import ItemTable, read_items
@@ -19,7 +19,7 @@ from pipelines.items.item_table import lookup
 from tasks import labels
 from tasks.interaction_texts import OwnTexts
 
-_BLOCK_BYTES = 1 << 23  # of events that are read
+_BLOCK_BYTES, _ROWS = 1 << 23, 200_000  # of events that are read
 
 
 def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
@@ -44,15 +44,16 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
   }
   items = read_items(files['movies'], dataset.items.no_name)
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
-  scale = dataset.scale
-  pieces = list(read_ratings(block, items.table['item_id'].combine_chunks(), scale))
-  bad = Counter()
-  first_bad: dict[str, Any] = {}
+  pieces = _first_pieces(block, items, dataset)
+  read = sum(piece.num_lines for piece in pieces)
+  bad, first_bad = Counter(), {}
   for piece in pieces:
     for row in piece.bad:
       bad[row.reason] += 1
-      first_bad.setdefault(row.reason, _shown(row, dataset))
-  rows = pa.Table.from_batches([piece.batch for piece in pieces]).unify_dictionaries()
+      if bad[row.reason] == 1:
+        first_bad[row.reason] = _shown(row)
+  rows = pa.Table.from_batches([piece.batch for piece in pieces], shuffle.RATINGS)
+  rows = rows.unify_dictionaries()
   return {
     'path': path,
     'kind': 'dataset file',
@@ -63,22 +64,33 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
     'items': [file.path for file in files['movies']],
     'item_rows': _about_items(items),
     'rows': {
-      'read': sum(piece.num_lines for piece in pieces),
+      'read': read,
       'kept': rows.num_rows,
       'rejected': sum(bad.values()),
-      'all_files_read': not others,
+      'all_files_read': not others and read < _ROWS,
     },
     'rejected': {reason: {'rows': bad[reason], **x} for reason, x in first_bad.items()},
     **_about_users(dataset, items, rows.combine_chunks(), examples),
   }
 
 
-def _shown(row: BadRow, dataset: Dataset) -> dict[str, Any]:
-  """Returns the first row that was rejected for a reason."""
+def _first_pieces(block, items: ItemTable, dataset: Dataset) -> list[Ratings]:
+  """Reads a block of events, or the first part of a compressed file."""
+  ids, pieces, left = items.table['item_id'].combine_chunks(), [], _ROWS
+  for piece in read_ratings(block, ids, dataset.scale):
+    pieces.append(piece)
+    left -= piece.num_lines
+    if left <= 0:
+      break
+  return pieces
+
+
+def _shown(row: BadRow) -> dict[str, Any]:
+  """Returns a row that was rejected for a reason."""
   return {
-    'first': row.raw,
+    'such_as': row.raw,
     **({'column': row.field, 'value': row.value} if row.field else {}),
-    'expected': row.expected.replace('--rating_scale', f'scale in {dataset.file}'),
+    'expected': row.expected,
   }
 
 

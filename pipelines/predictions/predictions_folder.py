@@ -25,7 +25,10 @@ def check_trained_on(manifest: Mapping, config) -> None:
   path = FileSystems.join(config.embeddings_dir, 'encoder_info.json')
   info = storage.read_json(path)
   as_text = model_record.reads_text(manifest)  # such a model uses only the words
-  for name, wanted in manifest.get('vectors', {}).items():
+  known = manifest.get('vectors', {})
+  if known:  # manifests from before there were dataset files do not tell of templates
+    known = {'text_templates': None, **known}
+  for name, wanted in known.items():
     if info.get(name) != wanted and (
       name in ('nouns', 'text_templates') or not as_text
     ):

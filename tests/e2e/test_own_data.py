@@ -23,7 +23,7 @@ COMMANDS = [
 MODULES = (
   *('examples.books.make_data', 'pipelines.inspect', 'pipelines.build_histories'),
   *('pipelines.embed_items', 'persoma_tf.train', 'pipelines.batch_predict'),
-  *('pipelines.evaluate', 'pipelines.inspect'),
+  'pipelines.evaluate',
 )
 DATASET = 'examples/books/books.yaml'
 

@@ -8,6 +8,8 @@ import yaml
 
 from pipelines.common.job import JobError
 from pipelines.dataset.dataset_file import read_dataset
+from pipelines.dataset.table_part import join_place
+from pipelines.dataset.yaml_parts import read_yaml
 from tasks.questions import MOVIELENS
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -148,6 +150,44 @@ MISTAKES = {
     *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 21),
     '2 questions; expected one',
   ),
+  'no likes': (
+    '        likes: The reader enjoys\n',
+    '',
+    25,
+    'no key likes; expected a text',
+  ),
+  'no value': ('  value: stars\n', '', 4, 'events: no key value; expected the column'),
+  'an empty section': (
+    'history: {most: 40}',
+    'history:',
+    20,
+    'history: nothing; expected keys',
+  ),
+  'an apostrophe': (
+    'name: book_subjects_v1',
+    "name: reader's",
+    22,
+    'expected a name with',
+  ),
+  'a unit of nothing': ('  time: bought_at\n', '', 10, 'there is no time'),
+  'a format': ('{value} stars', '{value:d} stars', 19, 'Unknown format code'),
+  'texts of items alone': (
+    *('  - "The book is rated with {value} stars"\n', '', 16),
+    'no text with {value}; expected one or more of each',
+  ),
+  'an alias of nothing': (
+    *('lists: {sub', 'columns: {autor: a}\n  lists: {sub', 15),
+    'items.columns.autor: nothing uses this name; did you mean author?',
+  ),
+  'an alias of a key': (
+    *('  user: customer', '  columns: {user: a}\n  user: customer', 6),
+    'events.columns.user: is a key of its own',
+  ),
+  'a column twice': (
+    *('  user: customer', '  header: [a, a]\n  user: a', 6),
+    'header: a column stands twice',
+  ),
+  'a long number': ('most: 2', f'most: {"9" * 5000}', 30, 'expected a whole number'),
   'another answer': (
     '      lists:',
     '      choice:',
@@ -164,7 +204,61 @@ def test_mistakes(name, tmp_path):
     read(tmp_path, (old, new))
   said = str(caught.value)
   assert told in said
-  assert f'books.yaml, line {line}' in said
+  assert f'books.yaml, line {line}:' in said
+
+
+@pytest.mark.parametrize(
+  ('place', 'folder', 'files', 'found'),
+  [
+    ('gs://b/d', '', 'ratings.csv', 'gs://b/d/ratings.csv'),
+    ('gs://b/d/e', '../data', 'part-*.csv', 'gs://b/d/data/part-*.csv'),
+    ('/x', 'gs://b/data', 'ratings.csv', 'gs://b/data/ratings.csv'),
+    ('/x', '', 'gs://b/ratings.csv', 'gs://b/ratings.csv'),
+    ('gs://b', '', '/y/ratings.csv', '/y/ratings.csv'),
+    ('', '', 'ratings.csv', 'ratings.csv'),
+    ('x', 'data', 'file:///y/ratings.csv', '/y/ratings.csv'),
+    ('/x', '../data', 'r.csv', '/data/r.csv'),
+  ],
+)
+def test_where_files_are(place, folder, files, found):
+  assert join_place(join_place(place, folder or '.'), files) == found
+
+
+def test_other_names_of_columns(tmp_path):
+  found = read(
+    tmp_path,
+    ('  user: customer\n', '  user: who\n  columns: {who: "user_id:token"}\n'),
+    ('  lists:', '  columns: {author: "written by"}\n  lists:'),
+  )
+  assert found.events.columns['user'] == 'user_id:token'
+  movies = found.formats()['movies'][0]
+  assert movies.columns['field:author'] == 'written by'
+  assert movies.columns['title'] == 'title'
+
+
+@pytest.mark.parametrize(
+  ('data', 'told'),
+  [
+    ('name: é'.encode('latin-1'), 'is not UTF-8'),
+    (b'a: &a [*a]', 'nested too deep, or hold themselves'),
+    (b'[' * 5000, 'nested too deep'),
+    (b'- a', 'line 1: a list; expected keys with values'),
+  ],
+)
+def test_files_that_are_none(data, told, tmp_path):
+  (tmp_path / 'x.yaml').write_bytes(data)
+  with pytest.raises(JobError, match=told):
+    read_dataset(str(tmp_path / 'x.yaml'))
+
+
+def test_texts_and_numbers(tmp_path):
+  """As YAML 1.2 and JSON read them."""
+  text = 'a: [Yes, 1:5:1, 2015-01-31, !!str 5, "6", 7, -1.5, 1e3, true, ~]'
+  parts = read_yaml('x', text).get('a').value
+  assert [part.value for part in parts] == [
+    *('Yes', '1:5:1', '2015-01-31', '5', '6', 7, -1.5),
+    *('1e3', True, None),
+  ]
 
 
 def test_columns_that_no_header_has(tmp_path):

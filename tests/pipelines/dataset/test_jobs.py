@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import pickle
 import re
 
 import numpy as np
@@ -11,11 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import build_histories
+from persoma_tf import testing
+from pipelines import build_histories, embed_items
 from pipelines.common.job import JobError
+from pipelines.dataset import dataset_flags
 from pipelines.embeddings import encoder_texts
 from pipelines.inspect import dataset_view
+from tasks import interaction_texts
 from tasks.interaction_texts import OwnTexts
+from tasks.item_vectors import ItemVectors
 from tests.histories import build, contents, histories
 from tests.pipelines.dataset.test_dataset_file import ROOT
 
@@ -175,10 +180,125 @@ def test_lines_that_are_no_json(data, tmp_path):
 
 def test_flags_that_the_file_decides(data, tmp_path):
   dataset = write(data)
-  with pytest.raises(JobError, match=r'--max_history=9 beside --dataset: '):
-    run(dataset, tmp_path / 'h', '--max_history=9')
+  for flag in ('max_history=9', 'max_history=50', 'seed=0', 'ratings=x.csv'):
+    with pytest.raises(JobError, match=f'--{flag} beside --dataset: expected this'):
+      run(dataset, tmp_path / 'h', f'--{flag}')
   with pytest.raises(SystemExit):
     build_histories.run([f'--output_dir={tmp_path}/h', f'--ratings={data}/x.csv'])
+
+
+SAME = {
+  'a comment': ('name:', '# a comment\nname:'),
+  'a licence': ('license: see', 'license: not to see'),
+}
+OTHER = {
+  'value': ('value: rating', 'value: timestamp'),
+  'time_unit': ('time: timestamp', 'time: timestamp\n  time_unit: ms'),
+  'time': ('  time: timestamp\n', ''),
+  'separator': ('genres: "|"', 'genres: "/"'),
+  'quotes': ('files: movies.csv', 'files: movies.csv\n  quotes: none'),
+  'text': ('The movie is rated', 'The film is rated'),
+  'prompt': ('Genres:', 'Kinds:'),
+  'words': ('The user likes', 'This user likes'),
+  'rule': ('least: 3', 'least: 2'),
+  'split': ('questions:', 'split: {train: 0.5, test: 0.5}\nquestions:'),
+}
+
+
+def settings(dataset):
+  """What the folder's fingerprint is made from, without its files."""
+  config = build_histories.Config('h', dataset=str(dataset))
+  config, found = dataset_flags.read_flags(config, (), ())
+  return {**config.settings(), 'dataset': found.about()}
+
+
+@pytest.mark.parametrize('name', [*SAME, *OTHER])
+def test_what_makes_another_folder(name, tmp_path):
+  before = settings(write(tmp_path))
+  after = settings(write(tmp_path, (SAME | OTHER)[name]))
+  assert (before == after) is (name in SAME)
+  assert json.loads(json.dumps(before)) == before
+  moved = tmp_path / 'moved'
+  moved.mkdir()
+  assert settings(write(moved)) == before
+
+
+def test_a_stale_folder_is_refused(data, tmp_path):
+  run(write(data), tmp_path / 'h')
+  with pytest.raises(JobError, match='--overwrite'):
+    run(write(data, OTHER['separator']), tmp_path / 'h')
+  write(data)
+
+
+def test_json_values_of_other_types_are_rejects(data, tmp_path):
+  changes = _as_json(data, tmp_path)
+  file = tmp_path / 'ratings.json.gz'
+  lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+  row = json.loads(lines[0])
+  wrong = [
+    {**row, 'userId': ['a']},
+    {**row, 'rating': [1]},
+    {**row, 'timestamp': {'t': 5}},
+    {**row, 'movieId': ['i1']},
+  ]
+  more = [*map(json.dumps, wrong), '{"userId": "\\ud800"}', '[' * 100_000]
+  file.write_bytes(gzip.compress('\n'.join([*lines, *more]).encode()))
+  info = run(write(tmp_path, *changes), tmp_path / 'h')
+  counts = info['counts']
+  assert counts['rows_in'] == len(lines) + len(more)
+  assert counts['rows_rejected_by_reason'] == {
+    'not_a_number': 2,
+    'not_json': 2,
+    'unknown_item': 1,
+  }
+  assert sum(counts['users'].values()) == 41  # '["a"]' is a name
+
+
+def test_json_that_is_no_json_lines(data, tmp_path):
+  changes = _as_json(data, tmp_path)
+  rows = pd.read_csv(data / 'movies.csv').to_dict('records')
+  for text in (json.dumps(rows, indent=1), '[' + json.dumps(rows) + ']'):
+    (tmp_path / 'movies.json.gz').write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(JobError, match='expected one JSON object a line'):
+      run(write(tmp_path, *changes), tmp_path / 'h')
+  changes = [*_as_json(data, tmp_path)]
+  dataset = write(
+    tmp_path, *changes, ('user: userId', 'header: [userId]\n  user: userId')
+  )
+  with pytest.raises(JobError, match=r"'movieId' is no column of header"):
+    run(dataset, tmp_path / 'h')
+  header = 'header: [userId, movieId, rating, timestamp]\n  user: userId'
+  with pytest.raises(JobError, match='names its columns itself; leave out header'):
+    run(write(tmp_path, *changes, ('user: userId', header)), tmp_path / 'h')
+
+
+def test_vectors_and_the_history_as_text(data, tmp_path):
+  """What embed_items and the text baseline make of templates."""
+  dataset = write(data, ('{title} is listed with', '{title}. Genres:'))
+  info = run(dataset, tmp_path / 'h')
+  write(data)
+  words = pickle.loads(pickle.dumps(OwnTexts.of(info['dataset']['texts'])))
+  items = pq.read_table(tmp_path / 'h' / 'items.parquet')
+  names = interaction_texts.item_names(items, words)
+  sentence = interaction_texts.interaction_sentence(names[0], 4.5, words)
+  title, genres = pd.read_csv(data / 'movies.csv').loc[0, ['title', 'genres']]
+  listed = genres.replace('|', ', ')
+  said = (
+    f'The movie {title}. Genres: genres {listed}. The movie is rated with 4.5 stars'
+  )
+  assert sentence == said
+  ids = items['item_id'].to_pylist()
+  given = pa.table({'item': ids, 'vector': [[float(x), 1.0] for x in range(len(ids))]})
+  pq.write_table(given, tmp_path / 'vectors.parquet')
+  encoder = testing.write_encoder(tmp_path / 'encoder')
+  flags = [f'--histories_dir={tmp_path}/h', f'--encoder={encoder}']
+  flags.append(f'--item_vectors={tmp_path}/vectors.parquet')
+  embed_items.run([*flags, f'--output_dir={tmp_path}/e'])
+  vectors = ItemVectors(f'{tmp_path}/e')
+  assert vectors.width == 2 + 16
+  np.testing.assert_array_equal(vectors.tables[0][:, 0], np.arange(len(ids)))
+  with pytest.raises(JobError, match='--item_noun=film: the histories are of the'):
+    embed_items.run([*flags, f'--output_dir={tmp_path}/f', '--item_noun=film'])
 
 
 def test_a_column_that_no_file_has(data, tmp_path):
@@ -186,7 +306,7 @@ def test_a_column_that_no_file_has(data, tmp_path):
   with pytest.raises(JobError, match=r'lacks the column name of .*genres\.yaml; found'):
     run(dataset, tmp_path / 'h')
   dataset = write(data, ('user: userId', 'user: user'))
-  with pytest.raises(JobError, match='lacks the column user of'):
+  with pytest.raises(JobError, match=r'the column user \(did you mean userId\?\) of'):
     run(dataset, tmp_path / 'h')
   write(data)
 
@@ -225,5 +345,5 @@ def test_what_is_rejected_is_shown(data, tmp_path):
   assert found['rows']['rejected'] == 2
   outside = found['rejected']['rating_outside_scale']
   assert (outside['rows'], outside['value'], outside['column']) == (1, '77', 'rating')
-  assert 'scale in' in outside['expected']
+  assert 'the scale of the dataset file' in outside['expected']
   assert found['rejected']['unknown_item']['value'] == 'none'
