@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from persoma_tf.gin_settings import setting, settings
 
-# Fields of encoder_info.json.
-_VECTORS = ('encoder_sha256', 'template', 'nouns', 'text_templates')
+# Fields of encoder_info.json; the last one only of dataset files.
+_VECTORS = ('encoder_sha256', 'template', 'nouns')
+_TEMPLATES = 'text_templates'
 
 
 class ModelRecord(NamedTuple):
@@ -75,6 +76,8 @@ def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
   facts = {}
   if encoder:
     facts['vectors'] = {name: encoder.get(name) for name in _VECTORS}
+    if _TEMPLATES in encoder:
+      facts['vectors'][_TEMPLATES] = encoder[_TEMPLATES]
   if data:
     facts['genres'] = data['genres']
   return facts

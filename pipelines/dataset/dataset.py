@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.events import mapping
-from pipelines.events.formats import Format
+from pipelines.events.formats import REQUIRED, Format
+from pipelines.events.input_files import InputFile, find_files
 from pipelines.events.rating_scale import RatingScale
 from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
@@ -56,6 +57,11 @@ class EventFiles(TableFiles):
   scale: str = ''
   time_unit: str = 's'
 
+  @property
+  def has_time(self) -> bool:
+    """Returns whether the events have a time."""
+    return 'time' in self.columns
+
 
 @dataclasses.dataclass(frozen=True)
 class ItemFiles(TableFiles):
@@ -94,7 +100,7 @@ class Dataset:
   Attributes:
     file: its path.
     name: name of the data set.
-    events: files of the events.
+    events: sources of the events; all have a time, or none, and one scale.
     items: files of the items.
     texts: templates of the texts that the history encoder reads of an interaction.
     history: which interactions make a history.
@@ -107,7 +113,7 @@ class Dataset:
 
   file: str
   name: str
-  events: EventFiles
+  events: tuple[EventFiles, ...]
   items: ItemFiles
   texts: tuple[TextTemplate, ...]
   history: HistoryChoice
@@ -120,7 +126,7 @@ class Dataset:
   @property
   def scale(self) -> RatingScale:
     """Returns the scale of the events' values."""
-    return RatingScale.parse(self.events.scale)
+    return RatingScale.parse(self.events[0].scale)
 
   def about(self) -> dict[str, Any]:
     """Returns what decides the folder, as JSON types, for `dataset_info.json`.
@@ -129,8 +135,8 @@ class Dataset:
     """
     words = dataclasses.asdict(self.question)
     about = {
-      key: {name: x for name, x in dataclasses.asdict(table).items() if name != 'files'}
-      for key, table in (('events', self.events), ('items', self.items))
+      'events': [_about_table(source) for source in self.events],
+      'items': _about_table(self.items),
     }
     return {
       **json.loads(json.dumps(about)),
@@ -138,45 +144,60 @@ class Dataset:
       'texts': [text.source for text in self.texts],
       'questions': {words.pop('name'): words},
       'categories': self.categories,
-      'times': 'seconds' if 'time' in self.events.columns else 'order of the rows',
+      'times': 'seconds' if self.events[0].has_time else 'order of the rows',
     }
 
-  def formats(self) -> dict[str, tuple[Format, ...]]:
-    """Returns the formats of the files, as `mapping.formats_of` does."""
-    of, items = self.events.columns, self.items
-    roles = {'user': 'user', 'item': 'item', 'rating': 'value', 'timestamp': 'time'}
-    ratings = {field: of[role] for field, role in roles.items() if role in of}
-    events = _format(self, 'ratings', self.events, ratings)
-    titled = 'title' in (*items.columns, *self.item_columns())
-    fields = {f'{FIELD}{name}': items.column(name) for name in self.item_columns()}
-    movies = {
+  def find_files(self) -> dict[str, list[InputFile]]:
+    """Finds the files, as the flags `ratings` and `movies` do.
+
+    Raises:
+      JobError: a file cannot be read, or lacks a column.
+    """
+    return {
+      'ratings': [
+        file
+        for source in self.events
+        for file in find_files(source.files, [self.event_format(source)], 'dataset')
+      ],
+      'movies': find_files(self.items.files, [self.item_format()], 'dataset'),
+    }
+
+  def event_format(self, source: EventFiles) -> Format:
+    """Returns the format of a source of events."""
+    of, roles = source.columns, ('user', 'item', 'value', 'time')
+    fields = dict(zip(REQUIRED['ratings'], roles, strict=True))
+    columns = {field: of[role] for field, role in fields.items() if role in of}
+    return dataclasses.replace(
+      _format(self, 'ratings', source, columns),
+      time_unit=source.time_unit,
+      absent=() if source.has_time else ('timestamp',),
+    )
+
+  def item_format(self) -> Format:
+    """Returns the format of the items."""
+    items, named = self.items, self.item_columns()
+    fields = {f'{FIELD}{name}': items.column(name) for name in named}
+    titled = 'title' in (*items.columns, *named)
+    columns = {
       'item': items.columns['item'],
       'title': items.column('title') if titled else items.columns['item'],
       'genres': items.column(self.categories),
     }
-    columns = _format(self, 'movies', items, {**movies, **fields})
-    return {
-      'ratings': (
-        dataclasses.replace(
-          events,
-          time_unit=self.events.time_unit,
-          absent=() if 'time' in of else ('timestamp',),
-        ),
-      ),
-      'movies': (
-        dataclasses.replace(
-          columns,
-          genre_separator=items.lists[self.categories],
-          required=tuple(fields),
-          lists={f'{FIELD}{name}': text for name, text in items.lists.items()},
-        ),
-      ),
-    }
+    return dataclasses.replace(
+      _format(self, 'movies', items, {**columns, **fields}),
+      genre_separator=items.lists[self.categories],
+      required=tuple(fields),
+      lists={f'{FIELD}{name}': text for name, text in items.lists.items()},
+    )
 
   def item_columns(self) -> tuple[str, ...]:
     """Returns the columns of items that texts name, each once."""
     named = (name for text in self.texts for name in text.fields if name != VALUE)
     return tuple(dict.fromkeys(named))
+
+
+def _about_table(table: TableFiles) -> dict[str, Any]:
+  return {name: x for name, x in dataclasses.asdict(table).items() if name != 'files'}
 
 
 def _format(dataset: Dataset, kind: str, table: TableFiles, columns) -> Format:

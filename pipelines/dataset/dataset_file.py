@@ -58,9 +58,9 @@ def read_dataset(path: str) -> Dataset:
   root.expect(*_KEYS)
   name = root.text('name', expected='a short name of the data set')
   folder = join_place(os.path.dirname(path), root.text('folder', '.'))
-  events = _events(root.need('events', 'the files with one event a row'), folder)
+  events = _sources(root.need('events', 'the files with one event a row'), folder)
   items = _items(root.need('items', 'the files with one item a row'), folder)
-  question, categories, rule = _question(root, items, events)
+  question, categories, rule = _question(root, items, events[0])
   dataset = Dataset(
     path,
     name,
@@ -78,6 +78,23 @@ def read_dataset(path: str) -> Dataset:
   return dataset
 
 
+def _sources(part: Part, folder: str) -> tuple[EventFiles, ...]:
+  """Reads the sources of events: one, or a list of them."""
+  parts = part.items() if isinstance(part.value, list) else [part]
+  sources = tuple(_events(source, folder) for source in parts)
+  if not sources:
+    part.refuse('an empty list; expected the files with one event a row')
+  first = sources[0]
+  for source, of_source in zip(sources, parts, strict=True):
+    if source.scale != first.scale:
+      of_source.get('scale').refuse(
+        f'{source.scale!r}; expected {first.scale!r}, as in the first source'
+      )
+    if source.has_time != first.has_time:
+      of_source.refuse('some sources have a time; expected it in all, or in none')
+  return sources
+
+
 def _events(part: Part, folder: str) -> EventFiles:
   roles = {
     'user': 'the column with the id of the user',
@@ -88,12 +105,12 @@ def _events(part: Part, folder: str) -> EventFiles:
   table = read_table(part, folder, roles, ['time'])
   unit = part.text('time_unit', 's')
   units = (*column_values.TIME_UNITS, column_values.ISO)
-  if unit not in units or not part.get('time'):
-    unit_part = part.get('time_unit')
-    if unit not in units:
-      unit_part.refuse(f'{unit!r}; expected one of {list(units)}')
-    if unit_part:
-      unit_part.refuse('there is no time: expected a column of events as time')
+  if unit not in units:
+    part.get('time_unit').refuse(f'{unit!r}; expected one of {list(units)}')
+  if part.get('time_unit') and not part.get('time'):
+    part.get('time_unit').refuse(
+      'there is no time: expected a column of events as time'
+    )
   scale = part.text('scale', expected='low:high:step of the values, such as 1:5:1')
   _of_value(part.get('scale'), RatingScale.parse, scale)
   return EventFiles(**table, scale=scale, time_unit=unit)
@@ -117,18 +134,16 @@ def _items(part: Part, folder: str) -> ItemFiles:
 
 def _check_names(root: Part, dataset: Dataset) -> None:
   """Checks that something uses each of the names under `columns`."""
-  of_items = {*dataset.item_columns(), *dataset.items.lists, 'title'}
-  for key, used in (('events', set()), ('items', of_items)):
-    part = root.get(key)
-    roles = {
-      part.get(role).value
-      for role in part.names()
-      if role not in KEYS and isinstance(part.get(role).value, str)
-    }
+  events, of_items = root.get('events'), {*dataset.item_columns(), *dataset.items.lists}
+  sources = events.value if isinstance(events.value, list) else [events]
+  tables = [(source, set()) for source in sources]
+  for part, used in (*tables, (root.get('items'), {*of_items, 'title'})):
+    values = (part.get(role).value for role in part.names() if role not in KEYS)
+    used |= {value for value in values if isinstance(value, str)}
     found = part.get('columns')
     for name in found.names() if found else ():
-      if name not in used | roles:
-        near = difflib.get_close_matches(name, used | roles, n=1)
+      if name not in used:
+        near = difflib.get_close_matches(name, used, n=1)
         hint = f'; did you mean {near[0]}?' if near else ''
         found.get(name).refuse(f'nothing uses this name{hint}')
 
@@ -242,8 +257,7 @@ def _split(root: Part) -> Split:
   if abs(sum(shares) - 1) > 1e-9:
     part.refuse(f'train, validation and test add up to {sum(shares):g}; expected 1')
   make = lambda seed: Split(shares[0], shares[1], 1, seed)
-  split = _of_value(part, make, part.whole('seed', 0))
-  return split
+  return _of_value(part, make, part.whole('seed', 0))
 
 
 def _of_value(part: Part, make, value):

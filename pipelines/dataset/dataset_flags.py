@@ -38,9 +38,10 @@ def read_flags(
       f'--{both[0]}={getattr(config, both[0])} beside --dataset: expected this setting '
       f'in {config.dataset}'
     )
-  for name in ('ratings', 'movies'):
+  places = [('ratings', source.files) for source in dataset.events]
+  for name, place in (*places, ('movies', dataset.items.files)):
     try:
-      decided[name] = WORKERS.read(name, decided[name], beams)
+      WORKERS.read(name, place, beams)
     except ValueError as error:
       raise JobError(f'{config.dataset}: {error}') from None
   return dataclasses.replace(config, **decided), dataset
@@ -50,7 +51,7 @@ def _decided(dataset: Dataset) -> dict:
   """Returns the flags of `pipelines.build_histories` that a dataset file decides."""
   history, split, rule = dataset.history, dataset.split, dataset.rule
   return {
-    'ratings': dataset.events.files,
+    'ratings': dataset.events[0].files,  # one for all, where an engine must reach it
     'movies': dataset.items.files,
     'mapping': '',
     'tags': '',
@@ -64,7 +65,7 @@ def _decided(dataset: Dataset) -> dict:
     'seed': split.seed,
     'train_fraction': split.train,
     'validation_fraction': split.validation,
-    'rating_scale': dataset.events.scale,
+    'rating_scale': dataset.events[0].scale,
     'label_mode': 'profile',
     'label_cutoff': '',
     'label_min_count': rule.min_count,

@@ -13,14 +13,10 @@ from pipelines.events.rating_scale import RatingScale, SeenRatings
 from pipelines.events.text_encodings import expected_texts
 
 _MAX_TIME = 4_102_444_800  # the year 2100
-_TIME_EXPECTED = (
-  'seconds since 1970; --mapping=time_unit=ms, or time_unit: ms in a dataset file, '
-  'reads milliseconds'
-)
+_TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
 _NOT_A_TIME = (
   'not_a_number',
-  'seconds since 1970; --mapping=time_unit=iso, or time_unit: iso in a dataset file, '
-  'reads dates',
+  'seconds since 1970; --mapping=time_unit=iso reads dates',
 )
 _NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
@@ -142,7 +138,7 @@ def _checks(columns, ratings, times, index, unit, scale):
   rating, is_number = ratings
   time, is_time = times
   not_a_time, time_expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
-  scale_expected = f'from {scale}, by --rating_scale or the scale of the dataset file'
+  scale_expected = f'from {scale}, by --rating_scale'
   times_wrong = (
     [
       (not_a_time, 'timestamp', ~is_time, time_expected),

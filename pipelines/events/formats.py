@@ -265,7 +265,9 @@ def _choose(where, shown, headers):
     likeness = difflib.SequenceMatcher(None, text, _header(fmt)).ratio()
     lacking.append((len(missing), -likeness, len(lacking), fmt, missing))
   _, _, _, nearest, missing = min(lacking, key=lambda entry: entry[:3])
-  near = {name: difflib.get_close_matches(name, headers[0][1], n=1) for name in missing}
+  # Of files that somebody describes, with one format that there can be.
+  names = headers[0][1] if len(headers) == 1 else ()
+  near = {name: difflib.get_close_matches(name, names, n=1) for name in missing}
   hints = [f'{name} (did you mean {x[0]}?)' if x else name for name, x in near.items()]
   others = [fmt for fmt, *_ in headers if fmt is not nearest]
   raise JobError(

@@ -162,10 +162,11 @@ def _warn_of_thresholds(config: Config) -> None:
 
 def _find(config: Config, dataset: Dataset | None) -> _Files:
   """Finds the input files that the flags or the dataset file name."""
-  known = dataset.formats() if dataset else formats_of(config.mapping)
+  if dataset:
+    return dataset.find_files()
   return {
     kind: input_files.find_files(pattern, formats, kind)
-    for kind, formats in known.items()
+    for kind, formats in formats_of(config.mapping).items()
     if (pattern := getattr(config, kind)) or kind in ('ratings', 'movies')
   }
 

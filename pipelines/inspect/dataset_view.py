@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.dataset.dataset import Dataset
 from pipelines.dataset.dataset_file import read_dataset
-from pipelines.events import file_blocks, input_files, shuffle
+from pipelines.events import file_blocks, shuffle
 from pipelines.events.check import BadRow, Ratings, read_ratings
 from pipelines.histories import clean, make_histories
 from pipelines.histories.history_settings import HistorySettings
@@ -36,12 +36,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
     JobError: the dataset file or one of its files is wrong.
   """
   dataset = read_dataset(path)
-  formats = dataset.formats()
-  patterns = {'ratings': dataset.events.files, 'movies': dataset.items.files}
-  files = {
-    kind: input_files.find_files(patterns[kind], known, kind)
-    for kind, known in formats.items()
-  }
+  files = dataset.find_files()
   items = read_items(files['movies'], dataset.items.no_name)
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
   pieces = _first_pieces(block, items, dataset)
@@ -51,7 +46,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
     for row in piece.bad:
       bad[row.reason] += 1
       if bad[row.reason] == 1:
-        first_bad[row.reason] = _shown(row)
+        first_bad[row.reason] = _shown(row, path)
   rows = pa.Table.from_batches([piece.batch for piece in pieces], shuffle.RATINGS)
   rows = rows.unify_dictionaries()
   return {
@@ -85,12 +80,12 @@ def _first_pieces(block, items: ItemTable, dataset: Dataset) -> list[Ratings]:
   return pieces
 
 
-def _shown(row: BadRow) -> dict[str, Any]:
+def _shown(row: BadRow, file: str) -> dict[str, Any]:
   """Returns a row that was rejected for a reason."""
   return {
     'such_as': row.raw,
     **({'column': row.field, 'value': row.value} if row.field else {}),
-    'expected': row.expected,
+    'expected': row.expected.replace('--rating_scale', f'scale in {file}'),
   }
 
 

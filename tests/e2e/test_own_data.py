@@ -7,12 +7,11 @@ import re
 import pytest
 
 from examples.books.books_task import BOOKS
+from persoma_tf import testing
 from pipelines.predictions import prediction_files
 from tasks.questions import question_of_config
-from tests import tiny
 from tests.commands import run, shown
 
-pytestmark = pytest.mark.assets
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
 COMMANDS = [
@@ -34,11 +33,13 @@ def blocks(kind: str) -> list[str]:
 
 
 @pytest.fixture(scope='module')
-def books(tmp_path_factory, assets, tiny_decoder):
-  """The folder that the page's commands wrote, `runs/books` there."""
-  assets('all-MiniLM-L6-v2')
-  assets('smollm2-135m-instruct')  # the vocabulary
+def books(tmp_path_factory):
+  """What the commands of the page wrote, `runs/books` there; with small models."""
   folder = tmp_path_factory.mktemp('books')
+  small = {
+    'persoma_tf.train': testing.small_flags(testing.write_decoder(folder / 'decoder')),
+    'pipelines.embed_items': [f'--encoder={testing.write_encoder(folder / "encoder")}'],
+  }
   own = folder / 'books.yaml'
   text = (ROOT / DATASET).read_text()
   own.write_text(text.replace('../../runs/books/data', 'data'))
@@ -47,8 +48,7 @@ def books(tmp_path_factory, assets, tiny_decoder):
       word.replace('runs/books', str(folder)).replace(DATASET, str(own))
       for word in command.words
     )
-    small = tiny.flags(tiny_decoder) if words[2] == 'persoma_tf.train' else ()
-    run(command._replace(words=words), *small)
+    run(command._replace(words=words), *small.get(words[2], ()))
   return folder
 
 

@@ -1,10 +1,17 @@
-"""The small chain that users test their dataset files with; it needs no download."""
+"""The small chain that users try dataset files with; it needs no download.
+
+And what `pipelines.inspect` tells of its folders, since making them takes the time.
+"""
+
+import json
 
 import pytest
 
 from examples.books import make_data
 from pipelines import try_dataset
 from pipelines.common.job import JobError
+from pipelines.inspect import __main__ as inspect_command
+from pipelines.inspect import floors, printed
 from pipelines.try_dataset import run_chain
 from tests.pipelines.dataset.test_dataset_file import TEXT
 
@@ -16,9 +23,14 @@ def write(folder, old='', new=''):
   return folder / 'books.yaml'
 
 
-def test_books(tmp_path):
-  made = run_chain(write(tmp_path), tmp_path / 'made', 'train.seed = 1')
-  lines = (tmp_path / 'data' / 'ratings.csv').read_text().splitlines()
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('tried')
+  return run_chain(write(folder), folder / 'made', 'train.seed = 1')
+
+
+def test_books(made):
+  lines = (made.folder.parent / 'data' / 'ratings.csv').read_text().splitlines()
   assert (made.counts['rows_rejected'], made.counts['rows_in']) == (4, len(lines) - 1)
   assert len(made.rows) == made.counts['users']['test'] > 0
   for row in made.rows:
@@ -26,6 +38,26 @@ def test_books(tmp_path):
     assert row['task'] == 'book_subjects_v1'
   assert 'train.seed = 1\n' in (made.folder / 'model' / 'config.gin').read_text()
   assert (made.folder / 'report' / 'report.html').exists()
+
+
+def test_floors_are_those_of_the_report(made, capsys):
+  folder = made.folder
+  found = floors.describe_floors(f'{folder}/histories', f'{folder}/embeddings')
+  report = json.loads((folder / 'report' / 'metrics.json').read_text())['methods']
+  bound = report['rule_on_sample']['f1']
+  for name, row in found['methods'].items():
+    assert row['f1'] == pytest.approx(report[name]['f1'])
+    assert row['of_the_bound'] == pytest.approx(report[name]['f1'] / bound)
+  assert {*report} - {*found['methods']} <= {'persoma', 'draft', 'swapped_users'}
+  best = max(set(found['methods']) - {'rule_on_sample'}, key=lambda x: report[x]['f1'])
+  assert found['advice'].startswith(f'{best} has ')
+  names = ('histories', 'embeddings')
+  with pytest.raises(SystemExit) as ended:
+    inspect_command.main([f'--{name}_dir={folder}/{name}' for name in names])
+  assert not ended.value.code
+  assert capsys.readouterr().out == f'{printed.format_floors(found)}\n'
+  with pytest.raises(JobError, match='nowhere'):
+    floors.describe_floors(f'{folder}/nowhere', f'{folder}/embeddings')
 
 
 def test_the_command(tmp_path, capsys):

@@ -6,7 +6,7 @@ import gin
 import pytest
 
 from persoma_tf.gin_settings import settings
-from tasks import questions
+from tasks import histories, questions
 from tasks.dataset_question import asked_question
 
 WORDS = {
@@ -62,6 +62,21 @@ def test_folders_without_one_and_questions_by_name(folder):
   gin.bind_parameter('question.name', 'nobody_v1')
   with pytest.raises(ValueError, match=r'question\.name=.nobody_v1.: expected one of'):
     asked_question()
+
+
+def test_a_model_reads_as_much_as_in_its_training(folder, tmp_path):
+  folder({})
+  (tmp_path / 'dataset_info.json').write_text('{"max_history": 40}')
+  assert histories.stored_length() == 40
+  assert histories.shortest_part() == 8
+  config = gin.operative_config_str()
+  assert 'stored_length.length = 40\n' in config
+  folder({})
+  (tmp_path / 'dataset_info.json').write_text('{"max_history": 70}')
+  gin.bind_parameter('stored_length.length', 40)
+  assert histories.stored_length() == 40
+  folder({})
+  assert histories.stored_length() == 100
 
 
 def test_movielens_changes_nothing_in_the_configuration(folder):

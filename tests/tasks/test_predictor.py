@@ -34,7 +34,6 @@ RECIPES = {
   'options': (('runs/quickstart.gin',), ()),
   'user_tokens': (('runs/user_tokens.gin',), ('Perceiver.width = 16',)),
   'lora': (('runs/perceiver.gin',), ("train.tuning = 'lora'",)),
-  'chat': (('runs/quickstart.gin',), ("build.prompt_order = 'chat'",)),
 }
 
 

@@ -130,7 +130,7 @@ def test_workers_of_dataflow_read_no_local_input(module, capsys):
 # Module -> its flags that name files or folders.
 _PATHS = {
   build_histories: (
-    *('ratings', 'movies', 'output_dir', 'mapping', 'tags', 'descriptions'),
+    *('ratings', 'movies', 'output_dir', 'mapping', 'tags', 'descriptions', 'dataset'),
     'embeddings_dir',
   ),
   embed_items: ('histories_dir', 'output_dir', 'encoder'),
@@ -147,6 +147,8 @@ def with_path(module, flag: str, value: str) -> list[str]:
   fields = dataclasses.fields(module.Config)
   required = [x.name for x in fields if x.default is dataclasses.MISSING]
   given = {name: 'p:d.t' if 'table' in name else 'x' for name in required}
+  if module is build_histories:  # or a dataset file
+    given |= {'ratings': 'x', 'movies': 'x'}
   if (module, flag) == (build_histories, 'embeddings_dir'):
     given['sampler'] = 'diverse'
   return [f'--{name}={text}' for name, text in {**given, flag: value}.items()]

@@ -32,10 +32,10 @@ def test_the_books(tmp_path):
   """Against the file as a YAML library reads it."""
   found, plain = read(tmp_path), yaml.safe_load(TEXT)
   folder = (tmp_path / plain['folder']).resolve()
-  assert pathlib.Path(found.events.files).resolve() == folder / 'ratings.csv'
+  assert pathlib.Path(found.events[0].files).resolve() == folder / 'ratings.csv'
   assert pathlib.Path(found.items.files).resolve() == folder / 'books.csv'
   for role in ('user', 'item', 'value', 'time'):
-    assert found.events.columns[role] == plain['events'][role]
+    assert found.events[0].columns[role] == plain['events'][role]
   assert found.items.lists == plain['items']['lists']
   assert [text.source for text in found.texts] == plain['texts']
   assert found.item_columns() == (
@@ -71,7 +71,7 @@ def test_keys_may_be_left_out(tmp_path):
   ]
   found = read(tmp_path, *changes)
   assert (found.split.train, found.history.most) == (0.8, 50)
-  assert found.events.files == str(tmp_path / 'ratings.csv')
+  assert found.events[0].files == str(tmp_path / 'ratings.csv')
   assert found.about()['times'] == 'order of the rows'
 
 
@@ -207,6 +207,24 @@ def test_mistakes(name, tmp_path):
   assert f'books.yaml, line {line}:' in said
 
 
+def test_sources(tmp_path):
+  block = re.search(r'events:\n((?:  .*\n)+)', TEXT)[1]
+  listed = '  - ' + block.strip().replace('\n', '\n  ') + '\n'
+  other = listed.replace('ratings.csv', 'more.json').replace('customer', 'who')
+  found = read(tmp_path, (block, listed + other))
+  assert [x.columns['user'] for x in found.events] == ['customer', 'who']
+  names = [x.files.rpartition('/')[2] for x in found.events]
+  assert names == ['ratings.csv', 'more.json']
+  assert found.event_format(found.events[1]).columns['user'] == 'who'
+  for old, new, told in (
+    ('1:5:1', '1:10:1', r'line 16: events\[1\].scale: .*as in the first source'),
+    ('    time: bought_at\n    time_unit: ms\n', '', r'line 12: .*in all, or in none'),
+  ):
+    assert old in other
+    with pytest.raises(JobError, match=told):
+      read(tmp_path, (block, listed + other.replace(old, new)))
+
+
 @pytest.mark.parametrize(
   ('place', 'folder', 'files', 'found'),
   [
@@ -230,8 +248,8 @@ def test_other_names_of_columns(tmp_path):
     ('  user: customer\n', '  user: who\n  columns: {who: "user_id:token"}\n'),
     ('  lists:', '  columns: {author: "written by"}\n  lists:'),
   )
-  assert found.events.columns['user'] == 'user_id:token'
-  movies = found.formats()['movies'][0]
+  assert found.events[0].columns['user'] == 'user_id:token'
+  movies = found.item_format()
   assert movies.columns['field:author'] == 'written by'
   assert movies.columns['title'] == 'title'
 

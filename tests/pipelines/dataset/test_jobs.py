@@ -155,6 +155,27 @@ def test_rows_without_times_are_in_their_order(data, tmp_path):
     )
 
 
+def test_several_sources(data, expected, tmp_path):
+  """Half of the ratings as CSV, half as JSON lines with other names."""
+  ratings = pd.read_csv(data / 'ratings.csv')
+  ratings[::2].to_csv(tmp_path / 'ratings.csv', index=False)
+  more = ratings[1::2].rename(columns={'userId': 'who', 'rating': 'stars'})
+  more.to_json(tmp_path / 'more.json', orient='records', lines=True)
+  (tmp_path / 'movies.csv').write_bytes((data / 'movies.csv').read_bytes())
+  block = re.search(r'events:\n((?:  .*\n)+)', MOVIELENS)[1]
+  listed = '  - ' + block.strip().replace('\n', '\n  ') + '\n'
+  other = listed.replace('ratings.csv', 'more.json').replace('userId', 'who')
+  other = other.replace('value: rating', 'value: stars')
+  dataset = write(tmp_path, (block, listed + other))
+  info = run(dataset, tmp_path / 'h', '--num_shards=1')
+  assert records(tmp_path / 'h') == records(expected)
+  assert info['counts']['rows_in'] == len(ratings)
+  names = [file['name'] for file in info['inputs']['ratings']]
+  assert names == ['ratings.csv', 'more.json']
+  shown = dataset_view.describe_dataset(str(dataset))
+  assert [path.rpartition('/')[2] for path in shown['events']] == names
+
+
 def test_lines_that_are_no_json(data, tmp_path):
   changes = _as_json(data, tmp_path)
   file = tmp_path / 'ratings.json.gz'
@@ -345,5 +366,5 @@ def test_what_is_rejected_is_shown(data, tmp_path):
   assert found['rows']['rejected'] == 2
   outside = found['rejected']['rating_outside_scale']
   assert (outside['rows'], outside['value'], outside['column']) == (1, '77', 'rating')
-  assert 'the scale of the dataset file' in outside['expected']
+  assert 'by scale in ' in outside['expected']
   assert found['rejected']['unknown_item']['value'] == 'none'
