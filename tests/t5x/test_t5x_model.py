@@ -28,7 +28,9 @@ DECODERS = {
   'llama': lambda: None,
   'gemma': lambda: tiny.random_gemma(small_model.V),
   't5': lambda: decoders.load_decoder(str(TINY_T5)),
+  'llama in a chat': lambda: None,
 }
+CHAT = ((3, 9), 'USER', 'DRAFT', 'PROMPT', (4, 1))
 
 
 def make(module, **settings) -> t5x_model.PersomaModel:
@@ -44,6 +46,8 @@ def case(request, assets):
   assets('smollm2-135m-instruct')  # the task's vocabulary
   module, params, batch = small_model.make(3, DECODERS[request.param]())
   params = jax.tree.map(jnp.asarray, params)
+  if 'chat' in request.param:
+    module = module.clone(parts=CHAT)
   return module, params, batch, make(module)
 
 
