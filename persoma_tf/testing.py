@@ -7,7 +7,8 @@ download. What they answer means nothing; everything else is as in a full run.
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -67,8 +68,12 @@ def small_flags(decoder: str | pathlib.Path) -> list[str]:
     decoder: path of the decoder, which also is the tasks' vocabulary if the recipe has
       DECODER.
   """
-  settings = (f'DECODER = {str(decoder)!r}', *SMALL_RECIPE)
-  return [f'--gin.{line.replace(" = ", "=", 1)}' for line in settings]
+  return gin_flags([f'DECODER = {str(decoder)!r}', *SMALL_RECIPE])
+
+
+def gin_flags(bindings: Iterable[str]) -> list[str]:
+  """Returns the flags of a command line for gin bindings "NAME = VALUE"."""
+  return [f'--gin.{binding.replace(" = ", "=", 1)}' for binding in bindings]
 
 
 def write_decoder(folder: str | pathlib.Path) -> pathlib.Path:
@@ -78,15 +83,10 @@ def write_decoder(folder: str | pathlib.Path) -> pathlib.Path:
     folder: path of a new folder.
   """
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True)
-  tokenizer = _byte_level()
-  tokenizer.add_special_tokens(['<|im_start|>', '<|im_end|>'])
-  tokenizer.save(str(folder / 'tokenizer.json'))
+  size = _begin_folder(folder, _DECODER, ['<|im_start|>', '<|im_end|>'])
   settings = {'tokenizer_class': 'Qwen2Tokenizer', 'eos_token': '<|im_end|>'}
   settings['add_bos_token'] = False
   _write_json(folder / 'tokenizer_config.json', settings)
-  size = tokenizer.get_vocab_size()
-  _write_json(folder / 'config.json', {**_DECODER, 'vocab_size': size})
   attention = {'q_proj': (24, 16), 'k_proj': (12, 16), 'v_proj': (12, 16)}
   attention |= {'o_proj': (16, 24), 'q_norm': (6,), 'k_norm': (6,)}
   feed_forward = {'gate_proj': (24, 16), 'up_proj': (24, 16), 'down_proj': (16, 24)}
@@ -109,11 +109,7 @@ def write_encoder(folder: str | pathlib.Path) -> pathlib.Path:
     folder: path of a new folder.
   """
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True)
-  tokenizer = _byte_level()
-  tokenizer.save(str(folder / 'tokenizer.json'))
-  size = tokenizer.get_vocab_size()
-  _write_json(folder / 'config.json', {**_ENCODER, 'vocab_size': size})
+  size = _begin_folder(folder, _ENCODER)
   shapes = {
     'embeddings.word_embeddings.weight': (size, _WIDTH),
     'embeddings.position_embeddings.weight': (64, _WIDTH),
@@ -131,6 +127,19 @@ def write_encoder(folder: str | pathlib.Path) -> pathlib.Path:
     shapes |= _norm(f'{layer}.output.LayerNorm')
   _write_weights(folder, shapes)
   return folder
+
+
+def _begin_folder(
+  folder: pathlib.Path, config: Mapping[str, Any], signs: Sequence[str] = ()
+) -> int:
+  """Makes a folder with tokenizer and configuration; returns the number of tokens."""
+  folder.mkdir(parents=True)
+  tokenizer = _byte_level()
+  tokenizer.add_special_tokens(list(signs))
+  tokenizer.save(str(folder / 'tokenizer.json'))
+  size = tokenizer.get_vocab_size()
+  _write_json(folder / 'config.json', {**config, 'vocab_size': size})
+  return size
 
 
 def _byte_level() -> tokenizers.Tokenizer:

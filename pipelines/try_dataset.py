@@ -80,8 +80,8 @@ def run_chain(
   encoder = testing.write_encoder(at('small_encoder'))
   embed_items.run([made[0], f'--encoder={encoder}', f'--output_dir={at("embeddings")}'])
   gin.clear_config()
-  more = [f'--gin.{binding.replace(" = ", "=", 1)}' for binding in bindings]
-  recipe = ['--gin_file=runs/dataset.gin', *testing.small_flags(decoder), *more]
+  settings = [*testing.small_flags(decoder), *testing.gin_flags(bindings)]
+  recipe = ['--gin_file=runs/dataset.gin', *settings]
   train.main([*recipe, *made, f'--model_dir={at("model")}'])
   gin.clear_config()
   made.append(f'--model_dir={at("model")}')

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
 
 from persoma_tf import decoders
-from persoma_tf.testing import SMALL_RECIPE
+from persoma_tf.testing import SMALL_RECIPE, gin_flags
 from pipelines import build_histories
 from pipelines.items import item_facts
 from tests import movielens
@@ -28,8 +28,7 @@ VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 49_152, 16, 2, 4, 2, 24
 
 def flags(decoder: pathlib.Path) -> list[str]:
   """What makes a command of the quickstart's recipe small."""
-  settings = (f'build.decoder = {str(decoder)!r}', *RECIPE)
-  return [f'--gin.{line.replace(" = ", "=", 1)}' for line in settings]
+  return gin_flags([f'build.decoder = {str(decoder)!r}', *RECIPE])
 
 
 def write_decoder(
