@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events import column_values, file_blocks, shuffle, text_rows
+from pipelines.events import (
+  column_values,
+  file_blocks,
+  item_lines,
+  shuffle,
+  text_rows,
+)
 from pipelines.events.formats import REQUIRED, Layout
 from pipelines.events.rating_scale import RatingScale, SeenRatings
 from pipelines.events.text_encodings import expected_texts
@@ -48,10 +54,11 @@ class Ratings(NamedTuple):
 
   Attributes:
     batch: good rows, with the schema shuffle.RATINGS.
-    num_lines: number of lines of the piece, good and bad.
+    num_lines: number of lines of the piece, good and bad rows and item lines.
     num_bad: number of lines that are not valid ratings.
     bad: lazy iterator over these lines.
     seen: ratings of the piece, good and outside the scale; None if it has none.
+    item_lines: number of lines that name an item and are no rows.
   """
 
   batch: pa.RecordBatch
@@ -59,6 +66,7 @@ class Ratings(NamedTuple):
   num_bad: int
   bad: Iterator[BadRow]
   seen: SeenRatings | None = None
+  item_lines: int = 0
 
 
 def read_ratings(
@@ -126,11 +134,11 @@ def check_ratings(
     ],
     schema=shuffle.RATINGS,
   )
-  num_bad = found.num_lines - batch.num_rows
+  num_bad = found.num_lines - found.item_lines - batch.num_rows
   finite = rating if rating_ok.all() else rating[rating_ok]
   seen = SeenRatings.of(finite) if len(finite) else None
   bad = _bad_rows(found, layout, checks, failed)
-  return Ratings(batch, found.num_lines, num_bad, bad, seen)
+  return Ratings(batch, found.num_lines, num_bad, bad, seen, found.item_lines)
 
 
 def _checks(columns, ratings, times, index, unit, scale):
@@ -176,6 +184,8 @@ def _bad_rows(found, layout, checks, failed):
   """Yields a BadRow for every bad line, in no particular order."""
   header, source = layout.header, found.source
   expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
+  if item_lines.has_item_lines(layout.format):
+    expected += f'; or {_ITEM_LINE}'
   known = _EXPECTED | expected_texts(layout.format.encoding)
   for line, reason in found.bad:
     text = source.raw(line)[:_RAW_CHARACTERS]
@@ -189,12 +199,17 @@ def _bad_rows(found, layout, checks, failed):
       yield BadRow(line, 'blank_line', '', '', text, expected)
       continue
     reason, field, _, right = checks[failed[row]]
-    position = layout.positions[field]
-    value = source.value(line, position)[:_RAW_CHARACTERS]
-    yield BadRow(line, reason, header[position], value, text, right)
+    if field in layout.positions:
+      position = layout.positions[field]
+      name, value = header[position], source.value(line, position)
+    else:  # the item of a line above
+      name, value = field, found.columns[field][row].as_py()
+    yield BadRow(line, reason, name, value[:_RAW_CHARACTERS], text, right)
 
 
+_ITEM_LINE = 'a line such as 7: with the item of the rows below'
 _EXPECTED = {
+  'no_item_line': f'above the row {_ITEM_LINE}',
   'not_json': 'a JSON object',
   'bad_quotes': (
     'quotes that close on their line; --mapping=quotes=none reads quotes as characters'

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.common.job import JobError
-from pipelines.events import json_rows, open_files, parquet_rows, text_rows
+from pipelines.events import (
+  item_lines,
+  json_rows,
+  open_files,
+  parquet_rows,
+  text_rows,
+)
 from pipelines.events.formats import Layout
 from pipelines.events.input_files import InputFile
 
@@ -29,6 +35,7 @@ class FileBlock(NamedTuple):
     compression: Arrow's name of the compression, or ''. A compressed file is one block;
       start and end then count uncompressed bytes.
     piece_bytes: number of bytes of a compressed file in memory at a time.
+    item: item of the rows before the first line in the block that names one.
   """
 
   file: int
@@ -39,6 +46,7 @@ class FileBlock(NamedTuple):
   end: int
   compression: str = ''
   piece_bytes: int = 0
+  item: str = item_lines.UNKNOWN
 
 
 class Piece(NamedTuple):
@@ -58,7 +66,13 @@ class Piece(NamedTuple):
 
 
 def cut_blocks(files: Sequence[InputFile], block_bytes: int) -> list[FileBlock]:
-  """Cuts files into blocks of about `block_bytes`; a compressed file is one block."""
+  """Cuts files into blocks of about `block_bytes`; a compressed file is one block.
+
+  Files with items in lines of their own are read a little for the items of the blocks.
+
+  Raises:
+    JobError: such a file cannot be read.
+  """
   cut = []
   for number, file in enumerate(files):
     if file.layout.parquet:
@@ -67,9 +81,12 @@ def cut_blocks(files: Sequence[InputFile], block_bytes: int) -> list[FileBlock]:
     end, step = file.size, block_bytes
     if file.compression:
       end, step = WHOLE_FILE, WHOLE_FILE
+    blocks = []
     for index, start in enumerate(range(file.data_start, end, step)):
       about = number, index, file.path, file.layout, start, min(start + step, end)
-      cut.append(FileBlock(*about, file.compression, block_bytes))
+      blocks.append(FileBlock(*about, file.compression, block_bytes))
+    named = item_lines.has_item_lines(file.layout.format)
+    cut += _with_items(blocks) if named and len(blocks) > 1 else blocks
   return cut
 
 
@@ -91,8 +108,12 @@ def read_block(
       groups = range(block.start, block.end)
       yield from parquet_rows.read_row_groups(block.path, file, block.layout, groups)
     return
+  item = block.item
   for data in read_lines(block):
-    if block.layout.json:
+    if item_lines.has_item_lines(block.layout.format):
+      rows, item = item_lines.split_item_lines(data, block.layout, numeric, item)
+      yield rows
+    elif block.layout.json:
       yield json_rows.split_json(data, block.layout)
     else:
       yield text_rows.split_lines(data, block.layout, numeric, most_lines)
@@ -159,6 +180,30 @@ def _tell(piece, told):
       len(long),
       piece.first + long[0],
     )
+
+
+def _with_items(blocks):
+  """Returns the blocks of a file, each with the item of its first rows."""
+  items = [item_lines.UNKNOWN]
+  with open_files.open_file(blocks[0].path) as file:
+    for block in blocks[:-1]:
+      items.append(_item_after(file, block._replace(item=items[-1])))
+  return [block._replace(item=item) for block, item in zip(blocks, items, strict=True)]
+
+
+def _item_after(file, block):
+  """Returns the item of the rows after a block; reads the block from its end."""
+  end = block.end
+  while end > block.start:
+    start = max(end - _HEAD, block.start)
+    # A number above 0 says that a byte is before the part.
+    part = block._replace(number=block.number + start - block.start)
+    lines = _lines_between(file, part._replace(start=start, end=end))
+    item = item_lines.last_item(lines, block.layout.format)
+    if item is not None:
+      return item
+    end = start
+  return block.item
 
 
 def _row_blocks(number, file, block_bytes):

@@ -239,7 +239,8 @@ def detect_columns(path: str, names: Sequence[str], known: Sequence[Format]) -> 
   headers = [(fmt, names, 0) for fmt in known if not fmt.first_line]
   if not headers:
     raise JobError(
-      f'{path} names its columns itself; leave out header in the dataset file'
+      f'{path} names its columns itself; leave out header, and layout, in the dataset '
+      'file'
     )
   return _choose(path, shown, headers)
 

@@ -43,7 +43,8 @@ class ReadBlock(ThreadedDoFn):
       bad = pack_bad(sorted(ratings.bad))
       counts = ratings.num_lines, ratings.num_bad
       about = block.file, number, block.path, header_lines
-      rejects = BlockRejects(*about, *counts, bad, ratings.seen)
+      others = bad, ratings.seen, ratings.item_lines
+      rejects = BlockRejects(*about, *counts, *others)
       outputs.append(beam.pvalue.TaggedOutput(self.REJECTS, rejects))
       outputs += shuffle.partition(ratings.batch, self._split)
     return outputs

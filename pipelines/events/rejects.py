@@ -27,10 +27,11 @@ class BlockRejects(NamedTuple):
     number: sort key of the piece within its file.
     path: address of the file.
     header_lines: number of header lines in the file.
-    num_lines: number of lines of the piece, good and bad.
+    num_lines: number of lines of the piece, good and bad rows and item lines.
     num_bad: number of lines that are not valid ratings.
     bad: these lines, packed by `pack_bad`, because a file may have millions.
     seen: ratings of the piece, good and outside the scale; None if it has none.
+    item_lines: number of lines that name an item and are no rows.
   """
 
   file: int
@@ -41,6 +42,7 @@ class BlockRejects(NamedTuple):
   num_bad: int
   bad: bytes
   seen: SeenRatings | None = None
+  item_lines: int = 0
 
 
 def pack_bad(rows: Sequence[BadRow]) -> bytes:
@@ -84,7 +86,7 @@ class WriteRejects(beam.DoFn):
         tally.add(record)
         lines.append(_line(record))
     storage.write_file(self._path, b''.join(lines))
-    rows_in = sum(block.num_lines for block in blocks)
+    rows_in = sum(block.num_lines - block.item_lines for block in blocks)
     self._check(tally, rows_in, [block.seen for block in blocks if block.seen])
     yield RejectSummary(rows_in, dict(tally.reasons.most_common()))
 

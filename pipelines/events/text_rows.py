@@ -42,6 +42,7 @@ class ParsedRows(NamedTuple):
     latin1: first line that is Latin-1 in a file of UTF-8 or Latin-1; None if there is
       none.
     long: first line of each row of several lines.
+    item_lines: number of lines that name the item of the rows below and are no rows.
   """
 
   columns: dict[str, pa.Array]
@@ -51,6 +52,7 @@ class ParsedRows(NamedTuple):
   source: RowSource
   latin1: int | None = None
   long: Sequence[int] = ()
+  item_lines: int = 0
 
 
 class TextSource:

@@ -40,7 +40,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
   items = read_items(files['movies'], dataset.items.no_name)
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
   pieces = _first_pieces(block, items, dataset)
-  read = sum(piece.num_lines for piece in pieces)
+  read = sum(piece.num_lines - piece.item_lines for piece in pieces)
   bad, first_bad = Counter(), {}
   for piece in pieces:
     for row in piece.bad:
