@@ -47,15 +47,18 @@ class TableFiles:
 class EventFiles(TableFiles):
   """Describes the events, one a row; `columns` has user, item, value and maybe time.
 
-  Without a time, the order of the rows is their order in time.
+  Without a time, the order of the rows is their order in time. `columns` lacks the
+  item where lines of their own name the items.
 
   Attributes:
     scale: lowest value, highest value and step, with colons.
     time_unit: unit of the times: s, ms, us, ns, or iso for dates as text.
+    layout: one of `table_part.LAYOUTS`.
   """
 
   scale: str = ''
   time_unit: str = 's'
+  layout: str = 'rows'
 
   @property
   def has_time(self) -> bool:
@@ -170,7 +173,7 @@ class Dataset:
     return dataclasses.replace(
       _format(self, 'ratings', source, columns),
       time_unit=source.time_unit,
-      absent=() if source.has_time else ('timestamp',),
+      absent=tuple(field for field, role in fields.items() if role not in of),
     )
 
   def item_format(self) -> Format:

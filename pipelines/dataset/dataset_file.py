@@ -15,9 +15,11 @@ from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.dataset.dataset import Dataset, EventFiles, HistoryChoice, ItemFiles
 from pipelines.dataset.table_part import (
+  ITEM_BLOCKS,
   KEYS,
   check_header,
   join_place,
+  read_layout,
   read_separator,
   read_table,
 )
@@ -101,7 +103,10 @@ def _events(part: Part, folder: str) -> EventFiles:
     'item': 'the column with the id of the item',
     'value': 'the column with the rating or another value',
   }
-  part.expect(*KEYS, *roles, 'time', 'time_unit', 'scale')
+  part.expect(*KEYS, *roles, 'time', 'time_unit', 'scale', 'layout')
+  layout = read_layout(part)
+  if layout == ITEM_BLOCKS:
+    del roles['item']
   table = read_table(part, folder, roles, ['time'])
   unit = part.text('time_unit', 's')
   units = (*column_values.TIME_UNITS, column_values.ISO)
@@ -113,7 +118,7 @@ def _events(part: Part, folder: str) -> EventFiles:
     )
   scale = part.text('scale', expected='low:high:step of the values, such as 1:5:1')
   _of_value(part.get('scale'), RatingScale.parse, scale)
-  return EventFiles(**table, scale=scale, time_unit=unit)
+  return EventFiles(**table, scale=scale, time_unit=unit, layout=layout)
 
 
 def _items(part: Part, folder: str) -> ItemFiles:

@@ -14,6 +14,8 @@ from pipelines.events import mapping, text_encodings
 KEYS = ('files', 'columns', 'header', 'delimiter', 'quotes', 'encoding')
 _DELIMITERS = {'tab': '\t', r'\t': '\t'}
 _QUOTES = ('none', 'double')
+ITEM_BLOCKS = 'item_blocks'  # a line such as 7: names the item of the rows below it
+LAYOUTS = ('rows', ITEM_BLOCKS)
 
 
 def join_place(folder: str, path: str) -> str:
@@ -74,6 +76,35 @@ def read_table(
     'encoding': encoding,
     'header': tuple(header),
   }
+
+
+def read_layout(part: Part) -> str:
+  """Returns the layout of files of events, one of `LAYOUTS`.
+
+  Raises:
+    JobError: there is no such layout, or other keys do not fit it.
+  """
+  layout = part.text('layout', LAYOUTS[0])
+  if layout not in LAYOUTS:
+    part.get('layout').refuse(f'{layout!r}; expected one of {list(LAYOUTS)}')
+  if layout != ITEM_BLOCKS:
+    return layout
+  if part.get('item'):
+    part.get('item').refuse(
+      f'lines such as 7: name the items in layout {layout}; leave out this key'
+    )
+  # A row of one column would be like a line with an item.
+  if len(part.texts('header')) < 2:
+    (part.get('header') or part.get('layout')).refuse(
+      f'expected header: [...] with the columns of a row, two or more: files with '
+      f'layout {layout} are text without a header line'
+    )
+  if ':' in part.text('delimiter', ','):
+    part.get('delimiter').refuse(
+      f'{part.text("delimiter")!r}; expected a delimiter without the colon, which ends '
+      f'a line with an item in layout {layout}'
+    )
+  return layout
 
 
 def _other_names(part: Part, roles: Collection[str]) -> dict[str, str]:

@@ -188,6 +188,36 @@ MISTAKES = {
     'header: a column stands twice',
   ),
   'a long number': ('most: 2', f'most: {"9" * 5000}', 30, 'expected a whole number'),
+  'an unknown layout': (
+    *('  user: customer', '  layout: netflix\n  user: customer', 6),
+    "events.layout: 'netflix'; expected one of ['rows', 'item_blocks']",
+  ),
+  'an item beside blocks': (
+    *('  item: isbn\n', '  item: isbn\n  layout: item_blocks\n', 7),
+    'events.item: lines such as 7: name the items in layout item_blocks; leave out',
+  ),
+  'blocks without a header': (
+    *('  item: isbn\n', '  layout: item_blocks\n', 7),
+    'events.layout: expected header: [...] with the columns of a row, two or more',
+  ),
+  'blocks with one column': (
+    *('  item: isbn\n', '  layout: item_blocks\n  header: [customer]\n', 8),
+    'events.header: expected header: [...] with the columns of a row, two or more',
+  ),
+  'blocks that lack a column': (
+    *('  item: isbn\n', '  layout: item_blocks\n  header: [customer, star]\n', 9),
+    "events.value: 'stars' is no column of header ['customer', 'star']; did you mean",
+  ),
+  'a colon between columns': (
+    '  item: isbn\n',
+    '  delimiter: "::"\n  layout: item_blocks\n  header: [customer, stars]\n',
+    7,
+    "events.delimiter: '::'; expected a delimiter without the colon",
+  ),
+  'blocks of items': (
+    *('  lists:', '  layout: item_blocks\n  lists:', 15),
+    'items.layout: unknown key',
+  ),
   'another answer': (
     '      lists:',
     '      choice:',
@@ -205,6 +235,21 @@ def test_mistakes(name, tmp_path):
   said = str(caught.value)
   assert told in said
   assert f'books.yaml, line {line}:' in said
+
+
+def test_item_blocks(tmp_path):
+  header = 'layout: item_blocks\n  header: [day, stars, bought_at, customer]'
+  found = read(tmp_path, ('item: isbn', header)).event_format
+  (source,) = read(tmp_path, ('item: isbn', header)).events
+  assert source.layout == 'item_blocks'
+  assert found(source).absent == ('item',)
+  assert found(source).columns == {
+    'user': 'customer',
+    'rating': 'stars',
+    'timestamp': 'bought_at',
+  }
+  (source,) = read(tmp_path, ('item: isbn', 'item: isbn\n  layout: rows')).events
+  assert found(source).absent == ()
 
 
 def test_sources(tmp_path):

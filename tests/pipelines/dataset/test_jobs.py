@@ -122,6 +122,68 @@ def _without_header(data, folder):
   ]
 
 
+def _as_item_blocks(data, folder):
+  """The form of the Netflix Prize, in two files, one of them compressed."""
+  ratings = pd.read_csv(data / 'ratings.csv')
+  ratings['timestamp'] = pd.to_datetime(ratings['timestamp'], unit='s')
+  files = [b'', b'']
+  for number, (item, rows) in enumerate(ratings.groupby('movieId')):
+    rows = rows[['userId', 'rating', 'timestamp']].to_csv(header=False, index=False)
+    files[number % 2] += f'{item}:\n{rows}'.encode()
+  (folder / 'blocks_1.txt').write_bytes(files[0].replace(b'\n', b'\r\n'))
+  (folder / 'blocks_2.txt').write_bytes(gzip.compress(files[1]))
+  keys = ['files: blocks_*.txt', 'layout: item_blocks', 'time_unit: iso']
+  keys.append('header: [userId, rating, timestamp]')
+  return [
+    ('  files: ratings.csv\n', ''.join(f'  {key}\n' for key in keys)),
+    ('  item: movieId\n', ''),
+    ('movies.csv', str(data / 'movies.csv')),
+  ]
+
+
+@pytest.mark.parametrize('block_bytes', [300, 5000, 1 << 23])
+def test_item_blocks(block_bytes, data, expected, tmp_path):
+  """One worker reads what another one has the item of."""
+  dataset = write(tmp_path, *_as_item_blocks(data, tmp_path))
+  flags = ['--num_shards=1', f'--block_bytes={block_bytes}']
+  info = run(dataset, tmp_path / 'h', *flags)
+  assert records(tmp_path / 'h') == records(expected)
+  before = json.loads((expected / 'dataset_info.json').read_text())
+  assert info['counts'] == before['counts']  # lines with items do not count
+
+
+def test_rejects_of_item_blocks(data, tmp_path):
+  changes = _as_item_blocks(data, tmp_path)
+  file = tmp_path / 'blocks_1.txt'
+  lines = file.read_text().splitlines()
+  wrong = ['5,3,2005-09-06', *lines, 'none:', '5,4,2005-09-06', '5,4', '', 'end']
+  file.write_text('\n'.join(wrong))
+  dataset = write(tmp_path, *changes)
+  info = run(dataset, tmp_path / 'h', '--block_bytes=300')
+  ratings, counts = pd.read_csv(data / 'ratings.csv'), info['counts']
+  assert counts['rows_in'] == len(ratings) + 5
+  assert counts['rows_kept'] == len(ratings)
+  rows = [
+    json.loads(line)
+    for path in (tmp_path / 'h').glob('rejects-*')
+    for line in path.read_text().splitlines()
+  ]
+  found = {row['record']['line']: row for row in rows}
+  assert {line: row['reason'] for line, row in found.items()} == {
+    1: 'no_item_line',
+    len(wrong) - 3: 'unknown_item',
+    len(wrong) - 2: 'wrong_column_count',
+    len(wrong) - 1: 'blank_line',
+    len(wrong): 'wrong_column_count',
+  }
+  unknown = found[len(wrong) - 3]['record']
+  assert (unknown['field'], unknown['value']) == ('item', 'none')
+  assert unknown['file'].endswith('blocks_1.txt')
+  shown = dataset_view.describe_dataset(str(dataset))
+  assert shown['rows']['read'] == shown['rows']['kept'] + shown['rows']['rejected']
+  assert shown['rows']['rejected'] == 5
+
+
 @pytest.mark.parametrize('form', [_as_json, _as_parquet, _without_header])
 def test_files_of_other_forms(form, data, expected, tmp_path):
   changes = form(data, tmp_path)
