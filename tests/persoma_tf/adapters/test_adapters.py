@@ -50,7 +50,7 @@ def case(request):
   module = ADAPTERS[request.param]
   history = jax.random.normal(jax.random.key(0), (B, N, H))
   mask = (jnp.arange(N) < jnp.array([[N], [5], [0]])).astype(jnp.int32)
-  params = module.init(jax.random.key(1), history, mask)
+  params = jax.jit(module.init)(jax.random.key(1), history, mask)
   apply = jax.jit(lambda history, mask: module.apply(params, history, mask))
   return request.param, apply, history, mask
 
@@ -87,7 +87,8 @@ def test_padding_is_never_read(case, garbage):
 def test_gradients_to_padding_are_zero(case):
   _, apply, history, mask = case
   # Squares of a normalized vector have a constant sum; powers of four have not.
-  gradient = jax.grad(lambda x: jnp.sum(read(*apply(x, mask)) ** 4))(history)
+  total = lambda x: jnp.sum(read(*apply(x, mask)) ** 4)
+  gradient = jax.jit(jax.grad(total))(history)
   assert not jnp.any(jnp.where(mask[..., None] > 0, 0.0, gradient))
   assert jnp.all(jnp.any(gradient[0] != 0, axis=-1))
 
@@ -107,7 +108,7 @@ def test_parameters_are_those_of_saved_models(name):
   shapes = lambda module: {
     path: leaf.shape
     for path, leaf in traverse_util.flatten_dict(
-      module.init(jax.random.key(0), *inputs)['params'], sep='/'
+      jax.eval_shape(module.init, jax.random.key(0), *inputs)['params'], sep='/'
     ).items()
   }
   expected = traverse_util.flatten_dict(TREES[name], sep='/')
@@ -120,8 +121,8 @@ def test_vectors_of_single_items_do_not_depend_on_others(case):
   """Also in the transformer: they are what comes before attention."""
   name, _, history, mask = case
   module = ADAPTERS[name]
-  params = module.init(jax.random.key(1), history, mask)
-  vectors = lambda *x: module.apply(params, *x, method='item_vectors')
+  params = jax.jit(module.init)(jax.random.key(1), history, mask)
+  vectors = jax.jit(lambda *x: module.apply(params, *x, method='item_vectors'))
   found = vectors(history, mask)
   alone = vectors(history[:1, 3:4], mask[:1, 3:4])
   np.testing.assert_allclose(found[0, 3], alone[0, 0], atol=1e-5)

@@ -1,5 +1,7 @@
 """Option queries: statistics against numpy, padding, empty histories, order."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +24,20 @@ SETTINGS = {
 LENGTHS = np.array([7, 4, 0])
 
 
+@functools.cache
 def make(**settings):
-  """(module, params, history, mask)."""
+  """(module, params, history, mask). Read only."""
   module = OptionQueries(**SETTINGS | settings)
   history = jax.random.normal(jax.random.key(0), (B, N, H))
   mask = jnp.array(np.arange(N) < LENGTHS[:, None], jnp.int32)
-  params = module.init(jax.random.key(1), history, mask, D)
-  return module, params, history, mask
+  init = jax.jit(lambda key: module.init(key, history, mask, D))
+  return module, init(jax.random.key(1)), history, mask
+
+
+def applied(module, params, history, mask, *known):
+  """What the module tells; one program, instead of one for each operation."""
+  apply = lambda params, x, mask, *known: module.apply(params, x, mask, D, *known)
+  return jax.jit(apply)(params, history, mask, *known)
 
 
 def test_statistics_equal_numpy():
@@ -56,12 +65,12 @@ def test_padding_changes_nothing_and_gets_no_gradient():
   padded = jnp.concatenate([history, jnp.full((B, 5, H), jnp.nan)], axis=1)
   more = jnp.concatenate([mask, jnp.zeros((B, 5), jnp.int32)], axis=1)
   padded = jnp.where((more > 0)[..., None], padded, jnp.inf)
-  apply = jax.jit(lambda x, mask: module.apply(params, x, mask, D))
+  apply = jax.jit(lambda x, mask: applied(module, params, x, mask))
   alone, with_padding = apply(history, mask), apply(padded, more)
   for name in ('tokens', 'slot_logits'):
     found = getattr(with_padding, name)
     np.testing.assert_allclose(found, getattr(alone, name), atol=1e-6, rtol=1e-6)
-  total = lambda x: jnp.sum(module.apply(params, x, more, D).tokens ** 2)
+  total = lambda x: jnp.sum(applied(module, params, x, more).tokens ** 2)
   gradient = jax.jit(jax.grad(total))(jnp.where(jnp.isfinite(padded), padded, 3.0))
   kept = np.asarray(more > 0)
   assert not np.asarray(gradient)[~kept].any()
@@ -73,14 +82,15 @@ def test_an_empty_history_is_finite():
   empty = jnp.zeros((B, N), jnp.int32)
 
   def total(params, history):
-    soft = module.apply(params, history, empty, D)
+    soft = applied(module, params, history, empty)
     return jnp.sum(soft.tokens**2) + jnp.sum(jax.nn.softmax(soft.slot_logits) ** 2)
 
+  of_both = jax.jit(jax.value_and_grad(total))
   for x in (history, history[:, :0]):
-    value, gradient = jax.value_and_grad(total)(params, x) if x.size else (0.0, {})
+    value, gradient = of_both(params, x) if x.size else (0.0, {})
     assert jnp.isfinite(value)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-  soft = module.apply(params, history, empty, D)
+  soft = applied(module, params, history, empty)
   np.testing.assert_allclose(soft.tokens[0], soft.tokens[1])
 
 
@@ -88,7 +98,7 @@ def test_the_order_of_a_history_changes_nothing():
   module, params, history, mask = make()
   order = jnp.array([2, 0, 3, 1, 6, 5, 4])  # keeps the four items of the second row
   one, other = (
-    module.apply(params, x, m, D).slot_logits
+    applied(module, params, x, m).slot_logits
     for x, m in ((history, mask), (history[:, order], mask[:, order]))
   )
   np.testing.assert_allclose(one, other, atol=1e-5)
@@ -96,16 +106,16 @@ def test_the_order_of_a_history_changes_nothing():
 
 def test_hard_slots_are_words_with_the_gradient_of_the_mixture():
   module, params, history, mask = make()
-  soft = module.apply(params, history, mask, D)
+  soft = applied(module, params, history, mask)
   words = np.asarray(params['params']['words'])
   best = np.asarray(soft.slot_logits).argmax(-1)
   for row in range(B):
     np.testing.assert_array_equal(soft.tokens[row, 1], words[best[row, 0]])
   total = lambda p, m: jnp.sum(jnp.sin(m.apply(p, history, mask, D).tokens))
-  gradient = jax.grad(total)(params, module)['params']
+  gradient = jax.jit(jax.grad(total), static_argnums=1)(params, module)['params']
   assert jnp.any(gradient['gates']['kernel'])
   mixed = module.clone(hard=False)
-  tokens = mixed.apply(params, history, mask, D).tokens
+  tokens = applied(mixed, params, history, mask).tokens
   weights = jax.nn.softmax(soft.slot_logits)
   np.testing.assert_allclose(tokens[:, 1], weights[:, 0] @ words, rtol=1e-5)
 
@@ -113,17 +123,17 @@ def test_hard_slots_are_words_with_the_gradient_of_the_mixture():
 def test_few_attended_options_are_those_with_the_largest_counts():
   """With as many as there are, nothing changes; parameters are the same."""
   module, params, history, mask = make(attended=G)
-  all_of_them = module.clone(attended=100).apply(params, history, mask, D)
-  found = module.apply(params, history, mask, D)
+  all_of_them = applied(module.clone(attended=100), params, history, mask)
+  found = applied(module, params, history, mask)
   np.testing.assert_array_equal(found.slot_logits, all_of_them.slot_logits)
-  few = module.clone(attended=2).apply(params, history, mask, D)
+  few = applied(module.clone(attended=2), params, history, mask)
   assert jnp.isfinite(few.slot_logits).all()
   assert jnp.any(few.slot_logits != found.slot_logits)
 
 
 def test_known_interactions_are_read_as_those_of_a_history():
   module, params, history, mask = make()
-  soft = module.apply(params, history, mask, D, history[:, :2])
+  soft = applied(module, params, history, mask, history[:, :2])
   assert soft.categories.shape == (B, 2, G)
   assert soft.values.shape == (B, 2)
   p = jax.tree.map(np.asarray, params['params'])
@@ -136,6 +146,6 @@ def test_known_interactions_are_read_as_those_of_a_history():
 @pytest.mark.parametrize('layers', [0, 2])
 def test_a_user_of_another_batch_gets_the_same(layers):
   module, params, history, mask = make(num_layers=layers)
-  whole = module.apply(params, history, mask, D).slot_logits
-  alone = module.apply(params, history[1:2], mask[1:2], D).slot_logits
+  whole = applied(module, params, history, mask).slot_logits
+  alone = applied(module, params, history[1:2], mask[1:2]).slot_logits
   np.testing.assert_allclose(whole[1:2], alone, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.adapters.option_texts import TextGates, with_options
 from persoma_tf.training.stages import Stage, make_optimizer
-from tests.persoma_tf.adapters.test_option_queries import B, D, G, H, N, make
+from tests.persoma_tf.adapters.test_option_queries import B, D, G, H, N, applied, make
 
 TEXT = 4  # H', the first components of an interaction's vector
 
@@ -38,14 +38,15 @@ def test_gates_are_cosines_with_a_scale_and_a_threshold():
 def test_other_options_are_asked_with_the_same_parameters():
   """The same options in another order get the same logits, in this order."""
   module, params, history, mask = draft()
-  slots = module.apply({'params': params}, history, mask, D).slot_logits
+  slots = applied(module, {'params': params}, history, mask).slot_logits
   order = np.array([3, 0, 4, 1, 2])
   asked = with_options(params, params['text_gates']['vectors'][order], params['words'])
-  turned = module.apply({'params': asked}, history, mask, D).slot_logits
+  turned = applied(module, {'params': asked}, history, mask).slot_logits
   np.testing.assert_allclose(turned[:, :2, :G], slots[:, :2, order], atol=1e-5)
   few = module.clone(num_options=2, num_words=5, first_words=(0, 0, 2, 2))
   vectors, words = np.ones((2, TEXT)), np.ones((5, D))
-  found = few.apply({'params': with_options(params, vectors, words)}, history, mask, D)
+  given = {'params': with_options(params, vectors, words)}
+  found = applied(few, given, history, mask)
   assert found.slot_logits.shape == (B, 4, 5)
   assert jnp.isfinite(found.slot_logits).all()
   assert 'names' not in params
@@ -67,9 +68,13 @@ def test_training_leaves_the_vectors_of_options_as_they_are():
     slots = module.apply({'params': params}, history, mask, D).slot_logits
     return jnp.sum(jax.nn.softmax(slots) ** 2)
 
-  gradient = jax.grad(total)(params)
-  updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-  after = optax.apply_updates(params, updates)['text_gates']
+  @jax.jit
+  def step(params):
+    gradient = jax.grad(total)(params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    return optax.apply_updates(params, updates)
+
+  after = step(params)['text_gates']
   before = params['text_gates']
   for name in ('vectors', 'centre'):
     np.testing.assert_array_equal(after[name], before[name])
@@ -81,7 +86,7 @@ def test_padding_and_empty_histories_are_finite():
   module, params, history, mask = draft()
   padded = jnp.where((mask > 0)[..., None], history, jnp.nan)
   one, other = (
-    module.apply({'params': params}, x, mask, D).slot_logits for x in (history, padded)
+    applied(module, {'params': params}, x, mask).slot_logits for x in (history, padded)
   )
   np.testing.assert_allclose(one, other, atol=1e-6)
   assert isinstance(module, OptionQueries)
