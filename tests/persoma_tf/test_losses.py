@@ -1,5 +1,7 @@
 """Losses of known interactions, and of a decoder that is taught with the label."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,20 +41,16 @@ def case():
   batch['answer_slots'] = np.array([[0, 4], [1, 6], [6, 5]], np.int32)
   adapter = SoftPrompt(None, None, small_model.CONFIG.d_model, draft=DRAFT)
   arguments = batch['history_embeddings'], batch['history_mask']
-  made = adapter.init(jax.random.key(0), *arguments)['params']
+  made = jax.jit(adapter.init)(jax.random.key(0), *arguments)['params']
   return model.clone(adapter=adapter), {**params, 'adapter': made}, batch
 
 
 def test_losses_of_known_interactions_equal_numpy(case):
   model, params, batch = case
-  soft = model.apply(
-    {'params': params},
-    batch['history_embeddings'],
-    batch['history_mask'],
-    batch['known_embeddings'],
-    method='soft_prompt',
-  )
-  losses = mean_losses(model, params, batch, lm=False)
+  apply = lambda *args: model.apply(*args, method='soft_prompt')
+  names = ('history_embeddings', 'history_mask', 'known_embeddings')
+  soft = jax.jit(apply)({'params': params}, *(batch[name] for name in names))
+  losses = jax.jit(lambda p: mean_losses(model, p, batch, lm=False))(params)
   assert losses.keys() == {'slot_loss', 'category_loss', 'value_loss'}
   p = 1 / (1 + np.exp(-np.asarray(soft.categories, np.float64)))
   y = batch['known_categories']
@@ -65,7 +63,8 @@ def test_losses_of_known_interactions_equal_numpy(case):
 def test_without_known_interactions_their_losses_are_left_out(case):
   model, params, batch = case
   plain = {name: x for name, x in batch.items() if not name.startswith('known')}
-  assert mean_losses(model, params, plain, lm=False).keys() == {'slot_loss'}
+  losses = jax.eval_shape(lambda p: mean_losses(model, p, plain, lm=False), params)
+  assert losses.keys() == {'slot_loss'}
 
 
 _SMALL = {'num_layers': 1, 'width': 8, 'num_heads': 2, 'num_tokens': 2}
@@ -86,7 +85,7 @@ def told(case, resampler, draft=None, num_categories=G):
     num_categories=num_categories,
   )
   inputs = batch['history_embeddings'], batch['history_mask']
-  made = adapter.init(jax.random.key(0), *inputs)['params']
+  made = jax.jit(adapter.init)(jax.random.key(0), *inputs)['params']
   return model.clone(adapter=adapter), {**params, 'adapter': made}, batch
 
 
@@ -101,7 +100,8 @@ def test_item_supervision_trains_what_reads_single_interactions(case, resampler)
     assert found.keys() == names
     return sum(found.values())
 
-  gradient = traverse_util.flatten_dict(jax.grad(loss)(params['adapter']), sep='/')
+  gradient = jax.jit(jax.grad(loss))(params['adapter'])
+  gradient = traverse_util.flatten_dict(gradient, sep='/')
   moved = {path for path, x in gradient.items() if jnp.any(x)}
   learn = tuple(f'{part}/' for part in LEARN[resampler])
   assert moved == {path for path in gradient if path.startswith(learn)}
@@ -109,7 +109,7 @@ def test_item_supervision_trains_what_reads_single_interactions(case, resampler)
 
 def test_a_head_equals_numpy(case):
   model, params, batch = told(case, Perceiver(**_SMALL))
-  soft = model.adapter.apply(
+  soft = jax.jit(model.adapter.apply)(
     {'params': params['adapter']},
     *(batch['history_embeddings'], batch['history_mask'], batch['known_embeddings']),
   )
@@ -125,11 +125,14 @@ def test_a_head_equals_numpy(case):
 
 def test_losses_of_user_tokens_and_draft_are_summed(case):
   model, params, batch = told(case, Perceiver(**_SMALL), DRAFT)
-  both = mean_losses(model, params, batch, lm=False)
+  losses = lambda model: jax.jit(
+    lambda params: mean_losses(model, params, batch, lm=False)
+  )(params)
+  both = losses(model)
   without = model.clone(adapter=model.adapter.clone(num_categories=0))
-  draft = mean_losses(without, params, batch, lm=False)
+  draft = losses(without)
   user = model.clone(adapter=model.adapter.clone(draft=None))
-  tokens = mean_losses(user, params, batch, lm=False)
+  tokens = losses(user)
   for name in ('category_loss', 'value_loss'):
     np.testing.assert_allclose(both[name], draft[name] + tokens[name], rtol=1e-5)
   assert both['slot_loss'] == draft['slot_loss']
@@ -150,11 +153,10 @@ def test_another_number_of_categories_than_the_data_have(case):
 
 def test_a_taught_decoder_reads_the_label_whatever_the_history_says(case):
   model, params, batch = case
-  call = lambda batch, teach: mean_losses(
-    model, params, batch, history=False, teach=teach
-  )['lm_loss']
+  loss = functools.partial(mean_losses, model, params, history=False, teach=True)
+  call = jax.jit(lambda batch: loss(batch=batch)['lm_loss'])
   other = {**batch, 'history_embeddings': -3 * batch['history_embeddings']}
-  assert call(batch, True) == call(other, True)
+  assert call(batch) == call(other)
   words = jax.random.normal(jax.random.key(1), (2 * G + 1, small_model.CONFIG.d_model))
   draft = {**params['adapter']['draft'], 'words': words}
   soft = model.adapter.apply(

@@ -1,6 +1,7 @@
 """Losses and decoding of the whole model on a small random decoder."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +45,20 @@ def decoder_hidden(decoder_params, sequence):
 
 def log_probs_by_hand(params, soft, tokens):
   """Log-probabilities [len(tokens) + 1, V] behind a soft prompt [K, D], row alone."""
-  table = params['decoder']['embedder']['embedding']
-  sequence = jnp.concatenate([soft, table[jnp.array(tokens, int)]])
-  padded = jnp.pad(sequence, ((0, 16 - len(sequence)), (0, 0)), constant_values=7.0)
-  hidden = decoder_hidden(params['decoder'], padded)
-  hidden = hidden[len(soft) - 1 : len(sequence)]
-  return np.asarray(jax.nn.log_softmax(hidden @ table.T))
+  table = np.asarray(params['decoder']['embedder']['embedding'])
+  sequence = np.concatenate([soft, table[np.array(tokens, int)]])
+  padded = np.pad(sequence, ((0, 16 - len(sequence)), (0, 0)), constant_values=7.0)
+  hidden = np.asarray(decoder_hidden(params['decoder'], padded))
+  logits = hidden[len(soft) - 1 : len(sequence)] @ table.T
+  return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+
+
+def applied(model, params, method, *args, sizes=()):
+  """What a method gives; one program, instead of one for each operation."""
+  call = lambda params, *args: model.apply(
+    {'params': params}, *args, *sizes, method=method
+  )
+  return jax.jit(call)(params, *args)
 
 
 def soft_prompts(model, params, batch):
@@ -95,7 +104,7 @@ def test_history_losses_equal_numpy(case):
   log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   rows, slots = np.arange(B)[:, None], np.arange(2)
   expected = -log_probs[rows, slots, batch['answer_slots']].mean()
-  losses = mean_losses(model, params, batch, lm=False)
+  losses = jax.jit(lambda p: mean_losses(model, p, batch, lm=False))(params)
   assert losses.keys() == {'slot_loss', 'statistics_loss'}
   np.testing.assert_allclose(losses['slot_loss'], expected, rtol=1e-5)
   error = (np.asarray(soft.statistics) - batch['history_statistics']) ** 2
@@ -164,16 +173,16 @@ def test_parts_stand_in_their_order(case, parts):
   )
   pieces = [known[x] if isinstance(x, str) else text(x) for x in parts]
   expected = [np.concatenate(x, axis=1) for x in zip(*pieces, strict=True)]
-  read = lambda method, *args: model.apply({'params': params}, *args, method=method)
+  read = functools.partial(applied, model, params)
   made = read(Persoma.prefix, soft, Prompts.of(batch))
   jax.tree.map(lambda *x: np.testing.assert_allclose(*x, rtol=1e-6), made, (*expected,))
 
   whole = read(lambda m, *x: m.decoder.prefill(*x, 2)[0], *expected)
-  hidden, _ = read(Persoma.prefill, soft, Prompts.of(batch), 2)
+  hidden, _ = read(Persoma.prefill, soft, Prompts.of(batch), sizes=(2,))
   np.testing.assert_allclose(hidden, whole, atol=1e-5)
   one = jax.tree.map(lambda x: x[0], Prompts.of(batch))  # of all users
-  shared = read(Persoma.prefill, soft, one, 2)[0]
-  each = read(Persoma.prefill, soft, one.for_all(B), 2)[0]
+  shared = read(Persoma.prefill, soft, one, sizes=(2,))[0]
+  each = read(Persoma.prefill, soft, one.for_all(B), sizes=(2,))[0]
   np.testing.assert_allclose(shared, each, atol=1e-5)
 
 
@@ -185,9 +194,7 @@ def test_a_start_token_of_a_template_stands_once(case):
   for token in (None, 7):
     module = CausalLm(dataclasses.replace(CONFIG, start_token=token))
     started = model.clone(decoder=module, parts=TEXTS)
-    prefix, _ = started.apply(
-      {'params': params}, soft, Prompts.of(batch), method=Persoma.prefix
-    )
+    prefix, _ = applied(started, params, Persoma.prefix, soft, Prompts.of(batch))
     sizes[token] = prefix.shape[1]
   assert sizes[None] == sizes[7] + 1
 
@@ -197,9 +204,7 @@ def test_what_all_users_have_in_common_may_be_everything(case):
   model = model.clone(parts=((7, 1), 'PROMPT', (5,)))  # no soft tokens
   soft = soft_prompts(model, params, batch)
   one = jax.tree.map(lambda x: x[0], Prompts.of(batch))
-  read = lambda prompt: model.apply(
-    {'params': params}, soft, prompt, 2, method=Persoma.prefill
-  )
+  read = lambda x: applied(model, params, Persoma.prefill, soft, x, sizes=(2,))
   np.testing.assert_allclose(read(one)[0], read(one.for_all(B))[0], atol=1e-5)
 
 
@@ -213,9 +218,8 @@ def test_user_tokens_and_draft_stand_apart(case):
   soft = np.random.default_rng(0).normal(size=(B, size, width)).astype(np.float32)
   mask = np.ones((B, size), bool)
   mask[0, 1] = False
-  prefix, mask = model.apply(
-    {'params': params}, SoftTokens(soft, mask), Prompts.of(batch), method=Persoma.prefix
-  )
+  given = SoftTokens(soft, mask), Prompts.of(batch)
+  prefix, mask = applied(model, params, Persoma.prefix, *given)
   drafted = len(draft.layout)
   np.testing.assert_array_equal(prefix[:, :drafted], soft[:, 4:])
   np.testing.assert_array_equal(prefix[:, -4:], soft[:, :4])
