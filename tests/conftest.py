@@ -1,23 +1,45 @@
 """Fixtures that several rooms use. Data that is not there skips a test."""
 
+import contextlib
 import gc
 import importlib
 import os
 import pathlib
 import re
-import tempfile
+import time
 from collections.abc import Sequence
 
 import gin
 import pytest
 
-# What one test has compiled, the next ones and their processes need not compile again.
-if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers take the folder of their parent
-  _COMPILED = tempfile.TemporaryDirectory(prefix='persoma-tests-')
-  os.environ['JAX_COMPILATION_CACHE_DIR'] = _COMPILED.name
-  # Tests compile much and compute little: code that is less fast, but made sooner.
-  _FLAGS = '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+_COMPILED = pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'compiled'
+
+
+def _keep_compiled() -> None:
+  """Makes the folder of compiled code, and deletes what is older than a week.
+
+  What one test has compiled, the next ones, their processes and the next runs need not
+  compile again. JAX names an entry by program, flags, versions and devices; what it
+  cannot read is compiled anew.
+  """
+  _COMPILED.mkdir(parents=True, exist_ok=True)
+  for entry in _COMPILED.iterdir():
+    with contextlib.suppress(FileNotFoundError):  # another run deletes, too
+      if time.time() - entry.stat().st_mtime > 7 * 24 * 3600:
+        entry.unlink()
+
+
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers have what their parent has
+  _keep_compiled()
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = str(_COMPILED)
+  # Tests compile much and compute little: code that is less fast, but made sooner, and
+  # by one thread, as one part of LLVM's instead of up to 32.
+  _FLAGS = '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false '
+  _FLAGS += '--xla_cpu_parallel_codegen_split_count=1'
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAGS}'
+  # Nothing here uses tf.keras. TensorFlow takes two seconds to import Keras 3 for it,
+  # but does without Keras 2, which is not installed.
+  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
@@ -29,7 +51,7 @@ from tests import movielens
 _LONG = (
   *('test_predictor.py', 'test_batch_predict.py', 'test_engines.py', 'test_loop.py'),
   *('test_stages.py', 'test_chain.py', 'test_train.py', 'test_own_decoder.py'),
-  *('test_generate.py', 'test_own_data.py'),
+  *('test_generate.py', 'test_own_data.py', 'test_export_decoder.py'),
 )
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
