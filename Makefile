@@ -14,7 +14,11 @@ DATA_DIR ?=
 DATASET ?=
 RUN ?= runs/$(if $(DATASET),$(basename $(notdir $(DATASET))),quickstart$(if \
   $(DATA_DIR),-$(notdir $(DATA_DIR:/=))))
-RECIPE ?= persoma_tf/configs/runs/$(if $(DATASET),dataset,quickstart).gin
+# Of a dataset file, the recipe for the first question that its histories ask.
+CHOSEN = $$($(PYTHON) -c 'import json, sys; from pipelines import try_dataset; \
+  print(try_dataset.recipe_of(json.load(open(sys.argv[1]))))' \
+  $(RUN)/histories/dataset_info.json)
+RECIPE ?= $(if $(DATASET),$(CHOSEN),persoma_tf/configs/runs/quickstart.gin)
 
 # Large arrays in huge pages: a training step on CPU takes a fifth less time.
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1

@@ -13,7 +13,6 @@ Writes benchmarks/results/histories.json.
 """
 
 import argparse
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -21,17 +20,16 @@ import os
 import pathlib
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import zlib
 
 import numpy as np
-import psutil
 import pyarrow as pa
 
 from benchmarks import make_ratings
+from benchmarks.processes import run_measured
 from pipelines.common import arrow_bytes, tfrecord
 from pipelines.histories import history_records, tf_example
 
@@ -98,7 +96,7 @@ def measure(folder: pathlib.Path, rows: int) -> list[dict]:
     commands[peer] = ['benchmarks.histories', *flags]
   found, reference, written = [], None, None
   for name, command in commands.items():
-    seconds, peak = _run([sys.executable, '-m', *command])
+    seconds, peak = run_measured([sys.executable, '-m', *command])
     if name in PEERS:
       seconds = float((folder / name / 'seconds').read_text())
     histories = _histories(folder / name)
@@ -119,19 +117,6 @@ def measure(folder: pathlib.Path, rows: int) -> list[dict]:
     print(found[-1], flush=True)
     shutil.rmtree(folder / name)
   return found
-
-
-def _run(command):
-  """Seconds and peak memory [GB] of a process and its children together."""
-  started, peak = time.monotonic(), 0
-  process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-  while process.poll() is None:
-    with contextlib.suppress(psutil.Error):
-      tree = [process, *process.children(recursive=True)]
-      peak = max(peak, sum(x.memory_info().rss for x in tree))
-    time.sleep(0.05)
-  assert process.returncode == 0, command
-  return time.monotonic() - started, peak / 1e9
 
 
 def _checksum(folder):

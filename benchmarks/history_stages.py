@@ -23,7 +23,7 @@ from benchmarks.histories import JOBS
 from pipelines.build_histories import Config
 from pipelines.common import job, storage, tfrecord
 from pipelines.events import check, file_blocks, input_files, shuffle
-from pipelines.events.formats import KNOWN
+from pipelines.events.known_formats import KNOWN
 from pipelines.histories import clean, make_histories
 from pipelines.items.catalogue import read_items
 from pipelines.items.item_table import load_items, write_items

@@ -32,8 +32,8 @@ def loss_sums(
       (nats) of the words in the slots; 'statistics_loss', the squared error of the
       history statistics; 'category_loss', the cross-entropy (nats) of the categories
       of known interactions, and 'value_loss', the squared error of their values. If
-      user tokens and draft both predict them, each is the sum of both losses, so that
-      both train as they would alone.
+      several parts predict them, such as user tokens and draft, each is the sum of
+      their losses, so that all train as they would alone.
 
   Raises:
     ValueError: the adapter predicts another number of categories than the data have.
@@ -48,8 +48,8 @@ def loss_sums(
   if not history:
     return sums
   arguments = batch['history_embeddings'], batch['history_mask']
-  known = batch.get('known_embeddings')
-  soft = model.apply({'params': params}, *arguments, known, method=Persoma.soft_prompt)
+  arguments += tuple(batch.get(f'{x}_embeddings') for x in ('known', 'asked'))
+  soft = model.apply({'params': params}, *arguments, method=Persoma.soft_prompt)
   if soft.slot_logits is not None:
     losses = optax.softmax_cross_entropy_with_integer_labels(
       soft.slot_logits, batch['answer_slots']
@@ -57,7 +57,7 @@ def loss_sums(
     sums['slot_loss'] = jnp.sum(losses)
   if soft.statistics is not None:
     sums['statistics_loss'] = _squared(soft.statistics, batch['history_statistics'])
-  if soft.categories is not None:
+  if soft.values is not None:
     sums |= _item_loss_sums(model.adapter.num_categories, soft, batch)
   return sums
 
@@ -65,16 +65,21 @@ def loss_sums(
 def _item_loss_sums(num_categories, soft, batch):
   """Returns the losses of the categories and values of known interactions."""
   categories, values = batch['known_categories'], batch['known_values']
+  size = values.shape[1]
+  # Predictions of several parts follow each other.
+  each = lambda x, found: jnp.concatenate([x] * (found.shape[1] // size), axis=1)
+  sums = {'value_loss': _squared(soft.values, each(values, soft.values))}
+  if soft.categories is None:
+    return sums
   if num_categories not in (0, categories.shape[-1]):
     raise ValueError(
       f'build.num_categories={num_categories}, but the interactions of '
       f'the data have {categories.shape[-1]} categories'
     )
-  predictions = soft.values.shape[1] // values.shape[1]  # of user tokens and draft
-  each = lambda x: jnp.concatenate([x] * predictions, axis=1)
-  losses = optax.sigmoid_binary_cross_entropy(soft.categories, each(categories))
-  value_loss = _squared(soft.values, each(values))
-  return {'category_loss': jnp.sum(losses), 'value_loss': value_loss}
+  losses = optax.sigmoid_binary_cross_entropy(
+    soft.categories, each(categories, soft.categories)
+  )
+  return {'category_loss': jnp.sum(losses), **sums}
 
 
 def _squared(found: Array, targets: Array) -> Array:
@@ -92,6 +97,7 @@ def loss_counts(batch: Batch) -> dict[str, Array]:
   counts = {'lm_loss': jnp.sum(batch['decoder_loss_weights'])}
   if 'answer_slots' in batch:
     counts['slot_loss'] = jnp.float32(batch['answer_slots'].size)
+  if 'history_statistics' in batch:
     counts['statistics_loss'] = jnp.sum(jnp.isfinite(batch['history_statistics']))
   if 'known_values' in batch:
     counts['category_loss'] = jnp.float32(batch['known_values'].size)

@@ -115,10 +115,19 @@ class Persoma(nn.Module):
   parts: tuple[Part, ...] = prompt_parts.ORDERS['soft_first']
 
   def soft_prompt(
-    self, history: Array, mask: Array, known: Array | None = None
+    self,
+    history: Array,
+    mask: Array,
+    known: Array | None = None,
+    asked: Array | None = None,
   ) -> SoftTokens:
     """Returns the soft prompts of histories; see `SoftPrompt`."""
-    return self.adapter(history, mask, known)
+    return self.adapter(history, mask, known, None, asked)
+
+  def soft_prompt_of(self, batch: Batch) -> SoftTokens:
+    """Returns the soft prompts of the histories of a batch."""
+    history = batch['history_embeddings'], batch['history_mask']
+    return self.soft_prompt(*history, None, batch.get('asked_embeddings'))
 
   def prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[Array, Array]:
     """Returns the embeddings before the answer, of soft prompt, task prompt and texts.
@@ -142,7 +151,7 @@ class Persoma(nn.Module):
     """
     history = batch['history_embeddings'], batch['history_mask']
     words = batch['answer_slots'] if teach else None
-    soft = self.adapter(*history, None, words)
+    soft = self.adapter(*history, None, words, batch.get('asked_embeddings'))
     prefix, mask = self.prefix(soft, Prompts.of(batch))
     hidden = self.decoder.target_hidden(prefix, mask, batch['decoder_input_tokens'])
     return self.decoder.logits(hidden)

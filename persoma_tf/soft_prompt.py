@@ -143,8 +143,8 @@ class SoftPrompt(nn.Module):
     num_statistics: M, number of history statistics to predict; 0 for none.
     num_task_tokens: number of learned task tokens before the tokens of the user (Lester
       et al. 2021, arXiv 2104.08691).
-    draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S]) -> SoftTokens; None for a
-      prompt without a draft.
+    draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S], [B, 1, H']) -> SoftTokens;
+      None for a prompt without a draft.
     num_categories: G, number of categories that a linear layer on the resampler's
       `item_vectors` predicts, and a value; 0 for none. A draft predicts its own.
   """
@@ -175,6 +175,7 @@ class SoftPrompt(nn.Module):
     mask: Array,
     known: Array | None = None,
     words: Array | None = None,
+    asked: Array | None = None,
   ) -> SoftTokens:
     """Returns the soft prompts of histories.
 
@@ -188,6 +189,9 @@ class SoftPrompt(nn.Module):
         training; see `SoftTokens.categories`. If user tokens and draft both predict
         them, the draft's predictions follow along E: [B, 2 E, G] and [B, 2 E].
       words: [B, S] int32 words of the draft; None for the words that it chooses.
+      asked: [B, 1, H'] float32 vectors of the items that the question is about, the
+        first components of an interaction's; None without items. Only the draft
+        depends on them.
     """
     parts = []
     if self.num_task_tokens:
@@ -196,10 +200,10 @@ class SoftPrompt(nn.Module):
       task = jnp.broadcast_to(task, (len(history), *shape))
       parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
     if self.resampler or self.draft:
-      parts += self._of_the_user(history, mask, known, words)
+      parts += self._of_the_user(history, mask, known, words, asked)
     return SoftTokens(*map(_joined, zip(*parts, strict=True)))
 
-  def _of_the_user(self, history, mask, known, words):
+  def _of_the_user(self, history, mask, known, words, asked):
     """Returns the user tokens and the draft, as far as the prompt has them."""
     standardize, parts = Standardize(name='standardize'), []
     history = standardize(history)
@@ -218,7 +222,11 @@ class SoftPrompt(nn.Module):
         soft = soft._replace(categories=told[..., :-1], values=told[..., -1])
       parts.append(soft)
     if self.draft:
-      parts.append(self.draft(history, mask, self.width, known, words))
+      if asked is not None:  # standardized as the first components of interactions
+        more = history.shape[-1] - asked.shape[-1]
+        padded = standardize(jnp.pad(asked, ((0, 0), (0, 0), (0, more))))
+        asked = padded[..., : asked.shape[-1]]
+      parts.append(self.draft(history, mask, self.width, known, words, asked))
     rms = self.param('token_rms', nn.initializers.ones, ())
     rms = jax.lax.stop_gradient(rms)
     return [part._replace(tokens=scale_to(part.tokens, rms)) for part in parts]

@@ -177,7 +177,7 @@ class PersomaModel(models.BaseTransformerModel):
     call = lambda method, *args: self.module.apply(
       {'params': params}, *args, method=method
     )
-    soft = call(Persoma.soft_prompt, batch['history_embeddings'], batch['history_mask'])
+    soft = call(Persoma.soft_prompt_of, batch)
     empty = jnp.zeros_like(batch['decoder_input_tokens'])
     start = call(Persoma.prefill, soft, Prompts.of(batch), empty.shape[1])
     leaves, structure = jax.tree.flatten(

@@ -11,6 +11,7 @@ and `model_card.md`, the adapter's model card with these scores.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -47,15 +48,19 @@ class Config:
   bootstrap_samples: int = flag('number of bootstrap resamples of the users', 1000)
 
 
-def require_inputs(config: Config) -> dict[str, Any]:
-  """Checks the input folders and returns the `COMPLETED` of the predictions.
+def require_inputs(config: Config) -> tuple[dict[str, Any], Any]:
+  """Checks the input folders.
+
+  Returns:
+    (`COMPLETED` of the predictions, the `AskedChoice` that they answer or None).
 
   Raises:
     JobError: a folder is not finished, the two do not belong together, or the split has
-      no users.
+      no users, or no examples.
   """
   from pipelines.common import output_folder
   from pipelines.histories.history_records import require_users
+  from pipelines.report import asked_choice
 
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
@@ -68,8 +73,15 @@ def require_inputs(config: Config) -> dict[str, Any]:
       f'the predictions in {config.predictions_dir} are for other histories than '
       f'{config.histories_dir}'
     )
-  require_users(config.histories_dir, predicted['settings']['split'])
-  return predicted
+  asked = predicted['settings']
+  question = asked_choice.answered_choice(
+    config.histories_dir, config.predictions_dir, asked
+  )
+  if question:
+    asked_choice.require_examples(config.histories_dir, question, asked['split'])
+  else:
+    require_users(config.histories_dir, asked['split'])
+  return predicted, question
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -80,10 +92,11 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config = flags.parse(Config, argv, __doc__)
   from pipelines.common import output_folder
+  from pipelines.report.choice_scoring import score_choice_run
   from pipelines.report.run_results import read_training
   from pipelines.report.scoring import score_run
 
-  predicted = require_inputs(config)
+  predicted, question = require_inputs(config)
   model = predicted['settings']['model']
   training = read_training(config.model_dir, model)
   settings = {
@@ -98,7 +111,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   versions = job.versions('matplotlib', 'scipy')
   run_info = {'model': model, **settings, 'versions': versions}
-  results = score_run(
+  score = functools.partial(score_choice_run, question) if question else score_run
+  results = score(
     config.histories_dir,
     config.predictions_dir,
     predicted['settings'],
@@ -114,7 +128,7 @@ def write_report(folder, results, config: Config) -> str:
 
   Args:
     folder: the `OutputFolder`, begun.
-    results: `RunResults` of the run.
+    results: `RunResults` or `ChoiceResults` of the run.
     config: the flags.
 
   Returns:
@@ -122,8 +136,6 @@ def write_report(folder, results, config: Config) -> str:
   """
   from persoma_tf.training import model_card
   from pipelines.common import storage
-  from pipelines.report.run_page import render_run_page
-  from pipelines.report.score_lines import scores_as_text
 
   names = ('counts', 'sampler', 'max_history', 'seed')
   data = {'split': results.split, 'coverage': results.coverage._asdict()}
@@ -131,15 +143,34 @@ def write_report(folder, results, config: Config) -> str:
   better = results.better_baseline
   report = {'methods': results.methods, 'better_baseline': better, 'data': data}
   report['run'] = results.run
-  scores = scores_as_text(results.methods, results.coverage, results.split, better)
+  scores, page = _texts_of(results, data)
   folder.write_json('metrics.json', report)
   storage.write_file(folder.file('scores.txt'), scores.encode())
-  storage.write_file(folder.file('report.html'), render_run_page(results).encode())
+  storage.write_file(folder.file('report.html'), page.encode())
   if config.model_dir:
     card = model_card.card_of_folder(config.model_dir, config.histories_dir, report)
     storage.write_file(folder.file('model_card.md'), card.encode())
   folder.complete()
   return scores
+
+
+def _texts_of(results, data):
+  """Returns `scores.txt` and the page; adds the name of a choice to `data`."""
+  from pipelines.report import choice_page, choice_scoring, run_page, score_lines
+  from pipelines.report.choice_results import ChoiceResults
+
+  better, split = results.better_baseline, results.split
+  if not isinstance(results, ChoiceResults):
+    scores = score_lines.scores_as_text(
+      results.methods, results.coverage, split, better
+    )
+    return scores, run_page.render_run_page(results)
+  data['question'] = results.question.name
+  score = choice_scoring.main_score(results.methods)
+  scores = score_lines.choice_as_text(
+    results.methods, data['coverage'], split, score, better
+  )
+  return scores, choice_page.render_choice_page(results)
 
 
 def _embeddings_setting(config):

@@ -48,6 +48,17 @@ class Chain(NamedTuple):
     return self.info['counts']
 
 
+def recipe_of(info: Mapping[str, Any]) -> str:
+  """Returns the recipe for the first question of a dataset file, which is asked.
+
+  Args:
+    info: content of `dataset_info.json`.
+  """
+  words = next(iter(info['dataset']['questions'].values()))
+  kind = words.get('kind', 'lists')
+  return 'runs/dataset.gin' if kind == 'lists' else f'runs/{kind}.gin'
+
+
 def run_chain(
   dataset: str | pathlib.Path, folder: str | pathlib.Path, *bindings: str
 ) -> Chain:
@@ -81,14 +92,14 @@ def run_chain(
   embed_items.run([made[0], f'--encoder={encoder}', f'--output_dir={at("embeddings")}'])
   gin.clear_config()
   settings = [*testing.small_flags(decoder), *testing.gin_flags(bindings)]
-  recipe = ['--gin_file=runs/dataset.gin', *settings]
+  info = storage.read_json(at('histories/dataset_info.json'))
+  recipe = [f'--gin_file={recipe_of(info)}', *settings]
   train.main([*recipe, *made, f'--model_dir={at("model")}'])
   gin.clear_config()
   made.append(f'--model_dir={at("model")}')
   batch_predict.run([*made, f'--output_dir={at("predictions")}'])
   predictions = f'--predictions_dir={at("predictions")}'
   evaluate.run([*made, predictions, f'--output_dir={at("report")}'])
-  info = storage.read_json(at('histories/dataset_info.json'))
   rows = prediction_files.read_predictions(at('predictions'), 'avro')
   return Chain(folder, info, rows)
 

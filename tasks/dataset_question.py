@@ -1,12 +1,13 @@
-"""Finds the question of a recipe: a registered one, or that of a dataset file.
+"""Finds the question of a recipe: a registered one, or one of a dataset file.
 
-Histories that were made from a dataset file carry its question. The first task that
-asks for it gives it to gin as `own_question`, so that the model's `config.gin` has all
+Histories that were made from a dataset file carry its questions. The first task that
+asks for one gives it to gin as `own_question`, so that the model's `config.gin` has all
 of its words, and answers need neither the dataset file nor a module.
 """
 
 import functools
 import json
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,48 +16,92 @@ import gin
 
 from persoma_tf import recipes
 from tasks import questions
+from tasks.answers import choice
 from tasks.histories import data_folders
-from tasks.questions import Question
+from tasks.questions import AnyQuestion, Question
+
+logger = logging.getLogger(__name__)
 
 
 @gin.configurable
 def own_question(
   name: str = gin.REQUIRED, words: Mapping[str, Any] = gin.REQUIRED
-) -> Question:
+) -> AnyQuestion:
   """Returns a question that no module registers.
 
   Args:
     name: name of the question.
-    words: its other fields.
+    words: its other fields, see `questions.from_words`.
 
   Raises:
-    ValueError: the parser could not read answers with these words.
+    ValueError: the kind is unknown, or the parser could not read answers.
   """
-  return Question(name, **words)
+  return questions.from_words(name, words)
 
 
-def asked_question() -> Question:
+def asked_question() -> AnyQuestion:
   """Returns the question of the recipe.
 
-  It is `question.name` if a recipe sets it; else that of the dataset file of the
-  histories, if they were made from one; else MovieLens's.
+  It is `question.name` if a recipe sets it; else the first one of the dataset file of
+  the histories, if they were made from one; else MovieLens's.
 
   Raises:
-    ValueError: no question of this name is registered, or the dataset file's has
-      another name.
+    ValueError: no question of this name is registered, or in the dataset file.
   """
   if 'name' in gin.get_bindings('own_question', resolve_references=False):
     return own_question()
   named = gin.get_bindings('question').get('name')
-  stored = _stored_question()
-  if stored and _is_asked(stored, named):
-    _bind(stored)
+  stored = _stored_questions()
+  found = stored.get(named) if named else next(iter(stored.values()), None)
+  if found and _is_asked(found, named):
+    if len(stored) > 1 and named is None:
+      logger.info(
+        'of the questions %s, the first is asked; question.name names another',
+        ', '.join(stored),
+      )
+    _bind(found)
     return own_question()
   if named is None:
     # Calling `question` here would add its default to config.gin. A run from before
     # this parameter existed could then not resume.
     return questions.MOVIELENS
-  return questions.question()
+  try:
+    return questions.question()
+  except ValueError as error:
+    if not stored:
+      raise
+    raise ValueError(
+      f'{error}; or, of the dataset file of these histories, {list(stored)}'
+    ) from None
+
+
+def asked_lists() -> Question:
+  """Returns the question of the recipe, which asks for lists.
+
+  Raises:
+    ValueError: the recipe asks another kind of question; see also `asked_question`.
+  """
+  return _of_kind(Question, 'lists')
+
+
+def asked_choice() -> choice.Choice:
+  """Returns the question of the recipe, which is a choice.
+
+  Raises:
+    ValueError: the recipe asks another kind of question; see also `asked_question`.
+  """
+  return _of_kind(choice.Choice, choice.KIND)
+
+
+def _of_kind(kind, name):
+  found = asked_question()
+  if not isinstance(found, kind):
+    raise ValueError(
+      f'the recipe is for questions of the kind {name!r}, but asks {found.name}, which '
+      'is of another kind: expected runs/dataset.gin for lists, runs/choice.gin for a '
+      'choice, or question.name = the name of another question'
+    )
+  return found
 
 
 def fix_question() -> None:
@@ -69,33 +114,35 @@ def fix_question() -> None:
     _bind(questions.MOVIELENS)
 
 
-def _bind(question: Question) -> None:
+def _bind(question: AnyQuestion) -> None:
   """Gives gin a question as `own_question`."""
   words = {field: value for field, value in vars(question).items() if field != 'name'}
+  if isinstance(question, choice.Choice):
+    words = {'kind': choice.KIND, **words}
   recipes.bind_parameter('own_question.name', question.name)
   recipes.bind_parameter('own_question.words', words)
 
 
-def _is_asked(stored: Question, named: str | None) -> bool:
+def _is_asked(stored: AnyQuestion, named: str | None) -> bool:
   """Tells whether gin must be given the words of a stored question."""
   if named is None:
     return stored != questions.MOVIELENS
   return named == stored.name and not questions.is_known(stored)
 
 
-def _stored_question() -> Question | None:
-  """Returns the question of the histories' dataset file; None without one."""
+def _stored_questions() -> dict[str, AnyQuestion]:
+  """Returns the questions of the histories' dataset file; none without one."""
   if 'histories_dir' not in gin.get_bindings('data_folders', resolve_references=False):
-    return None
+    return {}
   file = pathlib.Path(data_folders().histories_dir, 'dataset_info.json')
-  return _read_question(file, file.stat().st_mtime_ns) if file.exists() else None
+  return _read_questions(file, file.stat().st_mtime_ns) if file.exists() else {}
 
 
 @functools.cache
-def _read_question(file: pathlib.Path, _: int) -> Question | None:
-  """Reads the question of a file, once until it changes."""
-  found = json.loads(file.read_text()).get('dataset')
-  if not found:
-    return None
-  ((name, words),) = found['questions'].items()
-  return Question(name, **words)
+def _read_questions(file: pathlib.Path, _: int) -> dict[str, AnyQuestion]:
+  """Reads the questions of a file, once until it changes."""
+  found = json.loads(file.read_text()).get('dataset') or {}
+  return {
+    name: questions.from_words(name, words)
+    for name, words in found.get('questions', {}).items()
+  }

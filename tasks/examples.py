@@ -21,7 +21,7 @@ from tasks.histories import (
   load_scale,
 )
 from tasks.questions import Question
-from tasks.text_history import history_limits, load_interactions
+from tasks.text_history import check_text_limit, history_limits, load_interactions
 from tasks.vocabularies import (
   VOCABULARY,
   check_writable,
@@ -164,7 +164,7 @@ def _source(**shown_by) -> ExampleSource:
   Raises:
     ValueError: the vocabulary cannot write an answer with each genre.
   """
-  folder, question = data_folders().histories_dir, dataset_question.asked_question()
+  folder, question = data_folders().histories_dir, dataset_question.asked_lists()
   genres = load_genres(folder)
   check_writable(question, genres.names)
   return ExampleSource(
@@ -207,7 +207,7 @@ def from_vectors(
   if size:
     make_arrays = functools.partial(_with_known, make_arrays, source, size)
     types = (tf.int32, tf.float32, tf.float32)
-  look_up = _rows_as_they_are if 'history_rows' in room.lengths else _gathered(vectors)
+  look_up = look_up_of(vectors, room)
 
   def make_example(history, *seed):
     features, (rows, *known) = _features(make_arrays, history, seed, types)
@@ -236,6 +236,16 @@ def with_random_answers(room: Room = Room()) -> MakeExample:  # noqa: B008  immu
   return from_vectors(room, _with_random_answer)
 
 
+def look_up_of(vectors: item_vectors.ItemVectors, room: Room) -> Callable:
+  """Returns a function (name, rows [n, T]) -> features with what the rows stand for.
+
+  These are their vectors, `name_embeddings`, or the rows themselves, `name_rows`, if
+  the room has a length for rows: the trainer then has the tables on its device. Rows of
+  fewer columns than there are tables stand for vectors of the first tables only.
+  """
+  return _rows_as_they_are if 'history_rows' in room.lengths else _gathered(vectors)
+
+
 def _gathered(vectors):
   """Returns a function (name, rows [n, T]) -> feature with the rows' vectors [n, H]."""
   with tf.init_scope():  # outside of any graph, in which a constant is a copy
@@ -243,7 +253,8 @@ def _gathered(vectors):
 
   def look_up(name, rows):
     # TensorFlow gathers the vectors, the one large part of an example, without Python.
-    found = [tf.gather(table, rows[:, column]) for column, table in enumerate(tables)]
+    columns = tf.unstack(rows, axis=1)  # perhaps fewer than tables
+    found = [tf.gather(*pair) for pair in zip(tables, columns, strict=False)]
     return {f'{name}_embeddings': tf.concat(found, axis=1)}
 
   return look_up
@@ -263,11 +274,7 @@ def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
   Raises:
     ValueError: the recipe allows no text of the history.
   """
-  if not history_limits().text_tokens:
-    raise ValueError(
-      f'task {room.task}: the history is text in the prompt, but history_limits.'
-      'text_tokens is 0: set the number of tokens that it may have, such as 2048'
-    )
+  check_text_limit(room.task)
   folders, question = data_folders(), dataset_question.asked_question()
   nouns = item_vectors.load_words(folders.embeddings_dir)
   text = load_interactions(folders.histories_dir, nouns, question.prompt)

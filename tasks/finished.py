@@ -1,4 +1,4 @@
-"""Checks that a folder is finished, is of the expected job, and has users."""
+"""Checks that a folder is finished, is of the expected job, and has users, examples."""
 
 import os
 import pathlib
@@ -57,4 +57,52 @@ def check_users(folder: str, split: str, users: Mapping[str, int]) -> None:
   raise ValueError(
     f'{folder} has no users in the split {split} ({found}): take another split, or '
     'make histories with other --train_fraction and --validation_fraction'
+  )
+
+
+def check_labels(folder: str, info: Mapping) -> None:
+  """Checks that users have labels.
+
+  Args:
+    folder: finished folder of `pipelines.build_histories`, for the message.
+    info: content of its `dataset_info.json`.
+
+  Raises:
+    ValueError: nothing is asked about users.
+  """
+  if not info.get('label_rule', True):
+    asked = ', '.join(info['dataset']['questions'])
+    raise ValueError(
+      f'{folder} has no histories of users, only examples of the questions {asked}: '
+      'expected one of these questions, or histories for one about users'
+    )
+
+
+def check_examples(
+  folder: str, question: str, split: str, examples: Mapping[str, Mapping[str, int]]
+) -> None:
+  """Checks that a split has examples of a question.
+
+  Args:
+    folder: finished folder of `pipelines.build_histories`, for the message.
+    question: name of the question.
+    split: name of the split, or 'all'.
+    examples: number of examples of each question in each split, from
+      `dataset_info.json`; {} of a folder without such questions.
+
+  Raises:
+    ValueError: the folder has no such question, or the split no examples of it.
+  """
+  if question not in examples:
+    raise ValueError(
+      f'{folder} has no examples of question {question}, but of {sorted(examples)}: '
+      'expected histories of a dataset file with this question'
+    )
+  counts = examples[question]
+  if sum(counts.values()) if split == 'all' else counts.get(split):
+    return
+  found = ', '.join(f'{name} {count:,}' for name, count in counts.items())
+  raise ValueError(
+    f'{folder} has no examples of question {question} in the split {split} ({found}): '
+    'take another split, or make histories with another split of the dataset file'
   )

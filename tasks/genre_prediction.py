@@ -49,7 +49,7 @@ def answer_template() -> AnswerTemplate:
   """
   names, question = (
     load_genres(data_folders().histories_dir).names,
-    dataset_question.asked_question(),
+    dataset_question.asked_lists(),
   )
   words = [f' {name}' for name in (*names, *names, question.none)]
   return AnswerTemplate(
@@ -105,7 +105,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
   Raises:
     ValueError: the labels of these histories do not fit into answers to the question.
   """
-  limits, question = history_limits(), dataset_question.asked_question()
+  limits, question = history_limits(), dataset_question.asked_lists()
   folder = data_folders().histories_dir
   vectors = 0 if limits.text_tokens else limits.items
   genres = load_genres(folder).names
@@ -133,7 +133,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
 
 def parse_answer(output: str, **_) -> questions.Answer:
   """Parses an answer for SeqIO's metrics, which count the parse failures."""
-  return dataset_question.asked_question().parse(
+  return dataset_question.asked_lists().parse(
     output, load_genres(data_folders().histories_dir).names
   )
 

@@ -93,8 +93,13 @@ def load_genres(histories_dir: str) -> Genres:
 
 @functools.cache
 def load_rule(histories_dir: str) -> LabelRule:
-  """Reads the rule that made the labels of a histories folder."""
+  """Reads the rule that made the labels of a histories folder.
+
+  Raises:
+    ValueError: these histories have no labels.
+  """
   info = json.loads((pathlib.Path(histories_dir) / 'dataset_info.json').read_text())
+  finished.check_labels(histories_dir, info)
   return LabelRule(**info['label_rule'])
 
 
@@ -165,24 +170,59 @@ def read_histories(split: str, shuffle_files: bool, seed: int | None = None):
     ValueError: the split has no users, and is not for validation.
   """
   files = _history_files(split)
-  if shuffle_files:
+  return open_records(files, shuffle_files, seed).map(_parse)
+
+
+def open_records(
+  files: list[str], shuffle: bool = False, seed: int | None = None
+) -> tf.data.Dataset:
+  """Opens the serialized records of files, all of which are compressed, or none.
+
+  Args:
+    files: paths of the files.
+    shuffle: whether to shuffle the files and the records in them.
+    seed: seed of the shuffling.
+  """
+  if shuffle:
     files = np.random.default_rng(seed).permutation(files).tolist()
   compression = 'GZIP' if files[0].endswith('.gz') else ''
   records = tf.data.TFRecordDataset(files, compression)
-  if shuffle_files:  # here, since records are small and examples with vectors large
-    records = records.shuffle(10_000, seed=seed)
-  return records.map(_parse)
+  # Here, since records are small and examples with vectors large.
+  return records.shuffle(10_000, seed=seed) if shuffle else records
 
 
 _records_of = functools.cache(NumberedRecords)  # once, until a file changes
 
 
+def load_records(
+  files: tuple[str, ...], keep: Callable[[tf.Tensor], tf.Tensor] | None = None
+) -> NumberedRecords:
+  """Loads the records of files, once until a file changes.
+
+  Args:
+    files: paths of the files.
+    keep: see `NumberedRecords`.
+
+  Raises:
+    ValueError: a file is damaged.
+  """
+  return _records_of(files, tuple(state_of(os.stat(path)) for path in files), keep)
+
+
 class HistorySource(seqio.FunctionDataSource):
   """Gives SeqIO the histories; the trainer enters them by index."""
 
-  def __init__(self):
-    """Makes the source of all splits."""
-    super().__init__(read_histories, splits=schema.SPLITS)
+  def __init__(self, read: Callable = read_histories):
+    """Makes the source of all splits; `read` is a function like `read_histories`."""
+    super().__init__(read, splits=schema.SPLITS)
+
+  def records(self, split: str) -> NumberedRecords:
+    """Returns the records of a split; raises as `from_index` does."""
+    return load_records(tuple(_history_files(split)))
+
+  def parse(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parses a record."""
+    return _parse(record)
 
   def from_index(
     self, split: str, seed: int, start: int | tf.Tensor
@@ -204,8 +244,7 @@ class HistorySource(seqio.FunctionDataSource):
         validation.
     """
     with tf.init_scope():  # outside of the graph that the trainer may be building
-      found = tuple(_history_files(split))
-      files = _records_of(found, tuple(state_of(os.stat(path)) for path in found))
+      files = self.records(split)
     draw = lambda at: tf.numpy_function(files.drawn, [at, seed], tf.string)
     # A call into Python costs more than reading a few records.
     stop = tf.int64.max if len(files) else start  # without users there is no sequence
@@ -213,7 +252,7 @@ class HistorySource(seqio.FunctionDataSource):
     records = places.map(lambda at: tf.ensure_shape(draw(at), [None])).unbatch()
     numbers = tf.data.Dataset.range((seed << 32) + start, tf.int64.max)
     return tf.data.Dataset.zip(records, numbers).map(
-      lambda record, number: _parse(record) | {'seed': tf.bitcast(number, tf.int32)}
+      lambda record, number: self.parse(record) | {'seed': tf.bitcast(number, tf.int32)}
     )
 
 

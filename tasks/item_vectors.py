@@ -67,7 +67,9 @@ class ItemVectors:
       self._ratings = by_rating['rating'].to_numpy()
       texts = [name for name in by_rating.column_names if name != 'rating']
       of_ratings = [_matrix(by_rating[name]) for name in texts]
-      self.tables = (items, np.concatenate(of_ratings, axis=1))
+      # Events without values have no text of them.
+      values = (np.concatenate(of_ratings, axis=1),) if of_ratings else ()
+      self.tables = (items, *values)
     self.width = sum(table.shape[1] for table in self.tables)
 
   def by_item(self, num_items: int) -> np.ndarray:
@@ -89,6 +91,18 @@ class ItemVectors:
     np.add.at(total, items, vectors)
     total[count == 0] = np.nan
     return (total / np.maximum(count, 1)[:, None]).astype(np.float32)
+
+  def require_items(self) -> None:
+    """Checks that items have vectors of their own, without a value.
+
+    Raises:
+      ValueError: the template is `joined`.
+    """
+    if self._joined:
+      raise ValueError(
+        'a question about items needs vectors of items, but with --template=joined '
+        'embeddings have vectors of items with their ratings only: expected fields'
+      )
 
   def rows(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Returns the rows of interactions in `tables`.
@@ -113,7 +127,12 @@ class ItemVectors:
         f'rating {ratings[missing][0]} has no vector; the embeddings folder holds '
         f'{self._ratings.tolist()}: was it made from these histories?'
       )
-    return np.stack([items, rows], axis=1).astype(np.int32)
+    return self._of_tables(items, rows)
+
+  def _of_tables(self, items, rows):
+    """Returns rows [n, number of tables] int32 of items and of values."""
+    columns = (items, rows)[: len(self.tables)]
+    return np.stack(columns, axis=1).astype(np.int32)
 
   def draw(
     self, size: int, rng: np.random.Generator
@@ -132,9 +151,11 @@ class ItemVectors:
       drawn = rng.integers(len(self.tables[0]), size=size)
       items, ratings = (column[drawn] for column in self._of_rows)
       return drawn[:, None].astype(np.int32), items, ratings
-    items, ratings = (rng.integers(len(table), size=size) for table in self.tables)
-    rows = np.stack([items, ratings], axis=1).astype(np.int32)
-    return rows, items, self._ratings[ratings].astype(np.float32)
+    items, ratings = (
+      rng.integers(len(table), size=size) for table in (self.tables[0], self._ratings)
+    )
+    values = self._ratings[ratings].astype(np.float32)
+    return self._of_tables(items, ratings), items, values
 
   def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Returns the vectors [n, H] float32 of interactions.

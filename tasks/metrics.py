@@ -90,8 +90,8 @@ def bootstrap_f1(
   """
   if not len(truth):
     return 0.0, 0.0
-  draws = _drawn_users(len(truth), samples, seed)
-  return _interval(_f1(truth[rows], predicted[rows]) for rows in draws)
+  draws = drawn_users(len(truth), samples, seed)
+  return percentile_interval(_f1(truth[rows], predicted[rows]) for rows in draws)
 
 
 def paired_bootstrap(
@@ -119,13 +119,14 @@ def paired_bootstrap(
   """
   if not len(truth):
     return 0.0, 0.0
-  draws = _drawn_users(len(truth), samples, seed)
-  return _interval(
+  draws = drawn_users(len(truth), samples, seed)
+  return percentile_interval(
     _f1(truth[rows], first[rows]) - _f1(truth[rows], second[rows]) for rows in draws
   )
 
 
-def _drawn_users(users: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+def drawn_users(users: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+  """Yields resamples with replacement: positions [users] int, `samples` times."""
   rng = np.random.default_rng(seed)
   return (rng.integers(0, users, users) for _ in range(samples))
 
@@ -134,7 +135,8 @@ def _f1(truth: np.ndarray, predicted: np.ndarray) -> float:
   return weighted_scores(truth, predicted)['f1']
 
 
-def _interval(values: Iterable[float]) -> tuple[float, float]:
+def percentile_interval(values: Iterable[float]) -> tuple[float, float]:
+  """Returns the 2.5 % and the 97.5 % percentile of bootstrapped values."""
   low, high = np.percentile([*values], [2.5, 97.5])
   return float(low), float(high)
 

@@ -1,8 +1,9 @@
 """Reads the records of TFRecord files in any order, each by its number."""
 
 import functools
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +16,24 @@ class NumberedRecords:
 
   Only the places of the records are kept in memory, 24 bytes for each. Compressed files
   cannot be entered, so their records are kept themselves.
+
+  Attributes:
+    left_out: number of records that `keep` left out.
   """
 
-  def __init__(self, files: Sequence[str], states: Sequence[tuple[int, int]]):
+  def __init__(
+    self,
+    files: Sequence[str],
+    states: Sequence[tuple[int, int]],
+    keep: Callable[[tf.Tensor], tf.Tensor] | None = None,
+  ):
     """Reads all files once, which also checks their checksums.
 
     Args:
       files: paths; the files are all compressed, with names that end in .gz, or none.
       states: `state_of` each file; records are read only while it stays the same.
+      keep: function from the contents of records [n] string to [n] bool, False for
+        those that are left out; None to keep all.
 
     Raises:
       ValueError: a file is damaged.
@@ -30,6 +41,7 @@ class NumberedRecords:
     compression = 'GZIP' if files[0].endswith('.gz') else ''
     read = lambda path: tf.data.TFRecordDataset(path, compression)
     self._files, self._states, self._kept = files, states, None
+    self.left_out = 0
     try:
       if compression:
         self._kept = list(read(list(files)).as_numpy_iterator())
@@ -37,9 +49,22 @@ class NumberedRecords:
       else:
         self._places = _places(files, read)
         count = len(self._places)
+      if keep:
+        count = self._leave_out(read(list(files)), keep)
     except tf.errors.DataLossError as error:
       raise ValueError(f'{_damaged(files, read)}: {error.message}') from error
     self._count = count
+
+  def _leave_out(self, records, keep):
+    """Forgets the places of records that are not kept; returns how many are left."""
+    parts = records.batch(1_000).map(keep).as_numpy_iterator()
+    kept = np.concatenate([np.zeros(0, bool), *parts])
+    self.left_out = int((~kept).sum())
+    if self._kept is not None:
+      self._kept = list(itertools.compress(self._kept, kept))
+    else:
+      self._places = self._places[kept]
+    return int(kept.sum())
 
   def __len__(self) -> int:
     """Returns the number of records."""

@@ -1,4 +1,8 @@
-"""Answers a question about users: histories become requests, tokens become rows."""
+"""Answers a question about users: records become requests, tokens become rows.
+
+A record is the history of a user, or an example of a question with the history before
+it (`tasks.schema`).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,23 +16,19 @@ from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
 from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG
-from tasks import (
-  dataset_question,
-  genre_prediction,
-  item_vectors,
-  text_history,
-  vocabularies,
-)
-from tasks.answer_grammar import answer_grammar
+from tasks import dataset_question, item_vectors, text_history, vocabularies
+from tasks.answers.choice import Choice
+from tasks.choice_answers import ChoiceAnswers
 from tasks.histories import load_genres
+from tasks.lists_answers import ListsAnswers
 
 
 class Prediction(NamedTuple):
   """Holds an answer as a row of the prediction table.
 
   Attributes:
-    row: `user_id`, `predicted_liked`, `predicted_disliked`, `draft_liked`,
-      `draft_disliked`, `text`, `log_prob` (nats), `parse_ok`, `history_length`, `task`.
+    row: values of the columns of the question's kind (`tasks.schema`), without those of
+      the run.
     tokens: number of generated tokens, including the end of the sequence.
   """
 
@@ -73,38 +73,47 @@ class Predictor:
     folders += [f'EMBEDDINGS_DIR = {embeddings_dir!r}']
     recipes.parse_model(f'{model_dir}/{CONFIG}', folders, trusted)
     dataset_question.fix_question()
-    self._genres = load_genres(histories_dir)
+    self._num_items = len(load_genres(histories_dir).of_items)
     self._vectors = item_vectors.load_item_vectors(embeddings_dir)
     self._limits = text_history.history_limits()
-    self._question = dataset_question.asked_question()
-    nouns = item_vectors.load_words(embeddings_dir)
-    self._interactions = text_history.load_interactions(
-      histories_dir, nouns, self._question.prompt
-    )
     self._vocabulary = vocabularies.load_vocabulary(vocabularies.task_vocabulary())
-    as_text = self._limits.text_tokens
+    question, as_text = dataset_question.asked_question(), self._limits.text_tokens
+    kind = ChoiceAnswers if isinstance(question, Choice) else ListsAnswers
+    self._answers = kind(question, self._vocabulary, bool(as_text))
+    asks_item = isinstance(question, Choice) and question.asks_item and not as_text
+    self._asked = self._vectors.tables[0] if asks_item else None
     self.engine = Engine(
       model_dir,
-      self._interactions.task_prompt
-      if as_text
-      else self._vocabulary.encode(self._question.prompt),
+      self._answers.prompt,
       self._task(decoding.constrained),
       Limits(
         batch_size,
         as_text or self._limits.items,
         self._vectors.width,
         batch_tokens if as_text else 0,
+        self._asked.shape[1] if asks_item else 0,
+        kind is ChoiceAnswers,
       ),
       decoding,
-      self._question.options(len(self._genres.names)),
+      self._answers.options,
     )
 
+  @property
+  def kinds(self) -> Mapping[str, str]:
+    """Returns the kind of each field of a record, see `tasks.schema`."""
+    return self._answers.kinds
+
+  @property
+  def key(self) -> str:
+    """Returns the name of the field that identifies a record."""
+    return self._answers.key
+
   def _task(self, constrained: bool) -> generate.Task:
-    names, vocabulary = self._genres.names, self._vocabulary
+    vocabulary, answers = self._vocabulary, self._answers
     return generate.Task(
       vocabulary.eos_id,
-      genre_prediction.feature_lengths()['targets'],
-      answer_grammar(names, vocabulary, self._question) if constrained else None,
+      answers.longest(),
+      answers.grammar() if constrained else None,
       vocabulary.other_ends,
     )
 
@@ -114,7 +123,7 @@ class Predictor:
     ratings = np.asarray(history['history_ratings'])
     if len(items) != len(ratings):
       return f'{len(items)} history_items with {len(ratings)} history_ratings'
-    known = len(self._genres.of_items)
+    known = self._num_items
     wrong = items[(items < 0) | (items >= known)]
     if len(wrong):
       return f'history_items has {wrong[0]}; the item table has rows 0 to {known - 1}'
@@ -122,14 +131,14 @@ class Predictor:
       self._vectors.rows(items, ratings)
     except KeyError as error:
       return f'no vector: {error.args[0]}'
-    return None
+    return self._answers.problem(history)
 
   def predict(self, histories: Sequence[Mapping[str, Any]]) -> list[Prediction]:
     """Answers the question about each user.
 
     Args:
-      histories: histories without a `problem`, each with `user_id`, `history_items` and
-        `history_ratings`, newest first.
+      histories: records without a `problem`, each with the fields `kinds`; those of
+        histories newest first.
 
     Returns:
       One prediction per history, in the same order.
@@ -141,42 +150,36 @@ class Predictor:
     """Returns the soft prompts [U, K, D] float32 that `predict` gives the decoder."""
     return self.engine.soft_prompts([self._request(history) for history in histories])
 
-  def drafts(
-    self, histories: Sequence[Mapping[str, Any]]
-  ) -> list[tuple[list[str], list[str]]]:
-    """Returns the liked and disliked genres of the drafts, without running the decoder.
+  def drafts(self, histories: Sequence[Mapping[str, Any]]) -> list:
+    """Returns what the drafts answer, without running the decoder.
+
+    Returns:
+      For each history, the liked and disliked genres; of a choice, the option.
 
     Raises:
       ValueError: the model drafts no answer.
     """
-    names = self._genres.names
     found = self.engine.drafts([self._request(history) for history in histories])
-    return [self._question.draft(words, names) for words in found]
+    return list(map(self._answers.draft, found))
 
   def _size(self, history) -> int:
     """Returns the number of interactions that the model sees."""
     return min(len(history['history_items']), self._limits.items)
 
   def _request(self, history) -> Request:
-    items, ratings = history['history_items'], history['history_ratings']
+    prompt = self._answers.own_prompt(history, self._limits)
+    key, shown = history[self.key], slice(self._size(history))
     if self._limits.text_tokens:
-      tokens = self._interactions.prompt(items, ratings, self._limits)
-      return Request(history['user_id'], None, tokens)
-    shown = slice(self._size(history))
-    return Request(
-      history['user_id'], self._vectors.gather(items[shown], ratings[shown])
-    )
+      return Request(key, None, prompt)
+    items, ratings = history['history_items'], history['history_ratings']
+    vectors = self._vectors.gather(items[shown], ratings[shown])
+    row = self._answers.asked_row(history)
+    asked = None if row is None else self._asked[row]
+    return Request(key, vectors, prompt, asked)
 
   def _prediction(self, history, answer: Answered) -> Prediction:
-    names = self._genres.names
     tokens, eos_id = answer.tokens, self._vocabulary.eos_id
     written = tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
-    row = self._question.row(
-      history['user_id'],
-      self._vocabulary.decode(written),
-      answer.log_prob,
-      self._size(history),
-      names,
-      self._question.draft(answer.draft or (), names),
-    )
+    text = self._vocabulary.decode(written)
+    row = self._answers.row(history, text, answer, self._size(history))
     return Prediction(row, min(len(written) + 1, len(tokens)))

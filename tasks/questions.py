@@ -3,16 +3,14 @@
 A `Question` holds everything here that differs between data sets. The question of
 MovieLens has the form of UEM's answers (arXiv 2401.04858): 'The user likes A, B and
 doesn't like C'. The separators, the order (best first) and the word for an empty side
-are our own choice.
-
-The gin parameter `question.name` sets the question of a recipe.
+are our own choice. The gin parameter `question.name` sets the question of a recipe.
 """
 
 import contextlib
 import dataclasses
 import importlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gin
@@ -20,6 +18,7 @@ import gin
 from persoma_tf import recipes
 from persoma_tf.answer_form import Options
 from persoma_tf.gin_settings import imports, setting, settings
+from tasks.answers import choice
 
 
 class Answer(NamedTuple):
@@ -132,19 +131,15 @@ class Question:
       Answer with the named genres without repeats, in the order of the text. Unknown
       names are dropped; `ok` is then False, as it is for a text of another form.
     """
-    likes, dislikes = re.escape(self.likes), re.escape(self.dislikes)
-    form = f'{likes} (.+){dislikes} (.+)'
+    form = f'{re.escape(self.likes)} (.+){re.escape(self.dislikes)} (.+)'
     match = re.fullmatch(form, text.strip().rstrip('.'), re.DOTALL)
-    if not match:
-      return Answer()
     known, ok, sides = set(genres), True, []
-    for side in match.groups():
+    for side in match.groups() if match else ():
       names = [name.strip() for name in side.split(',')]
-      if names == [self.none]:
-        names = []
+      names = [] if names == [self.none] else names
       ok = ok and all(name in known for name in names)
       sides.append(tuple(dict.fromkeys(name for name in names if name in known)))
-    return Answer(*sides, ok)
+    return Answer(*sides, ok) if match else Answer()
 
   def row(
     self,
@@ -206,6 +201,7 @@ class Question:
         )
 
 
+AnyQuestion = Question | choice.Choice
 MOVIELENS = Question(
   name='movielens_genre_prediction_v1',
   prompt='\nGenres:\n',
@@ -248,7 +244,20 @@ def is_known(question: Question) -> bool:
   return _known.get(question.name) == question
 
 
-def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
+def from_words(name: str, words: Mapping[str, Any]) -> AnyQuestion:
+  """Returns the question of a name and its other fields; 'kind' names other kinds.
+
+  Raises:
+    ValueError: the kind is unknown, or the parser could not read answers.
+  """
+  kinds, words = {'lists': Question, choice.KIND: choice.Choice}, dict(words)
+  kind = words.pop('kind', 'lists')
+  if kind not in kinds:
+    raise ValueError(f'question {name}: kind={kind!r}: expected one of {[*kinds]}')
+  return kinds[kind](name, **words)
+
+
+def question_of_config(config: str, trusted: Sequence[str] = ()) -> AnyQuestion:
   """Returns the question of a model.
 
   gin itself does not read the text: it would call whatever the text names.
@@ -263,7 +272,7 @@ def question_of_config(config: str, trusted: Sequence[str] = ()) -> Question:
   """
   found = settings(config)
   if own := setting(found, 'own_question.name'):
-    return Question(own, **setting(found, 'own_question.words'))
+    return from_words(own, setting(found, 'own_question.words'))
   named = [key for key in found if f'.{key}'.endswith('.question.name')]
   if not named:
     return MOVIELENS

@@ -4,8 +4,8 @@ The records are the tf.Examples of histories, the Arrow tables of items and embe
 and the prediction table for Arrow and BigQuery.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -20,7 +20,23 @@ HISTORY = {
   'disliked': 'bytes',
   'history_total': 'int64',
 }
-SCALARS = ('user_id', 'history_total')
+# One tf.Example per example of a question, in questions/<name>/ of a histories folder:
+# the history before the example's time, and what is asked. Time, item and answer are
+# missing where an example has none. Each column of the examples' own files that the
+# prompt names is a feature more, see `example_kinds`.
+EXAMPLE = {
+  'example_id': 'bytes',
+  'user_id': 'bytes',
+  'example_time': 'int64',
+  'example_item': 'int64',
+  'answer': 'bytes',
+  'history_items': 'int64',
+  'history_ratings': 'float',
+  'history_timestamps': 'int64',
+  'history_total': 'int64',
+}
+SCALARS = ('user_id', 'history_total', 'example_id')
+FIELD = 'field_'  # begins the names of features with columns of an examples' file
 SPLITS = ('train', 'validation', 'test')
 # File formats of the prediction table.
 PREDICTION_FORMATS = ('avro', 'parquet', 'json')
@@ -37,6 +53,11 @@ ITEMS = pa.schema(
     pa.field('num_ratings', pa.int64(), nullable=False),
   ]
 )
+
+
+def example_kinds(fields: Iterable[str]) -> dict[str, str]:
+  """Returns the kind of each feature of an example with some fields of its own."""
+  return EXAMPLE | {f'{FIELD}{name}': 'bytes' for name in fields}
 
 
 class Column(NamedTuple):
@@ -70,6 +91,42 @@ PREDICTIONS = (
   Column('run_id', 'STRING', 'NULLABLE', 'Run that wrote the row'),
   Column('predicted_at', 'TIMESTAMP', 'NULLABLE', 'When the run started, UTC'),
 )
+_OF_THE_RUN = PREDICTIONS[-4:]
+_ANSWERED = PREDICTIONS[5:9]  # text, log_prob, parse_ok, history_length
+# The table of a choice: a row an example. `item_id` is there if the question is about
+# items.
+CHOICE_PREDICTIONS = (
+  Column('example_id', 'STRING', 'REQUIRED', 'Example, as in the examples'),
+  Column('user_id', 'STRING', 'REQUIRED', 'User, as in the events'),
+  Column('item_id', 'STRING', 'NULLABLE', 'Item that is asked about'),
+  Column('answer', 'STRING', 'NULLABLE', 'Option that the answer names'),
+  Column('draft_answer', 'STRING', 'NULLABLE', 'Option that the soft prompt names'),
+  Column(
+    'draft_probabilities',
+    'FLOAT64',
+    'REPEATED',
+    'Probability of each option in the soft prompt, in the order of the options',
+  ),
+  *_ANSWERED,
+  *_OF_THE_RUN,
+)
+Columns = tuple[Column, ...]
+
+
+def prediction_columns(question: Mapping[str, Any] | None = None) -> Columns:
+  """Returns the columns of the prediction table of a question.
+
+  Args:
+    question: words of the question with its `kind`, as `dataset_info.json` has them;
+      None for lists, which need no words here.
+  """
+  question = question or {}
+  if question.get('kind', 'lists') == 'lists':
+    return PREDICTIONS
+  about_items = question.get('asks_item', True)
+  return tuple(x for x in CHOICE_PREDICTIONS if about_items or x.name != 'item_id')
+
+
 _ARROW_TYPES = {
   'STRING': pa.string(),
   'FLOAT64': pa.float64(),
@@ -79,8 +136,8 @@ _ARROW_TYPES = {
 }
 
 
-def predictions_arrow() -> pa.Schema:
-  """Returns the Arrow schema of the prediction table."""
+def predictions_arrow(columns: Columns = PREDICTIONS) -> pa.Schema:
+  """Returns the Arrow schema of a prediction table with these columns."""
   return pa.schema(
     [
       pa.field(
@@ -90,16 +147,16 @@ def predictions_arrow() -> pa.Schema:
         else _ARROW_TYPES[column.kind],
         nullable=column.mode == 'NULLABLE',
       )
-      for column in PREDICTIONS
+      for column in columns
     ]
   )
 
 
-def predictions_bigquery() -> list[dict[str, str]]:
-  """Returns the JSON schema of the prediction table for BigQuery."""
+def predictions_bigquery(columns: Columns = PREDICTIONS) -> list[dict[str, str]]:
+  """Returns the JSON schema of a prediction table for BigQuery."""
   return [
     {'name': name, 'type': kind, 'mode': mode, 'description': description}
-    for name, kind, mode, description in PREDICTIONS
+    for name, kind, mode, description in columns
   ]
 
 

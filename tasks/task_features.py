@@ -10,6 +10,7 @@ _INTEGERS = seqio.PassThroughVocabulary(1)
 # there if the feature lengths name them, so they are not among the features that SeqIO
 # expects of every example.
 KNOWN_FEATURES = ('known_embeddings', 'known_categories', 'known_values')
+ASKED = 'asked_embeddings'  # the vector of the item that an example is about
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),
@@ -19,4 +20,8 @@ FEATURES = {
   'history_statistics': seqio.ContinuousFeature(
     dtype=tf.float32, rank=1, required=False
   ),
+}
+# A choice has no statistics of categories.
+CHOICE_FEATURES = {
+  name: feature for name, feature in FEATURES.items() if name != 'history_statistics'
 }

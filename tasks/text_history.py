@@ -41,6 +41,19 @@ def history_limits(
   return HistoryLimits(items, text_tokens)
 
 
+def check_text_limit(task: str) -> None:
+  """Checks that the recipe of a task with the history as text allows text.
+
+  Raises:
+    ValueError: the recipe allows no text of the history.
+  """
+  if not history_limits().text_tokens:
+    raise ValueError(
+      f'task {task}: the history is text in the prompt, but history_limits.'
+      'text_tokens is 0: set the number of tokens that it may have, such as 2048'
+    )
+
+
 def after_line(vocabulary: seqio.Vocabulary, text: str) -> list[int]:
   """Returns the token ids of a text that follows the end of a line."""
   return continued(vocabulary.encode, ['\n'], text)

@@ -68,6 +68,7 @@ class TextTemplate:
   Attributes:
     source: the template as it was written.
     fields: names of its columns, in their order, each once.
+    has_otherwise: whether it says something else where a column is empty.
   """
 
   def __init__(self, source: str):
@@ -81,6 +82,8 @@ class TextTemplate:
     assert end == len(source)
     named = (field.name for field in template_fields(self._parts))
     self.fields = tuple(dict.fromkeys(named))
+    groups = (part for part in self._parts if isinstance(part, Group))
+    self.has_otherwise = any(group.otherwise for group in groups)
 
   def write(self, values: Mapping[str, Any]) -> str:
     """Returns the text of a row.

@@ -188,3 +188,25 @@ def recipe(assets, folders, tiny_decoder):
     )
 
   return parse
+
+
+@pytest.fixture(scope='session')
+def choice_folder(tmp_path_factory):
+  """(folder of `tests.choices.write_choice`, examples of each split). Read only."""
+  from tests import choices
+
+  folder = tmp_path_factory.mktemp('choice')
+  return folder, choices.write_choice(folder)
+
+
+@pytest.fixture
+def choice_recipe(choice_folder):
+  """Parses the recipe of a choice for the small parts; with bindings."""
+  from tests import choices
+
+  def parse(*bindings: str) -> None:
+    gin.clear_config()
+    settings = choices.settings_of(choice_folder[0])
+    recipes.parse_recipes(['runs/choice.gin'], [*settings, *bindings])
+
+  return parse

@@ -37,10 +37,13 @@ def histories(folder: pathlib.Path) -> dict[str, dict]:
 
 
 def contents(folder: pathlib.Path) -> dict[str, str]:
-  """File name -> sha256."""
+  """Path within the folder -> sha256."""
   return {
-    path.name: hashlib.sha256(without_owner(path.read_bytes())).hexdigest()
-    for path in folder.iterdir()
+    str(path.relative_to(folder)): hashlib.sha256(
+      without_owner(path.read_bytes())
+    ).hexdigest()
+    for path in folder.rglob('*')
+    if path.is_file()
   }
 
 

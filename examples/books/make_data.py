@@ -2,9 +2,11 @@
 
     python -m examples.books.make_data --output_dir=runs/books/data [--readers=600]
 
-Writes `ratings.csv` (customer, isbn, stars, bought_at in milliseconds) and `books.csv`
-(isbn, title, author, published, subjects, blurb). The same seed gives the same bytes.
-Four ratings are wrong on purpose, as in real exports.
+Writes `ratings.csv` (customer, isbn, stars, bought_at in milliseconds), `books.csv`
+(isbn, title, author, published, subjects, blurb) and `asked.csv` (customer, isbn,
+asked_at, occasion, liked): what readers were asked a minute before they bought a book.
+The same seed gives the same bytes. Four ratings are wrong on purpose, as in real
+exports, and three of the questions.
 """
 
 import argparse
@@ -26,6 +28,14 @@ _BAD_RATINGS = (
   ('reader-0001', 'isbn-9999', 4, 1_500_000_000_000),
   ('reader-0002', 'isbn-0001', 'great', 1_500_000_000_000),
   ('reader-0003', 'isbn-0001', 9, 1_500_000_000_000),
+)
+
+
+_OCCASIONS = ('for a journey', 'as a present', 'for the evening')
+_BAD_QUESTIONS = (
+  ('reader-0001', 'isbn-9999', 1_600_000_000_000, 'for a journey', 1),
+  ('reader-0002', 'isbn-0001', 'soon', 'for a journey', 1),
+  ('reader-0003', 'isbn-0001', 1_600_000_000_000, 'for a journey', 'perhaps'),
 )
 
 
@@ -61,8 +71,23 @@ def ratings(rng: np.random.Generator, found: list[dict], readers: int) -> Iterab
       yield f'reader-{reader:04}', found[book]['isbn'], stars, when
 
 
+def questions(rng: np.random.Generator, rated: Sequence[tuple]) -> Iterable:
+  """Rows of asked.csv: each reader is asked about three books or so of the last ten.
+
+  One of eight is not answered yet.
+  """
+  last = {}
+  for row in rated:
+    last.setdefault(row[0], []).append(row)
+  for reader, rows in last.items():
+    for _, isbn, stars, when in rows[-10:]:
+      if rng.random() < 0.3:
+        liked = int(stars >= 4) if rng.random() < 0.875 else ''
+        yield reader, isbn, when - 60_000, rng.choice(_OCCASIONS), liked
+
+
 def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
-  """Writes both files."""
+  """Writes the three files."""
   rng = np.random.default_rng(seed)
   folder.mkdir(parents=True, exist_ok=True)
   found = books(rng, count)
@@ -73,8 +98,13 @@ def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
   with open(folder / 'ratings.csv', 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(('customer', 'isbn', 'stars', 'bought_at'))
-    writer.writerows(ratings(rng, found, readers))
-    writer.writerows(_BAD_RATINGS)
+    rated = [*ratings(rng, found, readers)]
+    writer.writerows([*rated, *_BAD_RATINGS])
+  with open(folder / 'asked.csv', 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(('customer', 'isbn', 'asked_at', 'occasion', 'liked'))
+    asked = questions(np.random.default_rng([seed, 1]), rated)
+    writer.writerows([*asked, *_BAD_QUESTIONS])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -54,6 +54,7 @@ class OptionQueries(Template):
     statistics: which of STATISTICS are told of each option.
     text_width: length of the vectors of the options' texts that queries are made from
       (`persoma_tf.adapters.option_texts`); 0 for learned queries, one for each option.
+    of_categories: whether the options are the categories of interactions.
     hard: whether a slot's token is its chosen word (`chosen_words`), with the gradient
       of the mixture; else it is the mixture of all words.
   """
@@ -67,6 +68,7 @@ class OptionQueries(Template):
   attended: Positive = 256
   statistics: tuple[Statistic, ...] = STATISTICS
   text_width: Count = 0
+  of_categories: bool = True
   hard: bool = True
 
   @property
@@ -82,6 +84,7 @@ class OptionQueries(Template):
     width: int,
     known: Array | None = None,
     words: Array | None = None,
+    asked: Array | None = None,
   ) -> SoftTokens:
     """Drafts the answers of histories.
 
@@ -91,10 +94,12 @@ class OptionQueries(Template):
       width: D.
       known: [B, E, H] interactions whose categories and values are known, for training.
       words: [B, S] int32 words to write into the slots instead of the chosen ones.
+      asked: vectors of items that a question is about; these queries do not use them.
 
     Returns:
       SoftTokens with `slot_logits`, and with `categories` and `values` of `known`.
     """
+    del asked
     learned = 0 if self.text_width else self.num_options
     item = nn.Dense(self.hidden, name='item')
     tell = nn.Dense(learned + 1, name='gates')  # a query each, and the value
@@ -121,7 +126,8 @@ class OptionQueries(Template):
     if known is None:
       return soft
     categories, values = read(known)
-    return soft._replace(categories=categories, values=values)
+    soft = soft._replace(values=values)
+    return soft._replace(categories=categories) if self.of_categories else soft
 
   def _slot_logits(self, told, counts):
     """Returns logits [B, S, W] from statistics [B, G, 6] and counts [B, G]."""
@@ -141,6 +147,8 @@ class OptionQueries(Template):
     x = nn.LayerNorm(name='norm_out')(x)
     own = nn.Dense(self.num_slots, name='slots')(x).swapaxes(1, 2)
     others = len(self.options.others(self.num_words))
+    if not others:  # every word is an option
+      return spread_options(own, own[..., :0], self.options, self.num_words)
     rest = nn.DenseGeneral((self.num_slots, others), name='others')(jnp.mean(x, axis=1))
     return spread_options(own, rest, self.options, self.num_words)
 

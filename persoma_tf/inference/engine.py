@@ -7,35 +7,38 @@ knows the question of a request and the meaning of the tokens.
 import functools
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from persoma_tf import model as persoma
-from persoma_tf import operand_types
 from persoma_tf.answer_form import Options
 from persoma_tf.answer_template import chosen_words
-from persoma_tf.decoders import stack, start_tokens
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
-from persoma_tf.parameters import checkpoints, freezing, lora, quantization
+from persoma_tf.inference.trained_model import load_trained
+
+_PROMPT = 16  # own prompts are padded to multiples of it, which gives few shapes
 
 
 class Request(NamedTuple):
   """Asks for one answer.
 
   Attributes:
-    key: text that, together with the seed, determines the random draws: the user's id.
+    key: text that, together with the seed, determines the random draws: the user's id,
+      or the example's.
     vectors: [n, H] float32 vectors of the history; None if the history is text.
-    prompt: [t] int32 tokens of the history as text and of the task prompt; None for the
-      engine's task prompt.
+    prompt: [t] int32 tokens of the task prompt, behind those of the history if it is
+      text; None for the engine's task prompt. All requests have one, or none has.
+    asked: [H'] float32 vector of the item that the question is about; None without one.
   """
 
   key: str
   vectors: np.ndarray | None
   prompt: np.ndarray | None = None
+  asked: np.ndarray | None = None
 
   @property
   def length(self) -> int:
@@ -50,11 +53,14 @@ class Answered(NamedTuple):
     tokens: [L] token ids, padded with `eos_id` after the end of the answer.
     log_prob: log probability of the tokens, nats.
     draft: [S] index of the word in each slot of the soft prompt; None without slots.
+    odds: [S, W] float32 probability of each word in each slot, if `Limits.tells_odds`
+      asks for them; None without slots.
   """
 
   tokens: list[int]
   log_prob: float
   draft: list[int] | None = None
+  odds: np.ndarray | None = None
 
 
 class Limits(NamedTuple):
@@ -65,12 +71,16 @@ class Limits(NamedTuple):
     longest: length of the longest history, in items; in tokens if histories are text.
     width: H, length of a vector.
     batch_tokens: maximum number of tokens in a batch if histories are text; else 0.
+    asked: H', length of the vector of an item that is asked about; 0 without one.
+    tells_odds: whether answers have the probabilities of the words in a draft.
   """
 
   batch_size: int
   longest: int
   width: int
   batch_tokens: int = 0
+  asked: int = 0
+  tells_odds: bool = False
 
 
 class Engine:
@@ -110,7 +120,9 @@ class Engine:
     """
     self._prompt, self._limits = np.array(prompt, np.int32), limits
     self._seed = decoding.seed
-    self.model, self.params = _load(model_dir, decoding.weights, limits)
+    longest, width, asked = limits.longest, limits.width, limits.asked
+    shape = (0, 1) if limits.batch_tokens else (longest, width)
+    self.model, self.params = load_trained(model_dir, decoding.weights, shape, asked)
     self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
     self._options = options
     self._answer = jax.jit(_writer(self.model, task, decoding))
@@ -123,11 +135,13 @@ class Engine:
       soft, prompt = self._inputs(batch, length, rows)
       keys = _keys([request.key for request in batch], rows, self._seed)
       generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
-      drafts = self._drafts(soft) or itertools.repeat(None)
-      for place, draft, tokens, log_prob in zip(
-        places, drafts, *generated, strict=False
+      none = itertools.repeat(None)
+      drafts, odds = self._drafts(soft) or none, self._odds(soft)
+      odds = none if odds is None else odds
+      for place, tokens, log_prob, *told in zip(
+        places, *generated, drafts, odds, strict=False
       ):
-        answers[place] = Answered(tokens.tolist(), float(log_prob), draft)
+        answers[place] = Answered(tokens.tolist(), float(log_prob), *told)
     return [answers[place] for place in range(len(requests))]
 
   def soft_prompts(self, requests: Sequence[Request]) -> np.ndarray:
@@ -162,16 +176,26 @@ class Engine:
       return None
     return np.asarray(chosen_words(soft.slot_logits, self._options)).tolist()
 
+  def _odds(self, soft) -> np.ndarray | None:
+    """Returns the probabilities [B, S, W] of the words in slots, if they are told."""
+    if soft.slot_logits is None or not self._limits.tells_odds:
+      return None
+    return np.asarray(jax.nn.softmax(soft.slot_logits))
+
   def _batches(self, requests) -> Iterator[tuple[list[int], int, int]]:
     """Yields (indices of requests, padded length, padded number of rows) of batches.
 
     A batch has requests of similar length and the smallest static shape that fits. All
     batches except the last are full, since each number of rows is compiled separately.
     """
-    batch_size, longest, _, batch_tokens = self._limits
+    batch_size, longest, _, batch_tokens, *_ = self._limits
     fixed = len(self._prompt) if batch_tokens else 0
     lengths = [_bucket(x.length - fixed, longest) + fixed for x in requests]
-    order = sorted(range(len(requests)), key=lambda place: requests[place].length)
+    size = lambda place: requests[place].length
+    if requests and requests[0].prompt is not None and not batch_tokens:
+      # Of histories in one bucket, those with prompts of similar length.
+      size = lambda place: (lengths[place], len(requests[place].prompt))
+    order = sorted(range(len(requests)), key=size)
     at = 0
     while at < len(order):
       most = batch_size
@@ -186,21 +210,32 @@ class Engine:
     """Returns (soft prompts, task prompts); unused rows are padding."""
     if self._limits.batch_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
-      tokens = np.zeros((rows, length), np.int32)
-      lengths = np.full(rows, len(self._prompt))
-      tokens[:, : len(self._prompt)] = self._prompt
-      for row, request in enumerate(requests):
-        lengths[row] = len(request.prompt)
-        tokens[row, : lengths[row]] = request.prompt
-      prompt = persoma.Prompts(tokens, np.arange(length) < lengths[:, None])
-    else:
-      vectors = np.zeros((rows, length, self._limits.width), np.float32)
-      mask = np.zeros((rows, length), np.int32)
+      return self._soft(self.params, vectors, mask), self._own(requests, length, rows)
+    vectors = np.zeros((rows, length, self._limits.width), np.float32)
+    mask = np.zeros((rows, length), np.int32)
+    asked = np.zeros((rows, 1, self._limits.asked), np.float32)
+    for row, request in enumerate(requests):
+      size = len(request.vectors)
+      vectors[row, :size], mask[row, :size] = request.vectors, 1
+      if request.asked is not None:
+        asked[row, 0] = request.asked
+    more = (asked,) if self._limits.asked else ()
+    soft = self._soft(self.params, vectors, mask, *more)
+    if requests[0].prompt is None:
       prompt = persoma.Prompts(self._prompt, np.ones_like(self._prompt))  # of all rows
-      for row, request in enumerate(requests):
-        size = len(request.vectors)
-        vectors[row, :size], mask[row, :size] = request.vectors, 1
-    return self._soft(self.params, vectors, mask), prompt
+      return soft, prompt
+    longest = max(len(request.prompt) for request in requests)
+    return soft, self._own(requests, _padded(longest), rows)
+
+  def _own(self, requests, length, rows) -> persoma.Prompts:
+    """Returns the prompts of requests, padded; unused rows have the task prompt."""
+    tokens = np.zeros((rows, length), np.int32)
+    lengths = np.full(rows, len(self._prompt))
+    tokens[:, : len(self._prompt)] = self._prompt
+    for row, request in enumerate(requests):
+      lengths[row] = len(request.prompt)
+      tokens[row, : lengths[row]] = request.prompt
+    return persoma.Prompts(tokens, np.arange(length) < lengths[:, None])
 
 
 def _writer(model, task: generate.Task, decoding: Decoding):
@@ -213,61 +248,6 @@ def _writer(model, task: generate.Task, decoding: Decoding):
   return lambda *args: generate.sample(model, *args[:3], task, args[3], temperature)
 
 
-def trained_params(
-  model: persoma.Persoma,
-  params: Mapping,
-  folder: str,
-  decoder_sha256: str,
-  history: tuple[int, int],
-) -> dict:
-  """Returns {'adapter': ..., 'decoder': ...} of a trained model.
-
-  Args:
-    model: model of the adapter's recipe.
-    params: parameters of the decoder from before the training.
-    folder: folder of the adapter.
-    decoder_sha256: fingerprint of `params`.
-    history: shape [N, H] of a history's vectors.
-
-  Raises:
-    ValueError: the adapter was trained with another decoder, or lacks parameters.
-  """
-  trained = checkpoints.load_adapter(folder, decoder_sha256)
-  found = freezing.overlay({'decoder': params}, trained)
-  mask = np.zeros((1, history[0]), np.int32)
-  start = lambda: model.adapter.init(
-    jax.random.key(0), np.zeros((1, *history), np.float32), mask
-  )
-  expected = jax.eval_shape(start)['params']
-  checkpoints.check_same(expected, found.get('adapter', {}), folder)
-  return found
-
-
-def _load(model_dir: str, weights: str, limits: Limits) -> tuple[persoma.Persoma, dict]:
-  """Returns the model in its fastest form, and its parameters on the device.
-
-  LoRA is merged into float32 weights, other weights are converted, and the layers are
-  unrolled.
-  """
-  model, decoder = persoma.build()
-  folder = f'{model_dir}/adapter'
-  params = trained_params(
-    model,
-    decoder.params,
-    folder,
-    checkpoints.fingerprint(decoder.params),
-    (0, 1) if limits.batch_tokens else (limits.longest, limits.width),
-  )
-  kind = operand_types.chosen_type(weights)
-  decoder = params['decoder']
-  if kind == 'float32':
-    decoder = lora.merge_lora(decoder)
-  tuned = quantization.converted(decoder, kind)
-  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
-  module, tuned = stack.unrolled(module, tuned)
-  return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
-
-
 def _keys(texts: Sequence[str], rows: int, seed: int) -> jax.Array:
   """Returns a random key for each row, which depends only on the seed and its text."""
   sums = [zlib.crc32(text.encode()) for text in texts]
@@ -276,5 +256,14 @@ def _keys(texts: Sequence[str], rows: int, seed: int) -> jax.Array:
 
 
 def _bucket(size: int, longest: int) -> int:
-  """Returns the smallest of a quarter, half and all of `longest` that fits `size`."""
-  return next(n for n in (-(-longest // part) for part in (4, 2, 1)) if n >= size)
+  """Returns the smallest of a quarter, half and all of `longest` that fits `size`.
+
+  A text with a prompt of its own can be longer than the longest history.
+  """
+  sizes = (*(-(-longest // part) for part in (4, 2, 1)), _padded(size))
+  return next(n for n in sizes if n >= size)
+
+
+def _padded(size: int) -> int:
+  """Returns the length to which own prompts are padded."""
+  return -(-size // _PROMPT) * _PROMPT

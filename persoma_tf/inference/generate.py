@@ -71,10 +71,15 @@ class _Row(NamedTuple):
 
 
 def soft_prompt(
-  model: Persoma, params: Mapping, history: Array, mask: Array
+  model: Persoma,
+  params: Mapping,
+  history: Array,
+  mask: Array,
+  asked: Array | None = None,
 ) -> SoftTokens:
-  """Computes the soft prompts of histories [B, N, H] float32, mask [B, N] int32."""
-  return model.apply({'params': params}, history, mask, method=Persoma.soft_prompt)
+  """Computes the soft prompts of histories; arguments as for `SoftPrompt`."""
+  arguments = history, mask, None, asked
+  return model.apply({'params': params}, *arguments, method=Persoma.soft_prompt)
 
 
 def greedy(

@@ -10,6 +10,7 @@ import gin
 import seqio
 
 from persoma_tf import prompt_parts, recipes
+from persoma_tf.adapters.asked_item import AskedItem
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.answer_template import SLOT
@@ -145,7 +146,7 @@ def bind_template(answer: AnswerTemplate | None, task: str) -> list[list[int]] |
     layout += [SLOT] if part is None else continued(encode, before, part)
     filled = answer.words if part is None else [part] * len(before)
     before = [text + more for text, more in zip(before, filled, strict=True)]
-  for module in (TemplateReadout, OptionQueries):
+  for module in (TemplateReadout, OptionQueries, AskedItem):
     recipes.bind_parameter(f'{module.__name__}.layout', tuple(layout))
     recipes.bind_parameter(f'{module.__name__}.num_words', len(answer.words))
   recipes.bind_parameter('OptionQueries.first_words', answer.options.first_words)

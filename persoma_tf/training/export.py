@@ -12,8 +12,8 @@ from flax import traverse_util
 
 from persoma_tf import operand_types
 from persoma_tf.gin_settings import settings
-from persoma_tf.inference import engine, generate
-from persoma_tf.model import Prompts
+from persoma_tf.inference import generate, trained_model
+from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import checkpoints, freezing, quantization
 from persoma_tf.training import model_card, model_record, run_inputs
 from persoma_tf.training.answer_vocabulary import shared_prompt, vocabulary_of
@@ -91,8 +91,9 @@ def _check_answer(folder, run, decoder_sha256, batch):
   """Checks that the adapter in a folder answers an example, with the loaded decoder."""
   one = {name: values[:1] for name, values in batch.items()}
   shape = one['history_embeddings'].shape[1:]
-  found = engine.trained_params(
-    run.model, run.decoder.params, str(folder), decoder_sha256, shape
+  asked = one['asked_embeddings'].shape[2] if 'asked_embeddings' in one else 0
+  found = trained_model.trained_params(
+    run.model, run.decoder.params, str(folder), decoder_sha256, shape, asked
   )
   flat = traverse_util.flatten_dict(found, sep='/')
   params = freezing.join_params(
@@ -110,6 +111,5 @@ def _check_answer(folder, run, decoder_sha256, batch):
 
 
 def _answer(model, task, params, batch):
-  history = batch['history_embeddings'], batch['history_mask']
-  soft = generate.soft_prompt(model, params, *history)
+  soft = model.apply({'params': params}, batch, method=Persoma.soft_prompt_of)
   return generate.greedy(model, params, soft, Prompts.of(batch), task)

@@ -36,7 +36,9 @@ def init_adapter(
   history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
   # One program: operation by operation, each would be compiled on its own.
   initial = jax.jit(model.adapter.init)
-  params = initial(jax.random.key(seed), history[:1], mask[:1])['params']
+  asked = batch.get('asked_embeddings')
+  more = () if asked is None else (None, None, asked[:1])
+  params = initial(jax.random.key(seed), history[:1], mask[:1], *more)['params']
   params = jax.tree.map(np.asarray, params)
   rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
   if 'task_tokens' in params:  # start as random tokens of low, thus frequent, ids
@@ -58,7 +60,7 @@ def init_adapter(
     tokens = decoder.embed(np.concatenate(words))
     ends = np.cumsum([len(ids) for ids in words])
     place['words'] = np.stack([x.mean(0) for x in np.split(tokens, ends[:-1])])
-    place['template'] = decoder.embed(np.array(fixed))
+    place['template'] = decoder.embed(np.array(fixed, np.int32))
   if option_vectors is not None:
     gates = params['draft']['text_gates']
     gates['vectors'], gates['centre'] = option_vectors, option_vectors.mean(0)

@@ -18,6 +18,7 @@ from persoma_tf import prompt_parts
 from persoma_tf.asset_table import ASSETS
 from persoma_tf.gin_settings import scope_of
 from persoma_tf.training import model_record
+from persoma_tf.training.card_scores import scores_section
 from persoma_tf.training.markdown import markdown_code, markdown_table
 from persoma_tf.training.model_record import ModelRecord
 
@@ -60,7 +61,7 @@ def render_card(record: ModelRecord, report: Mapping[str, Any] | None = None) ->
     _models(record),
     _training(record),
     _validation(record),
-    _test(report),
+    scores_section(report),
     _limits(record),
   ]
   return '\n\n'.join(parts) + '\n'
@@ -85,7 +86,7 @@ def _task(record):
   elif model_record.reads_text(manifest):
     shown = "Each user's history is in the prompt as text."
   else:
-    shown = f'Task prompt, {_place(record)}: {_prompts(manifest)}'
+    shown = f'Task prompt, {_place(record)}: {_prompts(record)}'
   task = record.config.get('train.task', _NOT_STATED)
   return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
 
@@ -102,8 +103,11 @@ def _place(record):
   return f'as PROMPT in {shown}'
 
 
-def _prompts(manifest):
+def _prompts(record):
   """Returns the prompts as Markdown; a mixture has one for each task."""
+  manifest = record.manifest
+  if words := _words_of_examples(record):  # each example has its own prompt
+    return f'{markdown_code(json.dumps(words["prompt"]))}, about an example.'
   if manifest['task_prompt'] is not None:
     return markdown_code(json.dumps(manifest['task_prompt']))
   show = lambda x: 'one for each user' if x is None else markdown_code(json.dumps(x))
@@ -112,21 +116,30 @@ def _prompts(manifest):
   return ', '.join(each) or _NOT_STATED
 
 
+def _words_of_examples(record):
+  """Returns the words of a question about examples; {} of lists, which ask of users."""
+  words = record.config.get('own_question.words', {})
+  return words if words.get('kind', 'lists') != 'lists' else {}
+
+
 def _data(record):
   data = record.data
   if not data:
     return '## Data\n\nNot stated: the info file of the histories was not available.'
-  users = data.get('counts', {}).get('users', {})
+  counts = data.get('counts', {})
+  listed = lambda of: ', '.join(f'{split} {number:,}' for split, number in of.items())
   about = {
     'licence': _license_of(data),
-    'users': ', '.join(f'{split} {number:,}' for split, number in users.items()),
+    'users': listed(counts.get('users', {})),
+    **{f'examples of {x}': listed(y) for x, y in counts.get('examples', {}).items()},
     **{
       name.replace('_', ' '): data[name]
       for name in ('sampler', 'max_history', 'min_history', 'label_mode', 'seed')
       if name in data
     },
-    'label rule': ', '.join(f'{k} {v}' for k, v in data.get('label_rule', {}).items()),
   }
+  if rule := data.get('label_rule'):  # questions with answers of their own have none
+    about['label rule'] = ', '.join(f'{name} {value}' for name, value in rule.items())
   files = [
     (kind, file['name'], f'{file["bytes"]:,}', markdown_code(file['checksum']))
     for kind, found in data.get('inputs', {}).items()
@@ -239,43 +252,12 @@ def _validation(record):
   )
 
 
-def _test(report):
-  title = '## Test scores\n\n'
-  if report is None:
-    return (
-      f'{title}Not in this file. `pipelines.evaluate --model_dir` writes a card with '
-      'scores, `model_card.md`, into the folder of its report.'
-    )
-  rows = [
-    (
-      name,
-      f'{row["f1"]:.3f}',
-      f'{row["f1_low"]:.3f} to {row["f1_high"]:.3f}' if 'f1_low' in row else '–',
-      f'{row["precision"]:.3f}',
-      f'{row["recall"]:.3f}',
-      f'{row["parse_failures"]} of {row["users"]}',
-    )
-    for name, row in sorted(report['methods'].items(), key=lambda x: -x[1]['f1'])
-  ]
-  headers = ('method', 'F1', '95 % interval', 'precision', 'recall', 'parse failures')
-  split = markdown_code(report['data']['split'])
-  coverage = report['data'].get('coverage')  # older reports have none
-  if coverage and coverage['users_scored'] < coverage['users_in_split']:
-    split += ' ({users_scored} of its {users_in_split} users)'.format(**coverage)
-  text = (
-    f'{title}On the split {split}; `persoma` is this model. F1 is weighted over liked '
-    'and disliked classes, intervals are bootstrapped over users.'
-  )
-  if better := report.get('better_baseline'):  # older reports have none
-    text += f' {better["text"]}'
-  return f'{text}\n\n{markdown_table(headers, rows)}'
-
-
 def _limits(record):
+  about_examples = _words_of_examples(record)
   lines = [
     'The adapter works only with this decoder and these item vectors.',
     'It was trained for one task and not tested with other prompts.',
-    _LABELS.get(record.data.get('label_mode'), ''),
+    _LABELS.get(record.data.get('label_mode'), '') if not about_examples else '',
     'The trained parameters have no licence yet. The publisher chooses it, within the '
     'terms of the data and the decoder.',
     'Differences between groups of people were not measured.',

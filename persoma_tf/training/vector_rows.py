@@ -11,7 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 
 # Feature with vectors -> feature with their rows.
-ROWS = {'history_embeddings': 'history_rows', 'known_embeddings': 'known_rows'}
+ROWS = {
+  'history_embeddings': 'history_rows',
+  'known_embeddings': 'known_rows',
+  'asked_embeddings': 'asked_rows',
+}
 
 
 def rows_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
@@ -29,12 +33,14 @@ def gather(batch: Mapping[str, Array], tables: Sequence[Array]) -> dict[str, Arr
   Args:
     batch: model features, each [B, ...].
     tables: T tables, each [rows, width] float32; a vector is one row of each table,
-      concatenated.
+      concatenated. Rows of fewer than T numbers are of the first tables: that of an
+      item alone has one.
   """
   batch = dict(batch)
   for vectors, name in ROWS.items():
     if name in batch:
       rows = batch.pop(name)
-      columns = [table[rows[..., place]] for place, table in enumerate(tables)]
+      used = tables[: rows.shape[-1]]
+      columns = [table[rows[..., place]] for place, table in enumerate(used)]
       batch[vectors] = jnp.concatenate(columns, axis=-1)
   return batch

@@ -18,7 +18,9 @@ from pipelines.common.job import JobError
 from tasks.finished import COMPLETED, OWN_FILE
 
 UNFINISHED = 'UNFINISHED'
-_ATTEMPT = re.compile(r'attempt-[0-9a-f]{32}/([^/]+)')
+_ATTEMPT = re.compile(r'attempt-[0-9a-f]{32}/(.+)')
+# Folders of examples within the folder of histories.
+_WITHIN = re.compile(r'questions/\w+/[^/]+')
 _TEMPORARY = re.compile(r'[^/]+\.tmp-[0-9a-f]{32}')  # of storage.write_file
 _OF_BEAM = 'beam-temp-'  # Beam's own files end with their pipeline, whose ever it is
 _SHOWN = 3  # names of files in a message
@@ -67,8 +69,9 @@ def to_text(value: Any) -> bytes:
 
 
 def listed_files(marker: Mapping[str, Any]) -> set[str]:
-  """Returns the files that a marker lists; a job has none in a folder within."""
-  return {name for name in marker.get('files', ()) if '/' not in name}
+  """Returns the files that a marker lists, but names that a job would not give."""
+  files = marker.get('files', ())
+  return {name for name in files if '/' not in name or _WITHIN.fullmatch(name)}
 
 
 def attempt_of(owner: str) -> str:

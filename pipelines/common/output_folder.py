@@ -20,7 +20,6 @@ import dataclasses
 import datetime
 import logging
 import os
-import shutil
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from concurrent import futures
@@ -236,18 +235,7 @@ class OutputFolder:
   def _copy(self, name):
     """Copies a file of this run into the folder; readers see all of it or nothing."""
     self._own_marker()
-    source, target = self.file(name), self._at(name)
-    if addresses.scheme_of(source):
-      FileSystems.copy([source], [target])
-      return
-    temporary = f'{target}.tmp-{uuid.uuid4().hex}'
-    try:
-      os.link(source, temporary)
-    except OSError:  # a file system without links
-      shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(temporary)  # still there if both names were links to one file
+    storage.copy_file(self.file(name), self._at(name))
 
   def _own_marker(self):
     """Returns the content of UNFINISHED.
@@ -269,13 +257,16 @@ class OutputFolder:
     return FileSystems.join(self.path, name)
 
   def _delete(self, names: Iterable[str]) -> None:
-    """Deletes files in the folder, and the local folders of attempts without files."""
+    """Deletes files in the folder, and local folders in it that are empty then."""
     names = sorted(names)
     storage.delete([self._at(name) for name in names])
-    if not addresses.scheme_of(self.path):
-      for folder in {os.path.dirname(name) for name in names} - {''}:
+    if addresses.scheme_of(self.path):
+      return
+    for folder in {os.path.dirname(name) for name in names}:
+      while folder:
         with contextlib.suppress(OSError):
           os.rmdir(self._at(folder))
+        folder = os.path.dirname(folder)
 
 
 def require_finished(path: str, module: str) -> dict:

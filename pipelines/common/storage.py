@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,22 @@ def names_in(folder: str) -> dict[str, str]:
   """Maps the path of every file within a folder to its address, sorted."""
   top = len(folder.rstrip('/')) + 1
   return {path[top:]: path for path in list_files(folder)}
+
+
+def copy_file(source: str, target: str) -> None:
+  """Copies a file, and makes its folder; readers see all of it or nothing."""
+  if addresses.scheme_of(source):
+    FileSystems.copy([source], [target])
+    return
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  temporary = f'{target}.tmp-{uuid.uuid4().hex}'
+  try:
+    os.link(source, temporary)
+  except OSError:  # a file system without links
+    shutil.copyfile(source, temporary)
+  os.replace(temporary, target)
+  with contextlib.suppress(FileNotFoundError):
+    os.remove(temporary)  # still there if both names were links to one file
 
 
 def read_json(path: str) -> Any:

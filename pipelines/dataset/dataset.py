@@ -5,60 +5,45 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.dataset.asked_questions import ChoiceQuestion, ListsQuestion, UserFiles
+from pipelines.dataset.table_files import LAYOUTS, TableFiles
 from pipelines.events import mapping
+from pipelines.events.event_texts import FIELD, text_name
 from pipelines.events.formats import REQUIRED, Format
 from pipelines.events.input_files import InputFile, find_files
 from pipelines.events.rating_scale import RatingScale
+from pipelines.examples.check_examples import FIELDS, OWN
+from pipelines.examples.example_plan import USERS, Examples, ExampleSplit
 from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
-from tasks.labels import LabelRule
-from tasks.questions import Question
-from tasks.text_templates import TextTemplate
+from tasks.text_templates import TextTemplate, read_template
 
-FIELD = 'field:'  # before the name of a column that only templates know
-
-
-@dataclasses.dataclass(frozen=True)
-class TableFiles:
-  """Describes files with one table.
-
-  Attributes:
-    files: path or glob.
-    columns: name in this dataset file -> name of the column in the files.
-    delimiter: text between two values.
-    quotes: 'double' or 'none': what quotes are; '' if the files must tell.
-    encoding: encoding of the text.
-    header: names of the columns if the files have no header line.
-  """
-
-  files: str
-  columns: Mapping[str, str]
-  delimiter: str = ','
-  quotes: str = ''
-  encoding: str = 'utf-8'
-  header: tuple[str, ...] = ()
-
-  def column(self, name: str) -> str:
-    """Returns the name in the files of a column that a template names."""
-    return self.columns.get(name, name)
+NO_VALUES = '0:1:1'  # scale of events without values: each counts as 1
 
 
 @dataclasses.dataclass(frozen=True)
 class EventFiles(TableFiles):
-  """Describes the events, one a row; `columns` has user, item, value and maybe time.
+  """Describes events, one a row; `columns` has user, and may have item, value, time.
 
   Without a time, the order of the rows is their order in time. `columns` lacks the
-  item where lines of their own name the items.
+  item where lines of their own name the items, and where texts stand for items.
 
   Attributes:
+    texts: templates of the texts that stand for items, where there are none.
     scale: lowest value, highest value and step, with colons.
     time_unit: unit of the times: s, ms, us, ns, or iso for dates as text.
-    layout: one of `table_part.LAYOUTS`.
+    layout: one of `table_files.LAYOUTS`.
   """
 
   scale: str = ''
   time_unit: str = 's'
   layout: str = 'rows'
+  texts: tuple[TextTemplate, ...] = ()
+
+  @property
+  def has_value(self) -> bool:
+    """Returns whether the events have a value; else each counts as 1."""
+    return 'value' in self.columns
 
   @property
   def has_time(self) -> bool:
@@ -104,50 +89,80 @@ class Dataset:
     file: its path.
     name: name of the data set.
     events: sources of the events; all have a time, or none, and one scale.
-    items: files of the items.
+    items: files of the items; None where texts of events stand for them.
     texts: templates of the texts that the history encoder reads of an interaction.
     history: which interactions make a history.
-    question: what is asked.
-    categories: name of the items' column that answers name.
-    rule: rule that makes labels.
+    questions: what is asked; at most one asks for lists.
     split: division of the users.
+    example_split: division of the examples.
     license: licence of the data; '' if not stated.
+    users: files of the users; None if there are none.
   """
 
   file: str
   name: str
   events: tuple[EventFiles, ...]
-  items: ItemFiles
+  items: ItemFiles | None
   texts: tuple[TextTemplate, ...]
   history: HistoryChoice
-  question: Question
-  categories: str
-  rule: LabelRule
+  questions: tuple[ListsQuestion | ChoiceQuestion, ...]
   split: Split
+  example_split: ExampleSplit
   license: str = ''
+  users: UserFiles | None = None
+
+  @property
+  def lists(self) -> ListsQuestion | None:
+    """Returns the question about users; None if all are about examples."""
+    found = (x for x in self.questions if isinstance(x, ListsQuestion))
+    return next(found, None)
+
+  @property
+  def choices(self) -> tuple[ChoiceQuestion, ...]:
+    """Returns the questions about examples."""
+    return tuple(x for x in self.questions if isinstance(x, ChoiceQuestion))
+
+  @property
+  def ranks(self) -> bool:
+    """Returns whether the order of the events' rows stands for times."""
+    return not self.events[0].has_time
+
+  def examples(self) -> Examples:
+    """Returns the examples of all questions."""
+    plans = tuple(choice.plan for choice in self.choices)
+    of_users = self.users.fields if self.users else ()
+    return Examples(plans, self.example_split, bool(self.lists), self.ranks, of_users)
 
   @property
   def scale(self) -> RatingScale:
     """Returns the scale of the events' values."""
-    return RatingScale.parse(self.events[0].scale)
+    return RatingScale.parse(self.events[0].scale or NO_VALUES)
 
   def about(self) -> dict[str, Any]:
     """Returns what decides the folder, as JSON types, for `dataset_info.json`.
 
     Paths, the licence and comments do not; other flags have what the job's flags say.
     """
-    words = dataclasses.asdict(self.question)
     about = {
-      'events': [_about_table(source) for source in self.events],
-      'items': _about_table(self.items),
+      'events': [_about_events(source) for source in self.events],
+      'items': self.items and _about_table(self.items),
     }
+    if self.users:
+      about['users'] = _about_table(self.users)
+    if self.choices:
+      about['example_split'] = dataclasses.asdict(self.example_split)
+      about['examples'] = {
+        each.name: dataclasses.asdict(each.plan)
+        | ({'files': _about_table(each.files)} if each.files else {})
+        for each in self.choices
+      }
     return {
       **json.loads(json.dumps(about)),
       'name': self.name,
       'texts': [text.source for text in self.texts],
-      'questions': {words.pop('name'): words},
-      'categories': self.categories,
-      'times': 'seconds' if self.events[0].has_time else 'order of the rows',
+      'questions': {each.name: each.words() for each in self.questions},
+      'categories': self.lists.categories if self.lists else None,
+      'times': 'order of the rows' if self.ranks else 'seconds',
     }
 
   def find_files(self) -> dict[str, list[InputFile]]:
@@ -156,24 +171,57 @@ class Dataset:
     Raises:
       JobError: a file cannot be read, or lacks a column.
     """
-    return {
+    find = lambda table, fmt: find_files(table.files, [fmt], 'dataset')
+    found = {
       'ratings': [
-        file
-        for source in self.events
-        for file in find_files(source.files, [self.event_format(source)], 'dataset')
-      ],
-      'movies': find_files(self.items.files, [self.item_format()], 'dataset'),
+        x for each in self.events for x in find(each, self.event_format(each))
+      ]
     }
+    if self.items:
+      found['movies'] = find(self.items, self.item_format())
+    if self.users:
+      found[f'examples.{USERS}'] = find(self.users, self.user_format())
+    for asked in self.choices:
+      if asked.files:
+        found[f'examples.{asked.name}'] = find(asked.files, self.example_format(asked))
+    return found
 
   def event_format(self, source: EventFiles) -> Format:
     """Returns the format of a source of events."""
     of, roles = source.columns, ('user', 'item', 'value', 'time')
     fields = dict(zip(REQUIRED['ratings'], roles, strict=True))
     columns = {field: of[role] for field, role in fields.items() if role in of}
+    named = [name for text in source.texts for name in text.fields]
+    columns |= {f'{FIELD}{name}': source.column(name) for name in named}
     return dataclasses.replace(
       _format(self, 'ratings', source, columns),
+      required=tuple(f'{FIELD}{name}' for name in named),
+      texts=source.texts,
       time_unit=source.time_unit,
       absent=tuple(field for field, role in fields.items() if role not in of),
+    )
+
+  def user_format(self) -> Format:
+    """Returns the format of the users."""
+    users = self.users
+    columns = {'user': users.columns['user']}
+    columns |= {f'{OWN}{name}': users.column(name) for name in users.fields}
+    found = _format(self, 'examples', users, columns)
+    return dataclasses.replace(found, required=tuple(columns))
+
+  def example_format(self, asked: ChoiceQuestion) -> Format:
+    """Returns the format of the examples of a question."""
+    files, plan = asked.files, asked.plan
+    columns = {FIELDS[role]: x for role, x in files.columns.items() if role in FIELDS}
+    columns |= {f'{OWN}{name}': files.column(name) for name in plan.fields}
+    if plan.answer:
+      columns['answer'] = files.column(plan.answer.column)
+    if self.example_split.by == 'column':
+      columns['split'] = files.column(self.example_split.column)
+    return dataclasses.replace(
+      _format(self, 'examples', files, columns),
+      time_unit=files.time_unit,
+      required=tuple(columns),
     )
 
   def item_format(self) -> Format:
@@ -184,23 +232,43 @@ class Dataset:
     columns = {
       'item': items.columns['item'],
       'title': items.column('title') if titled else items.columns['item'],
-      'genres': items.column(self.categories),
     }
+    options = {'absent': ('genres',)}
+    if self.lists:
+      columns['genres'] = items.column(self.lists.categories)
+      options = {'genre_separator': items.lists[self.lists.categories]}
     return dataclasses.replace(
       _format(self, 'movies', items, {**columns, **fields}),
-      genre_separator=items.lists[self.categories],
+      **options,
       required=tuple(fields),
       lists={f'{FIELD}{name}': text for name, text in items.lists.items()},
     )
 
   def item_columns(self) -> tuple[str, ...]:
-    """Returns the columns of items that texts name, each once."""
-    named = (name for text in self.texts for name in text.fields if name != VALUE)
+    """Returns the columns of items that texts and prompts name, each once."""
+    named = [name for text in self.texts for name in text.fields if name != VALUE]
+    named += (name for asked in self.choices for name in asked.item_columns)
     return tuple(dict.fromkeys(named))
 
 
 def _about_table(table: TableFiles) -> dict[str, Any]:
-  return {name: x for name, x in dataclasses.asdict(table).items() if name != 'files'}
+  return {
+    field.name: getattr(table, field.name)
+    for field in dataclasses.fields(table)
+    if field.name not in ('files', 'texts')
+  }
+
+
+def _about_events(source: EventFiles) -> dict[str, Any]:
+  about = _about_table(source) | {'texts': [text.source for text in source.texts]}
+  # What older files do not have changes no fingerprint where it is not used.
+  unused = {'texts': [], 'layout': LAYOUTS[0]}
+  return {key: x for key, x in about.items() if x != unused.get(key)}
+
+
+def texts_of_items(number: int) -> tuple[TextTemplate, ...]:
+  """Returns templates of the items that a number of texts stand for."""
+  return tuple(read_template(f'{{{text_name(place)}}}') for place in range(number))
 
 
 def _format(dataset: Dataset, kind: str, table: TableFiles, columns) -> Format:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.job import JobError
 from pipelines.common.places import WORKERS
-from pipelines.dataset.dataset import Dataset
+from pipelines.dataset.dataset import NO_VALUES, Dataset
 from pipelines.dataset.dataset_file import read_dataset
+from tasks.labels import LabelRule
 
 if TYPE_CHECKING:
   from pipelines.build_histories import Config
@@ -39,7 +40,10 @@ def read_flags(
       f'in {config.dataset}'
     )
   places = [('ratings', source.files) for source in dataset.events]
-  for name, place in (*places, ('movies', dataset.items.files)):
+  places += [('movies', dataset.items.files)] if dataset.items else []
+  places += [('ratings', each.files.files) for each in dataset.choices if each.files]
+  places += [('ratings', dataset.users.files)] if dataset.users else []
+  for name, place in places:
     try:
       WORKERS.read(name, place, beams)
     except ValueError as error:
@@ -49,14 +53,15 @@ def read_flags(
 
 def _decided(dataset: Dataset) -> dict:
   """Returns the flags of `pipelines.build_histories` that a dataset file decides."""
-  history, split, rule = dataset.history, dataset.split, dataset.rule
+  history, split = dataset.history, dataset.split
+  rule = dataset.lists.rule if dataset.lists else LabelRule()
   return {
     'ratings': dataset.events[0].files,  # one for all, where an engine must reach it
-    'movies': dataset.items.files,
+    'movies': dataset.items.files if dataset.items else '',
     'mapping': '',
     'tags': '',
     'descriptions': '',
-    'no_genre': '|'.join(dataset.items.no_name),
+    'no_genre': '|'.join(dataset.items.no_name if dataset.items else ()),
     'sampler': history.sampler,
     'embeddings_dir': '',
     'query': history.query,
@@ -65,7 +70,7 @@ def _decided(dataset: Dataset) -> dict:
     'seed': split.seed,
     'train_fraction': split.train,
     'validation_fraction': split.validation,
-    'rating_scale': dataset.events[0].scale,
+    'rating_scale': dataset.events[0].scale or NO_VALUES,
     'label_mode': 'profile',
     'label_cutoff': '',
     'label_min_count': rule.min_count,

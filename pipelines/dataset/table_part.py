@@ -8,14 +8,13 @@ from typing import Any
 
 from persoma_tf import addresses
 from pipelines.common.job import JobError
+from pipelines.dataset.table_files import ITEM_BLOCKS, LAYOUTS
 from pipelines.dataset.yaml_parts import Part
-from pipelines.events import mapping, text_encodings
+from pipelines.events import column_values, mapping, text_encodings
 
 KEYS = ('files', 'columns', 'header', 'delimiter', 'quotes', 'encoding')
 _DELIMITERS = {'tab': '\t', r'\t': '\t'}
 _QUOTES = ('none', 'double')
-ITEM_BLOCKS = 'item_blocks'  # a line such as 7: names the item of the rows below it
-LAYOUTS = ('rows', ITEM_BLOCKS)
 
 
 def join_place(folder: str, path: str) -> str:
@@ -76,6 +75,23 @@ def read_table(
     'encoding': encoding,
     'header': tuple(header),
   }
+
+
+def read_time_unit(part: Part) -> str:
+  """Returns the unit of the times in files.
+
+  Raises:
+    JobError: there is no such unit, or no time.
+  """
+  unit = part.text('time_unit', 's')
+  units = (*column_values.TIME_UNITS, column_values.ISO)
+  if unit not in units:
+    part.get('time_unit').refuse(f'{unit!r}; expected one of {list(units)}')
+  if part.get('time_unit') and not part.get('time'):
+    part.get('time_unit').refuse(
+      f'there is no time: expected a column of {part.path} as time'
+    )
+  return unit
 
 
 def read_layout(part: Part) -> str:

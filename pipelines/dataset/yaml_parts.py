@@ -6,12 +6,16 @@ are texts.
 
 import difflib
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import yaml
 
 from pipelines.common.job import JobError
+from pipelines.events import column_values
 
+_TIME = 'a date such as 2015-01-31, or seconds since 1970 from 1973 to 2100'
+_FIRST_SECONDS, _LAST_SECONDS = 10**8, 4_102_444_800  # else it is a year, or no seconds
 _WORDS = {'': None, '~': None, 'null': None, 'true': True, 'false': False}
 _TEXT = 'tag:yaml.org,2002:str'
 _INT = re.compile(r'[-+]?[0-9]{1,18}')
@@ -124,6 +128,39 @@ class Part:
     for part in each:
       part._as(str)
     return each
+
+  def word(self) -> str:
+    """Returns a text, or a number or truth value as it is written: Yes, 4, true.
+
+    Raises:
+      JobError: it is a list, keys with values, or nothing.
+    """
+    if isinstance(self.value, list | dict) or self.value is None:
+      self.refuse(f'{_shown(self.value)}; expected a text or a number')
+    value = self.value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+  def time(self, key: str) -> int:
+    """Returns the time under a key, a date or seconds, as seconds since 1970."""
+    part = self.need(key, _TIME)
+    if isinstance(part.value, int):
+      if not _FIRST_SECONDS <= part.value < _LAST_SECONDS:
+        part.refuse(f'{part.value}; expected {_TIME}')
+      return part.value
+    try:
+      seconds = int(column_values.iso_seconds(part._as(str)))
+    except ValueError:
+      seconds = -1
+    if not 0 <= seconds < _LAST_SECONDS:
+      part.refuse(f'{part.value!r}; expected {_TIME}')
+    return seconds
+
+  def make(self, make: Callable[[Any], Any], value: Any) -> Any:
+    """Returns what is made of a value; a ValueError becomes the part's own message."""
+    try:
+      return make(value)
+    except (ValueError, TypeError) as error:
+      self.refuse(str(error))
 
   def _keys(self) -> dict[str, 'Part']:
     return self._as(dict)

@@ -1,6 +1,6 @@
 """Checks rows of ratings files: columns of good rows, a reason for every bad row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +19,18 @@ from pipelines.events.rating_scale import RatingScale, SeenRatings
 from pipelines.events.text_encodings import expected_texts
 
 _MAX_TIME = 4_102_444_800  # the year 2100
-_TIME_EXPECTED = 'seconds since 1970; --mapping=time_unit=ms reads milliseconds'
+_TIME_EXPECTED = 'seconds since 1970; time_unit=ms reads milliseconds'
 _NOT_A_TIME = (
   'not_a_number',
-  'seconds since 1970; --mapping=time_unit=iso reads dates',
+  'seconds since 1970; time_unit=iso reads dates',
 )
 _NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
 _FILE_BITS = 40  # of the number of a row in files without times: bytes of a file
+
+
+# (reason, field, [n] bool which rows are bad, what a right value is)
+Check = tuple[str, str, np.ndarray, str]
 
 
 class BadRow(NamedTuple):
@@ -109,17 +113,20 @@ def check_ratings(
     scale: scale of the valid ratings.
     first: number of the first row; in files without times, rows have their number.
   """
-  rating, rating_ok = column_values.numbers(found.columns['rating'])
+  rating, rating_ok = np.ones(len(found.lines)), np.ones(len(found.lines), bool)
+  if 'rating' in found.columns:
+    rating, rating_ok = column_values.numbers(found.columns['rating'])
   unit = layout.format.time_unit
   if 'timestamp' in layout.format.absent:
     time, time_ok = first + found.lines, None
   else:
     time, time_ok = column_values.seconds(found.columns['timestamp'], unit)
-  distinct = found.columns['item'].dictionary_encode()
+  distinct = found.columns['item']
+  if not pa.types.is_dictionary(distinct.type):
+    distinct = distinct.dictionary_encode()
   index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
-  checks = _checks(
-    found.columns, (rating, rating_ok), (time, time_ok), index, unit, scale
-  )
+  values = (rating, rating_ok), (time, time_ok), index
+  checks = _checks(found.columns, *values, layout.format, scale)
   failed = np.full(len(rating), -1)
   for number, (_, _, wrong, _) in enumerate(checks):
     failed[wrong & (failed < 0)] = number
@@ -137,35 +144,45 @@ def check_ratings(
   num_bad = found.num_lines - found.item_lines - batch.num_rows
   finite = rating if rating_ok.all() else rating[rating_ok]
   seen = SeenRatings.of(finite) if len(finite) else None
-  bad = _bad_rows(found, layout, checks, failed)
+  bad = bad_rows(found, layout, checks, failed)
   return Ratings(batch, found.num_lines, num_bad, bad, seen, found.item_lines)
 
 
-def _checks(columns, ratings, times, index, unit, scale):
-  """Returns the checks in order: (reason, field, [n] bool bad rows, expected text)."""
+def _checks(columns, ratings, times, index, fmt, scale):
+  """Returns the checks in order."""
   rating, is_number = ratings
   time, is_time = times
-  not_a_time, time_expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
-  scale_expected = f'from {scale}, by --rating_scale'
-  times_wrong = (
-    [
-      (not_a_time, 'timestamp', ~is_time, time_expected),
-      ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
-      ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
-    ]
-    if is_time is not None
-    else []
-  )
+  scale_expected = f'from {scale}, the rating scale'
+  empty = [
+    ('empty_field', field, is_empty(columns[field]), 'a value')
+    for field in REQUIRED['ratings']
+    if field in columns and not (field == 'item' and fmt.texts)
+  ]
+  if fmt.texts:
+    no_text = is_empty(columns['item'].cast(pa.string()))
+    empty.append(('empty_text', 'item', no_text, 'a text in a column of the events'))
   return [
-    *(
-      ('empty_field', field, _is_empty(columns[field]), 'a value')
-      for field in REQUIRED['ratings']
-      if field in columns
-    ),
+    *empty,
     ('not_a_number', 'rating', ~is_number, f'a number from {scale}'),
     ('rating_outside_scale', 'rating', ~scale.holds(rating), scale_expected),
-    *times_wrong,
-    ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the movies file'),
+    *([] if is_time is None else time_checks(time, is_time, fmt.time_unit)),
+    ('unknown_item', 'item', _to_numpy(index.is_null()), 'an id of the items'),
+  ]
+
+
+def time_checks(time: np.ndarray, is_time: np.ndarray, unit: str) -> list[Check]:
+  """Returns the checks of times.
+
+  Args:
+    time: [n] float64, seconds since 1970.
+    is_time: [n] bool, whether each value is a time.
+    unit: unit of the times in the file.
+  """
+  not_a_time, expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
+  return [
+    (not_a_time, 'timestamp', ~is_time, expected),
+    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
+    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
   ]
 
 
@@ -180,8 +197,20 @@ def _users(column):
   return pa.DictionaryArray.from_arrays(codes, distinct.dictionary)
 
 
-def _bad_rows(found, layout, checks, failed):
-  """Yields a BadRow for every bad line, in no particular order."""
+def bad_rows(
+  found: text_rows.ParsedRows,
+  layout: Layout,
+  checks: Sequence[Check],
+  failed: np.ndarray,
+) -> Iterator[BadRow]:
+  """Yields a BadRow for every bad line, in no particular order.
+
+  Args:
+    found: the rows.
+    layout: layout of their file.
+    checks: checks of the rows.
+    failed: [n] position of the first check that each row fails; -1 for good rows.
+  """
   header, source = layout.header, found.source
   expected = f'{len(header)} values: {layout.format.delimiter.join(header)}'
   if item_lines.has_item_lines(layout.format):
@@ -212,12 +241,13 @@ _EXPECTED = {
   'no_item_line': f'above the row {_ITEM_LINE}',
   'not_json': 'a JSON object',
   'bad_quotes': (
-    'quotes that close on their line; --mapping=quotes=none reads quotes as characters'
+    'quotes that close on their line; quotes=none reads quotes as characters'
   ),
 }
 
 
-def _is_empty(column):
+def is_empty(column: pa.Array) -> np.ndarray:
+  """Returns [n] bool, whether each value is missing or an empty text."""
   if not pa.types.is_string(column.type):
     return _to_numpy(column.is_null())
   return _to_numpy(pc.equal(column, '').fill_null(True))

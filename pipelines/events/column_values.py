@@ -10,11 +10,26 @@ import pyarrow.compute as pc
 
 TIME_UNITS = {'s': 1, 'ms': 1_000, 'us': 1_000_000, 'ns': 1_000_000_000}
 ISO = 'iso'  # time unit of texts such as 2024-01-31 or 2024-01-31T12:00:00+01:00
+# Texts that stand for a missing value: of SQL, pandas, R, JSON, Python. In lower case.
+MISSING = {'', '-', '\\n', 'nan', 'na', '<na>', 'n/a', 'none', 'null', '[]', '{}', '()'}
 _DATE = re.compile(
   r'(\d{4})([-/])(\d{1,2})\2(\d{1,2})'
   r'(?:[T ](\d{1,2})(:\d{2}(?::\d{2}(?:\.\d+)?)?))?(?: ?(UTC|GMT|Z|[-+]\d\d:?\d\d))?'
 )
 _PLAIN_NUMBER = r'^-?[0-9]{1,15}(\.[0-9]{1,15})?$'
+
+
+def is_missing(text: str) -> bool:
+  """Tells whether a text stands for a missing value, such as nan or \\N."""
+  return text.strip().lower() in MISSING
+
+
+def known_texts(column: pa.Array) -> pa.Array:
+  """Returns a column [n] as texts without outer spaces, '' for missing values."""
+  found = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(''))
+  found = found.dictionary_encode()
+  texts = ['' if is_missing(x) else x for x in found.dictionary.to_pylist()]
+  return pa.array(texts, pa.string()).take(found.indices)
 
 
 def numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common.job import JobError
 from pipelines.events import column_values, text_encodings
-from pipelines.events.formats import KNOWN, REQUIRED, Format
+from pipelines.events.formats import REQUIRED, Format
+from pipelines.events.known_formats import KNOWN
 
 _OPTIONAL = {'movies': ('year', 'description')}
 _OPTIONS = ('delimiter', 'quotes', 'genre_separator', 'encoding', 'time_unit')
@@ -44,8 +45,8 @@ def formats_of(mapping: str) -> dict[str, tuple[Format, ...]]:
     return KNOWN
   names = _read(mapping)
   formats, known = {}, set(_OPTIONS)
-  for kind, required in REQUIRED.items():
-    fields = (*required, *_OPTIONAL.get(kind, ()))
+  for kind in KNOWN:
+    fields = (*REQUIRED[kind], *_OPTIONAL.get(kind, ()))
     columns = {
       field: names.get(f'{kind}.{field}', names.get(field, field)) for field in fields
     }

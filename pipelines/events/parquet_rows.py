@@ -32,6 +32,7 @@ _IS = {
       pa.types.is_large_binary,
     )
   ),
+  'booleans': pa.types.is_boolean,
   'timestamps': lambda kind: pa.types.is_timestamp(kind) or pa.types.is_date(kind),
   'lists of strings': lambda kind: (
     (pa.types.is_list(kind) or pa.types.is_large_list(kind))
@@ -49,7 +50,7 @@ _ALLOWED = {
   'title': ('integers', 'strings'),
   'year': ('integers', 'numbers', 'strings', 'timestamps'),
 }
-_OTHERS = ('integers', 'numbers', 'strings')  # for templates
+_OTHERS = ('integers', 'numbers', 'strings', 'booleans')  # for templates and answers
 _NUMERIC = ('rating', 'timestamp')
 
 

@@ -1,4 +1,4 @@
-"""Collects the rejects of the ratings files and writes them to one file.
+"""Collects the rejects of the ratings and examples files, and writes one file.
 
 A block counts lines from its own start; `WriteRejects` computes the line numbers in the
 input file.
@@ -6,6 +6,7 @@ input file.
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class BlockRejects(NamedTuple):
     bad: these lines, packed by `pack_bad`, because a file may have millions.
     seen: ratings of the piece, good and outside the scale; None if it has none.
     item_lines: number of lines that name an item and are no rows.
+    question: question whose examples the file has; '' for ratings.
   """
 
   file: int
@@ -43,6 +45,7 @@ class BlockRejects(NamedTuple):
   bad: bytes
   seen: SeenRatings | None = None
   item_lines: int = 0
+  question: str = ''
 
 
 def pack_bad(rows: Sequence[BadRow]) -> bytes:
@@ -56,10 +59,17 @@ def unpack_bad(data: bytes) -> list[BadRow]:
 
 
 class RejectSummary(NamedTuple):
-  """Counts the rows of all ratings files, and the rejects of each reason."""
+  """Counts the rows of all ratings files, and the rejects of each reason.
+
+  Attributes:
+    rows_in: number of rows.
+    reasons: reason -> number of rejects.
+    examples: question -> (number of rows, rejects by reason) of its examples' files.
+  """
 
   rows_in: int
   reasons: Mapping[str, int]
+  examples: Mapping[str, tuple[int, Mapping[str, int]]] = {}
 
 
 class WriteRejects(beam.DoFn):
@@ -75,20 +85,33 @@ class WriteRejects(beam.DoFn):
     Raises:
       JobError: too many rows are rejects.
     """
-    lines, before, tally = [_line(record) for record in items], {}, RejectTally()
+    lines, before = [_line(record) for record in items], {}
+    tallies = {kind: RejectTally() for kind in ('', *(x.question for x in blocks))}
+    rows_in = Counter(dict.fromkeys(tallies, 0))
     for block in sorted(blocks, key=lambda block: block[:2]):
       first = before.get(block.file, block.header_lines) + 1
       before[block.file] = first - 1 + block.num_lines
+      rows_in[block.question] += block.num_lines - block.item_lines
+      stage = 'read_examples' if block.question else 'read_ratings'
       for bad in unpack_bad(block.bad):
         fields = bad._asdict()
         line, reason = first + fields.pop('line'), fields.pop('reason')
-        record = reject('read_ratings', reason, file=block.path, line=line, **fields)
-        tally.add(record)
+        record = reject(stage, reason, file=block.path, line=line, **fields)
+        tallies[block.question].add(record)
         lines.append(_line(record))
     storage.write_file(self._path, b''.join(lines))
-    rows_in = sum(block.num_lines - block.item_lines for block in blocks)
-    self._check(tally, rows_in, [block.seen for block in blocks if block.seen])
-    yield RejectSummary(rows_in, dict(tally.reasons.most_common()))
+    seen = [block.seen for block in blocks if block.seen]
+    self._check(tallies[''], rows_in[''], seen)
+    counts = {
+      kind: (rows_in[kind], dict(tally.reasons.most_common()))
+      for kind, tally in tallies.items()
+    }
+    ratings = counts.pop('')
+    for question, (rows, _) in counts.items():
+      advice = f'; all rejects are in {self._path}'
+      kind = 'dataset, users' if question == 'users' else f'dataset, {question}'
+      check_share(tallies[question], kind, rows, self._max_fraction, advice)
+    yield RejectSummary(*ratings, counts)
 
   def _check(self, tally, rows_in, seen):
     scale = ''

@@ -1,10 +1,16 @@
-"""Cleans the ratings of a shard and sorts them: by user, newest first, then by item."""
+"""Cleans the ratings of a shard and sorts them: by user, newest first, then by item.
+
+A user can rate an item several times. The newest rating counts, but a history that ends
+before it knows nothing of it. So every row has a time until which it counts.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+EVER = np.iinfo(np.int64).max  # time after all others
 
 
 class RatingColumns(NamedTuple):
@@ -27,7 +33,50 @@ class RatingColumns(NamedTuple):
     return RatingColumns(*(column[rows] for column in self))
 
 
-def arrange(table: pa.Table) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
+class Timeline(NamedTuple):
+  """Holds all ratings of a shard's U users.
+
+  Attributes:
+    ids: [U] user ids, sorted.
+    rows: ratings, without repeated identical ones, sorted by user, newest first.
+    until: [n] int64, time of the next rating of the same user and item; EVER without
+      one. A history that ends before a time t has the rows with timestamp < t <= until.
+    duplicates: number of identical rows that were dropped.
+  """
+
+  ids: pa.Array
+  rows: RatingColumns
+  until: np.ndarray
+  duplicates: int
+
+  def before(self, time: int) -> np.ndarray:
+    """Returns the rows [n] bool of histories that end before a time."""
+    return (self.rows.timestamp < time) & (self.until >= time)
+
+
+def read_timeline(table: pa.Table, ranks: bool = False) -> Timeline:
+  """Sorts ratings; the order of the input rows does not matter.
+
+  Args:
+    table: [n] rows with schema `shuffle.RATINGS`, in one chunk.
+    ranks: whether the times are numbers of rows; they become ranks, 0 for the oldest
+      row of each user.
+  """
+  ids, rows = _sorted_users(table)
+  until, duplicates = _lifetimes(rows)
+  if duplicates:
+    kept = until >= 0
+    rows, until = rows.take(kept), until[kept]
+  order = _newest_first(rows)
+  rows, until = rows.take(order), until[order]
+  if ranks:
+    rows, until = _as_ranks(rows, until, len(ids))
+  return Timeline(ids, rows, until, duplicates)
+
+
+def arrange(
+  table: pa.Table, ranks: bool = False
+) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
   """Cleans and sorts ratings; the order of the input rows does not matter.
 
   A repeated identical row is dropped as 'duplicate'. If a user rated an item several
@@ -36,14 +85,17 @@ def arrange(table: pa.Table) -> tuple[pa.Array, RatingColumns, dict[str, int]]:
 
   Args:
     table: [n] rows with schema `shuffle.RATINGS`, in one chunk.
+    ranks: see `read_timeline`.
 
   Returns:
     The sorted user ids [U], the rows that are kept, and the number of rows that each
     rule dropped.
   """
-  ids, rows = _sorted_users(table)
-  rows, dropped = _one_a_user_and_item(rows)
-  return ids, rows.take(_newest_first(rows)), dropped
+  found = read_timeline(table, ranks)
+  newest = found.until == EVER
+  dropped = {'duplicate': found.duplicates, 'superseded': int(np.sum(~newest))}
+  rows = found.rows if newest.all() else found.rows.take(newest)
+  return found.ids, rows, dropped
 
 
 def user_starts(user: np.ndarray, num_users: int) -> np.ndarray:
@@ -61,13 +113,14 @@ def _sorted_users(table):
   return names.take(pa.array(order)), RatingColumns(users, *map(np.asarray, others))
 
 
-def _one_a_user_and_item(rows):
-  none = {'duplicate': 0, 'superseded': 0}
+def _lifetimes(rows):
+  """Returns `Timeline.until`, -1 for repeated identical rows, and their number."""
+  until = np.full(len(rows.user), EVER)
   key = rows.user.astype(np.uint64) << np.uint64(32) | rows.item.astype(np.uint64)
   ascending = np.sort(key)
   repeated = ascending[1:][ascending[1:] == ascending[:-1]]
   if not len(repeated):
-    return rows, none
+    return until, 0
   # Only these few rows are sorted.
   within = np.flatnonzero(np.isin(key, repeated))
   repeats = rows.take(within)
@@ -77,11 +130,20 @@ def _one_a_user_and_item(rows):
   again[1:] = (np.diff(repeats.user) == 0) & (np.diff(repeats.item) == 0)
   equal = again.copy()
   equal[1:] &= (np.diff(repeats.timestamp) == 0) & (np.diff(repeats.rating) == 0)
-  keep = np.ones(len(key), bool)
-  keep[within[again]] = False
-  duplicates = int(equal.sum())
-  dropped = {'duplicate': duplicates, 'superseded': int(again.sum()) - duplicates}
-  return rows.take(keep), dropped
+  until[within[again]] = repeats.timestamp[:-1][again[1:]]
+  until[within[equal]] = -1
+  return until, int(equal.sum())
+
+
+def _as_ranks(rows, until, num_users):
+  """Replaces the numbers of rows by ranks, which only earlier rows decide."""
+  ends = user_starts(rows.user, num_users)[1:]
+  ranks = ends[rows.user] - 1 - np.arange(len(rows.user))
+  later = np.flatnonzero(until != EVER)
+  if len(later):
+    of_row = dict(zip(rows.timestamp.tolist(), ranks.tolist(), strict=True))
+    until[later] = [of_row[number] for number in until[later].tolist()]
+  return rows._replace(timestamp=ranks), until
 
 
 def _newest_first(rows):

@@ -12,7 +12,20 @@ import numpy as np
 from pipelines.common import job, output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.events.rejects import RejectSummary
-from pipelines.histories.history_shards import ShardSummary, write_history_shard
+from pipelines.examples.example_plan import Examples
+from pipelines.histories.example_counts import (
+  check_example_counts,
+  count_all_examples,
+)
+from pipelines.histories.example_statistics import (
+  ExampleStatistics,
+  summarize_all_examples,
+)
+from pipelines.histories.history_shards import (
+  ShardSummary,
+  question_folder,
+  write_history_shard,
+)
 from pipelines.histories.history_statistics import (
   ShardStatistics,
   summarize_statistics,
@@ -40,6 +53,7 @@ class HistoriesRun(NamedTuple):
     rule: the label rule.
     detached: whether the job runs on after the launching process has ended.
     data_license: licence of the ratings; '' if not stated.
+    examples: examples of the questions that are not about users.
   """
 
   folder: output_folder.OutputFolder
@@ -52,6 +66,7 @@ class HistoriesRun(NamedTuple):
   rule: LabelRule
   detached: bool
   data_license: str = ''
+  examples: Examples = Examples()
 
 
 def finish_histories(
@@ -68,21 +83,23 @@ def finish_histories(
     run: facts about the run.
   """
   folder, split, items_path = run.folder, run.split, run.items_path
-  if folder.is_finished():  # a worker that was lost after its work; Beam repeats it
-    return
+  if folder.is_finished():
+    return  # a worker was lost after its work; Beam repeats it
   for name in set(split.shard_names()) - {shard.name for shard in shards}:
-    write_history_shard(folder.place, name, run.compression)
+    _write_empty(run, name)
   # Read from the file, not passed as an argument: Beam pickles the arguments of a step.
   table = storage.read_parquet(items_path)
   genres = load_items(items_path).facts.genre_names
-  by_split = {name: [] for name in split.fractions}
-  for shard in sorted(shards, key=lambda shard: shard.name):
-    by_split[shard.name.split('-')[0]].append(shard.statistics)
+  shards = sorted(shards, key=lambda shard: shard.name)
+  in_split = lambda split: [x.statistics for x in shards if x.name.startswith(split)]
+  by_split = {name: in_split(f'{name}-') for name in split.fractions}
   statistics = [shard.statistics for shard in shards]
-  num_ratings = np.zeros(table.num_rows, np.int64)
-  for shard in statistics:
-    num_ratings += shard.num_ratings
+  nobody = np.zeros(table.num_rows, np.int64)
   counts = _count_rows(by_split, rejects, run.item_lines, table.num_rows)
+  asked = _asked(run, shards)
+  repeated = sum(shard.repeated_users for shard in shards)
+  counts |= count_all_examples(asked, rejects.examples, repeated)
+  num_ratings = sum((shard.num_ratings for shard in statistics), nobody)
   write_items(items_path, with_num_ratings(table, num_ratings))
   folder.write_json(
     FILE,
@@ -92,10 +109,11 @@ def finish_histories(
       'item_texts': run.item_texts,
       'item_values': run.item_values,
       'statistics': summarize_statistics(by_split, genres) if statistics else {},
+      **summarize_all_examples(asked),
       'genres': list(genres),
       'rating_values': sorted({x for shard in statistics for x in shard.rating_values}),
       'split_fractions': split.fractions,
-      'label_rule': dataclasses.asdict(run.rule),
+      'label_rule': dataclasses.asdict(run.rule) if run.examples.users else None,
       **folder.settings,
       'data_license': run.data_license,
       'versions': job.versions(),
@@ -104,6 +122,26 @@ def finish_histories(
   if run.detached:
     check_counts(counts)
     folder.complete()
+
+
+def _asked(
+  run: HistoriesRun, shards: Sequence[ShardSummary]
+) -> dict[str, list[ExampleStatistics]]:
+  """Returns the statistics of each question's examples, by shard."""
+  return {
+    plan.question: [shard.examples[plan.question] for shard in shards]
+    for plan in run.examples.plans
+  }
+
+
+def _write_empty(run: HistoriesRun, name: str) -> None:
+  """Writes the files of a shard without users."""
+  place = run.folder.place
+  if run.examples.users:
+    write_history_shard(place, name, run.compression)
+  for plan in run.examples.plans:
+    for file in run.examples.file_names(name).values():
+      write_history_shard(question_folder(place, plan.question), file, run.compression)
 
 
 def _count_rows(
@@ -158,6 +196,7 @@ def check_counts(counts: Mapping) -> None:
   dropped = sum(counts['rows_dropped'].values())
   if counts['rows_in'] != counts['rows_kept'] + counts['rows_rejected'] + dropped:
     raise JobError(f'rows were lost, which is a bug: {counts}')
+  check_example_counts(counts)
   if not sum(counts['users'].values()):
     raise JobError(
       f'no users are left ({describe_counts(counts)}); see rejects-*.jsonl and '
@@ -175,7 +214,17 @@ def warn_of_gaps(info: Mapping) -> None:
         split,
         share,
       )
-  if not info['statistics']['users_with_label']:
+  for question, counts in info['counts'].get('examples', {}).items():
+    for split, number in counts.items():
+      by_user = info['dataset']['example_split']['by'] == 'user'
+      if not number and (info['split_fractions'][split] > 0 or not by_user):
+        _LOGGER.warning(
+          'question %s has no examples in the split %s: expected more of them, or '
+          'another split in the dataset file',
+          question,
+          split,
+        )
+  if info['label_rule'] and not info['statistics']['users_with_label']:
     _LOGGER.warning(
       'no user has a label (%d genres): expected genres in the movies file, more '
       'ratings of a user than --label_min_count, and label thresholds on the scale of '

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
@@ -22,11 +22,20 @@ from pipelines.events.rating_scale import RatingScale, thresholds_on
 from pipelines.events.read_events import ReadBlock
 from pipelines.events.reject_share import check_item_shares
 from pipelines.events.rejects import WriteRejects
-from pipelines.histories import dataset_info
-from pipelines.histories.history_shards import CountItems, WriteHistories
+from pipelines.examples.example_plan import Examples
+from pipelines.examples.read_example_blocks import ReadExampleBlock
+from pipelines.histories import clean, dataset_info
+from pipelines.histories.example_counts import describe_examples
+from pipelines.histories.history_shards import (
+  EVENTS,
+  CountItems,
+  FindEarliest,
+  WriteHistories,
+)
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.items import item_facts
 from pipelines.items.catalogue import ItemTable, read_items
+from pipelines.items.event_items import read_event_items
 from pipelines.items.item_facts import ItemFactsSource
 from pipelines.items.item_table import LoadItemIds, write_items
 from pipelines.items.item_texts import add_descriptions, add_tags
@@ -58,7 +67,9 @@ def run_job(
     JobError: the inputs or the output folder are unusable.
   """
   started = time.monotonic()
-  _warn_of_thresholds(config)
+  examples = dataset.examples() if dataset else Examples()
+  if examples.users:
+    _warn_of_thresholds(config)
   files = _find(config, dataset)
   items = _read_items(config, files)
   config = _with_num_shards(config, files)
@@ -79,11 +90,12 @@ def run_job(
     config.histories.rule,
     flags.is_detached(options),
     config.data_license,
+    examples,
   )
   write_items(run.items_path, items.table)
-  blocks = file_blocks.cut_blocks(files['ratings'], config.block_bytes)
+  blocks = _cut_all(config, files, examples)
   with beam.Pipeline(options=options) as pipeline:
-    shards, rejects = build(pipeline, config, blocks, items, folder)
+    shards, rejects = build(pipeline, config, blocks, items, folder, examples)
     last = pipeline | 'Last' >> beam.Create([None])
     written = (beam.pvalue.AsList(shards), beam.pvalue.AsSingleton(rejects))
     _ = last | 'Finish' >> beam.Map(dataset_info.finish_histories, *written, run)
@@ -96,52 +108,86 @@ def run_job(
 def build(
   pipeline: beam.Pipeline,
   config: Config,
-  blocks: Sequence[file_blocks.FileBlock],
+  blocks: Mapping[str, Sequence[file_blocks.FileBlock]],
   items: ItemTable,
   folder: output_folder.OutputFolder,
+  examples: Examples = Examples(),  # noqa: B008  immutable
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """Builds the graph that writes shards and rejects.
 
   Args:
     pipeline: pipeline to which the transforms are added.
     config: the flags.
-    blocks: all blocks of the ratings files.
+    blocks: all blocks of the ratings files, and of the files of questions.
     items: the item table, which is also in the folder.
     folder: the output folder, in which the item table is already.
+    examples: examples of the questions that are not about users.
 
   Returns:
     A PCollection with one `history_shards.ShardSummary` per shard, and one with a
     single `rejects.RejectSummary`.
   """
   split, items_path = config.split, folder.file(_ITEMS)
-  reader = ReadBlock(LoadItemIds(items_path), config.scale, split)
-  read = (
-    pipeline
-    | 'Blocks' >> beam.Create(blocks)
-    | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder))
-    | 'Read' >> beam.ParDo(reader).with_outputs(ReadBlock.REJECTS, main='rows')
-  )
+  load_ids = LoadItemIds(items_path)
+  reader = ReadBlock(load_ids, config.scale, split)
+  read = {EVENTS: _read_blocks(pipeline, '', blocks[EVENTS], reader, folder)}
+  for plan in examples.of_files:
+    name, reader = plan.question, ReadExampleBlock(load_ids, plan, split)
+    read[name] = _read_blocks(pipeline, f':{name}', blocks[name], reader, folder)
+  all_rejects = [each[ReadBlock.REJECTS] for each in read.values()]
   rejects = (
     pipeline
     | 'Once' >> beam.Create([items.rejects])
     | 'WriteRejects'
     >> beam.ParDo(
       WriteRejects(folder.place, config.max_reject_fraction),
-      beam.pvalue.AsList(read[ReadBlock.REJECTS]),
+      beam.pvalue.AsList(all_rejects | beam.Flatten()),
     )
   )
-  shards = read.rows | beam.GroupByKey()
+  shards = {name: each.rows for name, each in read.items()} | beam.CoGroupByKey()
   facts = _facts(config, items_path)
   known = [beam.pvalue.AsSingleton(rejects)]
-  if facts.needs == 'counts':
-    counter = CountItems(items.table.num_rows, split.shards['train'], config.histories)
-    counts = shards | 'Count' >> beam.ParDo(counter) | beam.CombineGlobally(sum)
-    known.append(beam.pvalue.AsSingleton(counts))
-  writer = WriteHistories(
-    folder.place, facts, split.shard_names(), config.compression, config.histories
-  )
+  settings = dataclasses.replace(config.histories, ranks=examples.ranks)
+  if facts.needs == 'counts' or examples.by_popularity:
+    counter = CountItems(items.table.num_rows, split.shards['train'], settings)
+    before = []
+    if examples.plans:
+      earliest = shards | 'Earliest' >> beam.ParDo(FindEarliest(examples, settings))
+      before = [beam.pvalue.AsSingleton(earliest | beam.CombineGlobally(_first_time))]
+    counts = shards | 'Count' >> beam.ParDo(counter, *before)
+    known.append(beam.pvalue.AsSingleton(counts | 'Sum' >> beam.CombineGlobally(sum)))
+  about = split.shard_names(), config.compression, settings, examples
+  writer = WriteHistories(folder.place, facts, *about)
   return shards | 'Write' >> beam.ParDo(writer, *known), rejects
+
+
+def _read_blocks(pipeline, label: str, blocks, reader, folder):
+  """Reads blocks with a step that gives rows by shard, and rejects."""
+  return (
+    pipeline
+    | f'Blocks{label}' >> beam.Create(blocks)
+    | f'Spread{label}' >> beam.Reshuffle()
+    | f'Reach{label}' >> beam.ParDo(CheckReach(folder))
+    | f'Read{label}' >> beam.ParDo(reader).with_outputs(reader.REJECTS, main='rows')
+  )
+
+
+def _first_time(times: Iterable[int]) -> int:
+  return min(times, default=clean.EVER)
+
+
+def _cut_all(
+  config: Config, files: _Files, examples: Examples
+) -> dict[str, list[file_blocks.FileBlock]]:
+  """Cuts the ratings files, and the files of each question, into blocks."""
+  blocks = {EVENTS: file_blocks.cut_blocks(files['ratings'], config.block_bytes)}
+  before = len(files['ratings'])
+  for plan in examples.of_files:
+    found = files[f'examples.{plan.question}']
+    cut = file_blocks.cut_blocks(found, config.block_bytes)
+    blocks[plan.question] = [x._replace(file=x.file + before) for x in cut]
+    before += len(found)
+  return blocks
 
 
 def _warn_of_thresholds(config: Config) -> None:
@@ -173,6 +219,8 @@ def _find(config: Config, dataset: Dataset | None) -> _Files:
 
 def _read_items(config: Config, files: _Files) -> ItemTable:
   """Reads the item table, with the tags and descriptions if given."""
+  if 'movies' not in files:  # texts of the events stand for items
+    return read_event_items(files['ratings'])
   items = read_items(files['movies'], config.no_genre.split('|'))
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
@@ -223,6 +271,9 @@ def _complete(folder: output_folder.OutputFolder, started: float) -> None:
     folder.path,
     dataset_info.describe_counts(info['counts']),
     format_duration(time.monotonic() - started),
-    dataset_info.describe_statistics(info['statistics']),
+    '\n'.join(
+      [dataset_info.describe_statistics(info['statistics'])] * bool(info['label_rule'])
+      + describe_examples(info)
+    ),
   )
   dataset_info.warn_of_gaps(info)

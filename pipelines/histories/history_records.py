@@ -27,7 +27,7 @@ def encode_example(history: Mapping[str, Any]) -> bytes:
   Raises:
     ValueError: a field is missing or unknown.
   """
-  _check_fields(history)
+  _check_fields(history, schema.HISTORY)
   return tf_example.encode_example_features(
     {
       name: (kind, [history[name]] if name in schema.SCALARS else history[name])
@@ -36,12 +36,16 @@ def encode_example(history: Mapping[str, Any]) -> bytes:
   )
 
 
-def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
+def encode_examples(
+  histories: Mapping[str, pa.Array], kinds: Mapping[str, str] = schema.HISTORY
+) -> pa.Array:
   """Encodes many histories to the same bytes as `encode_example`.
 
   Args:
-    histories: a column [n] for every name in `schema.HISTORY`, in the form that
+    histories: a column [n] for every name in `kinds`, in the form that
       `tf_example.encode_many_features` takes.
+    kinds: kind of each field: `schema.HISTORY`, or `schema.example_kinds` for examples
+      of a question.
 
   Returns:
     [n] binary, serialized tf.Examples.
@@ -49,17 +53,23 @@ def encode_examples(histories: Mapping[str, pa.Array]) -> pa.Array:
   Raises:
     ValueError: a field is missing or unknown.
   """
-  _check_fields(histories)
+  _check_fields(histories, kinds)
   return tf_example.encode_many_features(
-    {name: (kind, histories[name]) for name, kind in schema.HISTORY.items()}
+    {name: (kind, histories[name]) for name, kind in kinds.items()}
   )
 
 
-def decode_example(data: bytes) -> dict[str, Any]:
+def decode_example(
+  data: bytes, kinds: Mapping[str, str] = schema.HISTORY
+) -> dict[str, Any]:
   """Decodes one history; the inverse of `encode_example`.
 
+  Args:
+    data: a record.
+    kinds: kind of each field, as in `encode_examples`.
+
   Returns:
-    A value for every name in `schema.HISTORY`: int64 or float32 arrays of numbers,
+    A value for every name in `kinds`: int64 or float32 arrays of numbers,
     lists of str, single values for the fields of `schema.SCALARS`.
 
   Raises:
@@ -67,7 +77,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
   """
   features = tf_example.decode_example_features(data)
   history = {}
-  for name, kind in schema.HISTORY.items():
+  for name, kind in kinds.items():
     if name not in features:
       raise ValueError(f'example: no field {name}; it has {sorted(features)}')
     values = _of_kind(name, kind, features[name])
@@ -78,15 +88,17 @@ def decode_example(data: bytes) -> dict[str, Any]:
   return history
 
 
-def read_history_file(path: str) -> Iterator[dict[str, Any]]:
-  """Yields the histories of a file.
+def read_history_file(
+  path: str, kinds: Mapping[str, str] = schema.HISTORY
+) -> Iterator[dict[str, Any]]:
+  """Yields the histories of a file, or the examples of a question.
 
   Raises:
     JobError: a record is damaged, or not a history; the message has its number.
   """
   for number, record in enumerate(tfrecord.read_tfrecord(path)):
     try:
-      yield decode_example(record)
+      yield decode_example(record, kinds)
     except ValueError as error:
       raise JobError(f'{path}: record {number} is no history: {error}') from error
 
@@ -101,10 +113,19 @@ def _of_kind(name, kind, values):
   return np.asarray(values, _DTYPES[kind])
 
 
-def list_history_files(histories_dir: str, split: str = 'all') -> list[str]:
-  """Lists the files of a split, or of all splits, sorted."""
+def list_history_files(
+  histories_dir: str, split: str = 'all', question: str = ''
+) -> list[str]:
+  """Lists the files of a split, or of all splits, sorted.
+
+  Args:
+    histories_dir: folder of histories.
+    split: name of the split, or 'all'.
+    question: name of the question whose examples are wanted; '' for histories.
+  """
   wanted = schema.SPLITS if split == 'all' else (split,)
-  paths = storage.names_in(histories_dir)
+  folder = FileSystems.join(histories_dir, 'questions', question)
+  paths = storage.names_in(folder if question else histories_dir)
   names = shard_files.shard_files(paths, wanted, shard_files.HISTORY_ENDINGS)
   return [paths[name] for name in names]
 
@@ -117,12 +138,13 @@ def require_users(histories_dir: str, split: str) -> None:
   """
   info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
   try:
+    finished.check_labels(histories_dir, info)
     finished.check_users(histories_dir, split, info['counts']['users'])
   except ValueError as error:
     raise JobError(str(error)) from None
 
 
-def _check_fields(history):
-  if history.keys() != schema.HISTORY.keys():
-    wrong = sorted(history.keys() ^ schema.HISTORY.keys())
+def _check_fields(history, kinds):
+  if history.keys() != kinds.keys():
+    wrong = sorted(history.keys() ^ kinds.keys())
     raise ValueError(f'history: missing or unknown fields {wrong}')

@@ -17,6 +17,7 @@ class HistorySettings:
     seed: seed of the random samplers.
     rule: the label rule.
     cutoff: cut between history and label; None: labels from the whole history.
+    ranks: whether the order of the rows stands for times, see `clean.read_timeline`.
   """
 
   sampler: str
@@ -25,3 +26,4 @@ class HistorySettings:
   seed: int
   rule: LabelRule
   cutoff: Cutoff | None = None
+  ranks: bool = False

@@ -1,6 +1,10 @@
-"""Holds the Beam steps that make and write the histories of a shard."""
+"""Holds the Beam steps that make and write the histories and examples of a shard.
 
-from collections.abc import Iterable, Iterator, Sequence
+An element is (number of the shard, {EVENTS: packed ratings, question: packed rows of
+the examples' files}).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,39 +15,91 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.threads import ThreadedDoFn
 from pipelines.events import shuffle
 from pipelines.events.rejects import RejectSummary
+from pipelines.examples.example_plan import USERS, Examples
+from pipelines.histories import clean, make_examples
+from pipelines.histories.example_statistics import ExampleStatistics
 from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.history_statistics import ShardStatistics
-from pipelines.histories.make_histories import count_items, make_histories
+from pipelines.histories.make_histories import (
+  count_items,
+  count_users,
+  make_histories,
+)
 from pipelines.items.item_facts import ItemFactsSource
+
+EVENTS = ''  # key of the ratings, beside the names of questions
+_Packed = Mapping[str, Iterable[bytes]]
+
+
+def _listed(packed: _Packed) -> dict[str, list[bytes]]:
+  """Reads all rows of a shard before a thread works on them."""
+  return {name: list(rows) for name, rows in packed.items()}
+
+
+class FindEarliest(ThreadedDoFn):
+  """Maps a shard to the time of its earliest example; clean.EVER for none."""
+
+  def __init__(self, examples: Examples, settings: HistorySettings):
+    self._examples, self._settings = examples, settings
+
+  def process(self, element: tuple[int, _Packed]) -> Iterator[int]:
+    """Reads a shard."""
+    yield from super().process(_listed(element[1]))
+
+  def work(self, packed: dict[str, list[bytes]]) -> list[int]:
+    """Finds the examples, and the first of them."""
+    ratings = shuffle.unpack(packed[EVENTS])
+    timeline = clean.read_timeline(ratings, self._settings.ranks)
+    least = self._settings.min_history
+    plans = self._examples.plans
+    return [make_examples.earliest_time(timeline, packed, plans, least)]
 
 
 class CountItems(ThreadedDoFn):
-  """Maps (shard, packed rows) to `count_items`, for training shards only."""
+  """Maps a shard to `count_items`, for training shards only."""
 
   def __init__(self, num_items: int, num_train_shards: int, settings: HistorySettings):
     self._num_items, self._num_train_shards = num_items, num_train_shards
     self._settings = settings
 
-  def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[np.ndarray]:
-    """Skips the other splits: the model must know nothing of their users."""
+  def process(
+    self, element: tuple[int, _Packed], before: int = clean.EVER
+  ) -> Iterator[np.ndarray]:
+    """Skips the other splits: the model must know nothing of their users.
+
+    Args:
+      element: number of the shard and its packed rows.
+      before: time of the earliest example: later events are not counted.
+    """
     shard, packed = element
     if shard < self._num_train_shards:
-      yield from super().process(list(packed))
+      yield from super().process((list(packed[EVENTS]), before))
 
-  def work(self, packed: list[bytes]) -> list[np.ndarray]:
+  def work(self, element: tuple[list[bytes], int]) -> list[np.ndarray]:
     """Counts the histories that each item is in."""
-    return [count_items(shuffle.unpack(packed), self._num_items, self._settings)]
+    packed, before = element
+    ratings = shuffle.unpack(packed)
+    return [count_items(ratings, self._num_items, self._settings, before)]
 
 
 class ShardSummary(NamedTuple):
-  """Describes a shard that was written: its name and its statistics."""
+  """Describes a shard that was written.
+
+  Attributes:
+    name: its name.
+    statistics: counts of its users.
+    examples: question -> counts of its examples.
+    repeated_users: number of rows of users' files that repeat a user.
+  """
 
   name: str
   statistics: ShardStatistics
+  examples: Mapping[str, ExampleStatistics] = {}
+  repeated_users: int = 0
 
 
 class WriteHistories(ThreadedDoFn):
-  """Maps (shard, packed rows) to a ShardSummary, and writes the shard's file."""
+  """Maps a shard to a ShardSummary, and writes its files."""
 
   def __init__(
     self,
@@ -52,23 +108,24 @@ class WriteHistories(ThreadedDoFn):
     shard_names: Sequence[str],
     compression: str,
     settings: HistorySettings,
+    examples: Examples = Examples(),  # noqa: B008  immutable
   ):
     self._output_dir, self._facts = output_dir, facts
     self._names, self._compression = shard_names, compression
-    self._settings = settings
+    self._settings, self._examples = settings, examples
 
   def setup(self):
     """Loads the facts about the items."""
     super().setup()
-    self._items = self._facts.load()
+    self._items = self._facts.load_lookup()
 
   def process(
     self,
-    element: tuple[int, Iterable[bytes]],
+    element: tuple[int, _Packed],
     rejects: RejectSummary,
     counts: np.ndarray | None = None,
   ) -> Iterator[ShardSummary]:
-    """Reads all rows of a shard before a thread works on them.
+    """Writes a shard.
 
     Args:
       element: number of the shard and its packed rows.
@@ -76,17 +133,49 @@ class WriteHistories(ThreadedDoFn):
       counts: [I] value of `ItemFacts.counts`, or None.
     """
     shard, packed = element
-    yield from super().process((shard, list(packed), counts))
+    yield from super().process((shard, _listed(packed), counts))
 
-  def work(self, element: tuple[int, list[bytes], np.ndarray | None]) -> list:
-    """Makes the histories of a shard and writes them."""
+  def work(
+    self, element: tuple[int, dict[str, list[bytes]], np.ndarray | None]
+  ) -> list:
+    """Makes the histories and examples of a shard and writes them."""
     shard, packed, counts = element
     # Without training users, the sum of the counts is the number 0, or 0 for each item.
-    items = self._items._replace(counts=counts if np.any(counts) else None)
-    records, statistics = make_histories(shuffle.unpack(packed), items, self._settings)
-    name = self._names[shard]
-    write_history_shard(self._output_dir, name, self._compression, records)
-    return [ShardSummary(name, statistics)]
+    facts = self._items.facts._replace(counts=counts if np.any(counts) else None)
+    ratings, name = shuffle.unpack(packed[EVENTS]), self._names[shard]
+    if self._examples.users:
+      records, statistics = make_histories(ratings, facts, self._settings)
+      write_history_shard(self._output_dir, name, self._compression, records)
+    else:
+      statistics = count_users(ratings, facts, self._settings)
+    items = self._items._replace(facts=facts)
+    users = make_examples.read_user_columns(
+      packed.get(USERS, ()), self._examples.user_fields
+    )
+    asked = self._ask(name, ratings, packed, items, users)
+    return [ShardSummary(name, statistics, asked, users.repeated)]
+
+  def _ask(self, name, ratings, packed, items, users) -> dict[str, ExampleStatistics]:
+    """Writes the examples of a shard, of each question."""
+    if not self._examples.plans:
+      return {}
+    timeline = clean.read_timeline(ratings, self._settings.ranks)
+    split, statistics = self._examples.split, {}
+    for plan in self._examples.plans:
+      rows = packed.get(plan.question, [])
+      of_shard = timeline, rows, plan, split, name.split('-')[0]
+      made = make_examples.make_examples(*of_shard, items, self._settings, users)
+      folder = question_folder(self._output_dir, plan.question)
+      for of_split, file in self._examples.file_names(name).items():
+        records = made.records[of_split]
+        write_history_shard(folder, file, self._compression, records)
+      statistics[plan.question] = made.statistics
+    return statistics
+
+
+def question_folder(output_dir: str, question: str) -> str:
+  """Returns the folder of a question's examples."""
+  return FileSystems.join(output_dir, 'questions', question)
 
 
 def write_history_shard(

@@ -1,5 +1,6 @@
 """Makes the histories of a shard's users from its ratings."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from pipelines.histories.samplers import SAMPLERS, History
 from pipelines.items.item_table import ItemFacts
 from tasks.labels import label_users
 
-_SAMPLING = 0x5A  # makes a user's sampling seed independent of the hash of the split
+# Makes a user's sampling seed independent of the hash of the split.
+SAMPLING_SEED = 0x5A
 
 
 class ShardUsers(NamedTuple):
@@ -58,7 +60,7 @@ def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
     table: ratings with schema `shuffle.RATINGS`, in one chunk.
     settings: settings of the histories.
   """
-  ids, rows, dropped = clean.arrange(table)
+  ids, rows, dropped = clean.arrange(table, settings.ranks)
   parts = [rows]
   if settings.cutoff:
     before, after = settings.cutoff.sides(rows, clean.user_starts(rows.user, len(ids)))
@@ -74,10 +76,38 @@ def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
 
 
 def count_items(
-  table: pa.Table, num_items: int, settings: HistorySettings
+  table: pa.Table, num_items: int, settings: HistorySettings, before: int = clean.EVER
 ) -> np.ndarray:
-  """Returns the number of histories with each item before sampling, [I] int64."""
-  return np.bincount(read_users(table, settings).history.item, minlength=num_items)
+  """Returns the number of histories with each item before sampling, [I] int64.
+
+  Args:
+    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    num_items: I.
+    settings: settings of the histories.
+    before: time at which the histories end; EVER for whole histories.
+  """
+  if before == clean.EVER:
+    rows = read_users(table, settings).history
+  else:
+    timeline = clean.read_timeline(table, settings.ranks)
+    rows = timeline.rows.take(timeline.before(before))
+  return np.bincount(rows.item, minlength=num_items)
+
+
+def count_users(
+  table: pa.Table, items: ItemFacts, settings: HistorySettings
+) -> ShardStatistics:
+  """Counts the users of a shard and their ratings, where nothing is asked about users.
+
+  Args:
+    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    items: facts about the items.
+    settings: settings of the histories.
+  """
+  users = read_users(table, settings)
+  nothing = (np.zeros((len(users.ids), 0), np.int64),) * 2
+  shape = (items.genres.shape[0], 0)
+  return shard_statistics(users, users.history, nothing, nothing, shape)
 
 
 def make_histories(
@@ -118,14 +148,12 @@ def _sample(users, starts, items, settings) -> np.ndarray:
   """Returns a mask of the rows that are kept, [n] bool."""
   rows = users.history
   keep = np.ones(len(rows.user), bool)
-  (sampler, needs), size = SAMPLERS[settings.sampler], settings.max_history
+  size = settings.max_history
   long = np.flatnonzero(np.diff(starts) > size).tolist()
-  if long and needs == 'counts' and items.counts is None:
-    raise JobError(
-      f'--sampler={settings.sampler} counts the items of training users, and there are '
-      'none: use more users, a larger --train_fraction or another sampler'
-    )
-  seeds = hash_ids(users.ids, settings.seed ^ _SAMPLING).tolist()
+  if not long:
+    return keep
+  sampler = choose_sampler(settings.sampler, items)
+  seeds = hash_ids(users.ids, settings.seed ^ SAMPLING_SEED).tolist()
   for user in long:
     start, end = starts[user], starts[user + 1]
     history = History(
@@ -134,6 +162,24 @@ def _sample(users, starts, items, settings) -> np.ndarray:
     keep[start:end] = False
     keep[start + sampler(history, items, size, seeds[user])] = True
   return keep
+
+
+def choose_sampler(
+  name: str, items: ItemFacts
+) -> Callable[[History, ItemFacts, int, int], np.ndarray]:
+  """Returns the function of a sampler.
+
+  Raises:
+    JobError: the sampler counts items, and there are no counts.
+  """
+  sampler, needs = SAMPLERS[name]
+  if needs == 'counts' and items.counts is None:
+    raise JobError(
+      f'--sampler={name} counts the items of training users (before the first '
+      'example, if examples are asked about), and there are none: use more users, '
+      'more of them for training, or another sampler'
+    )
+  return sampler
 
 
 def _encode(

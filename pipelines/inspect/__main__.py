@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--json', action='store_true', help='print JSON')
   parser.add_argument('--dataset', help='dataset file whose first rows to show')
+  parser.add_argument('--question', help='question of the histories, if not the first')
   recipes.add_gin_flag(parser, text='recipe whose cost to estimate')
   recipes.add_data_flags(parser)
   parser.add_argument(
@@ -89,7 +90,8 @@ def _tell_floors(flags):
   from pipelines.inspect import floors  # imports Beam
 
   try:
-    return [floors.describe_floors(flags.histories_dir, flags.embeddings_dir)]
+    folders = flags.histories_dir, flags.embeddings_dir
+    return [floors.describe_floors(*folders, flags.question or '')]
   except (FileNotFoundError, ValueError, JobError) as error:
     sys.exit(f'error: {error}')
 

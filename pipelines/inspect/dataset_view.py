@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.dataset.asked_questions import ListsQuestion
 from pipelines.dataset.dataset import Dataset
 from pipelines.dataset.dataset_file import read_dataset
 from pipelines.events import file_blocks, shuffle
-from pipelines.events.check import BadRow, Ratings, read_ratings
+from pipelines.events.check import Ratings, read_ratings
 from pipelines.histories import clean, make_histories
 from pipelines.histories.history_settings import HistorySettings
+from pipelines.inspect.example_view import describe_choices, show_row
 from pipelines.items.catalogue import ItemTable, read_items
+from pipelines.items.event_items import read_event_items
 from pipelines.items.item_table import lookup
 from tasks import labels
 from tasks.interaction_texts import OwnTexts
@@ -37,7 +40,10 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
   """
   dataset = read_dataset(path)
   files = dataset.find_files()
-  items = read_items(files['movies'], dataset.items.no_name)
+  if dataset.items:
+    items = read_items(files['movies'], dataset.items.no_name)
+  else:
+    items = read_event_items(files['ratings'])
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
   pieces = _first_pieces(block, items, dataset)
   read = sum(piece.num_lines - piece.item_lines for piece in pieces)
@@ -46,7 +52,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
     for row in piece.bad:
       bad[row.reason] += 1
       if bad[row.reason] == 1:
-        first_bad[row.reason] = _shown(row, path)
+        first_bad[row.reason] = show_row(row)
   rows = pa.Table.from_batches([piece.batch for piece in pieces], shuffle.RATINGS)
   rows = rows.unify_dictionaries()
   return {
@@ -56,7 +62,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
     'bytes': sum(file.size for each in files.values() for file in each),
     'name': dataset.name,
     'events': [file.path for file in files['ratings']],
-    'items': [file.path for file in files['movies']],
+    'items': [file.path for file in files.get('movies', ())],
     'item_rows': _about_items(items),
     'rows': {
       'read': read,
@@ -65,7 +71,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
       'all_files_read': not others and read < _ROWS,
     },
     'rejected': {reason: {'rows': bad[reason], **x} for reason, x in first_bad.items()},
-    **_about_users(dataset, items, rows.combine_chunks(), examples),
+    **_about_users(dataset, files, items, rows.combine_chunks(), examples),
   }
 
 
@@ -80,15 +86,6 @@ def _first_pieces(block, items: ItemTable, dataset: Dataset) -> list[Ratings]:
   return pieces
 
 
-def _shown(row: BadRow, file: str) -> dict[str, Any]:
-  """Returns a row that was rejected for a reason."""
-  return {
-    'such_as': row.raw,
-    **({'column': row.field, 'value': row.value} if row.field else {}),
-    'expected': row.expected.replace('--rating_scale', f'scale in {file}'),
-  }
-
-
 def _about_items(items: ItemTable) -> dict[str, Any]:
   facts = lookup(items.table).facts
   return {
@@ -100,38 +97,54 @@ def _about_items(items: ItemTable) -> dict[str, Any]:
 
 
 def _about_users(
-  dataset: Dataset, items: ItemTable, rows: pa.Table, examples: int
+  dataset: Dataset, files, items: ItemTable, rows: pa.Table, examples: int
 ) -> dict[str, Any]:
   """Returns counts of the users in the rows, and what is asked about the first ones."""
   if not rows.num_rows:
     return {'users': 0}
-  history, question = dataset.history, dataset.question
+  history, seed = dataset.history, dataset.split.seed
+  rule = dataset.lists.rule if dataset.lists else labels.LabelRule()
   settings = HistorySettings(
-    history.sampler, history.most, history.least, dataset.split.seed, dataset.rule
+    history.sampler, history.most, history.least, seed, rule, ranks=dataset.ranks
   )
   users = make_histories.read_users(rows, settings)
-  facts = lookup(items.table).facts
   starts = clean.user_starts(users.history.user, len(users.ids))
-  of_users = labels.label_users(
-    facts.genres, starts, users.history.item, users.history.rating, dataset.rule
-  )
-  labelled = np.logical_or(*((side >= 0).any(axis=1) for side in of_users))
-  named = lambda side, user: [facts.genre_names[x] for x in side[user] if x >= 0]
-  first = range(min(examples, len(users.ids)))
+  asked = {}
+  if dataset.lists:
+    asked = _about_lists(dataset.lists, items, users, starts, examples)
+  if dataset.choices:
+    of_jobs = files, items.table, rows, settings
+    asked['questions'] = describe_choices(dataset, *of_jobs, examples)
   return {
     'users': len(users.ids),
-    'users_with_label': int(labelled.sum()),
     'history_length': {
       'median': float(np.median(np.diff(starts))),
       'longest': int(np.diff(starts).max()),
     },
     'dropped': users.dropped,
     'interactions': _texts(dataset, items, users.history, examples),
+    **asked,
+  }
+
+
+def _about_lists(
+  asked: ListsQuestion, items: ItemTable, users, starts: np.ndarray, examples: int
+) -> dict[str, Any]:
+  """Returns what is asked about the first users."""
+  facts = lookup(items.table).facts
+  of_users = labels.label_users(
+    facts.genres, starts, users.history.item, users.history.rating, asked.rule
+  )
+  labelled = np.logical_or(*((side >= 0).any(axis=1) for side in of_users))
+  named = lambda side, user: [facts.genre_names[x] for x in side[user] if x >= 0]
+  first = range(min(examples, len(users.ids)))
+  return {
+    'users_with_label': int(labelled.sum()),
     'prompts': [
       {
         'user': users.ids[user].as_py(),
-        'prompt': question.prompt,
-        'answer': question.answer(*(named(side, user) for side in of_users)),
+        'prompt': asked.question.prompt,
+        'answer': asked.question.answer(*(named(side, user) for side in of_users)),
       }
       for user in first
     ],

@@ -3,36 +3,63 @@
 import types
 from typing import Any
 
+import numpy as np
+
 from pipelines.common import storage
+from pipelines.common.job import JobError
 from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import require_users
-from pipelines.report import run_results, scoring
+from pipelines.report import (
+  asked_choice,
+  choice_results,
+  choice_scoring,
+  run_results,
+  scoring,
+)
+from pipelines.report.choice_floors import answer_choice_floors
 from pipelines.report.vector_answers import answer_from_vectors
-from tasks import metrics
+from tasks import choice_metrics, metrics
 from tasks.labels import LabelRule
 
 _BOUND = 'rule_on_sample'
 _ENOUGH = 0.95  # share of the bound
 
 
-def describe_floors(histories_dir: str, embeddings_dir: str) -> dict[str, Any]:
-  """Scores the simple methods on the test users, as a report does later.
+def describe_floors(
+  histories_dir: str, embeddings_dir: str, question: str = ''
+) -> dict[str, Any]:
+  """Scores the simple methods on the test split, as a report does later.
 
   Args:
     histories_dir: finished folder of the histories.
     embeddings_dir: finished folder of embed_items on them.
+    question: name of one of the questions of the histories; '' for the first.
 
   Returns:
-    JSON types: 'path', 'split', 'users'; 'methods', F1 and share of the bound by name;
-    'advice', a sentence.
+    JSON types. Of lists: 'path', 'split', 'users'; 'methods', F1 and share of the bound
+    by name; 'advice', a sentence. Of a choice: also 'question' and 'examples', and
+    'methods' with the scores of `choice_metrics.option_scores`, without intervals.
 
   Raises:
-    JobError: a folder is not finished, or there are no test users.
+    JobError: a folder is not finished, there are no test users or examples, or no
+      question has this name.
   """
   folders = {'histories_dir': histories_dir, 'embeddings_dir': embeddings_dir}
   input_fingerprints(types.SimpleNamespace(**folders))
-  require_users(histories_dir, 'test')
   info = storage.read_json(f'{histories_dir}/dataset_info.json')
+  asked = [*(info.get('dataset') or {}).get('questions', {})]
+  if question and question not in asked:
+    raise JobError(
+      f'--question={question}: {histories_dir} asks {", ".join(asked) or "MovieLens"}'
+    )
+  choices = asked_choice.choices_of(histories_dir)
+  if choice := choices.get(question or next(iter(asked), '')):
+    return _of_choice(histories_dir, embeddings_dir, choice)
+  require_users(histories_dir, 'test')
+  return _of_lists(histories_dir, embeddings_dir, info)
+
+
+def _of_lists(histories_dir, embeddings_dir, info):
   read = lambda split: run_results.read_split(histories_dir, split, info['genres'])
   train, test = read('train'), read('test')
   rule = LabelRule(**info['label_rule'])
@@ -60,4 +87,41 @@ def describe_floors(histories_dir: str, embeddings_dir: str) -> dict[str, Any]:
       if share[best] >= _ENOUGH
       else 'a trained adapter has to do better'
     ),
+  }
+
+
+def _of_choice(histories_dir, embeddings_dir, question):
+  """Scores the simple methods on the test examples that have an answer."""
+  asked_choice.require_examples(histories_dir, question, 'test')
+  samples = choice_results.read_choice_examples(histories_dir, question, 'test').samples
+  samples = samples.take(samples.answers >= 0)
+  if not len(samples.asked):
+    raise JobError(
+      f'{histories_dir}: no example of {question.name} in the split test has an answer'
+    )
+  floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
+  users = np.unique(samples.user_ids, return_inverse=True)[1]
+  methods = {
+    name: choice_metrics.option_scores(
+      samples.answers,
+      users,
+      choice_metrics.most_probable(found.probabilities),
+      len(question.options),
+      samples=0,
+    )
+    for name, found in floors.items()
+  }
+  score = choice_scoring.main_score(methods)
+  best = max(methods, key=lambda name: methods[name][score])
+  told = f'{choice_metrics.WORDS[score]} {methods[best][score]:.2f}'
+  return {
+    'path': histories_dir,
+    'split': 'test',
+    'question': question.name,
+    'users': int(users.max()) + 1,
+    'examples': len(samples.asked),
+    'score': score,
+    'methods': methods,
+    'advice': f'{best} has {told} without a language model: a trained model has to do '
+    'better',
   }

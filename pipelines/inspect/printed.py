@@ -24,12 +24,33 @@ def format_folder(found: Mapping[str, Any]) -> str:
 
 def format_floors(found: Mapping[str, Any]) -> str:
   """Formats the result of `floors.describe_floors`."""
+  if 'question' in found:
+    return _format_choice_floors(found)
   ranked = sorted(found['methods'].items(), key=lambda pair: -pair[1]['f1'])
   return '\n'.join(
     [
       f'{found["path"]}: {found["users"]} users of the split {found["split"]}',
       *(
         f'  {name:<20} F1 {row["f1"]:.3f}, {row["of_the_bound"]:.2f} of the bound'
+        for name, row in ranked
+      ),
+      found['advice'],
+    ]
+  )
+
+
+def _format_choice_floors(found):
+  said = lambda value: '–' if value is None else f'{value:.3f}'
+  ranked = sorted(
+    found['methods'].items(), key=lambda pair: -(pair[1][found['score']] or 0.0)
+  )
+  return '\n'.join(
+    [
+      f'{found["path"]}: {found["examples"]} examples of {found["question"]}, of '
+      f'{found["users"]} users of the split {found["split"]}',
+      *(
+        f'  {name:<20} AUC {said(row["auc"])}, accuracy {row["accuracy"]:.3f}, '
+        f'log loss {said(row["log_loss"])}'
         for name, row in ranked
       ),
       found['advice'],

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipelines.common.job import reject
+from pipelines.events.column_values import is_missing
 from pipelines.events.file_blocks import Piece, read_files
 from pipelines.events.input_files import InputFile
 from pipelines.events.text_encodings import expected_texts
-from pipelines.items.item_values import ItemValues, is_missing
+from pipelines.items.item_values import ItemValues
 from tasks import schema
 
 _TITLE_WITH_YEAR = re.compile(r'^(.*\S)\s*\((\d{4})\)\s*$')
@@ -18,7 +19,7 @@ MOST_LINES = 1_000  # of a row: descriptions may have several lines
 _RAW_CHARACTERS = 300
 _EXPECTED = {
   'wrong_column_count': 'as many values as the header has',
-  'bad_quotes': 'quotes that close; --mapping=quotes=none reads quotes as characters',
+  'bad_quotes': 'quotes that close; quotes=none reads quotes as characters',
   'not_json': 'a JSON object',
   'empty_field': 'a value',
   'duplicate_item': 'each item once; the first row of an item counts',
@@ -111,7 +112,7 @@ def _item(row, fmt, read):
   if fmt.genre_flags:
     genres = [name for name in fmt.genre_flags if row.get(name) == '1']
   else:
-    genres = row['genres']
+    genres = row.get('genres', '')
   described = row.get('description', '').strip()
   return {
     'title': dated[1] if dated and int(dated[2]) == year else title,

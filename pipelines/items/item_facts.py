@@ -10,7 +10,12 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.common import output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.items import bm25
-from pipelines.items.item_table import ItemFacts, load_items, search_texts
+from pipelines.items.item_table import (
+  ItemFacts,
+  ItemLookup,
+  load_items,
+  search_texts,
+)
 from tasks import questions
 
 
@@ -32,14 +37,20 @@ class ItemFactsSource:
 
   def load(self) -> ItemFacts:
     """Loads the facts, without `counts`, which come from the ratings."""
-    facts = load_items(self.items_path).facts
+    return self.load_lookup().facts
+
+  def load_lookup(self) -> ItemLookup:
+    """Loads the ids of the items, and the facts."""
+    found = load_items(self.items_path)
     if self.needs == 'vectors':
-      return facts._replace(vectors=read_vectors(self.embeddings_dir))
+      facts = found.facts._replace(vectors=read_vectors(self.embeddings_dir))
+      return found._replace(facts=facts)
     if self.needs == 'relevance':
-      query = self.query or questions.search_query(facts.genre_names)
+      query = self.query or questions.search_query(found.facts.genre_names)
       texts = search_texts(storage.read_parquet(self.items_path))
-      return facts._replace(relevance=bm25.bm25_scores(texts, query))
-    return facts
+      facts = found.facts._replace(relevance=bm25.bm25_scores(texts, query))
+      return found._replace(facts=facts)
+    return found
 
 
 def read_vectors(embeddings_dir: str) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.events.column_values import is_missing
 from pipelines.events.file_blocks import Piece, read_files
 from pipelines.events.input_files import InputFile
 from pipelines.items.catalogue import MOST_LINES, ItemTable, item_rejects
-from pipelines.items.item_values import is_missing
 from tasks import schema
 
 _MOST_TAGS = 10

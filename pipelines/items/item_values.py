@@ -8,10 +8,10 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-# Texts that stand for a missing value: of SQL, pandas, R, JSON, Python. In lower case.
-_MISSING = {'', '-', '\\n', 'nan', 'na', '<na>', 'n/a', 'none', 'null'}
-_MISSING |= {'[]', '{}', '()'}
-_NO_GENRE = {*_MISSING, '(no genres listed)', 'unknown'}  # the last two: MovieLens
+from pipelines.events import column_values
+
+# The last two are MovieLens's.
+_NO_GENRE = {*column_values.MISSING, '(no genres listed)', 'unknown'}
 _YEAR = re.compile(
   r'(?!0000)(\d{4})(?:\.0*)?'  # 1995, 1995.0
   r'|(?!0000)(\d{4})([-/])\d{1,2}(?:\3\d{1,2}(?:[T ].*)?)?'  # 1995-10-30, with a time
@@ -48,7 +48,7 @@ class ItemValues:
 
   def year(self, text: str) -> int | None:
     """Reads the year of a number or a date; None if there is none."""
-    if is_missing(text):
+    if column_values.is_missing(text):
       return None
     found = _YEAR.fullmatch(text.strip())
     if found:
@@ -108,11 +108,6 @@ class ItemValues:
         odd,
         _shown(self._odd),
       )
-
-
-def is_missing(text: str) -> bool:
-  """Tells whether a text stands for a missing value, such as nan or \\N."""
-  return _plain(text) in _MISSING
 
 
 def _plain(text):

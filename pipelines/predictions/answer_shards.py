@@ -9,7 +9,7 @@ shards, and machines that share a folder can divide the shards.
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -21,6 +21,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from pipelines.common import job, output_folder, storage, tfrecord
 from pipelines.histories import history_records
 from pipelines.predictions import prediction_files
+from tasks import schema
 
 _INFO = ('items.parquet', 'dataset_info.json')
 # Folder -> whether the predictor reads the file of this name when it is constructed.
@@ -136,12 +137,12 @@ def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredS
   for place, record in enumerate(shard.records(), start=shard.first):
     where = {'file': shard.path, 'line': place + 1}
     try:
-      history = history_records.decode_example(record)
+      history = history_records.decode_example(record, predictor.kinds)
     except ValueError as error:
       rejects.append(_reject('not_a_history', where, str(error)))
       continue
     if problem := predictor.problem(history):
-      where['user_id'] = history['user_id']
+      where |= {name: history[name] for name in ('user_id', predictor.key)}
       rejects.append(_reject('not_answerable', where, problem))
     else:
       histories.append(history)
@@ -168,7 +169,8 @@ class WriteAnswers(beam.DoFn):
     shard = element.shard
     self._write_aside(element)
     rows = [{**row, **self._constants} for row in element.rows]
-    data = prediction_files.to_bytes(rows, self._kind)
+    columns = schema.prediction_columns(self._folder.settings.get('question'))
+    data = prediction_files.to_bytes(rows, self._kind, columns)
     storage.write_file(self._folder.file(shard.file(self._kind)), data)
     failures = sum(not row['parse_ok'] for row in rows)
     counts = {
@@ -188,8 +190,9 @@ class WriteAnswers(beam.DoFn):
       write_rejects(self._folder, element.shard, element.rejects)
     if element.soft_prompts is not None:
       path = self._folder.file(element.shard.beside('soft_prompts', '.parquet'))
-      users = [row['user_id'] for row in element.rows]
-      storage.write_file(path, soft_prompts_file(users, element.soft_prompts))
+      keys = ('user_id', *('example_id',) * ('question' in self._folder.settings))
+      ids = {key: [row[key] for row in element.rows] for key in keys}
+      storage.write_file(path, soft_prompts_file(ids, element.soft_prompts))
 
 
 def write_rejects(
@@ -201,11 +204,19 @@ def write_rejects(
   storage.write_file(path, ''.join(lines).encode())
 
 
-def soft_prompts_file(user_ids: Sequence[str], soft_prompts: np.ndarray) -> bytes:
-  """Returns a Parquet file of soft prompts [U, K, D], with K and D in its metadata."""
+def soft_prompts_file(
+  ids: Mapping[str, Sequence[str]], soft_prompts: np.ndarray
+) -> bytes:
+  """Returns a Parquet file of soft prompts [R, K, D], with K and D in its metadata.
+
+  Args:
+    ids: name of a column -> R ids: of users, and of examples.
+    soft_prompts: [R, K, D] float32.
+  """
   _, tokens, width = soft_prompts.shape
   flat = pa.array(np.ascontiguousarray(soft_prompts, np.float32).ravel())
   column = pa.FixedSizeListArray.from_arrays(flat, tokens * width)
-  table = pa.table({'user_id': pa.array(user_ids, pa.string()), 'soft_prompt': column})
+  columns = {name: pa.array(texts, pa.string()) for name, texts in ids.items()}
+  table = pa.table({**columns, 'soft_prompt': column})
   about = {'num_tokens': str(tokens), 'width': str(width)}
   return storage.to_parquet(table.replace_schema_metadata(about))

@@ -19,6 +19,7 @@ from pipelines.common.job import JobError
 from pipelines.predictions import bigquery_table, finished_shards
 from pipelines.predictions.bigquery_table import PARTITION, table_reference
 from pipelines.predictions.finished_shards import RunColumns
+from tasks import schema
 
 _LOGGER = logging.getLogger(__name__)
 _LABEL, _LABEL_LENGTH = 'persoma_content', 63
@@ -30,10 +31,11 @@ _FORMATS = {
 
 
 class _Content(NamedTuple):
-  """Describes the rows of a folder: files, format, number of rows, run, digest."""
+  """Describes a folder: files, format, columns, number of rows, run, digest."""
 
   paths: list[str]
   format: str
+  columns: schema.Columns
   rows: int
   run: RunColumns | None
   digest: str
@@ -69,7 +71,7 @@ def load_folder(folder: str, table: str, location: str | None = None) -> int:
     content = _read_content(folder)
   with _explained(table):
     client = bigquery.Client(project=target.project)
-    found = bigquery_table.require_table(client, target, location)
+    found = bigquery_table.require_table(client, target, location, content.columns)
     loaded = _load_once(client, found, content) if content.run else 0
   _LOGGER.info('%s: %d of %d rows loaded into %s', folder, loaded, content.rows, table)
   return loaded
@@ -81,11 +83,12 @@ def _read_content(folder: str) -> _Content:
   if kind not in _FORMATS:
     raise JobError(f'{folder} has no predictions: its format is {kind!r}')
   paths = finished_shards.find_shards(folder, kind)
-  run = finished_shards.check_shards(paths, kind)
+  columns = schema.prediction_columns(completed['settings'].get('question'))
+  run = finished_shards.check_shards(paths, kind, columns)
   rows = storage.read_json(FileSystems.join(folder, 'run_info.json'))['users']
   if bool(rows) != bool(run):
     raise JobError(f'{folder}: run_info.json says {rows} users, the files differ')
-  return _Content(paths, kind, rows, run, finished_shards.digest_shards(paths))
+  return _Content(paths, kind, columns, rows, run, finished_shards.digest_shards(paths))
 
 
 @contextlib.contextmanager
@@ -190,7 +193,8 @@ def _submit(client, table, content: _Content, job_id: str) -> None:
     load_job = client.load_table_from_uri(content.paths, table.reference, **settings)
   else:
     with tempfile.TemporaryFile() as file:
-      finished_shards.merge_shards(content.paths, content.format, file)
+      kind, columns = content.format, content.columns
+      finished_shards.merge_shards(content.paths, kind, file, columns)
       load_job = client.load_table_from_file(
         file, table.reference, rewind=True, **settings
       )

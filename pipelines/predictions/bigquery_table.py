@@ -25,7 +25,10 @@ def table_reference(text: str) -> bigquery.TableReference:
 
 
 def require_table(
-  client: bigquery.Client, target: bigquery.TableReference, location: str | None
+  client: bigquery.Client,
+  target: bigquery.TableReference,
+  location: str | None,
+  columns: schema.Columns = schema.PREDICTIONS,
 ) -> bigquery.Table:
   """Returns the table; creates a missing one.
 
@@ -33,6 +36,7 @@ def require_table(
     client: client of BigQuery.
     target: name of the table; its dataset must exist.
     location: expected location of the dataset; None or '' for any.
+    columns: columns of the table.
 
   Raises:
     JobError: the dataset does not exist or is in another location, or the table has
@@ -42,10 +46,11 @@ def require_table(
     target,
     schema=[
       bigquery.SchemaField.from_api_repr(column)
-      for column in schema.predictions_bigquery()
+      for column in schema.predictions_bigquery(columns)
     ],
   )
-  wanted.description = 'Predictions of PERSOMA: one row per user and run'
+  each = columns[0].name.removesuffix('_id')  # user or example
+  wanted.description = f'Predictions of PERSOMA: one row per {each} and run'
   wanted.time_partitioning = bigquery.TimePartitioning(field=PARTITION)
   wanted.clustering_fields = CLUSTER
   try:

@@ -1,6 +1,6 @@
 """Finds, checks and merges the shards of a finished predictions folder.
 
-The columns of every shard must be those of `schema.PREDICTIONS`. In Avro and Parquet
+The columns of every shard must be those of the question's kind. In Avro and Parquet
 files, only the schema and the first row are read; JSON lines have no schema, so every
 line is checked.
 """
@@ -43,6 +43,9 @@ class RunColumns(NamedTuple):
   predicted_at: datetime.datetime
 
 
+Places = Iterator[tuple[str, RunColumns]]  # in files, with what stands there
+
+
 def find_shards(folder: str, kind: str) -> list[str]:
   """Finds all shards, in order.
 
@@ -74,12 +77,15 @@ def find_shards(folder: str, kind: str) -> list[str]:
   return [paths[name] for name in wanted]
 
 
-def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
-  """Compares the columns of every shard with schema.PREDICTIONS.
+def check_shards(
+  paths: Sequence[str], kind: str, columns: schema.Columns = schema.PREDICTIONS
+) -> RunColumns | None:
+  """Compares the columns of every shard with those of its table.
 
   Args:
     paths: files of the shards.
     kind: a name in FORMATS.
+    columns: columns of the table.
 
   Returns:
     The run that wrote them; None if no shard has a row.
@@ -91,8 +97,8 @@ def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
   run = None
   for path in paths:
     with _readable(path) as file:
-      for place, columns in _READERS[kind](path, file):
-        for name, value in columns._asdict().items():
+      for place, found in _READERS[kind](path, file, columns):
+        for name, value in found._asdict().items():
           if value is None:
             raise JobError(
               f'{place}: field {name} is null; expected the value of the run'
@@ -102,7 +108,7 @@ def check_shards(paths: Sequence[str], kind: str) -> RunColumns | None:
               f'{place}: field {name} is {value}; expected {getattr(run, name)}, as '
               'in the rows before: a folder holds one run'
             )
-        run = columns
+        run = found
   return run
 
 
@@ -112,17 +118,23 @@ def digest_shards(paths: Sequence[str]) -> str:
   return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
-def merge_shards(paths: Sequence[str], kind: str, sink: IO[bytes]) -> None:
+def merge_shards(
+  paths: Sequence[str],
+  kind: str,
+  sink: IO[bytes],
+  columns: schema.Columns = schema.PREDICTIONS,
+) -> None:
   """Merges all shards into one file, in order; Avro and JSON rows are not decoded.
 
   Args:
     paths: shards that `check_shards` accepts.
     kind: a name in FORMATS.
     sink: file that is open for writing.
+    columns: columns of the table.
   """
   with contextlib.ExitStack() as stack:
     files = [stack.enter_context(_readable(path)) for path in paths]
-    _MERGERS[kind](files, sink)
+    _MERGERS[kind](files, sink, columns)
 
 
 def _crc32c(path):
@@ -182,27 +194,26 @@ def _avro_types(record: Mapping[str, Any]) -> dict[str, str]:
   }
 
 
-def _parquet(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
+def _parquet(path: str, file: IO[bytes], columns) -> Places:
   reader = pq.ParquetFile(file)
-  expected = _arrow_types(schema.predictions_arrow())
+  expected = _arrow_types(schema.predictions_arrow(columns))
   _compare(path, _arrow_types(reader.schema_arrow), expected)
   for batch in reader.iter_batches(batch_size=1, columns=list(RunColumns._fields)):
     yield path, RunColumns(**batch.to_pylist()[0])
     return
 
 
-def _avro(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
+def _avro(path: str, file: IO[bytes], columns) -> Places:
   reader = fastavro.reader(file)
-  _compare(
-    path, _avro_types(reader.writer_schema), _avro_types(prediction_files.avro_schema())
-  )
+  expected = _avro_types(prediction_files.avro_schema(columns))
+  _compare(path, _avro_types(reader.writer_schema), expected)
   for row in reader:
     yield path, RunColumns(row['run_id'], row['predicted_at'])
     return
 
 
-def _json(path: str, file: IO[bytes]) -> Iterator[tuple[str, RunColumns]]:
-  columns = {column.name: column for column in schema.PREDICTIONS}
+def _json(path: str, file: IO[bytes], columns) -> Places:
+  columns = {column.name: column for column in columns}
   expected = {name: f'{column.mode} {column.kind}' for name, column in columns.items()}
   for number, line in enumerate(file, start=1):
     place = f'{path}:{number}'
@@ -256,23 +267,25 @@ _JSON_TYPES = {
 _READERS = {'parquet': _parquet, 'avro': _avro, 'json': _json}
 
 
-def _merge_parquet(files, sink):
-  with pq.ParquetWriter(sink, schema.predictions_arrow()) as writer:
+def _merge_parquet(files, sink, columns):
+  with pq.ParquetWriter(sink, schema.predictions_arrow(columns)) as writer:
     for file in files:
       reader = pq.ParquetFile(file)
       for group in range(reader.num_row_groups):
         writer.write_table(reader.read_row_group(group))
 
 
-def _merge_avro(files, sink):
-  writer = fastavro.write.Writer(sink, prediction_files.avro_schema(), codec='deflate')
+def _merge_avro(files, sink, columns):
+  record = prediction_files.avro_schema(columns)
+  writer = fastavro.write.Writer(sink, record, codec='deflate')
   for file in files:
     for block in fastavro.block_reader(file):
       writer.write_block(block)
   writer.flush()
 
 
-def _merge_json(files, sink):
+def _merge_json(files, sink, columns):
+  del columns
   for file in files:
     shutil.copyfileobj(file, sink, _CHUNK)
 

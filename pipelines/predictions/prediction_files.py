@@ -21,25 +21,31 @@ def shard_name(kind: str, number: int, total: int) -> str:
   return f'{TABLE}-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
 
 
-def to_bytes(rows: PredictionRows, kind: str) -> bytes:
+def to_bytes(
+  rows: PredictionRows, kind: str, columns: schema.Columns = schema.PREDICTIONS
+) -> bytes:
   """Returns the contents of a file.
 
   Args:
-    rows: rows with a value for every column of schema.PREDICTIONS.
+    rows: rows with a value for every column.
     kind: a name in FORMATS.
+    columns: columns of the table.
   """
-  return FORMATS[kind][1](rows)
+  return FORMATS[kind][1](rows, columns)
 
 
-def _parquet(rows: PredictionRows) -> bytes:
-  table = pa.Table.from_pylist(list(rows), schema=schema.predictions_arrow())
+def _parquet(
+  rows: PredictionRows, columns: schema.Columns = schema.PREDICTIONS
+) -> bytes:
+  arrow = schema.predictions_arrow(columns)
+  table = pa.Table.from_pylist(list(rows), schema=arrow)
   return storage.to_parquet(table)
 
 
-def _json(rows: PredictionRows) -> bytes:
+def _json(rows: PredictionRows, columns: schema.Columns = schema.PREDICTIONS) -> bytes:
   lines = []
   for row in rows:
-    ordered = {column.name: row[column.name] for column in schema.PREDICTIONS}
+    ordered = {column.name: row[column.name] for column in columns}
     ordered['predicted_at'] = row['predicted_at'].isoformat()
     lines.append(json.dumps(ordered, ensure_ascii=False) + '\n')
   return ''.join(lines).encode()
@@ -54,10 +60,10 @@ _AVRO_TYPES = {
 }
 
 
-def avro_schema() -> dict[str, Any]:
-  """Returns the Avro schema of the prediction table."""
+def avro_schema(columns: schema.Columns = schema.PREDICTIONS) -> dict[str, Any]:
+  """Returns the Avro schema of a prediction table with these columns."""
   fields = []
-  for column in schema.PREDICTIONS:
+  for column in columns:
     kind = _AVRO_TYPES[column.kind]
     modes = {
       'REQUIRED': kind,
@@ -68,16 +74,17 @@ def avro_schema() -> dict[str, Any]:
   return {'type': 'record', 'name': 'prediction', 'fields': fields}
 
 
-def _avro(rows: PredictionRows) -> bytes:
+def _avro(rows: PredictionRows, columns: schema.Columns = schema.PREDICTIONS) -> bytes:
   sink = io.BytesIO()
   # Without this argument, the marker between blocks is random.
   marker = bytes(16)
-  fastavro.writer(sink, avro_schema(), rows, codec='deflate', sync_marker=marker)
+  record = avro_schema(columns)
+  fastavro.writer(sink, record, rows, codec='deflate', sync_marker=marker)
   return sink.getvalue()
 
 
 # name -> (suffix, writer)
-FORMATS: dict[str, tuple[str, Callable[[PredictionRows], bytes]]] = {
+FORMATS: dict[str, tuple[str, Callable[..., bytes]]] = {
   'avro': ('avro', _avro),
   'parquet': ('parquet', _parquet),
   'json': ('jsonl', _json),

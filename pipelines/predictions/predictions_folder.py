@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.io.filesystems import FileSystems
 
+from persoma_tf.gin_settings import setting, settings
 from persoma_tf.training import model_record
 from pipelines.common import job, output_folder, storage
 from pipelines.predictions import answer_shards, prediction_files
 from tasks import schema, shard_files
+from tasks.answers.choice import Choice
+from tasks.questions import from_words
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -45,6 +48,21 @@ def check_trained_on(manifest: Mapping, config) -> None:
     )
 
 
+def choice_of(model_dir: str) -> Choice | None:
+  """Returns the question of a model if it is a choice of a dataset file, else None.
+
+  Such a model is asked about the examples of its question, others about users.
+  """
+  path = FileSystems.join(model_dir, 'config.gin')
+  if not FileSystems.exists(path):
+    return None
+  config = settings(storage.read_file(path).decode())
+  words = setting(config, 'own_question.words') or {}
+  if words.get('kind', 'lists') == 'lists':
+    return None
+  return from_words(setting(config, 'own_question.name'), words)
+
+
 def read_manifest(model_dir: str) -> dict:
   """Reads the manifest of a finished training.
 
@@ -76,6 +94,11 @@ def missing_shards(
   return [shard for shard in some if shard.file(kind) not in names]
 
 
+def noun_of(folder: output_folder.OutputFolder) -> str:
+  """Returns what the rows of a folder's table answer: users, or examples."""
+  return 'examples' if 'question' in folder.settings else 'users'
+
+
 def finish_predictions(
   folder: output_folder.OutputFolder,
   every: Sequence[answer_shards.AnswerShard],
@@ -97,6 +120,7 @@ def finish_predictions(
 
 def _count_users(folder, every, kind):
   """Counts the users of all shards, and writes schema and info."""
+  columns = schema.prediction_columns(folder.settings.get('question'))
   users = failures = 0
   total = 0.0
   for rows in prediction_files.read_shards(folder.place, kind):
@@ -110,17 +134,19 @@ def _count_users(folder, every, kind):
   wanted = sum(shard.users for shard in every)
   if users + rejects != wanted:
     raise job.JobError(
-      f'{folder.path}: {users} users answered and {rejects} rejected of {wanted}: '
+      f'{folder.path}: {users} {noun_of(folder)} answered and {rejects} rejected of '
+      f'{wanted}: '
       'shards are missing or from another run; --overwrite writes them again'
     )
   if rejects:
     _LOGGER.warning(
-      '%s: %d of %d users have no answer: rejects-*.jsonl says why',
+      '%s: %d of %d %s have no answer: rejects-*.jsonl says why',
       folder.path,
       rejects,
       wanted,
+      noun_of(folder),
     )
-  folder.write_json('bigquery_schema.json', schema.predictions_bigquery())
+  folder.write_json('bigquery_schema.json', schema.predictions_bigquery(columns))
   folder.write_json(
     'run_info.json',
     {

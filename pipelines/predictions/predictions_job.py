@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf import operand_types
 from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
-from pipelines.common import flags, markers, output_folder
+from pipelines.common import flags, markers, output_folder, storage
+from pipelines.common.job import JobError
 from pipelines.common.progress import ShowProgress
 from pipelines.common.reach import CheckReach
 from pipelines.embeddings.embeddings_folder import input_fingerprints
@@ -28,11 +30,15 @@ from pipelines.predictions.answer_shards import (
 )
 from pipelines.predictions.predictions_folder import (
   check_trained_on,
+  choice_of,
   columns_of_run,
   finish_predictions,
   missing_shards,
+  noun_of,
   read_manifest,
 )
+from tasks import finished
+from tasks.answers.choice import KIND, Choice
 
 if TYPE_CHECKING:
   from pipelines.batch_predict import Config
@@ -50,13 +56,53 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   manifest = read_manifest(config.model_dir)
   fingerprints = input_fingerprints(config)
   check_trained_on(manifest, config)
-  require_users(config.histories_dir, config.split)
-  inputs = {**fingerprints, 'model': manifest}
+  choice = choice_of(config.model_dir)
+  if choice:
+    _require_examples(choice, config)
+  else:
+    require_users(config.histories_dir, config.split)
+  inputs = {**fingerprints, 'model': manifest, **_about(choice)}
   config, folder = _with_type(config, inputs)
   if folder.begin(config.overwrite, go_on=True):
     _answer_missing(folder, manifest, config, options)
   if config.bigquery_table and folder.is_finished():
     _load(folder, config)
+
+
+def _require_examples(choice: Choice, config: Config) -> None:
+  """Checks that the split has examples of a question.
+
+  Raises:
+    JobError: it has none, or the folder has none of this question, or its examples have
+      other fields or options.
+  """
+  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
+  info = storage.read_json(path)
+  counts = info['counts'].get('examples', {})
+  try:
+    finished.check_examples(config.histories_dir, choice.name, config.split, counts)
+  except ValueError as error:
+    raise JobError(str(error)) from None
+  stored = info['dataset']['questions'][choice.name]
+  for name in ('options', 'fields', 'asks_item'):
+    own = getattr(choice, name)
+    own = list(own) if isinstance(own, tuple) else own
+    if stored[name] != own:
+      raise JobError(
+        f'{path}: {name} of question {choice.name} are {stored[name]}, but the model '
+        f'was trained with {own}: expected histories with the same question'
+      )
+
+
+def _about(choice: Choice | None) -> dict[str, Any]:
+  """Returns what the folder's settings say of a choice; nothing of other questions.
+
+  Folders from before there were choices have no such setting.
+  """
+  if not choice:
+    return {}
+  words = {name: getattr(choice, name) for name in ('name', 'asks_item')}
+  return {'question': {'kind': KIND, **words, 'options': [*choice.options]}}
 
 
 def _with_type(
@@ -100,7 +146,8 @@ def _settings(config: Config) -> dict[str, Any]:
 def _answer_missing(folder, manifest, config: Config, options) -> None:
   """Answers the missing shards, and completes the folder if none is missing then."""
   started = time.monotonic()
-  files = list_history_files(config.histories_dir, config.split)
+  question = folder.settings.get('question', {}).get('name', '')
+  files = list_history_files(config.histories_dir, config.split, question)
   every = plan_shards(files, config.shard_users)
   folder.rejoin()
   if folder.is_finished():  # by another machine of this run, just now
@@ -155,7 +202,7 @@ def build(
     | 'Reach' >> beam.ParDo(CheckReach(folder, *filter(None, read)))
     | 'Answer' >> RunInference(AnswerHandler(config, config.share_model))
     | 'Write' >> beam.ParDo(writer)
-    | 'Progress' >> beam.ParDo(ShowProgress('answered', 'users'))
+    | 'Progress' >> beam.ParDo(ShowProgress('answered', noun_of(folder)))
   )
 
 

@@ -66,7 +66,7 @@ def to_row(
   return question.row(user_id, text, log_prob, length, genres)
 
 
-def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.Question:
+def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.AnyQuestion:
   """Returns the question in a model's `config.gin`; without this file, MovieLens's.
 
   Args:
@@ -133,6 +133,11 @@ def read_rows(
   """
   info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
   question, genres = question_of(model_dir, trusted), info['genres']
+  if not isinstance(question, questions.Question):
+    raise job.JobError(
+      f'{model_dir} answers {question.name}, which asks about examples: t5x_answers '
+      'reads answers about users only; use python -m pipelines.batch_predict'
+    )
   rows = {}
   for path in paths:
     with FileSystems.open(path) as file:

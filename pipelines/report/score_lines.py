@@ -39,7 +39,58 @@ def scores_as_text(
   return '\n'.join(lines) + '\n'
 
 
-def _interval(row):
-  if 'f1_low' not in row:
+def _interval(row, score='f1'):
+  if row.get(f'{score}_low') is None:
     return '–'
-  return f'{row["f1_low"]:.3f} to {row["f1_high"]:.3f}'
+  return f'{row[f"{score}_low"]:.3f} to {row[f"{score}_high"]:.3f}'
+
+
+def choice_as_text(
+  methods: Mapping[str, Mapping[str, Any]],
+  coverage: Mapping[str, int],
+  split: str,
+  score: str,
+  better_baseline: Mapping[str, Any] | None = None,
+) -> str:
+  """Returns the scores of a choice as lines of text, best method first.
+
+  Args:
+    methods: scores of each method, as in `metrics.json`.
+    coverage: numbers of examples, as in `metrics.json`.
+    split: name of the split.
+    score: name of the score that methods are ordered by, 'auc' or 'accuracy'.
+    better_baseline: the method that the model is below, as in `metrics.json`.
+  """
+  width = max(_NAME, *map(len, methods))
+  lines = [
+    f'{"method":<{width}}  AUC    95 % interval   accuracy  95 % interval   '
+    'log loss  parse failures'
+  ]
+  for name, row in ranked_methods(methods, score):
+    lines.append(
+      f'{name:<{width}}  {_number(row.get("auc")):<5}  {_interval(row, "auc"):<14}  '
+      f'{row["accuracy"]:>8.3f}  {_interval(row, "accuracy"):<14}  '
+      f'{_number(row.get("log_loss")):>8}  '
+      f'{row["parse_failures"]:>4} of {row["examples"]}'
+    )
+  lines.append(
+    'examples scored: {examples_scored} of {examples_in_split} in the split {split}, '
+    '{examples_without_answer} without an answer, {rejects} rejected'.format(
+      split=split, **coverage
+    )
+  )
+  if better_baseline:
+    lines.append(better_baseline['text'])
+  return '\n'.join(lines) + '\n'
+
+
+def ranked_methods(
+  methods: Mapping[str, Mapping[str, Any]], score: str
+) -> list[tuple[str, Mapping[str, Any]]]:
+  """Returns (name, row) of each method by a score, highest first; None comes last."""
+  value = lambda row: -1.0 if row.get(score) is None else row[score]
+  return sorted(methods.items(), key=lambda pair: -value(pair[1]))
+
+
+def _number(value):
+  return '–' if value is None else f'{value:.3f}'

@@ -62,8 +62,9 @@ def test_the_page_has_all_steps_and_the_files_as_they_are():
   test, task = blocks('python')
   assert 'run_chain' in test  # tests/pipelines/test_try_dataset.py runs it
   assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
-  (dataset,) = blocks('yaml')
+  dataset, _, like, _ = blocks('yaml')
   assert (ROOT / DATASET).read_text().endswith(f'keys.\n{dataset}')
+  assert like in (example / 'like.yaml').read_text()
 
 
 def test_rows_in_are_rows_kept_and_rejected(books):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import sys
 import threading
@@ -59,7 +60,40 @@ def data(tmp_path_factory) -> pathlib.Path:
   (folder / 'ratings.csv').unlink()
   with open(folder / 'movies.csv', 'a') as file:
     file.write('\n'.join(_BAD_MOVIES))
+  (folder / 'asked.csv').write_text('\n'.join([lines[0], *lines[1:-1:5]]))
+  _write_dataset(folder)
   return folder
+
+
+def _write_dataset(folder: pathlib.Path) -> None:
+  """A dataset file with a question about users, and two about examples."""
+  text = (processes.ROOT / 'examples' / 'movielens' / 'genres.yaml').read_text()
+  text = re.sub('folder: .*\n', '', text).replace('ratings.csv', '"ratings-*.csv"')
+  (folder / 'movielens.yaml').write_text(f'{text}{_CHOICES}')
+
+
+_CHOICES = """
+  - name: like_v1
+    prompt: "Will the user like {title}?"
+    answer: {choice: ["Yes", "No"]}
+    examples:
+      files: asked.csv
+      user: userId
+      item: movieId
+      time: timestamp
+      answer: rating > 3
+  - name: watch_v1
+    prompt: "Will the user watch {title}?"
+    answer: {choice: ["Yes", "No"]}
+    examples: {holdout: {last: 2}, negatives: {each: 2, by: popularity}}
+history: {sampler: long_tail, most: 10}
+"""
+
+
+def dataset_flags(source, output) -> list[str]:
+  """Flags of a job with examples, several blocks and shards."""
+  made = ['--num_shards=3', '--block_bytes=2000', '--max_reject_fraction=0.1']
+  return [f'--dataset={source}/movielens.yaml', f'--output_dir={output}', *made]
 
 
 def flags(source, output) -> list[str]:
@@ -113,6 +147,19 @@ def expected(data, tmp_path_factory) -> dict[str, bytes]:
   assert counts['rows_rejected'] == 2 * len(_BAD_RATINGS)
   assert counts['item_rows_rejected'] == len(_BAD_MOVIES)
   assert sum(name.startswith('train-') for name in made) == 3
+  return made
+
+
+@pytest.fixture(scope='session')
+def expected_examples(data, tmp_path_factory) -> dict[str, bytes]:
+  """What the job with examples writes in this process."""
+  folder = tmp_path_factory.mktemp('expected_examples')
+  build_histories.run(dataset_flags(data, folder))
+  made = contents(folder)
+  for question in ('like_v1', 'watch_v1'):
+    names = [name for name in made if name.startswith(f'questions/{question}/train-')]
+    assert len(names) == 3
+    assert all(made[name] for name in names)
   return made
 
 

@@ -9,14 +9,14 @@ import pytest
 from pipelines import build_histories
 from pipelines.common import storage
 from tests.engines import processes
-from tests.engines.conftest import contents, dataflow_flags, flags
+from tests.engines.conftest import contents, dataflow_flags, dataset_flags, flags
 
 _JOB = [sys.executable, '-m', 'pipelines.build_histories']
 
 
 def run_job(source, output, folder, *engine, cwd=processes.ROOT):
-  """Runs the job in a process of its own."""
-  command = [*_JOB, *flags(source, output), *engine]
+  """Runs the job with examples in a process of its own."""
+  command = [*_JOB, *dataset_flags(source, output), *engine]
   done = processes.run(command, folder / 'job.log', processes.environment(), cwd)
   assert not done.code, done.output
   return done
@@ -33,7 +33,7 @@ def test_a_process_that_hangs_is_ended(tmp_path):
     time.sleep(0.05)
 
 
-def test_several_local_processes(data, expected, tmp_path):
+def test_several_local_processes(data, expected_examples, tmp_path):
   done = run_job(
     data,
     tmp_path / 'h',
@@ -42,11 +42,13 @@ def test_several_local_processes(data, expected, tmp_path):
     '--direct_num_workers=2',
   )
   assert len(done.workers) >= 2
-  assert contents(tmp_path / 'h') == expected
+  assert contents(tmp_path / 'h') == expected_examples
 
 
 def test_dataflow(bucket_run, tmp_path, bucket, dataflow, checkout):
-  source, here = bucket_run
+  source, _ = bucket_run
+  here = f'{bucket.path}/here'
+  build_histories.run(dataset_flags(source, here))
   run_job(
     source,
     f'{bucket.path}/there',

@@ -18,7 +18,7 @@ from persoma_tf import train
 from pipelines import batch_predict, embed_items
 from tests import tiny
 from tests.engines import processes
-from tests.engines.conftest import contents, flags
+from tests.engines.conftest import contents, dataset_flags
 from tests.engines.test_predictions import rows
 
 pytestmark = pytest.mark.assets
@@ -93,13 +93,13 @@ def run(job, arguments, folder, engine, code=0, during=lambda process: None) -> 
   return log.read_text()
 
 
-def test_histories(engine, data, expected, tmp_path, request):
+def test_histories(engine, data, expected_examples, tmp_path, request):
   own = request.node.callspec.params['engine'] == 'python'
   log = request.getfixturevalue('worker_pool')[1] if own else None
   started = lambda: log.read_text().count('Starting worker') if own else 0
   before = started()
-  run('build_histories', flags(data, tmp_path / 'h'), tmp_path, engine)
-  assert contents(tmp_path / 'h') == expected
+  run('build_histories', dataset_flags(data, tmp_path / 'h'), tmp_path, engine)
+  assert contents(tmp_path / 'h') == expected_examples
   assert started() - before == (2 if own else 0)
 
 

@@ -45,7 +45,9 @@ def configurables() -> list:
   for package in ('persoma_tf', 'tasks'):
     for path in (ROOT / package).rglob('*.py'):
       if '@gin.configurable' in path.read_text() and path.stem != 't5x_model':
-        importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts))
+        name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+        with gin.unlock_config():  # for those that this recipe does not import
+          importlib.import_module(name)
   return [
     found
     for _, found in gin.config._REGISTRY.items()

@@ -9,6 +9,7 @@ from pipelines import batch_predict, load_predictions, t5x_answers
 from pipelines.common.job import JobError
 from pipelines.predictions import bigquery_load
 from pipelines.predictions.finished_shards import RunColumns
+from tasks import schema
 from tests import predictions
 
 TABLE = 'project:dataset.table'
@@ -69,7 +70,7 @@ def test_the_suggested_statement_deletes_this_run_alone():
   """A folder of other people may have any run id; people paste the statement."""
   table = SimpleNamespace(reference='p.d.t')
   run = RunColumns(HOSTILE, predictions.TIME)
-  content = bigquery_load._Content([], 'json', 3, run, '')
+  content = bigquery_load._Content([], 'json', schema.PREDICTIONS, 3, run, '')
   present = bigquery_load._Present(4, predictions.TIME, predictions.TIME)
   with pytest.raises(JobError) as raised:
     bigquery_load._require_same(table, content, present, None)

@@ -57,16 +57,14 @@ _SCALE = 'from 0.5 to 5 in steps of 0.5'
 _SECONDS = 'seconds since 1970'
 _RIGHT = {
   ('not_a_number', 'rating'): f'a number {_SCALE}',
-  ('rating_outside_scale', 'rating'): f'{_SCALE}, by --rating_scale',
-  ('not_a_number', 'timestamp'): f'{_SECONDS}; --mapping=time_unit=iso reads dates',
+  ('rating_outside_scale', 'rating'): f'{_SCALE}, the rating scale',
+  ('not_a_number', 'timestamp'): f'{_SECONDS}; time_unit=iso reads dates',
   ('negative_time', 'timestamp'): _SECONDS,
-  ('time_too_large', 'timestamp'): (
-    f'{_SECONDS}; --mapping=time_unit=ms reads milliseconds'
-  ),
-  ('unknown_item', 'movieId'): 'an id of the movies file',
+  ('time_too_large', 'timestamp'): (f'{_SECONDS}; time_unit=ms reads milliseconds'),
+  ('unknown_item', 'movieId'): 'an id of the items',
   ('wrong_column_count', ''): '4 values: userId,movieId,rating,timestamp',
   ('blank_line', ''): '4 values: userId,movieId,rating,timestamp',
-  ('bad_quotes', ''): 'quotes that close on their line; --mapping=quotes=none reads '
+  ('bad_quotes', ''): 'quotes that close on their line; quotes=none reads '
   'quotes as characters',
   ('not_utf8', ''): 'UTF-8 text',
 }
@@ -95,7 +93,7 @@ BAD_MOVIES = [
     '9,"T,War',
     'bad_quotes',
     '',
-    'quotes that close; --mapping=quotes=none reads quotes as characters',
+    'quotes that close; quotes=none reads quotes as characters',
   ),
   ('not UTF-8', '9,\\xff,War', 'not_utf8', '', 'UTF-8 text'),
   ('blank line', '', 'blank_line', '', 'a row'),
@@ -526,8 +524,9 @@ def _(folder, patch):
 
 @bad_file(
   'a sampler that counts the items of training users, without any',
-  '--sampler=popularity counts the items of training users, and there are none: use '
-  'more users, a larger --train_fraction or another sampler',
+  '--sampler=popularity counts the items of training users (before the first example, '
+  'if examples are asked about), and there are none: use more users, more of them for '
+  'training, or another sampler',
 )
 def _(folder, patch):
   fractions = {'train_fraction': 0.01, 'validation_fraction': 0.09}
@@ -538,7 +537,7 @@ def _(folder, patch):
   'more rejects than --max_reject_fraction=0.05',
   '1 of 17 rows of --ratings are rejects, more than --max_reject_fraction=0.05: '
   "unknown_item 1 (movieId '3', first in line 18 of ratings.csv; expected an id of the "
-  'movies file); all rejects are in h/attempt-…',
+  'items); all rejects are in h/attempt-…',
 )
 def _(folder, patch):
   return {
@@ -551,7 +550,7 @@ def _(folder, patch):
   'ten stars on the scale of five',
   '10 of 20 rows of --ratings are rejects, more than --max_reject_fraction=0.02: '
   "rating_outside_scale 10 (rating '6', '7', '8', first in line 7 of ratings.csv; "
-  'expected from 0.5 to 5 in steps of 0.5, by --rating_scale); ratings from 1 to 10 '
+  'expected from 0.5 to 5 in steps of 0.5, the rating scale); ratings from 1 to 10 '
   'fit --rating_scale=1:10:1, with label thresholds such as --label_liked_above=7 '
   '--label_disliked_below=6; all rejects are in h/attempt-…',
 )

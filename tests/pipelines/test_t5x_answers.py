@@ -9,6 +9,7 @@ import pytest
 from pipelines import evaluate, t5x_answers
 from pipelines.common import job, tfrecord
 from pipelines.histories import history_records
+from pipelines.predictions import t5x_lines
 from tasks import schema
 
 SHARD = 'movielens_genre_prediction_v1-predict_with_aux.jsonl-{:05}-of-{:05}'
@@ -182,3 +183,11 @@ def test_unfinished_and_foreign_folders(answers, table, tmp_path):
   empty.mkdir()
   with pytest.raises(job.JobError, match='expected the shards'):
     table(empty)
+
+
+def test_a_question_about_examples_is_refused(model, folders):
+  words = {'kind': 'choice', 'prompt': 'x', 'options': ['A', 'B'], 'asks_item': False}
+  config = f"own_question.name = 'a_v1'\nown_question.words = {words!r}\n"
+  (model / 'config.gin').write_text(config)
+  with pytest.raises(job.JobError, match='answers a_v1, which asks about examples'):
+    t5x_lines.read_rows([], str(model), str(folders[0]), [])

@@ -3,7 +3,11 @@
 And what `pipelines.inspect` tells of its folders, since making them takes the time.
 """
 
+import csv
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +17,7 @@ from pipelines.common.job import JobError
 from pipelines.inspect import __main__ as inspect_command
 from pipelines.inspect import floors, printed
 from pipelines.try_dataset import run_chain
-from tests.pipelines.dataset.test_dataset_file import TEXT
+from tests.pipelines.dataset.test_dataset_file import ROOT, TEXT
 
 
 def write(folder, old='', new=''):
@@ -74,3 +78,69 @@ def test_the_command(tmp_path, capsys):
 def test_a_wrong_file(tmp_path):
   with pytest.raises(JobError, match=r"books\.yaml, line 26: .*'topics'; expected"):
     run_chain(write(tmp_path, 'of: subjects', 'of: topics'), tmp_path / 'made')
+
+
+@pytest.fixture(scope='module')
+def asked(tmp_path_factory):
+  """The chain on a choice from a CSV."""
+  folder = tmp_path_factory.mktemp('asked')
+  make_data.write(folder / 'data', readers=60, count=30, seed=0)
+  text = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
+  (folder / 'like.yaml').write_text(text.replace('../../runs/books/data', 'data'))
+  return run_chain(folder / 'like.yaml', folder / 'made')
+
+
+def test_a_choice_from_a_csv(asked):
+  with open(asked.folder.parent / 'data' / 'asked.csv', newline='') as file:
+    rows = {
+      f'{x["customer"]}:{x["isbn"]}:{int(x["asked_at"]) // 1000}': x
+      for x in csv.DictReader(file)
+      if x['asked_at'].isdigit()
+    }
+  assert len(asked.rows) == asked.counts['examples']['book_like_v1']['test'] > 0
+  for row in asked.rows:
+    known = rows[row['example_id']]
+    assert (row['user_id'], row['item_id']) == (known['customer'], known['isbn'])
+    assert row['answer'] in ('Yes', 'No')
+    assert sum(row['draft_probabilities']) == pytest.approx(1, abs=1e-4)
+  answered = [x for x in asked.rows if rows[x['example_id']]['liked']]
+  right = [
+    (row['answer'] == 'Yes') == (rows[row['example_id']]['liked'] == '1')
+    for row in answered
+  ]
+  report = json.loads((asked.folder / 'report' / 'metrics.json').read_text())
+  scores = report['methods']['persoma']
+  assert scores['examples'] == len(answered) < len(asked.rows)
+  assert scores['accuracy'] == pytest.approx(sum(right) / len(right))
+  config = (asked.folder / 'model' / 'config.gin').read_text()
+  assert "own_question.name = 'book_like_v1'" in config
+
+
+def test_floors_of_a_choice(asked, capsys):
+  folders = [str(asked.folder / name) for name in ('histories', 'embeddings')]
+  found = floors.describe_floors(*folders)
+  report = json.loads((asked.folder / 'report' / 'metrics.json').read_text())['methods']
+  for name, row in found['methods'].items():
+    assert row['auc'] == pytest.approx(report[name]['auc'])
+  assert 'without a language model' in found['advice']
+
+
+def test_make_takes_the_recipe_of_the_question(made, asked):
+  """The words of the Makefile, as a shell reads them."""
+  text = (ROOT / 'Makefile').read_text().replace('\\\n', ' ')
+  words = re.search(r'CHOSEN = \$(.*)', text)[1].replace('$(PYTHON)', sys.executable)
+  for chain, recipe in ((made, 'runs/dataset.gin'), (asked, 'runs/choice.gin')):
+    assert try_dataset.recipe_of(chain.info) == recipe
+    command = f'echo {words.replace("$(RUN)", str(chain.folder))}'
+    assert subprocess.check_output(['sh', '-c', command], cwd=ROOT, text=True) == (
+      f'{recipe}\n'
+    )
+
+
+def test_the_recipe_follows_from_the_first_question():
+  lists, choice = {'prompt': 'x'}, {'kind': 'choice', 'prompt': 'x'}
+  asked = lambda *words: {
+    'dataset': {'questions': dict(zip('ab', words, strict=False))}
+  }
+  assert try_dataset.recipe_of(asked(lists, choice)) == 'runs/dataset.gin'
+  assert try_dataset.recipe_of(asked(choice, lists)) == 'runs/choice.gin'

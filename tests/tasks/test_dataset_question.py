@@ -1,12 +1,14 @@
 """Which question a recipe asks: a registered one, or that of a dataset file."""
 
 import json
+import logging
 
 import gin
 import pytest
 
 from persoma_tf.gin_settings import settings
-from tasks import histories, questions
+from tasks import dataset_question, histories, questions
+from tasks.answers.choice import Choice
 from tasks.dataset_question import asked_question
 
 WORDS = {
@@ -84,3 +86,27 @@ def test_movielens_changes_nothing_in_the_configuration(folder):
   folder({words.pop('name'): words})
   assert asked_question() == questions.MOVIELENS
   assert 'own_question' not in gin.operative_config_str()
+
+
+CHOICE = {'kind': 'choice', 'prompt': 'Like {x}?', 'options': ['Yes', 'No']}
+CHOICE |= {'fields': ['x'], 'asks_item': False}
+
+
+def test_one_of_several_questions(folder, caplog):
+  both = {'like_v1': CHOICE, 'topics_v1': WORDS}
+  folder(both)
+  with caplog.at_level(logging.INFO):
+    found = asked_question()
+  assert 'of the questions like_v1, topics_v1, the first is asked' in caplog.text
+  assert found == dataset_question.asked_choice()
+  assert found == Choice('like_v1', 'Like {x}?', ('Yes', 'No'), ('x',), False)
+  config = gin.operative_config_str()
+  assert settings(config)['own_question.words']['kind'] == 'choice'
+  assert questions.question_of_config(config) == found
+  folder(both)
+  gin.bind_parameter('question.name', 'topics_v1')
+  assert asked_question() == dataset_question.asked_lists() == OWN
+  with pytest.raises(ValueError, match="kind 'choice', but asks topics_v1"):
+    dataset_question.asked_choice()
+  folder({'topics_v1': WORDS, 'like_v1': CHOICE})
+  assert asked_question() == OWN

@@ -89,6 +89,31 @@ def test_predictions_in_arrow_and_bigquery_agree():
   assert len(arrow) == len(schema.predictions_bigquery()) == 13
 
 
+@pytest.mark.parametrize('asks_item', [True, False])
+def test_the_table_of_a_choice(asks_item):
+  columns = schema.prediction_columns({'kind': 'choice', 'asks_item': asks_item})
+  names = [column.name for column in columns]
+  assert names[:2] == ['example_id', 'user_id']
+  assert ('item_id' in names) == asks_item
+  assert names[-4:] == ['model_id', 'task', 'run_id', 'predicted_at']
+  arrow = schema.predictions_arrow(columns)
+  assert arrow.names == names
+  required = {field.name for field in arrow if not field.nullable}
+  assert required == {'example_id', 'user_id', 'draft_probabilities'}
+  assert str(arrow.field('draft_probabilities').type.value_type) == 'double'
+  made = {
+    x['name']: (x['type'], x['mode']) for x in schema.predictions_bigquery(columns)
+  }
+  assert list(made) == names
+  assert made['draft_probabilities'] == ('FLOAT64', 'REPEATED')
+  assert made['answer'] == ('STRING', 'NULLABLE')
+
+
+def test_lists_keep_their_table():
+  for words in (None, {'prompt': 'x'}, {'kind': 'lists'}):
+    assert schema.prediction_columns(words) is schema.PREDICTIONS
+
+
 def test_vector_table():
   made = schema.vectors_arrow({'item_index': pa.int64()}, {'title': 4})
   assert str(made.field('title').type) == 'fixed_size_list<item: float>[4]'

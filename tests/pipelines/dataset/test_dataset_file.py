@@ -43,10 +43,13 @@ def test_the_books(tmp_path):
   )
   question = plain['questions'][0]
   lists = question['answer']['lists']
-  assert found.question.name == question['name']
-  assert found.question.prompt == question['prompt']
-  assert found.question.dislikes == lists['dislikes']
-  assert (found.rule.min_count, found.rule.top) == (lists['rule']['least'], 2)
+  assert found.lists.name == question['name']
+  assert found.lists.question.prompt == question['prompt']
+  assert found.lists.question.dislikes == lists['dislikes']
+  assert (found.lists.rule.min_count, found.lists.rule.top) == (
+    lists['rule']['least'],
+    2,
+  )
   assert found.split.fractions == plain['split']
   assert (found.history.most, found.history.sampler) == (40, 'recency')
   assert found.about()['questions'] == {
@@ -59,7 +62,7 @@ def test_the_books(tmp_path):
 
 def test_movielens_asks_the_question_of_the_flags():
   found = read_dataset(str(ROOT / 'examples' / 'movielens' / 'genres.yaml'))
-  assert found.question == MOVIELENS
+  assert found.lists.question == MOVIELENS
 
 
 def test_keys_may_be_left_out(tmp_path):
@@ -147,8 +150,8 @@ MISTAKES = {
   ),
   'shares': ('test: 0.2', 'test: 0.4', 32, 'add up to 1.2; expected 1'),
   'two questions': (
-    *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 21),
-    '2 questions; expected one',
+    *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 32),
+    "questions[1]: no key answer; expected one of ['lists', 'choice']",
   ),
   'no likes': (
     '        likes: The reader enjoys\n',
@@ -156,7 +159,12 @@ MISTAKES = {
     25,
     'no key likes; expected a text',
   ),
-  'no value': ('  value: stars\n', '', 4, 'events: no key value; expected the column'),
+  'no value': (
+    '  value: stars\n',
+    '',
+    8,
+    'events.scale: there is no value: expected a column of events as value',
+  ),
   'an empty section': (
     'history: {most: 40}',
     'history:',
@@ -220,9 +228,9 @@ MISTAKES = {
   ),
   'another answer': (
     '      lists:',
-    '      choice:',
+    '      number:',
     25,
-    'choice: unknown key; expected one of',
+    'number: unknown key; expected one of',
   ),
 }
 

@@ -428,5 +428,5 @@ def test_what_is_rejected_is_shown(data, tmp_path):
   assert found['rows']['rejected'] == 2
   outside = found['rejected']['rating_outside_scale']
   assert (outside['rows'], outside['value'], outside['column']) == (1, '77', 'rating')
-  assert 'by scale in ' in outside['expected']
+  assert 'the rating scale' in outside['expected']
   assert found['rejected']['unknown_item']['value'] == 'none'

@@ -43,7 +43,7 @@ def test_a_reject_says_where_what_and_what_would_be_right(tmp_path):
     'field': 'rating',
     'value': '7',
     'raw': 'a,10,7,1',
-    'expected': 'from 0.5 to 5 in steps of 0.5, by --rating_scale',
+    'expected': 'from 0.5 to 5 in steps of 0.5, the rating scale',
   }
   # The first check that fails gives the reason.
   assert (second.reason, second.value) == ('not_a_number', 'seven')

@@ -4,45 +4,54 @@ import pytest
 
 from pipelines.common.job import JobError
 from pipelines.events import formats
+from pipelines.events.known_formats import KNOWN
 
 
 @pytest.mark.parametrize(
   ('line', 'kinds', 'name'),
   [
-    (b'userId,movieId,rating,timestamp\r\n', formats.KNOWN['ratings'], 'MovieLens'),
+    (
+      b'userId,movieId,rating,timestamp\r\n',
+      KNOWN['ratings'],
+      'MovieLens',
+    ),
     (
       b'"userId","movieId","rating","timestamp"\n',
-      formats.KNOWN['ratings'],
+      KNOWN['ratings'],
       'MovieLens',
     ),
     (
       b'user_id:token\titem_id:token\trating:float\ttimestamp:float\n',
-      formats.KNOWN['ratings'],
+      KNOWN['ratings'],
       'RecBole',
     ),
-    (b'movieId,title,genres', formats.KNOWN['movies'], 'MovieLens'),
+    (b'movieId,title,genres', KNOWN['movies'], 'MovieLens'),
     (
       b'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq',
-      formats.KNOWN['movies'],
+      KNOWN['movies'],
       'RecBole',
     ),
-    (b'1::1193::5::978300760\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
+    (b'1::1193::5::978300760\n', KNOWN['ratings'], 'MovieLens-1M'),
     (
       b"1::Toy Story (1995)::Animation|Children's|Comedy",
-      formats.KNOWN['movies'],
+      KNOWN['movies'],
       'MovieLens-1M',
     ),
-    (b'196\t242\t3\t881250949\n', formats.KNOWN['ratings'], 'MovieLens-100K'),
+    (b'196\t242\t3\t881250949\n', KNOWN['ratings'], 'MovieLens-100K'),
     (
       b'1|Toy Story (1995)|01-Jan-1995||http://x|' + b'|'.join([b'0'] * 18 + [b'1']),
-      formats.KNOWN['movies'],
+      KNOWN['movies'],
       'MovieLens-100K',
     ),
-    (b'user,item,rating,timestamp', formats.KNOWN['ratings'], 'PERSOMA'),
-    (b'1::122::4.5::838985046\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
-    (b'u::i-1::4::100\n', formats.KNOWN['ratings'], 'MovieLens-1M'),
-    (b'15::4973::excellent!::1215184630\n', formats.KNOWN['tags'], 'MovieLens-10M'),
-    (b'1\t2\t4.5\t838985046\n', formats.KNOWN['ratings'], 'MovieLens-100K'),
+    (b'user,item,rating,timestamp', KNOWN['ratings'], 'PERSOMA'),
+    (b'1::122::4.5::838985046\n', KNOWN['ratings'], 'MovieLens-1M'),
+    (b'u::i-1::4::100\n', KNOWN['ratings'], 'MovieLens-1M'),
+    (
+      b'15::4973::excellent!::1215184630\n',
+      KNOWN['tags'],
+      'MovieLens-10M',
+    ),
+    (b'1\t2\t4.5\t838985046\n', KNOWN['ratings'], 'MovieLens-100K'),
   ],
 )
 def test_known(line, kinds, name):
@@ -61,7 +70,7 @@ def test_known(line, kinds, name):
 )
 def test_items_of_recbole(title, year, genres):
   header = f'item_id:token\t{title}\t{year}\t{genres}\n'.encode()
-  layout = formats.detect('ml.item', header, formats.KNOWN['movies'])
+  layout = formats.detect('ml.item', header, KNOWN['movies'])
   assert layout.format.name == 'RecBole'
   assert layout.positions == {'item': 0, 'title': 1, 'year': 2, 'genres': 3}
 
@@ -93,7 +102,7 @@ def test_items_of_recbole(title, year, genres):
 )
 def test_a_near_miss_shows_the_nearest_format_whole(header, kind, lacks, expected):
   with pytest.raises(JobError) as raised:
-    formats.detect('f', header.encode(), formats.KNOWN[kind])
+    formats.detect('f', header.encode(), KNOWN[kind])
   text = str(raised.value)
   assert text.startswith(f'f: line 1 lacks the column {lacks}; found {header!r}, ')
   assert f', expected {expected!r} (' in text
@@ -110,7 +119,7 @@ def test_a_near_miss_shows_the_nearest_format_whole(header, kind, lacks, expecte
   ],
 )
 def test_a_header_is_csv(header, names):
-  layout = formats.detect('f', header, formats.KNOWN['ratings'])
+  layout = formats.detect('f', header, KNOWN['ratings'])
   assert len(layout.header) == names
   assert [layout.header[layout.positions[x]] for x in ('user', 'timestamp')] == [
     'userId',
@@ -123,7 +132,7 @@ def test_an_open_quote_in_the_header_takes_no_rows(more):
   header = f'userId,movieId,rating,timestamp,"note{more}'
   rows = f'u,1,4,100,a{more}\nu,2,4,100,b{more}"\nu,3,4,100,c{more}\n'
   data = f'{header}\n{rows}'.encode()
-  layout = formats.detect('f', data, formats.KNOWN['ratings'])
+  layout = formats.detect('f', data, KNOWN['ratings'])
   assert (layout.header_lines, layout.header) == (1, tuple(header.split(',')))
 
 
@@ -136,15 +145,13 @@ def test_an_open_quote_in_the_header_takes_no_rows(more):
   ],
 )
 def test_a_line_end_in_a_name(header, lines):
-  layout = formats.detect('f', header + b'u,1,4,100,x\n', formats.KNOWN['ratings'])
+  layout = formats.detect('f', header + b'u,1,4,100,x\n', KNOWN['ratings'])
   assert layout.header_lines == lines
 
 
 def test_the_nearest_format_is_named():
   with pytest.raises(JobError) as raised:
-    formats.detect(
-      'my.csv', b'userId,movieId,stars,timestamp', formats.KNOWN['ratings']
-    )
+    formats.detect('my.csv', b'userId,movieId,stars,timestamp', KNOWN['ratings'])
   text = str(raised.value)
   assert text.startswith('my.csv: line 1 lacks the column rating of MovieLens')
   assert "found 'userId,movieId,stars,timestamp'" in text
@@ -153,6 +160,4 @@ def test_the_nearest_format_is_named():
 
 def test_wrong_encoding():
   with pytest.raises(JobError, match='line 1 is not UTF-8'):
-    formats.detect(
-      'my.csv', 'userId,movieId'.encode('utf-16'), formats.KNOWN['ratings']
-    )
+    formats.detect('my.csv', 'userId,movieId'.encode('utf-16'), KNOWN['ratings'])

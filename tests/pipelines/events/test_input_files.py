@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import file_blocks, formats, input_files
+from pipelines.events import file_blocks, input_files
+from pipelines.events.known_formats import KNOWN
 
 NAMES = ['userId', 'movieId', 'rating', 'timestamp']
 HEADER = b'userId,movieId,rating,timestamp\r\n'
@@ -16,7 +17,7 @@ BODY = b''.join(b'%d,1,4.0,%d\r\n' % (user, 10**user) for user in range(1, 9))
 
 
 def find(path):
-  return input_files.find_files(str(path), formats.KNOWN['ratings'], 'ratings')
+  return input_files.find_files(str(path), KNOWN['ratings'], 'ratings')
 
 
 def zstd(data):

@@ -149,7 +149,7 @@ def test_rejects(tmp_path):
     **{14: 'blank_line', 16: 'rating_outside_scale', 18: 'unknown_item'},
     **{20: 'unknown_item', 21: 'empty_field', 22: 'unknown_item'},
   }
-  assert bad[18][2:] == ('item', 'a:b', '"1",2,2005-01-03', 'an id of the movies file')
+  assert bad[18][2:] == ('item', 'a:b', '"1",2,2005-01-03', 'an id of the items')
   assert bad[16].field == 'value'
   line = 'a line such as 7: with the item of the rows below'
   assert bad[1].expected == f'above the row {line}'

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.common.job import JobError
 from pipelines.events import formats
+from pipelines.events.known_formats import KNOWN
 from pipelines.events.mapping import formats_of
 
 
@@ -36,7 +37,7 @@ def test_a_file_says_the_same(tmp_path):
 def test_options_alone_change_known_formats():
   made = formats_of('time_unit=ms')
   assert [kind.name for kind in made['ratings']] == [
-    kind.name for kind in formats.KNOWN['ratings']
+    kind.name for kind in KNOWN['ratings']
   ]
   assert {kind.time_unit for kind in made['ratings']} == {'ms'}
 
@@ -63,7 +64,7 @@ def test_quotes():
   assert quoted('user=who,delimiter=tab,quotes=double') is True
 
 
-@pytest.mark.parametrize('kind', formats.REQUIRED)
+@pytest.mark.parametrize('kind', KNOWN)
 def test_our_own_names_with_tabs(kind):
   header = '\t'.join(formats.REQUIRED[kind]).encode()
   layout = formats.detect('f', header, formats_of('delimiter=tab')[kind])
@@ -71,7 +72,7 @@ def test_our_own_names_with_tabs(kind):
 
 
 def test_nothing():
-  assert formats_of('') == formats.KNOWN
+  assert formats_of('') == KNOWN
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pipelines.events import (
   parquet_rows,
   rating_scale,
 )
+from pipelines.events.known_formats import KNOWN
 from pipelines.events.mapping import formats_of
 from pipelines.items import catalogue
 
@@ -28,7 +29,7 @@ TIMES = [1_000_000_000, 0, 1_262_304_000]
 
 
 def find(path, kind='ratings'):
-  return input_files.find_files(str(path), formats.KNOWN[kind], kind)
+  return input_files.find_files(str(path), KNOWN[kind], kind)
 
 
 def write(folder, **columns):
@@ -93,7 +94,7 @@ def test_every_type_gives_the_same_rows(tmp_path, columns):
 
 
 def test_a_time_has_its_own_unit_and_fractions_are_cut(tmp_path):
-  (known,) = formats.KNOWN['ratings'][-1:]
+  (known,) = KNOWN['ratings'][-1:]
   in_ms = parquet_rows.dataclasses.replace(known, time_unit='ms')
   when = pa.array([999, 1_999, 86_400_000], pa.int64())
   for column, expected in (

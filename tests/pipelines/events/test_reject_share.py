@@ -3,7 +3,8 @@
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import formats, input_files
+from pipelines.events import input_files
+from pipelines.events.known_formats import KNOWN
 from pipelines.events.reject_share import check_item_shares
 from pipelines.items import catalogue
 
@@ -12,7 +13,7 @@ from pipelines.items import catalogue
 def test_blank_lines_do_not_count(tmp_path, more, rejected):
   path = tmp_path / 'movies.csv'
   path.write_text(f'movieId,title,genres\n1,A,War\n2,B,Drama\n{more}')
-  files = input_files.find_files(str(path), formats.KNOWN['movies'], 'movies')
+  files = input_files.find_files(str(path), KNOWN['movies'], 'movies')
   items = catalogue.read_items(files)
   rows_in, share = {'movies': items.num_lines}, rejected / 3
   assert 'blank_line' in [reject['reason'] for reject in items.rejects]  # and is told

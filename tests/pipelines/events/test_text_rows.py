@@ -10,14 +10,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.events import column_values, formats, text_rows
+from pipelines.events.known_formats import KNOWN
 
-MOVIELENS = formats.detect(
-  'r', b'userId,movieId,rating,timestamp', formats.KNOWN['ratings']
-)
+MOVIELENS = formats.detect('r', b'userId,movieId,rating,timestamp', KNOWN['ratings'])
 RECBOLE = formats.detect(
   'r',
   b'user_id:token\titem_id:token\trating:float\ttimestamp:float',
-  formats.KNOWN['ratings'],
+  KNOWN['ratings'],
 )
 LINES = [
   b'1,2,3.5,100',
@@ -175,7 +174,7 @@ def test_numbers():
 
 def test_columns_by_name_in_any_order():
   header = b'timestamp,extra,rating,movieId,userId\n'
-  layout = formats.detect('r', header, formats.KNOWN['ratings'])
+  layout = formats.detect('r', header, KNOWN['ratings'])
   made = text_rows.split_lines(b'100,x,4.0,7,1\n', layout)
   values = {name: column.to_pylist() for name, column in made.columns.items()}
   assert values == {

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipelines.common.job import JobError
-from pipelines.events import formats, input_files
+from pipelines.events import input_files
+from pipelines.events.known_formats import KNOWN
 from pipelines.items import catalogue, item_table
 from tasks import schema
 
@@ -13,7 +14,7 @@ def read(folder, text, name='movies.csv'):
   path = folder / name
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
   return catalogue.read_items(
-    input_files.find_files(str(path), formats.KNOWN['movies'], 'movies')
+    input_files.find_files(str(path), KNOWN['movies'], 'movies')
   )
 
 

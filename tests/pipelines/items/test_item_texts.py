@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.events import formats, input_files
+from pipelines.events import input_files
+from pipelines.events.known_formats import KNOWN
 from pipelines.items import catalogue, item_texts
 from tasks import schema
 
@@ -14,7 +15,7 @@ MOVIES = 'movieId,title,genres\n1,A,War\n2,B,War\n10,C,War\n11,D,War\n'
 
 
 def find(path, kind):
-  return input_files.find_files(str(path), formats.KNOWN[kind], kind)
+  return input_files.find_files(str(path), KNOWN[kind], kind)
 
 
 @pytest.fixture

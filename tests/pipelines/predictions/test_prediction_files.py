@@ -8,7 +8,8 @@ import fastavro
 import pandas as pd
 import pytest
 
-from pipelines.predictions import prediction_files
+from pipelines.common.job import JobError
+from pipelines.predictions import finished_shards, prediction_files
 from tasks import schema
 
 ROWS = [
@@ -60,3 +61,38 @@ def test_other_readers():
 
 def test_the_flag_offers_every_format():
   assert set(schema.PREDICTION_FORMATS) == prediction_files.FORMATS.keys()
+
+
+CHOSEN = [
+  {
+    'example_id': f'{user}-0',
+    'user_id': user,
+    'item_id': 'i',
+    'answer': answer,
+    'draft_answer': answer,
+    'draft_probabilities': odds,
+    **{name: ROWS[0][name] for name in list(ROWS[0])[5:]},
+  }
+  for user, answer, odds in (('1', 'Yes', [0.75, 0.25]), ('2', None, []))
+]
+
+
+@pytest.mark.parametrize('kind', prediction_files.FORMATS)
+def test_the_table_of_a_choice(tmp_path, kind):
+  columns = schema.prediction_columns({'kind': 'choice', 'asks_item': True})
+  path = tmp_path / prediction_files.shard_name(kind, 0, 1)
+  path.write_bytes(prediction_files.to_bytes(CHOSEN, kind, columns))
+  found = prediction_files.read_predictions(str(tmp_path), kind)
+  for row in found:
+    if kind == 'json':
+      row['predicted_at'] = datetime.datetime.fromisoformat(row['predicted_at'])
+  assert found == CHOSEN
+  paths = finished_shards.find_shards(str(tmp_path), kind)
+  run = finished_shards.check_shards(paths, kind, columns)
+  assert run.run_id == 'r'
+  merged = io.BytesIO()
+  finished_shards.merge_shards(paths, kind, merged, columns)
+  path.write_bytes(merged.getvalue())
+  assert finished_shards.check_shards(paths, kind, columns) == run
+  with pytest.raises(JobError, match='no field predicted_liked'):
+    finished_shards.check_shards(paths, kind)

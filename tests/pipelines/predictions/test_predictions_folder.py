@@ -19,7 +19,9 @@ def test_the_folder_may_be_called_as_its_files_are(tmp_path, kind):
   shard = answer_shards.AnswerShard(0, 1, '', 0, 4)
   rows = [{**row, 'log_prob': -1.0} for row in predictions.rows(3)]
   reject = job.reject('batch_predict', 'not_answerable', user_id='u')
-  soft = answer_shards.soft_prompts_file(['a', 'b', 'c'], np.ones((3, 1, 1)))
+  soft = answer_shards.soft_prompts_file(
+    {'user_id': ['a', 'b', 'c']}, np.ones((3, 1, 1))
+  )
   for name, data in {
     shard.file(kind): to_bytes(rows, kind),
     'rejects-00000-of-00001.jsonl': json.dumps(reject).encode() + b'\n',

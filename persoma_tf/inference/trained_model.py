@@ -1,0 +1,80 @@
+"""Loads a trained adapter with its decoder, for answers."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from persoma_tf import model as persoma
+from persoma_tf import operand_types
+from persoma_tf.decoders import stack, start_tokens
+from persoma_tf.parameters import checkpoints, freezing, lora, quantization
+
+
+def trained_params(
+  model: persoma.Persoma,
+  params: Mapping,
+  folder: str,
+  decoder_sha256: str,
+  history: tuple[int, int],
+  asked: int = 0,
+) -> dict:
+  """Returns {'adapter': ..., 'decoder': ...} of a trained model.
+
+  Args:
+    model: model of the adapter's recipe.
+    params: parameters of the decoder from before the training.
+    folder: folder of the adapter.
+    decoder_sha256: fingerprint of `params`.
+    history: shape [N, H] of a history's vectors.
+    asked: length of the vector of an item that is asked about; 0 without one.
+
+  Raises:
+    ValueError: the adapter was trained with another decoder, or lacks parameters.
+  """
+  trained = checkpoints.load_adapter(folder, decoder_sha256)
+  found = freezing.overlay({'decoder': params}, trained)
+  zeros = lambda *shape: np.zeros((1, *shape), np.float32)
+  arguments = zeros(*history), np.zeros((1, history[0]), np.int32)
+  arguments += (None, None, zeros(1, asked)) if asked else ()
+  start = lambda: model.adapter.init(jax.random.key(0), *arguments)
+  expected = jax.eval_shape(start)['params']
+  checkpoints.check_same(expected, found.get('adapter', {}), folder)
+  return found
+
+
+def load_trained(
+  model_dir: str, weights: str, history: tuple[int, int], asked: int = 0
+) -> tuple[persoma.Persoma, dict]:
+  """Returns the model in its fastest form, and its parameters on the device.
+
+  LoRA is merged into float32 weights, other weights are converted, and the layers are
+  unrolled.
+
+  Args:
+    model_dir: finished folder of `persoma_tf.train`.
+    weights: type of the decoder's weights, see `Decoding`.
+    history: shape [N, H] of a history's vectors.
+    asked: see `trained_params`.
+
+  Raises:
+    ValueError: see `trained_params`.
+  """
+  model, decoder = persoma.build()
+  folder = f'{model_dir}/adapter'
+  params = trained_params(
+    model,
+    decoder.params,
+    folder,
+    checkpoints.fingerprint(decoder.params),
+    history,
+    asked,
+  )
+  kind = operand_types.chosen_type(weights)
+  decoder = params['decoder']
+  if kind == 'float32':
+    decoder = lora.merge_lora(decoder)
+  tuned = quantization.converted(decoder, kind)
+  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
+  module, tuned = stack.unrolled(module, tuned)
+  return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})

@@ -1,0 +1,193 @@
+"""Reads where a dataset file says that the examples of a question come from."""
+
+from collections.abc import Mapping
+
+from pipelines.dataset.asked_questions import ExampleFiles, UserFiles
+from pipelines.dataset.dataset import EventFiles
+from pipelines.dataset.table_part import (
+  KEYS,
+  check_header,
+  read_table,
+  read_time_unit,
+)
+from pipelines.dataset.yaml_parts import Part
+from pipelines.events.rating_scale import RatingScale
+from pipelines.examples.example_plan import (
+  AnswerRule,
+  ExamplePlan,
+  ExampleSplit,
+  Negatives,
+)
+from tasks.interaction_texts import VALUE
+
+_DRAWN_BY = ('uniform', 'popularity')
+
+
+def read_held_out(
+  part: Part,
+  name: str,
+  options: tuple[str, ...],
+  values: Mapping[str, str],
+  events: EventFiles,
+) -> ExamplePlan:
+  """Reads how users' own events are examples.
+
+  Args:
+    part: part `examples` of a question.
+    name: name of the question.
+    options: its options.
+    values: text of a column -> the option that it names.
+    events: the first source of events.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  part.expect('holdout', 'answer', 'negatives')
+  holdout = part.get('holdout')
+  if not isinstance(holdout.value, dict):
+    holdout.refuse('expected {last: 5} or {after: 2015-01-31}')
+  holdout.expect('last', 'after')
+  if len(holdout.names()) != 1:
+    holdout.refuse('expected last: a number of events, or after: a time')
+  last, after = holdout.whole('last', 0), None
+  if holdout.get('last') and last < 1:
+    holdout.get('last').refuse(f'{last}; expected at least 1')
+  if holdout.get('after'):
+    after = holdout.time('after')
+    if not events.has_time:
+      holdout.get('after').refuse('the events have no time; expected last')
+  drawn, answer = part.get('negatives'), None
+  if drawn:
+    if part.get('answer'):
+      part.get('answer').refuse('beside negatives; events have the first option')
+    if len(options) != 2:
+      drawn.refuse(f'needs two options; found {list(options)}')
+    negatives = _read_negatives(drawn, events)
+  else:
+    negatives = None
+    if not events.has_value:
+      part.refuse(
+        'the events have no value that could answer; expected negatives: {each: 1}'
+      )
+    answer = _read_answer(part, options, values)
+    if answer.column != VALUE:
+      part.get('answer').refuse(
+        f"{answer.column!r}; expected value, the value of the user's own event"
+      )
+    scale = RatingScale.parse(events.scale)
+    if answer.sign and not scale.low <= answer.number <= scale.high:
+      part.get('answer').refuse(
+        f'{answer.number:g} is no value; expected one from {scale}'
+      )
+  own = {'last': last, 'after': after, 'negatives': negatives}
+  return ExamplePlan(name, answer, options, **own)
+
+
+def _read_negatives(part: Part, events: EventFiles) -> Negatives:
+  part.expect('each', 'by')
+  each, by = part.whole('each', 1), part.text('by', _DRAWN_BY[0])
+  if each < 1:
+    part.get('each').refuse(f'{each}; expected at least 1')
+  if by not in _DRAWN_BY:
+    part.get('by').refuse(f'{by!r}; expected one of {list(_DRAWN_BY)}')
+  if by == 'popularity' and not events.has_time:
+    part.get('by').refuse(
+      'popularity is counted before the first example, and the events have no time; '
+      'expected uniform'
+    )
+  return Negatives(each, by)
+
+
+def _read_answer(
+  part: Part, options: tuple[str, ...], values: Mapping[str, str]
+) -> AnswerRule:
+  text = part.text('answer', expected='a column, or a comparison such as value > 3')
+  return part.get('answer').make(lambda x: AnswerRule.parse(x, options, values), text)
+
+
+def read_example_files(
+  part: Part,
+  name: str,
+  options: tuple[str, ...],
+  values: Mapping[str, str],
+  split: ExampleSplit,
+  folder: str,
+) -> tuple[ExampleFiles, ExamplePlan]:
+  """Reads what files of examples are.
+
+  Args:
+    part: part `examples` of a question.
+    name: name of the question.
+    options: its options.
+    values: text of a column -> the option that it names.
+    split: division of the examples.
+    folder: folder or address that paths start at.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  roles = {'user': 'the column with the id of the user'}
+  optional = ('item', 'time', 'id')
+  part.expect(*KEYS, *roles, *optional, 'time_unit', 'answer', 'fields')
+  table = read_table(part, folder, roles, optional)
+  files = ExampleFiles(**table, time_unit=read_time_unit(part))
+  answer = _read_answer(part, options, values) if part.get('answer') else None
+  fields = tuple(field.value for field in part.texts('fields'))
+  if files.header:
+    named = {field: files.column(field) for field in fields}
+    check_header(files.header, named, lambda _: part.get('fields'))
+    if answer:
+      column = {'answer': files.column(answer.column)}
+      check_header(files.header, column, part.get)
+    if split.by == 'column':
+      column = {'split': files.column(split.column)}
+      check_header(files.header, column, lambda _: part.get('header'))
+  plan = ExamplePlan(name, answer, options, fields, from_files=True)
+  return files, plan
+
+
+def read_user_files(part: Part | None, folder: str) -> UserFiles | None:
+  """Reads what files of users are.
+
+  Args:
+    part: part `users` of a dataset file; None without one.
+    folder: folder or address that paths start at.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  if part is None:
+    return None
+  roles = {'user': 'the column with the id of the user'}
+  part.expect(*KEYS, *roles, 'fields')
+  part.need('fields', 'a list of columns that prompts name')
+  fields = tuple(field.value for field in part.texts('fields'))
+  users = UserFiles(**read_table(part, folder, roles, ()), fields=fields)
+  if users.header:
+    columns = {name: users.column(name) for name in fields}
+    check_header(users.header, columns, lambda _: part.get('fields'))
+  return users
+
+
+def read_example_split(part: Part | None) -> ExampleSplit:
+  """Reads how examples are divided among the splits.
+
+  Args:
+    part: part `split` of a dataset file; None without one.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  by = part.text('by', 'user') if part else 'user'
+  if by == 'user':
+    return ExampleSplit()
+  if by == 'column':
+    part.expect('by', 'column', 'seed')
+    return ExampleSplit(by, column=part.text('column', expected='a column of examples'))
+  if by != 'time':
+    part.get('by').refuse(f"{by!r}; expected one of ['user', 'time', 'column']")
+  part.expect('by', 'validation', 'test', 'seed')
+  times = part.time('validation'), part.time('test')
+  if times[0] > times[1]:
+    part.get('test').refuse('is before validation; expected its first time')
+  return ExampleSplit(by, times)

@@ -1,0 +1,222 @@
+"""Reads what a dataset file asks: its questions, and where their examples come from."""
+
+import dataclasses
+import difflib
+import re
+from typing import NamedTuple
+
+from pipelines.dataset.asked_questions import (
+  ChoiceQuestion,
+  ExampleFiles,
+  ListsQuestion,
+  UserFiles,
+)
+from pipelines.dataset.dataset import EventFiles, ItemFiles
+from pipelines.dataset.example_part import read_example_files, read_held_out
+from pipelines.dataset.table_part import (
+  check_header,
+)
+from pipelines.dataset.yaml_parts import Part
+from pipelines.events.rating_scale import RatingScale
+from pipelines.examples.example_plan import (
+  ExampleSplit,
+)
+from tasks.interaction_texts import VALUE
+from tasks.labels import LabelRule
+from tasks.questions import Question
+from tasks.text_templates import TextTemplate, read_template
+
+_ANSWERS = ('lists', 'choice')
+_NAME = r'\w+_v\d+'
+
+
+class KnownTables(NamedTuple):
+  """Holds what a dataset file says of the tables that questions name.
+
+  Attributes:
+    events: the first source of events.
+    items: files of the items; None if there are none.
+    users: files of the users; None if there are none.
+  """
+
+  events: EventFiles
+  items: ItemFiles | None
+  users: UserFiles | None
+
+
+def read_questions(
+  root: Part, known: KnownTables, split: ExampleSplit, folder: str
+) -> tuple[ListsQuestion | ChoiceQuestion, ...]:
+  """Reads the questions of a dataset file.
+
+  Args:
+    root: the file.
+    known: what it says of events, items and users.
+    split: division of the examples.
+    folder: folder or address that paths start at.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  parts = root.need('questions', 'a list of questions').items()
+  if not parts:
+    root.get('questions').refuse('an empty list; expected a question or more')
+  asked: dict[str, ListsQuestion | ChoiceQuestion] = {}
+  for part in parts:
+    answer = part.need('answer', f'one of {list(_ANSWERS)}')
+    answer.expect(*_ANSWERS)
+    if len(answer.names()) != 1:
+      answer.refuse(f'{answer.names()}; expected one of {list(_ANSWERS)}')
+    if answer.get('lists'):
+      found = _read_lists(part, known.items, known.events)
+      if any(isinstance(x, ListsQuestion) for x in asked.values()):
+        part.refuse('a second question with lists; expected one')
+      if split.by != 'user':
+        root.get('split').refuse(
+          f'by {split.by} divides examples, and {found.name} is asked about users; '
+          'expected by: user'
+        )
+    else:
+      found = _read_choice(part, known, split, folder)
+    if found.name in asked:
+      part.get('name').refuse(f'{found.name!r} stands twice')
+    asked[found.name] = found
+  return tuple(asked.values())
+
+
+def _read_lists(
+  part: Part, items: ItemFiles | None, events: EventFiles
+) -> ListsQuestion:
+  """Reads a question about users."""
+  part.expect('name', 'prompt', 'answer')
+  if not (items and events.has_value):
+    part.get('answer').get('lists').refuse(
+      'lists name categories of items, and a rule on values chooses them: expected '
+      'items, and a value of the events'
+    )
+  lists = part.get('answer').need('lists', 'of, likes, dislikes, none, most and rule')
+  lists.expect('of', 'likes', 'dislikes', 'none', 'most', 'rule')
+  of = lists.text('of', expected='a column that items.lists names')
+  if of not in items.lists:
+    lists.get('of').refuse(f'{of!r}; expected one of items.lists: {list(items.lists)}')
+  words = {key: lists.text(key) for key in ('likes', 'dislikes')}
+  words |= {'none': lists.text('none', 'none'), 'most': lists.whole('most', 3)}
+  name = part.text('name', expected='a name such as book_subjects_v1')
+  prompt = part.text('prompt', expected='the text before the answer')
+  try:
+    question = Question(name, prompt, **words)
+  except ValueError as error:  # "Question 'x_v1': most=0: expected at least 1"
+    said = re.search(r': ((name|prompt|likes|dislikes|none|most)=.*)', str(error), re.S)
+    where = part.get(said[2]) or lists.get(said[2]) if said else part
+    where.refuse(said[1] if said else str(error))
+  return ListsQuestion(question, of, _read_rule(lists, events, question.most))
+
+
+def _read_rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
+  part = lists.need('rule', 'least, liked_above and disliked_below')
+  part.expect('least', 'liked_above', 'disliked_below')
+  numbers = {key: part.number(key) for key in ('liked_above', 'disliked_below')}
+  make = lambda least: LabelRule(least, **numbers, top=most)
+  rule = part.make(make, part.whole('least', 3))
+  scale = RatingScale.parse(events.scale)
+  for key, value in numbers.items():
+    if not scale.low <= value <= scale.high:
+      part.get(key).refuse(f'{value:g}; expected a mean of values from {scale}')
+  return rule
+
+
+def _read_choice(
+  part: Part, known: KnownTables, split: ExampleSplit, folder: str
+) -> ChoiceQuestion:
+  """Reads a question about examples."""
+  events, items = known.events, known.items
+  part.expect('name', 'prompt', 'answer', 'examples')
+  name = part.text('name', expected='a name such as book_like_v1')
+  if not re.fullmatch(_NAME, name):
+    part.get('name').refuse(
+      f'{name!r}; expected a name with a version, such as book_like_v1'
+    )
+  values = _read_options(part.get('answer').get('choice'))
+  options = tuple(dict.fromkeys(values.values()))
+  source = part.need('examples', 'files, or holdout, with the examples')
+  for key in ('holdout', 'item') if items is None else ():
+    if source.get(key):
+      source.get(key).refuse('there are no items that an example could be about')
+  if source.get('holdout'):
+    files, plan = None, read_held_out(source, name, options, values, events)
+  else:
+    files, plan = read_example_files(source, name, options, values, split, folder)
+    if files and not events.has_time and 'time' in files.columns:
+      source.get('time').refuse('the events have no time that it could be compared to')
+  if isinstance(part.get('answer').get('choice').value, dict) and (
+    plan.negatives or (plan.answer and plan.answer.sign)
+  ):
+    part.get('answer').get('choice').refuse(
+      'texts of the options beside a comparison or negatives; expected a list of two '
+      'options, the first for what is true'
+    )
+  if split.by == 'column' and plan and not plan.from_files:
+    source.refuse('split by: column needs files with this column; expected by: user')
+  if split.by == 'time' and not _has_time(files, events):
+    source.refuse('split by: time needs a time of events and examples')
+  prompt = _read_prompt(part)
+  of_users = known.users.fields if known.users else ()
+  named = tuple(x for x in of_users if x in prompt.fields and x not in plan.fields)
+  plan = dataclasses.replace(plan, user_fields=named)
+  asked = ChoiceQuestion(prompt, plan, files)
+  _check_prompt(part, asked, items)
+  return asked
+
+
+def _has_time(files: ExampleFiles | None, events: EventFiles) -> bool:
+  return events.has_time and (files is None or 'time' in files.columns)
+
+
+def _read_options(part: Part) -> dict[str, str]:
+  """Returns the text of a column -> the option that it names."""
+  if isinstance(part.value, dict):
+    values = {part.get(option).word(): option for option in part.names()}
+    twice = 'two options have the same text in the data'
+  else:
+    values = {option.word(): option.word() for option in part.items()}
+    twice = 'an option stands twice'
+  if len(values) < len(part.value):
+    part.refuse(twice)
+  options = dict.fromkeys(values.values())
+  if len(options) < 2:
+    part.refuse(f'{list(options)}; expected two options or more, such as [Yes, No]')
+  for option in options:
+    if not option or option != option.strip():
+      part.refuse(f'{option!r}; expected an option without outer spaces')
+  return values
+
+
+def _read_prompt(part: Part) -> TextTemplate:
+  text = part.text('prompt', expected='the text before the answer')
+  return part.get('prompt').make(read_template, text)
+
+
+def _check_prompt(part: Part, asked: ChoiceQuestion, items: ItemFiles | None) -> None:
+  """Checks that something fills each field of a prompt."""
+  prompt, named = part.get('prompt'), asked.item_columns
+  if not asked.prompt.source:
+    prompt.refuse('an empty text; expected the text before the answer')
+  if VALUE in named:
+    prompt.refuse('{value} is of an event, which is not known yet; expected a column')
+  if named and not asked.asks_item:
+    hint = difflib.get_close_matches(named[0], asked.plan.fields, n=1)
+    prompt.refuse(
+      f'{{{named[0]}}} is no field of the examples, and they have no item; '
+      + (f'did you mean {{{hint[0]}}}?' if hint else 'expected it in examples.fields')
+    )
+  for field in asked.plan.fields:
+    if field not in asked.prompt.fields:
+      near = difflib.get_close_matches(field, asked.prompt.fields, n=1)
+      hint = f'; did you mean {near[0]}?' if near else ''
+      part.get('examples').get('fields').refuse(f'{field!r} is not in the prompt{hint}')
+  if named and items.header:
+    columns = {name: items.column(name) for name in named}
+    check_header(items.header, columns, lambda _: prompt)
+  lists = items.lists if items else ()
+  kinds = {name: ['x'] if name in lists else 'x' for name in asked.prompt.fields}
+  prompt.make(asked.prompt.write, kinds)

@@ -1,0 +1,32 @@
+"""Describes files with a table."""
+
+import dataclasses
+from collections.abc import Mapping
+
+ITEM_BLOCKS = 'item_blocks'  # a line such as 7: names the item of the rows below it
+LAYOUTS = ('rows', ITEM_BLOCKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFiles:
+  """Describes files with one table.
+
+  Attributes:
+    files: path or glob.
+    columns: name in this dataset file -> name of the column in the files.
+    delimiter: text between two values.
+    quotes: 'double' or 'none': what quotes are; '' if the files must tell.
+    encoding: encoding of the text.
+    header: names of the columns if the files have no header line.
+  """
+
+  files: str
+  columns: Mapping[str, str]
+  delimiter: str = ','
+  quotes: str = ''
+  encoding: str = 'utf-8'
+  header: tuple[str, ...] = ()
+
+  def column(self, name: str) -> str:
+    """Returns the name in the files of a column that a template names."""
+    return self.columns.get(name, name)

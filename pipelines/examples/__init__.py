@@ -1,0 +1,1 @@
+"""Reads examples: questions that are asked about single users, items and times."""

@@ -1,0 +1,206 @@
+"""The results of a run that answered a choice, and the examples that it answered."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines.common import tfrecord
+from pipelines.common.job import JobError
+from pipelines.histories import history_records
+from pipelines.report.asked_choice import AskedChoice, PromptWriter
+from tasks import schema
+from tasks.baselines import ChoiceSamples
+from tasks.choice_metrics import OptionAnswers
+
+
+class ReadExamples(NamedTuple):
+  """Holds E examples of a split.
+
+  Attributes:
+    samples: the examples as the baselines see them.
+    fields: texts of each field that an example brings itself, by its name.
+    totals: [E] int, length of each history before sampling.
+    left_out: names of the split's other examples; the place of a record without one.
+  """
+
+  samples: ChoiceSamples
+  fields: Sequence[Mapping[str, Sequence[str]]]
+  totals: np.ndarray
+  left_out: Sequence[str]
+
+  def take(self, rows: np.ndarray) -> 'ReadExamples':
+    """Returns the examples where `rows` [E] bool is true."""
+    fields = [x for x, kept in zip(self.fields, rows, strict=True) if kept]
+    return ReadExamples(
+      self.samples.take(rows), fields, self.totals[rows], self.left_out
+    )
+
+
+class ChoiceCoverage(NamedTuple):
+  """Counts the examples of the split that the scores are of.
+
+  Attributes:
+    examples_scored: examples with a prediction and a known answer.
+    examples_without_answer: examples with a prediction alone.
+    examples_in_split: examples of the split.
+    rejects: examples that the predictions job rejected, by its own count.
+    users_scored: users with an example that is scored.
+    users_in_split: users with an example that was answered.
+  """
+
+  examples_scored: int
+  examples_without_answer: int
+  examples_in_split: int
+  rejects: int
+  users_scored: int
+  users_in_split: int
+
+
+class ChoiceResults(NamedTuple):
+  """Holds everything that the page of a choice shows.
+
+  Attributes:
+    question: words of the question.
+    examples: the E examples that are scored.
+    users: [E] int, number of each example's user.
+    coverage: numbers of examples.
+    rows: each example's row of the prediction table.
+    answers: answers of each method.
+    methods: scores of each method, as in `metrics.json`.
+    better_baseline: the best method without a language model, as in `metrics.json`;
+      None if the model scores as high.
+    prompts: writes the prompts of examples.
+    titles: title of each item of the item table.
+    info: `dataset_info.json`.
+    split: name of the examples' split.
+    run: `run` of `metrics.json`.
+    predictions: `run_info.json`.
+    training: text of `metrics.jsonl` and `config.gin`, as far as they are there.
+  """
+
+  question: AskedChoice
+  examples: ReadExamples
+  users: np.ndarray
+  coverage: ChoiceCoverage
+  rows: Sequence[Mapping[str, Any]]
+  answers: Mapping[str, OptionAnswers]
+  methods: Mapping[str, Mapping[str, Any]]
+  better_baseline: Mapping[str, Any] | None
+  prompts: PromptWriter
+  titles: Sequence[str]
+  info: Mapping[str, Any]
+  split: str
+  run: Mapping[str, Any]
+  predictions: Mapping[str, Any]
+  training: Mapping[str, str]
+
+
+def _name(example: Mapping[str, Any]) -> tuple[str, str]:
+  """Returns what identifies an example."""
+  return example['user_id'], example['example_id']
+
+
+def read_choice_examples(
+  histories_dir: str,
+  question: AskedChoice,
+  split: str,
+  answered: Collection[tuple[str, str]] | None = None,
+) -> ReadExamples:
+  """Reads the examples of a split, or of 'all', in the order of their shards.
+
+  Args:
+    histories_dir: finished folder of the histories.
+    question: words of the question.
+    split: name of the split, or 'all'.
+    answered: (user, id) of examples to read; None for all. Records that are not valid
+      examples are left out, too: `batch_predict` rejects them.
+
+  Raises:
+    JobError: an answer is none of the options.
+  """
+  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
+  found, left_out = [], []
+  for place, record in _records(histories_dir, split, question.name):
+    example = _valid_example(record, question, num_items)
+    if example is None:
+      left_out.append(place)
+    elif answered is not None and _name(example) not in answered:
+      left_out.append(example['example_id'])
+    else:
+      found.append(example)
+  only = lambda name: [x[name][0].item() if len(x[name]) else -1 for x in found]
+  samples = ChoiceSamples(
+    example_ids=[x['example_id'] for x in found],
+    user_ids=[x['user_id'] for x in found],
+    asked=np.array(only('example_item'), np.int64),
+    answers=np.array([_option(x, question) for x in found], np.int64),
+    items=[x['history_items'] for x in found],
+    values=[x['history_ratings'] for x in found],
+  )
+  own = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
+  totals = np.array([x['history_total'] for x in found], np.int64)
+  return ReadExamples(samples, [own(x) for x in found], totals, left_out)
+
+
+def _records(histories_dir, split, name) -> Iterator[tuple[str, bytes]]:
+  for path in history_records.list_history_files(histories_dir, split, name):
+    for number, record in enumerate(tfrecord.read_tfrecord(path)):
+      yield f'record {number} of {path}', record
+
+
+def _valid_example(record, question, num_items):
+  """Decodes a record; None if it is not an example about items of the table."""
+  try:
+    kinds = schema.example_kinds(question.fields)
+    example = history_records.decode_example(record, kinds)
+  except ValueError:
+    return None
+  rows = np.concatenate([example['history_items'], example['example_item']])
+  known = np.all((rows >= 0) & (rows < num_items))
+  lengths = len(example['history_items']), len(example['history_ratings'])
+  return example if known and lengths[0] == lengths[1] else None
+
+
+def _option(example, question):
+  """Returns the number of the right option; -1 if it is not known.
+
+  Raises:
+    JobError: it is none of the options.
+  """
+  if not example['answer']:
+    return -1
+  (answer,) = example['answer']
+  if answer not in question.options:
+    raise JobError(
+      f'example {example["example_id"]!r}: the answer {answer!r} is none of the '
+      f'options {[*question.options]}'
+    )
+  return question.options.index(answer)
+
+
+def cover_examples(examples: ReadExamples, rejects: int) -> ChoiceCoverage:
+  """Compares the examples without a prediction with the rejects.
+
+  Raises:
+    JobError: nothing has a prediction, or more examples have none than were rejected.
+  """
+  samples, missing = examples.samples, examples.left_out
+  total = len(samples.asked) + len(missing)
+  if len(missing) > rejects or (missing and not len(samples.asked)):
+    raise JobError(
+      f'{len(missing)} of {total} examples have no prediction, such as '
+      f'{missing[0]!r}; {rejects} were rejected: were the predictions made from these '
+      'histories?'
+    )
+  known = (samples.answers >= 0).tolist()
+  scored = {user for user, has in zip(samples.user_ids, known, strict=True) if has}
+  return ChoiceCoverage(
+    examples_scored=sum(known),
+    examples_without_answer=len(known) - sum(known),
+    examples_in_split=total,
+    rejects=rejects,
+    users_scored=len(scored),
+    users_in_split=len({*samples.user_ids}),
+  )

@@ -1,0 +1,260 @@
+"""Scores of a run that answered a choice, beside methods that need no model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.common import storage
+from pipelines.common.job import JobError
+from pipelines.predictions.prediction_files import read_predictions
+from pipelines.report import asked_choice, choice_results, run_results
+from pipelines.report.asked_choice import AskedChoice
+from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
+from pipelines.report.choice_results import ChoiceResults
+from tasks import choice_metrics
+from tasks.choice_metrics import OptionAnswers
+
+
+def _by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping]:
+  """Returns rows by (user, id): ids need only be unique among a user's examples."""
+  return {(row['user_id'], row['example_id']): row for row in rows}
+
+
+def score_choice_run(
+  question: AskedChoice,
+  histories_dir: str,
+  predictions_dir: str,
+  predicted: Mapping[str, Any],
+  run_info: Mapping[str, Any],
+  training: Mapping[str, str],
+  embeddings_dir: str = '',
+) -> ChoiceResults:
+  """Reads the examples and their predictions, and scores every method on them.
+
+  Args:
+    question: words of the choice.
+    histories_dir: finished folder of the histories.
+    predictions_dir: finished folder of the predictions.
+    predicted: settings in `COMPLETED` of the predictions.
+    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
+    training: files of the model's training, as `read_training` returns them.
+    embeddings_dir: finished folder of the item vectors, for the methods that read them;
+      '' leaves these out.
+
+  Raises:
+    JobError: an example has no prediction and was not rejected, or none has an answer.
+  """
+  split, kind = predicted['split'], predicted['format']
+  table = read_predictions(predictions_dir, kind)
+  by_id = _by_name(row for row in table if row['task'] == question.name)
+  predictions = storage.read_json(f'{predictions_dir}/run_info.json')
+  read = choice_results.read_choice_examples(histories_dir, question, split, by_id)
+  coverage = choice_results.cover_examples(read, predictions.get('rejects', 0))
+  examples = read.take(read.samples.answers >= 0)
+  _check_answers(histories_dir, split, coverage)
+  samples = examples.samples
+  rows = [by_id[x] for x in zip(samples.user_ids, samples.example_ids, strict=True)]
+  floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
+  answers = answers_of_model(rows, question.options, _is_constrained(predicted))
+  answers |= {
+    name: choice_metrics.most_probable(x.probabilities) for name, x in floors.items()
+  }
+  users = np.unique(samples.user_ids, return_inverse=True)[1]
+  failures = sum(not row['parse_ok'] for row in rows)
+  methods = score_choices(samples.answers, users, answers, question, run_info, failures)
+  for name, found in floors.items():
+    if found.settings:
+      methods[name]['settings'] = dict(found.settings)
+  return ChoiceResults(
+    question=question,
+    examples=examples,
+    users=users,
+    coverage=coverage,
+    rows=rows,
+    answers=answers,
+    methods=methods,
+    better_baseline=better_floor(
+      samples.answers, users, answers, methods, len(question.options), run_info
+    ),
+    prompts=asked_choice.PromptWriter(histories_dir, question),
+    titles=run_results.read_titles(histories_dir),
+    info=storage.read_json(f'{histories_dir}/dataset_info.json'),
+    split=split,
+    run=run_info,
+    predictions=predictions,
+    training=training,
+  )
+
+
+def _check_answers(histories_dir, split, coverage):
+  """Checks that there is something to score.
+
+  Raises:
+    JobError: no example has an answer.
+  """
+  if not coverage.examples_scored:
+    raise JobError(
+      f'{histories_dir}: none of the {coverage.examples_without_answer:,} answered '
+      f'examples of the split {split} has an answer in the data, so there is nothing '
+      'to score: answer a split whose examples have one'
+    )
+
+
+def _is_constrained(predicted):
+  """Tells whether a grammar kept the answers to the options."""
+  return bool(predicted.get('decoding', {}).get('constrained'))
+
+
+def answers_of_model(
+  rows: Sequence[Mapping[str, Any]], options: Sequence[str], constrained: bool
+) -> dict[str, OptionAnswers]:
+  """Returns the answers of the model, and those of its draft if it makes one.
+
+  A grammar scales the probabilities of what it allows to the sum 1. So the probability
+  of a constrained answer is that of its option, and what it lacks to 1 is that of the
+  other one of two; other answers of the model have no probabilities here.
+
+  Args:
+    rows: rows of the prediction table.
+    options: O texts.
+    constrained: whether a grammar kept the answers to the options.
+  """
+  number = {text: at for at, text in enumerate(options)}
+  chosen = lambda name: np.array([number.get(row.get(name), -1) for row in rows], int)
+  ours, draft = chosen('answer'), chosen('draft_answer')
+  told = None
+  if constrained and len(options) == 2:
+    told = _of_log_probs(ours, [row['log_prob'] for row in rows])
+  found = {'persoma': OptionAnswers(ours, told)}
+  if (draft >= 0).any():
+    found['draft'] = OptionAnswers(draft, _of_draft(rows, len(options)))
+  return found
+
+
+def _of_log_probs(chosen, log_probs):
+  """Returns the probabilities [E, 2] of two options; None if one is not known."""
+  if (chosen < 0).any() or any(x is None for x in log_probs):
+    return None
+  own = np.exp(np.minimum(np.array(log_probs, np.float64), 0.0))  # may round above 0
+  first = np.where(chosen == 0, own, 1 - own)
+  return np.stack([first, 1 - first], axis=1)
+
+
+def _of_draft(rows, num_options):
+  """Returns the draft's probabilities [E, O] with the sum 1; None if any lack."""
+  told = [row.get('draft_probabilities') or () for row in rows]
+  if any(len(x) != num_options for x in told):
+    return None
+  found = np.array(told, np.float64)
+  return found / found.sum(axis=1, keepdims=True)
+
+
+def score_choices(
+  truth: np.ndarray,
+  users: np.ndarray,
+  answers: Mapping[str, OptionAnswers],
+  question: AskedChoice,
+  run_info: Mapping[str, Any],
+  failures: int = 0,
+) -> dict[str, dict[str, Any]]:
+  """Returns scores and 95 % intervals of every method, as in `metrics.json`.
+
+  Args:
+    truth: [E] int, number of the right option.
+    users: [E] int, number of each example's user.
+    answers: answers of each method.
+    question: words of the choice.
+    run_info: holds `seed` and `bootstrap_samples`.
+    failures: number of the model's answers that could not be parsed.
+  """
+  bootstrap = {'samples': run_info['bootstrap_samples'], 'seed': run_info['seed']}
+  score = lambda x: choice_metrics.option_scores(
+    truth, users, x, len(question.options), **bootstrap
+  )
+  return {
+    name: {
+      **score(answer),
+      'parse_failures': failures if name == 'persoma' else 0,
+      'users': int(users.max()) + 1,
+      'examples': len(truth),
+    }
+    for name, answer in answers.items()
+  }
+
+
+def best_of_ours(methods: Mapping[str, Mapping[str, Any]], score: str) -> str:
+  """Returns the better one of the model and its draft.
+
+  The decoder reads which option the draft chose, and not how probable it is. So the
+  draft's probabilities rank examples better than those of the text.
+  """
+  known = [name for name in ('persoma', 'draft') if name in methods]
+  scores = {name: methods[name].get(score) for name in known}
+  return max(known, key=lambda name: -1 if scores[name] is None else scores[name])
+
+
+def main_score(methods: Mapping[str, Mapping[str, Any]]) -> str:
+  """Returns the score that methods are compared by: 'auc', or 'accuracy'.
+
+  It is the AUC if the model or its draft has one, since it depends on no threshold.
+  """
+  ours = [methods[x] for x in ('persoma', 'draft') if x in methods]
+  known = any(row.get('auc') is not None for row in ours or [methods['majority']])
+  return 'auc' if known else 'accuracy'
+
+
+def better_floor(
+  truth: np.ndarray,
+  users: np.ndarray,
+  answers: Mapping[str, OptionAnswers],
+  methods: Mapping[str, Mapping[str, Any]],
+  num_options: int,
+  run_info: Mapping[str, Any],
+) -> dict[str, Any] | None:
+  """Finds the best method without a language model and compares it with the model.
+
+  Args:
+    truth: [E] int, number of the right option.
+    users: [E] int, number of each example's user.
+    answers: answers of each method.
+    methods: scores of each method.
+    num_options: O.
+    run_info: holds `seed` and `bootstrap_samples`.
+
+  Returns:
+    {'method', 'score', the score's value under its name, 'difference',
+    'difference_low', 'difference_high', 'text'}: by how much the method exceeds the
+    model, the 95 % interval of this difference over users, and all of it as a sentence.
+    None if no method has a higher score than the model.
+  """
+  score = main_score(methods)
+  known = [name for name in CHOICE_FLOORS if name in methods]
+  name = max(known, key=lambda name: methods[name][score])
+  model = best_of_ours(methods, score)
+  best, ours = methods[name][score], methods[model][score]
+  if best <= ours:
+    return None
+  theirs, own = (
+    choice_metrics.choice_measures(truth, users, answers[x], num_options)
+    for x in (name, model)
+  )
+  compared = {'difference': lambda drawn: theirs[score](drawn) - own[score](drawn)}
+  samples, seed = run_info['bootstrap_samples'], run_info['seed']
+  low, high = choice_metrics.bootstrap_measures(
+    compared, users.max() + 1, samples=samples, seed=seed
+  )['difference']
+  word = choice_metrics.WORDS[score]
+  return {
+    'method': name,
+    'score': score,
+    score: best,
+    'difference': best - ours,
+    'difference_low': low,
+    'difference_high': high,
+    'text': (
+      f'{model} scores below {name}, which needs no language model: {word} {ours:.3f} '
+      f'against {best:.3f}, a difference of {best - ours:.3f} with the 95 % interval '
+      f'{low:.3f} to {high:.3f} over users.'
+    ),
+  }

@@ -1,0 +1,1 @@
+"""Kinds of answers: each module knows the form of one kind."""

@@ -1,0 +1,338 @@
+"""Questions with examples in a dataset file: what a right one says, and wrong ones."""
+
+import pytest
+
+from pipelines.common.job import JobError
+from pipelines.dataset.dataset_file import read_dataset
+from pipelines.examples.example_plan import AnswerRule, ExamplePlan, Negatives
+from tests.pipelines.dataset.test_dataset_file import ROOT
+
+TEXT = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
+_FROM, _TO = TEXT.index('    examples:'), TEXT.index('split:')
+HOLDOUT = TEXT[:_FROM] + (
+  '    examples:\n      holdout: {last: 5}\n      answer: value > 3\n'
+)
+HOLDOUT = HOLDOUT.replace(' {occasion}', '') + TEXT[_TO:]
+HOLDOUT = HOLDOUT.replace('{"Yes": 1, "No": 0}', '["Yes", "No"]')
+
+
+def read(folder, text, *changes):
+  for old, new in changes:
+    assert old in text
+    text = text.replace(old, new, 1)
+  path = folder / 'like.yaml'
+  path.write_text(text)
+  return read_dataset(str(path))
+
+
+def test_files_of_examples(tmp_path):
+  found = read(tmp_path, TEXT)
+  (asked,) = found.questions
+  options = ('Yes', 'No')
+  rule = AnswerRule('liked', options, {'1': 'Yes', '0': 'No'})
+  assert asked.plan == ExamplePlan(
+    'book_like_v1', rule, options, ('occasion',), from_files=True
+  )
+  assert asked.asks_item
+  assert asked.item_columns == ('title', 'author')
+  assert asked.files.columns == {'user': 'customer', 'item': 'isbn', 'time': 'asked_at'}
+  assert asked.files.time_unit == 'ms'
+  assert not found.lists
+  assert found.item_columns() == ('title', 'published', 'author', 'subjects')
+  assert found.about()['questions']['book_like_v1'] == {
+    'kind': 'choice',
+    'prompt': asked.prompt.source,
+    'options': ['Yes', 'No'],
+    'fields': ['occasion'],
+    'asks_item': True,
+  }
+
+
+def test_own_events(tmp_path):
+  plan = read(tmp_path, HOLDOUT).questions[0].plan
+  assert (plan.last, plan.after, plan.answer.sign) == (5, None, '>')
+  drawn = ('      answer: value > 3\n', '      negatives: {each: 4, by: popularity}\n')
+  plan = read(tmp_path, HOLDOUT, drawn).questions[0].plan
+  assert (plan.answer, plan.negatives) == (None, Negatives(4, 'popularity'))
+  after = ('{last: 5}', '{after: 2019-03-01}')
+  assert read(tmp_path, HOLDOUT, after).questions[0].plan.after == 1_551_398_400
+
+
+def test_options_are_texts(tmp_path):
+  stars = ('{"Yes": 1, "No": 0}', '[1, 2, 3, 4, 5]'), ('liked', 'stars')
+  plan = read(tmp_path, TEXT, *stars).questions[0].plan
+  assert plan.options == ('1', '2', '3', '4', '5')
+  assert plan.answer.values == {x: x for x in plan.options}
+
+
+def test_splits(tmp_path):
+  split = '{train: 0.7, validation: 0.1, test: 0.2}'
+  found = read(
+    tmp_path, TEXT, (split, '{by: time, validation: 2018-01-01, test: 1525132800}')
+  )
+  assert found.example_split.times == (1_514_764_800, 1_525_132_800)
+  assert found.split.fractions == {'train': 1.0, 'validation': 0.0, 'test': 0.0}
+  found = read(tmp_path, TEXT, (split, '{by: column, column: fold}'))
+  assert found.example_split.column == 'fold'
+  assert found.example_format(found.questions[0]).columns['split'] == 'fold'
+
+
+# name: (old text, new text, line, what is said).
+FILES = {
+  'a field without an item': (
+    '      item: isbn\n      time: asked_at',
+    '      time: asked_at',
+    22,
+    '{title} is no field of the examples, and they have no item',
+  ),
+  'a mistyped key': ('      fields:', '      field:', 30, 'did you mean fields?'),
+  'no examples': (TEXT[_FROM:_TO], '', 21, 'no key examples; expected files, or hold'),
+  'no user': ('      user: customer\n', '', 24, 'no key user; expected the column'),
+  'one option': ('{"Yes": 1, "No": 0}', '["Yes"]', 23, "['Yes']; expected two options"),
+  'an option twice': ('{"Yes": 1, "No": 0}', '[a, a]', 23, 'an option stands twice'),
+  'an option with a space': (
+    '{"Yes": 1, "No": 0}',
+    '["Yes ", b]',
+    23,
+    "'Yes '; expected an option without outer spaces",
+  ),
+  'a list as an option': (
+    '{"Yes": 1, "No": 0}',
+    '[[a], b]',
+    23,
+    'a list; expected a text or a number',
+  ),
+  'no version': ('book_like_v1', 'book_like', 21, 'a name with a version, such as'),
+  'a comparison to a word': (
+    'answer: liked',
+    'answer: liked > many',
+    31,
+    "compares to 'many'; expected a number",
+  ),
+  'a field that is nowhere': (
+    'fields: [occasion]',
+    'fields: [occassion]',
+    30,
+    "'occassion' is not in the prompt; did you mean occasion?",
+  ),
+  'a field that nothing uses': (
+    'fields: [occasion]',
+    'fields: [occasion, price]',
+    30,
+    "'price' is not in the prompt",
+  ),
+  'the value in the prompt': (
+    '{occasion}?',
+    '{occasion} {value}?',
+    22,
+    '{value} is of an event, which is not known yet',
+  ),
+  'an open brace': ('{occasion}', '{occasion', 22, 'expected a column and }'),
+  'no prompt': (
+    'prompt: "\\nWill the reader like {title} by {author} {occasion}?\\nAnswer:"',
+    'prompt: ""',
+    22,
+    'an empty text; expected the text before the answer',
+  ),
+  'a unit without a time': (
+    '      time: asked_at\n',
+    '',
+    28,
+    'there is no time: expected a column of questions[0].examples as time',
+  ),
+  'an unknown unit': (
+    '      time_unit: ms\n      fields',
+    '      time_unit: hours\n      fields',
+    29,
+    "'hours'; expected one of",
+  ),
+  'a time, where events have none': (
+    '  time: bought_at\n  time_unit: ms\n',
+    '',
+    26,
+    'the events have no time that it could be compared to',
+  ),
+  'both kinds of answers': (
+    '{choice: {"Yes": 1, "No": 0}}',
+    '{choice: [a, b], lists: {}}',
+    23,
+    "['choice', 'lists']; expected one of",
+  ),
+  'an unknown split': (
+    'split: {train',
+    'split: {by: weekday, train',
+    32,
+    "'weekday'; expected one of ['user', 'time', 'column']",
+  ),
+  'a split by time with shares': (
+    'split: {train',
+    'split: {by: time, train',
+    32,
+    'train: unknown key',
+  ),
+  'test before validation': (
+    '{train: 0.7, validation: 0.1, test: 0.2}',
+    '{by: time, validation: 2019-01-01, test: 2018-01-01}',
+    32,
+    'is before validation; expected its first time',
+  ),
+  'a year': (
+    '{train: 0.7, validation: 0.1, test: 0.2}',
+    '{by: time, validation: 2018, test: 2019}',
+    32,
+    '2018; expected a date such as 2015-01-31, or seconds since 1970 from 1973',
+  ),
+  'milliseconds': (
+    '{train: 0.7, validation: 0.1, test: 0.2}',
+    '{by: time, validation: 1500000000000, test: 2019-01-01}',
+    32,
+    '1500000000000; expected a date',
+  ),
+  'texts of options beside a comparison': (
+    'answer: liked',
+    'answer: liked > 0',
+    23,
+    'expected a list of two options, the first for what is true',
+  ),
+  'one text of two options': (
+    '{"Yes": 1, "No": 0}',
+    '{"Yes": 1, "No": 1, "Perhaps": 0}',
+    23,
+    'two options have the same text in the data',
+  ),
+  'a sign that is none': (
+    'answer: liked',
+    'answer: liked => 1',
+    31,
+    "'liked => 1' has =>; expected one of",
+  ),
+  'a name that nothing uses': (
+    '      user: customer',
+    '      columns: {price: eur}\n      user: customer',
+    26,
+    'nothing uses this name',
+  ),
+  'no date': (
+    '{train: 0.7, validation: 0.1, test: 0.2}',
+    '{by: time, validation: May, test: 2018-01-01}',
+    32,
+    "'May'; expected a date such as 2015-01-31, or seconds since 1970",
+  ),
+  'no such column of a header': (
+    '      user: customer\n',
+    '      user: customer\n      header: [customer, isbn, asked_at, occasion]\n',
+    32,
+    "'liked' is no column of header",
+  ),
+}
+HELD_OUT = {
+  'last and after': (
+    '{last: 5}',
+    '{last: 5, after: 2019-03-01}',
+    25,
+    'expected last: a number',
+  ),
+  'none of the last': ('{last: 5}', '{last: 0}', 25, '0; expected at least 1'),
+  'another column': (
+    'answer: value > 3',
+    'answer: stars > 3',
+    26,
+    "'stars'; expected value, the value of the user's own event",
+  ),
+  'no value': (
+    'value > 3',
+    'value > 7',
+    26,
+    '7 is no value; expected one from 1 to 5',
+  ),
+  'no keys': ('{last: 5}', '5', 25, 'expected {last: 5} or {after: 2015-01-31}'),
+  'no answer': (
+    '      answer: value > 3\n',
+    '',
+    24,
+    'no key answer; expected a column',
+  ),
+  'an answer beside negatives': (
+    '      answer: value > 3\n',
+    '      answer: value > 3\n      negatives: {each: 2}\n',
+    26,
+    'beside negatives; events have the first option',
+  ),
+  'negatives of nothing': (
+    'answer: value > 3',
+    'negatives: {each: 0}',
+    26,
+    '0; expected at least 1',
+  ),
+  'negatives by something else': (
+    'answer: value > 3',
+    'negatives: {by: luck}',
+    26,
+    "'luck'; expected one of ['uniform', 'popularity']",
+  ),
+  'a column that own events lack': (
+    'split: {train: 0.7, validation: 0.1, test: 0.2}',
+    'split: {by: column, column: fold}',
+    24,
+    'split by: column needs files with this column',
+  ),
+}
+CASES = [
+  *((TEXT, *case) for case in FILES.values()),
+  *((HOLDOUT, *case) for case in HELD_OUT.values()),
+]
+
+
+@pytest.mark.parametrize(
+  ('text', 'old', 'new', 'line', 'said'), CASES, ids=[*FILES, *HELD_OUT]
+)
+def test_mistakes(tmp_path, text, old, new, line, said):
+  with pytest.raises(JobError) as caught:
+    read(tmp_path, text, (old, new))
+  assert f'like.yaml, line {line}: ' in str(caught.value)
+  assert said in str(caught.value)
+
+
+def test_what_a_search_needs(tmp_path):
+  search = ('history: {', 'history: {sampler: sparse_retrieval, ')
+  with pytest.raises(JobError, match='no key query; expected the words that sparse'):
+    read(tmp_path, HOLDOUT, search)
+  found = read(tmp_path, HOLDOUT, search, ('most: 40', 'most: 40, query: crime'))
+  assert found.history.query == 'crime'
+
+
+def test_what_needs_times(tmp_path):
+  """Without times nothing can be counted before the first example of all users."""
+  no_time = ('  time: bought_at\n  time_unit: ms\n', '')
+  sampler = ('history: {', 'history: {sampler: popularity, ')
+  with pytest.raises(JobError, match='popularity counts events before the first ex'):
+    read(tmp_path, HOLDOUT, no_time, sampler)
+  drawn = ('answer: value > 3', 'negatives: {by: popularity}')
+  with pytest.raises(JobError, match='the events have no time; expected uniform'):
+    read(tmp_path, HOLDOUT, no_time, drawn)
+  split = '{train: 0.7, validation: 0.1, test: 0.2}'
+  by_time = (split, '{by: time, validation: 1500000000, test: 1600000000}')
+  with pytest.raises(JobError, match='by: time needs a time of events and examples'):
+    read(tmp_path, HOLDOUT, no_time, by_time)
+  after = ('{last: 5}', '{after: 2019-03-01}')
+  with pytest.raises(JobError, match='the events have no time; expected last'):
+    read(tmp_path, HOLDOUT, no_time, after)
+
+
+def test_users_are_not_divided_by_time(tmp_path):
+  books = (ROOT / 'examples' / 'books' / 'books.yaml').read_text()
+  split = 'split: {train: 0.7, validation: 0.1, test: 0.2}'
+  by_time = (split, 'split: {by: time, validation: 1500000000, test: 1600000000}')
+  with pytest.raises(JobError, match='is asked about users; expected by: user'):
+    read(tmp_path, books, by_time)
+  lists = books[books.index('  - name: book') : books.index('split:')]
+  with pytest.raises(JobError, match='a second question with lists'):
+    read(
+      tmp_path, books, ('split:', lists.replace('subjects_v1', 'more_v1') + 'split:')
+    )
+  with pytest.raises(JobError, match="'book_subjects_v1' stands twice"):
+    read(
+      tmp_path,
+      HOLDOUT.replace('book_like_v1', 'book_subjects_v1'),
+      ('split:', lists + 'split:'),
+    )
