@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pipelines.report import choice_plots, run_numbers, run_plots
 from pipelines.report.choice_results import ChoiceResults
 from pipelines.report.choice_scoring import main_score
+from pipelines.report.run_page import whole_files
 from pipelines.report.score_lines import ranked_methods
 from pipelines.report.templates import fill_template
 from tasks import choice_metrics
@@ -65,7 +66,7 @@ def render_choice_page(results: ChoiceResults) -> str:
     },
     examples=choose_shown(results),
     settings=_choice_settings(results),
-    files=_choice_files(results),
+    files=whole_files(results),
   )
 
 
@@ -226,14 +227,3 @@ def _choice_settings(results):
     **{f'version of {name}': value for name, value in run['versions'].items()},
   }
   return [(name, str(value)) for name, value in settings.items()]
-
-
-def _choice_files(results):
-  files = {
-    'Histories: dataset_info.json': results.info,
-    'Predictions: run_info.json': results.predictions,
-    'This report: settings': results.run,
-  }
-  if 'config.gin' in results.training:
-    files['Model: config.gin'] = results.training['config.gin']
-  return files

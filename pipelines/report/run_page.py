@@ -1,8 +1,11 @@
 """The page of one run: scores, figures, examples, configuration."""
 
+from typing import Any
+
 import numpy as np
 
 from pipelines.report import run_numbers, run_plots
+from pipelines.report.choice_results import ChoiceResults
 from pipelines.report.run_examples import choose_examples
 from pipelines.report.run_results import RunResults
 from pipelines.report.templates import fill_template
@@ -26,7 +29,7 @@ def render_run_page(results: RunResults) -> str:
     losses=_training_losses(results),
     examples=choose_examples(results),
     settings=_short_settings(results),
-    files=_whole_files(results),
+    files=whole_files(results),
   )
 
 
@@ -138,7 +141,8 @@ def _short_settings(results):
   return [(name, str(value)) for name, value in settings.items()]
 
 
-def _whole_files(results):
+def whole_files(results: RunResults | ChoiceResults) -> dict[str, Any]:
+  """Returns the files that a page shows whole, by their titles."""
   files = {
     'Histories: dataset_info.json': results.info,
     'Predictions: run_info.json': results.predictions,
