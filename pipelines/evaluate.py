@@ -52,7 +52,7 @@ def require_inputs(config: Config) -> tuple[dict[str, Any], Any]:
   """Checks the input folders.
 
   Returns:
-    (`COMPLETED` of the predictions, the `AskedChoice` that they answer or None).
+    (`COMPLETED` of the predictions, the `Choice` that they answer or None).
 
   Raises:
     JobError: a folder is not finished, the two do not belong together, or the split has

@@ -56,7 +56,7 @@ def recipe_of(info: Mapping[str, Any]) -> str:
   """
   words = next(iter(info['dataset']['questions'].values()))
   kind = words.get('kind', 'lists')
-  return 'runs/dataset.gin' if kind == 'lists' else f'runs/{kind}.gin'
+  return f'runs/{"dataset" if kind == "lists" else "choice"}.gin'
 
 
 def run_chain(

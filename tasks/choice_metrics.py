@@ -15,8 +15,10 @@ import numpy as np
 from tasks import metrics
 
 BINS = 10  # of the calibration, of equal width
-WORDS = {'auc': 'AUC', 'accuracy': 'accuracy'}  # of scores that methods are ranked by
-INTERVALS = ('auc', 'accuracy', 'log_loss', 'f1')
+# Scores that methods are ranked by.
+WORDS = {'auc': 'AUC', 'accuracy': 'accuracy', 'rmse': 'RMSE'}
+INTERVALS = ('auc', 'accuracy', 'log_loss', 'f1', 'mae', 'rmse')
+_ERRORS = ('rmse',)  # the lower, the better
 _LEAST = np.finfo(np.float64).eps  # of a probability, as in scikit-learn's log_loss
 
 # Takes how often each of U users was drawn, [U] int; returns a score, or nan.
@@ -29,10 +31,27 @@ class OptionAnswers(NamedTuple):
   Attributes:
     chosen: [E] int, number of the option; -1 for an answer that names none.
     probabilities: [E, O] float64 of the options; None if the method tells none.
+    told: [E] float64 numbers, if the method tells some that follow from neither.
   """
 
   chosen: np.ndarray
   probabilities: np.ndarray | None = None
+  told: np.ndarray | None = None
+
+  def numbers(self, of_options: np.ndarray) -> np.ndarray:
+    """Returns the number [E] float64 that each answer tells.
+
+    It is the expected number if the method has probabilities, else the chosen one; of
+    an answer that names no option, the mean of all options.
+
+    Args:
+      of_options: [O] number of each option.
+    """
+    if self.told is not None:
+      return self.told
+    if self.probabilities is not None:
+      return self.probabilities @ of_options
+    return np.append(of_options, of_options.mean())[self.chosen]
 
 
 class CalibrationBin(NamedTuple):
@@ -58,8 +77,19 @@ def most_probable(probabilities: np.ndarray) -> OptionAnswers:
   return OptionAnswers(probabilities.argmax(axis=1), probabilities)
 
 
+def goodness(score: str, value: float | None) -> float:
+  """Returns a number that is higher for the better of two values of a score."""
+  if value is None:
+    return -np.inf
+  return -value if score in _ERRORS else value
+
+
 def choice_measures(
-  truth: np.ndarray, users: np.ndarray, answers: OptionAnswers, num_options: int
+  truth: np.ndarray,
+  users: np.ndarray,
+  answers: OptionAnswers,
+  num_options: int,
+  numbers: np.ndarray | None = None,
 ) -> dict[str, Measure]:
   """Prepares the scores of a method as functions of the drawn users.
 
@@ -68,13 +98,16 @@ def choice_measures(
     users: [E] int, number of each example's user, below U; every user has an example.
     answers: answers to the E examples.
     num_options: O.
+    numbers: [O] number of each option, if they are numbers.
 
   Returns:
     'accuracy', and 'precision', 'recall', 'f1', which are weighted by the options'
     numbers of examples (`metrics.scores`); with probabilities also 'auc' and
     'log_loss', the mean of -ln p of the right option in nats. The AUC of two options is
     that of the first one; of more it is the mean over the options, each against the
-    rest, that some examples have and some have not. It is nan if there is none.
+    rest, that some examples have and some have not. It is nan if there is none. With
+    numbers also 'mae' and 'rmse': the mean distance of the told numbers from the right
+    ones, and the root of their mean squared distance.
   """
   wanted, named = (_one_hot(x, num_options) for x in (truth, answers.chosen))
   counts = _sum_by_user(np.hstack([wanted & named, wanted, named]), users)
@@ -91,6 +124,12 @@ def choice_measures(
     sums = _sum_by_user(np.stack([losses, np.ones(len(truth))], axis=1), users)
     measures['log_loss'] = lambda drawn: np.divide(*(drawn @ sums))
     measures['auc'] = _auc(answers.probabilities, wanted, users)
+  if numbers is not None:
+    apart = answers.numbers(numbers) - numbers[truth]
+    columns = np.stack([np.abs(apart), apart**2, np.ones(len(truth))], axis=1)
+    errors = _sum_by_user(columns, users)
+    measures['mae'] = lambda drawn: np.divide(*(drawn @ errors)[[0, 2]])
+    measures['rmse'] = lambda drawn: np.sqrt(np.divide(*(drawn @ errors)[[1, 2]]))
   return measures
 
 
@@ -169,6 +208,7 @@ def option_scores(
   users: np.ndarray,
   answers: OptionAnswers,
   num_options: int,
+  numbers: np.ndarray | None = None,
   *,
   samples: int = 1000,
   seed: int = 0,
@@ -180,6 +220,7 @@ def option_scores(
     users: [E] int, number of each example's user.
     answers: answers to the E examples.
     num_options: O.
+    numbers: [O] number of each option, if they are numbers.
     samples: number of bootstrap resamples of the users; 0 computes no intervals.
     seed: seed of the bootstrap.
 
@@ -187,7 +228,7 @@ def option_scores(
     The scores of `choice_measures` and 'calibration_error', and '<name>_low' and
     '<name>_high' of those in INTERVALS. None stands for a score that does not exist.
   """
-  measures = choice_measures(truth, users, answers, num_options)
+  measures = choice_measures(truth, users, answers, num_options, numbers)
   everybody = np.ones(users.max() + 1, np.int64)
   found = {name: measure(everybody) for name, measure in measures.items()}
   if answers.probabilities is not None:

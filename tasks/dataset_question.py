@@ -16,7 +16,7 @@ import gin
 
 from persoma_tf import recipes
 from tasks import questions
-from tasks.answers import choice
+from tasks.answers.choice import Choice
 from tasks.histories import data_folders
 from tasks.questions import AnyQuestion, Question
 
@@ -81,25 +81,26 @@ def asked_lists() -> Question:
   Raises:
     ValueError: the recipe asks another kind of question; see also `asked_question`.
   """
-  return _of_kind(Question, 'lists')
+  return _of_kind(Question)
 
 
-def asked_choice() -> choice.Choice:
+def asked_choice() -> Choice:
   """Returns the question of the recipe, which is a choice.
 
   Raises:
     ValueError: the recipe asks another kind of question; see also `asked_question`.
   """
-  return _of_kind(choice.Choice, choice.KIND)
+  return _of_kind(Choice)
 
 
-def _of_kind(kind, name):
+def _of_kind(kind):
   found = asked_question()
   if not isinstance(found, kind):
     raise ValueError(
-      f'the recipe is for questions of the kind {name!r}, but asks {found.name}, which '
-      'is of another kind: expected runs/dataset.gin for lists, runs/choice.gin for a '
-      'choice, or question.name = the name of another question'
+      f'the recipe is for questions of the kind {kind.KIND!r}, but asks {found.name}, '
+      f'which is of the kind {found.KIND!r}: expected runs/dataset.gin for lists, '
+      'runs/choice.gin for a choice or a number, or question.name = the name of '
+      'another question'
     )
   return found
 
@@ -117,8 +118,8 @@ def fix_question() -> None:
 def _bind(question: AnyQuestion) -> None:
   """Gives gin a question as `own_question`."""
   words = {field: value for field, value in vars(question).items() if field != 'name'}
-  if isinstance(question, choice.Choice):
-    words = {'kind': choice.KIND, **words}
+  if question.KIND != Question.KIND:  # which old config.gin files do not name
+    words = {'kind': question.KIND, **words}
   recipes.bind_parameter('own_question.name', question.name)
   recipes.bind_parameter('own_question.words', words)
 

@@ -11,14 +11,15 @@ import dataclasses
 import importlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gin
 
 from persoma_tf import recipes
 from persoma_tf.answer_form import Options
 from persoma_tf.gin_settings import imports, setting, settings
-from tasks.answers import choice
+from tasks.answers.choice import Choice
+from tasks.answers.number import Number
 
 
 class Answer(NamedTuple):
@@ -51,6 +52,8 @@ class Question:
   Raises:
     ValueError: the parser could not read answers with these words.
   """
+
+  KIND: ClassVar[str] = 'lists'
 
   name: str
   prompt: str
@@ -201,7 +204,8 @@ class Question:
         )
 
 
-AnyQuestion = Question | choice.Choice
+AnyQuestion = Question | Choice
+_KINDS = {kind.KIND: kind for kind in (Question, Choice, Number)}
 MOVIELENS = Question(
   name='movielens_genre_prediction_v1',
   prompt='\nGenres:\n',
@@ -250,11 +254,11 @@ def from_words(name: str, words: Mapping[str, Any]) -> AnyQuestion:
   Raises:
     ValueError: the kind is unknown, or the parser could not read answers.
   """
-  kinds, words = {'lists': Question, choice.KIND: choice.Choice}, dict(words)
-  kind = words.pop('kind', 'lists')
-  if kind not in kinds:
-    raise ValueError(f'question {name}: kind={kind!r}: expected one of {[*kinds]}')
-  return kinds[kind](name, **words)
+  words = dict(words)
+  kind = words.pop('kind', Question.KIND)
+  if kind not in _KINDS:
+    raise ValueError(f'question {name}: kind={kind!r}: expected one of {[*_KINDS]}')
+  return _KINDS[kind](name, **words)
 
 
 def question_of_config(config: str, trusted: Sequence[str] = ()) -> AnyQuestion:

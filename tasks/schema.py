@@ -93,9 +93,9 @@ PREDICTIONS = (
 )
 _OF_THE_RUN = PREDICTIONS[-4:]
 _ANSWERED = PREDICTIONS[5:9]  # text, log_prob, parse_ok, history_length
-# The table of a choice: a row an example. `item_id` is there if the question is about
-# items.
-CHOICE_PREDICTIONS = (
+# The table of a choice or a number: a row an example. `item_id` is there if the
+# question is about items.
+_OF_CHOICES = (
   Column('example_id', 'STRING', 'REQUIRED', 'Example, as in the examples'),
   Column('user_id', 'STRING', 'REQUIRED', 'User, as in the events'),
   Column('item_id', 'STRING', 'NULLABLE', 'Item that is asked about'),
@@ -107,8 +107,10 @@ CHOICE_PREDICTIONS = (
     'REPEATED',
     'Probability of each option in the soft prompt, in the order of the options',
   ),
-  *_ANSWERED,
-  *_OF_THE_RUN,
+)
+_NUMBERS = (
+  Column('value', 'FLOAT64', 'NULLABLE', 'Expected number, by the probabilities'),
+  Column('draft_value', 'FLOAT64', 'NULLABLE', 'Expected number of the soft prompt'),
 )
 Columns = tuple[Column, ...]
 
@@ -121,10 +123,12 @@ def prediction_columns(question: Mapping[str, Any] | None = None) -> Columns:
       None for lists, which need no words here.
   """
   question = question or {}
-  if question.get('kind', 'lists') == 'lists':
+  kind, about_items = question.get('kind', 'lists'), question.get('asks_item', True)
+  if kind == 'lists':
     return PREDICTIONS
-  about_items = question.get('asks_item', True)
-  return tuple(x for x in CHOICE_PREDICTIONS if about_items or x.name != 'item_id')
+  of_kind = {'choice': (), 'number': _NUMBERS}[kind]
+  columns = (*_OF_CHOICES, *of_kind, *_ANSWERED, *_OF_THE_RUN)
+  return tuple(x for x in columns if about_items or x.name != 'item_id')
 
 
 _ARROW_TYPES = {

@@ -63,6 +63,7 @@ def write_histories(
   splits: Mapping[str, Sequence[Mapping[str, Any]]],
   options: Sequence[str] = OPTIONS,
   fingerprint: str = 'h',
+  kind: str = 'choice',
 ) -> pathlib.Path:
   """A finished folder of histories with the examples of one choice."""
   asked = folder / 'questions' / NAME
@@ -85,7 +86,7 @@ def write_histories(
     {x: pa.array(y, schema.ITEMS.field(x).type) for x, y in columns.items()}
   )
   pq.write_table(table.append_column('fields', pa.array(own)), folder / 'items.parquet')
-  words = {'kind': 'choice', 'prompt': PROMPT, 'options': list(options)}
+  words = {'kind': kind, 'prompt': PROMPT, 'options': list(options)}
   words |= {'fields': ['weekday'], 'asks_item': True}
   counts = {split: len(examples) for split, examples in splits.items()}
   info = {

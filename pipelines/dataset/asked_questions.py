@@ -65,11 +65,13 @@ class ChoiceQuestion:
   """Asks for one of several options about an example.
 
   Attributes:
+    kind: 'choice', or 'number' if the options are numbers.
     prompt: template of the prompt.
     plan: where its examples come from.
     files: files with its examples; None if they are users' own events.
   """
 
+  kind: str
   prompt: TextTemplate
   plan: ExamplePlan
   files: ExampleFiles | None = None
@@ -92,7 +94,7 @@ class ChoiceQuestion:
   def words(self) -> dict[str, Any]:
     """Returns what a model needs to ask it, as JSON types."""
     return {
-      'kind': 'choice',
+      'kind': self.kind,
       'prompt': self.prompt.source,
       'options': list(self.plan.options),
       'fields': list(self.plan.features),

@@ -29,6 +29,7 @@ def read_held_out(
   options: tuple[str, ...],
   values: Mapping[str, str],
   events: EventFiles,
+  answer_default: str | None = None,
 ) -> ExamplePlan:
   """Reads how users' own events are examples.
 
@@ -38,6 +39,7 @@ def read_held_out(
     options: its options.
     values: text of a column -> the option that it names.
     events: the first source of events.
+    answer_default: what answers if the part does not say; None if it must.
 
   Raises:
     JobError: a key or value is wrong.
@@ -69,7 +71,7 @@ def read_held_out(
       part.refuse(
         'the events have no value that could answer; expected negatives: {each: 1}'
       )
-    answer = _read_answer(part, options, values)
+    answer = _read_answer(part, options, values, answer_default)
     if answer.column != VALUE:
       part.get('answer').refuse(
         f"{answer.column!r}; expected value, the value of the user's own event"
@@ -99,10 +101,15 @@ def _read_negatives(part: Part, events: EventFiles) -> Negatives:
 
 
 def _read_answer(
-  part: Part, options: tuple[str, ...], values: Mapping[str, str]
+  part: Part,
+  options: tuple[str, ...],
+  values: Mapping[str, str],
+  default: str | None = None,
 ) -> AnswerRule:
-  text = part.text('answer', expected='a column, or a comparison such as value > 3')
-  return part.get('answer').make(lambda x: AnswerRule.parse(x, options, values), text)
+  expected = 'a column, or a comparison such as value > 3'
+  text = part.text('answer', default, expected)
+  make = lambda x: AnswerRule.parse(x, options, values)
+  return (part.get('answer') or part).make(make, text)
 
 
 def read_example_files(

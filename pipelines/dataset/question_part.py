@@ -21,12 +21,13 @@ from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.example_plan import (
   ExampleSplit,
 )
+from tasks.answers.number import Number, write_numbers
 from tasks.interaction_texts import VALUE
 from tasks.labels import LabelRule
 from tasks.questions import Question
 from tasks.text_templates import TextTemplate, read_template
 
-_ANSWERS = ('lists', 'choice')
+_ANSWERS = ('lists', 'choice', 'number')
 _NAME = r'\w+_v\d+'
 
 
@@ -136,22 +137,26 @@ def _read_choice(
     part.get('name').refuse(
       f'{name!r}; expected a name with a version, such as book_like_v1'
     )
-  values = _read_options(part.get('answer').get('choice'))
+  answer = part.get('answer')
+  kind = answer.names()[0]
+  values = _OPTIONS[kind](answer.get(kind))
   options = tuple(dict.fromkeys(values.values()))
   source = part.need('examples', 'files, or holdout, with the examples')
   for key in ('holdout', 'item') if items is None else ():
     if source.get(key):
       source.get(key).refuse('there are no items that an example could be about')
   if source.get('holdout'):
-    files, plan = None, read_held_out(source, name, options, values, events)
+    default = VALUE if kind == Number.KIND else None
+    plan = read_held_out(source, name, options, values, events, default)
+    files = None
   else:
     files, plan = read_example_files(source, name, options, values, split, folder)
     if files and not events.has_time and 'time' in files.columns:
       source.get('time').refuse('the events have no time that it could be compared to')
-  if isinstance(part.get('answer').get('choice').value, dict) and (
+  if isinstance(answer.get(kind).value, dict) and (
     plan.negatives or (plan.answer and plan.answer.sign)
   ):
-    part.get('answer').get('choice').refuse(
+    answer.get(kind).refuse(
       'texts of the options beside a comparison or negatives; expected a list of two '
       'options, the first for what is true'
     )
@@ -163,7 +168,7 @@ def _read_choice(
   of_users = known.users.fields if known.users else ()
   named = tuple(x for x in of_users if x in prompt.fields and x not in plan.fields)
   plan = dataclasses.replace(plan, user_fields=named)
-  asked = ChoiceQuestion(prompt, plan, files)
+  asked = ChoiceQuestion(kind, prompt, plan, files)
   _check_prompt(part, asked, items)
   return asked
 
@@ -189,6 +194,18 @@ def _read_options(part: Part) -> dict[str, str]:
     if not option or option != option.strip():
       part.refuse(f'{option!r}; expected an option without outer spaces')
   return values
+
+
+def _read_numbers(part: Part) -> dict[str, str]:
+  """Returns the text of each number -> itself."""
+  part.expect('from', 'to', 'step')
+  low, high = part.number('from'), part.number('to')
+  step = part.number('step') if part.get('step') else 1.0
+  texts = part.make(lambda _: write_numbers(low, high, step), None)
+  return {text: text for text in texts}
+
+
+_OPTIONS = {'choice': _read_options, 'number': _read_numbers}
 
 
 def _read_prompt(part: Part) -> TextTemplate:

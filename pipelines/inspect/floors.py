@@ -105,14 +105,16 @@ def _of_choice(histories_dir, embeddings_dir, question):
     name: choice_metrics.option_scores(
       samples.answers,
       users,
-      choice_metrics.most_probable(found.probabilities),
+      found.answers,
       len(question.options),
+      question.numbers,
       samples=0,
     )
     for name, found in floors.items()
   }
   score = choice_scoring.main_score(methods)
-  best = max(methods, key=lambda name: methods[name][score])
+  good = lambda name: choice_metrics.goodness(score, methods[name].get(score))
+  best = max(methods, key=good)
   told = f'{choice_metrics.WORDS[score]} {methods[best][score]:.2f}'
   return {
     'path': histories_dir,

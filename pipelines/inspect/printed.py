@@ -5,6 +5,7 @@ from typing import Any
 
 from persoma_tf.prompt_parts import NAMES
 from persoma_tf.units import format_bytes, format_duration
+from pipelines.report.score_lines import ranked_methods, shown_scores
 
 _WIDTH = 200
 _MOST_ARRAYS = 6
@@ -41,18 +42,14 @@ def format_floors(found: Mapping[str, Any]) -> str:
 
 def _format_choice_floors(found):
   said = lambda value: '–' if value is None else f'{value:.3f}'
-  ranked = sorted(
-    found['methods'].items(), key=lambda pair: -(pair[1][found['score']] or 0.0)
-  )
+  shown = shown_scores(found['score'])
+  cells = lambda row: ', '.join(f'{x} {said(row.get(key))}' for x, key in shown.items())
+  ranked = ranked_methods(found['methods'], found['score'])
   return '\n'.join(
     [
       f'{found["path"]}: {found["examples"]} examples of {found["question"]}, of '
       f'{found["users"]} users of the split {found["split"]}',
-      *(
-        f'  {name:<20} AUC {said(row["auc"])}, accuracy {row["accuracy"]:.3f}, '
-        f'log loss {said(row["log_loss"])}'
-        for name, row in ranked
-      ),
+      *(f'  {name:<20} {cells(row)}' for name, row in ranked),
       found['advice'],
     ]
   )

@@ -38,7 +38,7 @@ from pipelines.predictions.predictions_folder import (
   read_manifest,
 )
 from tasks import finished
-from tasks.answers.choice import KIND, Choice
+from tasks.answers.choice import Choice
 
 if TYPE_CHECKING:
   from pipelines.batch_predict import Config
@@ -102,7 +102,7 @@ def _about(choice: Choice | None) -> dict[str, Any]:
   if not choice:
     return {}
   words = {name: getattr(choice, name) for name in ('name', 'asks_item')}
-  return {'question': {'kind': KIND, **words, 'options': [*choice.options]}}
+  return {'question': {'kind': choice.KIND, **words, 'options': [*choice.options]}}
 
 
 def _with_type(

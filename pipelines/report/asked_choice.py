@@ -1,46 +1,28 @@
 """Which choice histories and predictions are about, and its prompts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions.prediction_files import read_shards
-from tasks import text_templates
+from tasks import questions
+from tasks.answers.choice import Choice
 
 
-class AskedChoice(NamedTuple):
-  """Holds the words of a choice, as `dataset_info.json` has them.
-
-  Attributes:
-    name: name of the question.
-    prompt: template of the prompt.
-    options: O texts.
-    fields: names of the prompt's columns that each example brings itself.
-  """
-
-  name: str
-  prompt: str
-  options: Sequence[str]
-  fields: Sequence[str]
-
-
-def choices_of(histories_dir: str) -> dict[str, AskedChoice]:
+def choices_of(histories_dir: str) -> dict[str, Choice]:
   """Returns the choices that histories ask, in the order of the dataset file."""
   info = storage.read_json(f'{histories_dir}/dataset_info.json')
-  asked = (info.get('dataset') or {}).get('questions', {})
-  return {
-    name: AskedChoice(name, words['prompt'], words['options'], words['fields'])
-    for name, words in asked.items()
-    if words.get('kind') == 'choice'
-  }
+  words = (info.get('dataset') or {}).get('questions', {})
+  asked = {name: questions.from_words(name, own) for name, own in words.items()}
+  return {name: found for name, found in asked.items() if isinstance(found, Choice)}
 
 
 def answered_choice(
   histories_dir: str, predictions_dir: str, predicted: Mapping[str, Any]
-) -> AskedChoice | None:
+) -> Choice | None:
   """Returns the choice that a prediction table answers; None if it answers lists.
 
   The settings of the folder name it; of a folder without such a setting, the column
@@ -71,7 +53,7 @@ def answered_choice(
   return found
 
 
-def require_examples(histories_dir: str, question: AskedChoice, split: str) -> None:
+def require_examples(histories_dir: str, question: Choice, split: str) -> None:
   """Checks that a split has examples of a question.
 
   Raises:
@@ -91,11 +73,10 @@ def require_examples(histories_dir: str, question: AskedChoice, split: str) -> N
 class PromptWriter:
   """Writes the prompts of examples."""
 
-  def __init__(self, histories_dir: str, question: AskedChoice):
+  def __init__(self, histories_dir: str, question: Choice):
     """Reads the columns of the items, if the prompt names any."""
-    self._template = text_templates.read_template(question.prompt)
+    self._template, self._of_items = question.template, question.item_fields
     self._items = None
-    self._of_items = [x for x in self._template.fields if x not in question.fields]
     if self._of_items:
       path = f'{histories_dir}/items.parquet'
       self._items = pq.read_table(path, columns=['fields'])['fields']

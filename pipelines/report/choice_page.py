@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from pipelines.report import choice_plots, run_numbers, run_plots
 from pipelines.report.choice_results import ChoiceResults
 from pipelines.report.choice_scoring import main_score
 from pipelines.report.run_page import whole_files
-from pipelines.report.score_lines import ranked_methods
+from pipelines.report.score_lines import ranked_methods, shown_scores
 from pipelines.report.templates import fill_template
 from tasks import choice_metrics
 
@@ -58,7 +60,10 @@ def render_choice_page(results: ChoiceResults) -> str:
     score=score,
     scores=_choice_score_rows(results, score),
     options=_option_counts(results),
-    roc=_roc_curves(results, drawn),
+    told=_told_numbers(results, drawn)
+    if results.question.numbers is not None
+    else None,
+    roc=_roc_curves(results, drawn) if results.question.numbers is None else None,
     calibration=_calibrations(results, drawn),
     losses={
       'plot': run_plots.plot_losses(losses) if losses else None,
@@ -75,27 +80,25 @@ def _cell(value):
 
 
 def _choice_score_rows(results, score):
+  ranked = dict(ranked_methods(results.methods, score))
+
   def interval(row, name):
     low, high = row.get(f'{name}_low'), row.get(f'{name}_high')
     return float('nan') if low is None else (low, high)
 
-  rows = [
-    (
-      name,
-      _cell(row.get('auc')),
-      interval(row, 'auc'),
-      row['accuracy'],
-      interval(row, 'accuracy'),
-      row['f1'],
-      _cell(row.get('log_loss')),
-      interval(row, 'log_loss'),
-      _cell(row.get('calibration_error')),
-      row['parse_failures'],
-    )
-    for name, row in ranked_methods(results.methods, score)
-  ]
+  shown = {**shown_scores(score), 'F1': 'f1', 'calibration error': 'calibration_error'}
+  titles, rows = ['method'], [[name] for name in ranked]
+  for title, key in shown.items():
+    has_interval = key in choice_metrics.INTERVALS and key != 'f1'
+    titles += [title, '95 % interval'][: 1 + has_interval]
+    for row, own in zip(rows, ranked.values(), strict=True):
+      row += [_cell(own.get(key)), interval(own, key)][: 1 + has_interval]
+  titles.append('parse failures')
+  for row, own in zip(rows, ranked.values(), strict=True):
+    row.append(own['parse_failures'])
   return {
     'plot': choice_plots.plot_choice_scores(results.methods, score),
+    'titles': titles,
     'rows': rows,
   }
 
@@ -115,13 +118,17 @@ def _option_counts(results):
 
 
 def _drawn_methods(results, score):
-  """Returns the methods with probabilities that are drawn, the model's first."""
+  """Returns the methods that are drawn, the model's first.
+
+  Of a choice, these are some with probabilities.
+  """
   ranked = [name for name, _ in ranked_methods(results.methods, score)]
   names = ['persoma', 'draft', *(x for x in ranked if x not in ('persoma', 'draft'))]
   known = [
     x
     for x in names
-    if x in results.answers and results.answers[x].probabilities is not None
+    if x in results.answers
+    and (score == 'rmse' or results.answers[x].probabilities is not None)
   ]
   return known[:_MOST_CURVES]
 
@@ -146,11 +153,31 @@ def _roc_curves(results, drawn):
   return {'plot': choice_plots.plot_roc(curves) if curves else None, 'of': drawn[0]}
 
 
+def _told_numbers(results, drawn):
+  """Returns the figure, and what each method tells by the number in the data."""
+  numbers, truth = results.question.numbers, results.examples.samples.answers
+  told = {name: results.answers[name].numbers(numbers) for name in drawn}
+  rows = [
+    (
+      name,
+      f'{numbers[at]:g}',
+      len(own),
+      own.mean(),
+      tuple(np.quantile(own, (0.25, 0.75))),
+    )
+    for name, values in told.items()
+    for at in np.unique(truth)
+    if len(own := values[truth == at])
+  ]
+  return {'plot': choice_plots.plot_told_numbers(numbers, truth, told), 'rows': rows}
+
+
 def _calibrations(results, drawn):
   truth = results.examples.samples.answers
   bins = {
     name: choice_metrics.calibration_bins(truth, results.answers[name].probabilities)
     for name in drawn
+    if results.answers[name].probabilities is not None
   }
   return {
     'plot': choice_plots.plot_calibration(bins),

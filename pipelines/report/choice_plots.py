@@ -23,7 +23,7 @@ def plot_choice_scores(methods: Mapping[str, Mapping], score: str) -> str:
     svg.draw_interval(axes, 'x', [at], [value], [low], [high], fmt='o', color=colour)
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(-0.6, len(names) - 0.4)
-  axes.set_xlim(0, 1)
+  axes.set_xlim(0, None if score == 'rmse' else 1)
   axes.set_xlabel(WORDS[score])
   axes.grid(axis='x')
   return svg.to_svg(figure, 'choice-scores', f'{WORDS[score]} of every method')
@@ -44,6 +44,31 @@ def plot_roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
   axes.grid()
   axes.legend(loc='lower right', fontsize=9)
   return svg.to_svg(figure, 'roc', 'ROC curves')
+
+
+@svg.styled
+def plot_told_numbers(
+  numbers: np.ndarray, truth: np.ndarray, told: Mapping[str, np.ndarray]
+) -> str:
+  """Draws the mean told number against the right one, by method's name.
+
+  Args:
+    numbers: [O] number of each option.
+    truth: [E] int, number of the right option.
+    told: told numbers [E] of at most four methods.
+  """
+  figure, axes = svg.new_figure(4.2)
+  axes.plot(numbers[[0, -1]], numbers[[0, -1]], color=GRID)
+  right = np.unique(truth)
+  for (name, values), (colour, marker) in zip(told.items(), SERIES, strict=False):
+    means = [values[truth == at].mean() for at in right]
+    axes.plot(numbers[right], means, f'{marker}-', color=colour, label=name)
+  axes.set_xlabel('number in the data')
+  axes.set_ylabel('mean of the told numbers')
+  axes.set_aspect('equal')
+  axes.grid()
+  axes.legend(loc='upper left', fontsize=9)
+  return svg.to_svg(figure, 'told-numbers', 'Told numbers against those in the data')
 
 
 @svg.styled

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from pipelines.common import tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
-from pipelines.report.asked_choice import AskedChoice, PromptWriter
+from pipelines.report.asked_choice import PromptWriter
 from tasks import schema
+from tasks.answers.choice import Choice
 from tasks.baselines import ChoiceSamples
 from tasks.choice_metrics import OptionAnswers
 
@@ -80,7 +81,7 @@ class ChoiceResults(NamedTuple):
     training: text of `metrics.jsonl` and `config.gin`, as far as they are there.
   """
 
-  question: AskedChoice
+  question: Choice
   examples: ReadExamples
   users: np.ndarray
   coverage: ChoiceCoverage
@@ -104,7 +105,7 @@ def _name(example: Mapping[str, Any]) -> tuple[str, str]:
 
 def read_choice_examples(
   histories_dir: str,
-  question: AskedChoice,
+  question: Choice,
   split: str,
   answered: Collection[tuple[str, str]] | None = None,
 ) -> ReadExamples:

@@ -9,10 +9,10 @@ from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions.prediction_files import read_predictions
 from pipelines.report import asked_choice, choice_results, run_results
-from pipelines.report.asked_choice import AskedChoice
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
 from pipelines.report.choice_results import ChoiceResults
 from tasks import choice_metrics
+from tasks.answers.choice import Choice
 from tasks.choice_metrics import OptionAnswers
 
 
@@ -22,7 +22,7 @@ def _by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping
 
 
 def score_choice_run(
-  question: AskedChoice,
+  question: Choice,
   histories_dir: str,
   predictions_dir: str,
   predicted: Mapping[str, Any],
@@ -57,9 +57,7 @@ def score_choice_run(
   rows = [by_id[x] for x in zip(samples.user_ids, samples.example_ids, strict=True)]
   floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
   answers = answers_of_model(rows, question.options, _is_constrained(predicted))
-  answers |= {
-    name: choice_metrics.most_probable(x.probabilities) for name, x in floors.items()
-  }
+  answers |= {name: x.answers for name, x in floors.items()}
   users = np.unique(samples.user_ids, return_inverse=True)[1]
   failures = sum(not row['parse_ok'] for row in rows)
   methods = score_choices(samples.answers, users, answers, question, run_info, failures)
@@ -75,7 +73,7 @@ def score_choice_run(
     answers=answers,
     methods=methods,
     better_baseline=better_floor(
-      samples.answers, users, answers, methods, len(question.options), run_info
+      samples.answers, users, answers, methods, question, run_info
     ),
     prompts=asked_choice.PromptWriter(histories_dir, question),
     titles=run_results.read_titles(histories_dir),
@@ -154,7 +152,7 @@ def score_choices(
   truth: np.ndarray,
   users: np.ndarray,
   answers: Mapping[str, OptionAnswers],
-  question: AskedChoice,
+  question: Choice,
   run_info: Mapping[str, Any],
   failures: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -170,7 +168,7 @@ def score_choices(
   """
   bootstrap = {'samples': run_info['bootstrap_samples'], 'seed': run_info['seed']}
   score = lambda x: choice_metrics.option_scores(
-    truth, users, x, len(question.options), **bootstrap
+    truth, users, x, len(question.options), question.numbers, **bootstrap
   )
   return {
     name: {
@@ -190,15 +188,18 @@ def best_of_ours(methods: Mapping[str, Mapping[str, Any]], score: str) -> str:
   draft's probabilities rank examples better than those of the text.
   """
   known = [name for name in ('persoma', 'draft') if name in methods]
-  scores = {name: methods[name].get(score) for name in known}
-  return max(known, key=lambda name: -1 if scores[name] is None else scores[name])
+  good = lambda name: choice_metrics.goodness(score, methods[name].get(score))
+  return max(known, key=good)
 
 
 def main_score(methods: Mapping[str, Mapping[str, Any]]) -> str:
-  """Returns the score that methods are compared by: 'auc', or 'accuracy'.
+  """Returns the score that methods are compared by: 'rmse', 'auc' or 'accuracy'.
 
-  It is the AUC if the model or its draft has one, since it depends on no threshold.
+  It is the error of numbers if the options are numbers. Else it is the AUC if the model
+  or its draft has one, since it depends on no threshold.
   """
+  if 'rmse' in methods['majority']:
+    return 'rmse'
   ours = [methods[x] for x in ('persoma', 'draft') if x in methods]
   known = any(row.get('auc') is not None for row in ours or [methods['majority']])
   return 'auc' if known else 'accuracy'
@@ -209,7 +210,7 @@ def better_floor(
   users: np.ndarray,
   answers: Mapping[str, OptionAnswers],
   methods: Mapping[str, Mapping[str, Any]],
-  num_options: int,
+  question: Choice,
   run_info: Mapping[str, Any],
 ) -> dict[str, Any] | None:
   """Finds the best method without a language model and compares it with the model.
@@ -219,27 +220,34 @@ def better_floor(
     users: [E] int, number of each example's user.
     answers: answers of each method.
     methods: scores of each method.
-    num_options: O.
+    question: words of the choice.
     run_info: holds `seed` and `bootstrap_samples`.
 
   Returns:
     {'method', 'score', the score's value under its name, 'difference',
-    'difference_low', 'difference_high', 'text'}: by how much the method exceeds the
-    model, the 95 % interval of this difference over users, and all of it as a sentence.
-    None if no method has a higher score than the model.
+    'difference_low', 'difference_high', 'text'}: by how much the method is better than
+    the model, the 95 % interval of this difference over users, and all of it as a
+    sentence. None if no method has a better score than the model.
   """
   score = main_score(methods)
   known = [name for name in CHOICE_FLOORS if name in methods]
-  name = max(known, key=lambda name: methods[name][score])
-  model = best_of_ours(methods, score)
+  good = lambda name: choice_metrics.goodness(score, methods[name].get(score))
+  name, model = max(known, key=good), best_of_ours(methods, score)
   best, ours = methods[name][score], methods[model][score]
-  if best <= ours:
+  if good(name) <= good(model):
     return None
   theirs, own = (
-    choice_metrics.choice_measures(truth, users, answers[x], num_options)
+    choice_metrics.choice_measures(
+      truth, users, answers[x], len(question.options), question.numbers
+    )
     for x in (name, model)
   )
-  compared = {'difference': lambda drawn: theirs[score](drawn) - own[score](drawn)}
+  apart = lambda drawn: choice_metrics.goodness(score, theirs[score](drawn))
+  compared = {
+    'difference': lambda drawn: (
+      apart(drawn) - choice_metrics.goodness(score, own[score](drawn))
+    )
+  }
   samples, seed = run_info['bootstrap_samples'], run_info['seed']
   low, high = choice_metrics.bootstrap_measures(
     compared, users.max() + 1, samples=samples, seed=seed
@@ -249,12 +257,12 @@ def better_floor(
     'method': name,
     'score': score,
     score: best,
-    'difference': best - ours,
+    'difference': abs(best - ours),
     'difference_low': low,
     'difference_high': high,
     'text': (
       f'{model} scores below {name}, which needs no language model: {word} {ours:.3f} '
-      f'against {best:.3f}, a difference of {best - ours:.3f} with the 95 % interval '
-      f'{low:.3f} to {high:.3f} over users.'
+      f'against {best:.3f}, a difference of {abs(best - ours):.3f} with the 95 % '
+      f'interval {low:.3f} to {high:.3f} over users.'
     ),
   }

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks import choice_metrics
+
 _NAME = 14  # characters of a method's name, or more
+_SCORE = 5  # characters of a score
 
 
 def scores_as_text(
@@ -58,21 +61,24 @@ def choice_as_text(
     methods: scores of each method, as in `metrics.json`.
     coverage: numbers of examples, as in `metrics.json`.
     split: name of the split.
-    score: name of the score that methods are ordered by, 'auc' or 'accuracy'.
+    score: name of the score that methods are ordered by, see `main_score`.
     better_baseline: the method that the model is below, as in `metrics.json`.
   """
-  width = max(_NAME, *map(len, methods))
-  lines = [
-    f'{"method":<{width}}  AUC    95 % interval   accuracy  95 % interval   '
-    'log loss  parse failures'
+  width, shown = max(_NAME, *map(len, methods)), shown_scores(score)
+  with_interval = (score, 'accuracy')
+  titles = [
+    f'{title:<{_SCORE}}' + f'  {"95 % interval":<14}' * (key in with_interval)
+    for title, key in shown.items()
   ]
+  lines = ['  '.join([f'{"method":<{width}}', *titles, 'parse failures'])]
   for name, row in ranked_methods(methods, score):
-    lines.append(
-      f'{name:<{width}}  {_number(row.get("auc")):<5}  {_interval(row, "auc"):<14}  '
-      f'{row["accuracy"]:>8.3f}  {_interval(row, "accuracy"):<14}  '
-      f'{_number(row.get("log_loss")):>8}  '
-      f'{row["parse_failures"]:>4} of {row["examples"]}'
-    )
+    cells = [
+      f'{_number(row.get(key)):>{max(_SCORE, len(title))}}'
+      + f'  {_interval(row, key):<14}' * (key in with_interval)
+      for title, key in shown.items()
+    ]
+    failed = f'{row["parse_failures"]:>4} of {row["examples"]}'
+    lines.append('  '.join([f'{name:<{width}}', *cells, failed]))
   lines.append(
     'examples scored: {examples_scored} of {examples_in_split} in the split {split}, '
     '{examples_without_answer} without an answer, {rejects} rejected'.format(
@@ -84,12 +90,22 @@ def choice_as_text(
   return '\n'.join(lines) + '\n'
 
 
+def shown_scores(score: str) -> dict[str, str]:
+  """Returns title -> key of the scores that are shown of a choice or a number.
+
+  Args:
+    score: name of the score that methods are ordered by.
+  """
+  of_kind = {'RMSE': 'rmse', 'MAE': 'mae'} if score == 'rmse' else {'AUC': 'auc'}
+  return of_kind | {'accuracy': 'accuracy', 'log loss': 'log_loss'}
+
+
 def ranked_methods(
   methods: Mapping[str, Mapping[str, Any]], score: str
 ) -> list[tuple[str, Mapping[str, Any]]]:
-  """Returns (name, row) of each method by a score, highest first; None comes last."""
-  value = lambda row: -1.0 if row.get(score) is None else row[score]
-  return sorted(methods.items(), key=lambda pair: -value(pair[1]))
+  """Returns (name, row) of each method by a score, best first; None comes last."""
+  good = lambda pair: choice_metrics.goodness(score, pair[1].get(score))
+  return sorted(methods.items(), key=good, reverse=True)
 
 
 def _number(value):

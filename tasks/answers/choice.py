@@ -15,14 +15,14 @@ itself.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from persoma_tf.answer_form import AnswerTemplate, Options
 from persoma_tf.inference import grammar
 from persoma_tf.tokenizers.plain_text import continued
 from tasks.text_templates import TextTemplate, read_template
-
-KIND = 'choice'  # in the words of a question
 
 
 class ChosenOption(NamedTuple):
@@ -56,6 +56,8 @@ class Choice:
   Raises:
     ValueError: the parser could not read answers with these words.
   """
+
+  KIND: ClassVar[str] = 'choice'  # in the words of a question
 
   name: str
   prompt: str
@@ -95,6 +97,11 @@ class Choice:
   def item_fields(self) -> tuple[str, ...]:
     """Returns the names in the prompt that are columns of the item."""
     return tuple(x for x in self.template.fields if x not in self.fields)
+
+  @property
+  def numbers(self) -> np.ndarray | None:
+    """Returns the number of each option, [O] float64; None if they are no numbers."""
+    return None
 
   @property
   def targets(self) -> tuple[str, ...]:

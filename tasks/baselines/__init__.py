@@ -31,6 +31,10 @@ from tasks.baselines.item_shares import (
   majority,
   smoothed_shares,
 )
+from tasks.baselines.number_deviation import (
+  ToldNumbers,
+  item_mean_user_bias_number,
+)
 from tasks.baselines.simple_answers import TOP, constant, counting, rule_on_sample
 from tasks.baselines.swapped_answers import swapped_users
 from tasks.baselines.user_deviation import (
@@ -50,6 +54,7 @@ __all__ = [
   'ChosenProbabilities',
   'OptionCounts',
   'SummedValues',
+  'ToldNumbers',
   'UserSamples',
   'answer_by_rule',
   'asked_regression',
@@ -62,6 +67,7 @@ __all__ = [
   'fit_classes',
   'item_mean',
   'item_mean_user_bias',
+  'item_mean_user_bias_number',
   'linear_probe',
   'logistic_regression',
   'majority',

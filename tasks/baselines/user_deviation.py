@@ -16,7 +16,7 @@ from tasks.baselines.item_shares import OptionCounts, item_mean, smoothed_shares
 from tasks.baselines.user_samples import standardize_columns
 
 _OF_THE_MEAN = 5.0  # values at the overall mean that each item's mean counts more
-_SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
+SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
 _PENALTY = 1e-3  # of standardized columns: only keeps the weights finite
 
 
@@ -126,7 +126,7 @@ def item_mean_user_bias(
   strength = item_mean(counts, train, samples).settings['strength']
   parts = [_parts(counts, values, x, strength) for x in (fitted, samples)]
   best = None
-  for shrinkage in _SHRINKAGES:
+  for shrinkage in SHRINKAGES:
     columns = [
       np.stack([odds, deviation / (length + shrinkage)], axis=1)
       for odds, deviation, length in parts

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from pipelines import evaluate
@@ -158,6 +159,40 @@ def test_three_options_and_answers_that_cannot_be_read(parts, tmp_path):
   assert found['methods'].keys() == {'persoma', 'draft', 'majority', 'item_mean'}
   assert found['methods']['item_mean']['auc'] > 0.5
   assert 'NaN' not in (tmp_path / 'r' / 'metrics.json').read_text()
+
+
+def test_numbers_are_compared_by_their_errors(parts, tmp_path):
+  numbers = ('1', '2', '4')
+  splits = choices.draw(users=60, options=numbers)
+  histories = choices.write_histories(tmp_path / 'h', splits, numbers, kind='number')
+  rows = choices.answer(splits['test'], numbers)
+  table = choices.write_predictions(tmp_path / 'p', rows)
+  flags = f'--embeddings_dir={parts}/vectors', f'--model_dir={parts}/model'
+  text, found = report(
+    parts, tmp_path / 'r', *flags, histories=histories, predictions=table
+  )
+  Page(text)
+  right = {x['example_id']: x['answer'] for x in splits['test'] if x['answer']}
+  scored = [x for x in rows if x['example_id'] in right]
+  truth = np.array([float(right[x['example_id']][0]) for x in scored])
+  told = np.array([float(x['answer']) for x in scored])
+  odds = np.array([x['draft_probabilities'] for x in scored])
+  for name, numbers_of in (('persoma', told), ('draft', odds @ [1, 2, 4])):
+    errors = numbers_of - truth
+    assert found['methods'][name]['rmse'] == pytest.approx((errors**2).mean() ** 0.5)
+    assert found['methods'][name]['mae'] == pytest.approx(np.abs(errors).mean())
+  assert found['better_baseline']['score'] == 'rmse'
+  best = found['better_baseline']['method']
+  assert found['methods'][best]['rmse'] == min(
+    x['rmse'] for x in found['methods'].values()
+  )
+  assert 'item_mean_user_bias' in found['methods']
+  assert 'id="numbers"' in text
+  assert 'id="roc-curves"' not in text
+  scores = (tmp_path / 'r' / 'scores.txt').read_text().splitlines()
+  assert scores[0].split()[:2] == ['method', 'RMSE']
+  shown = [float(line.split()[1]) for line in scores[1:7]]
+  assert shown == sorted(shown)
 
 
 def test_one_answer_for_all_has_no_auc(parts, tmp_path):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from examples.books import make_data
@@ -114,6 +115,33 @@ def test_a_choice_from_a_csv(asked):
   assert scores['accuracy'] == pytest.approx(sum(right) / len(right))
   config = (asked.folder / 'model' / 'config.gin').read_text()
   assert "own_question.name = 'book_like_v1'" in config
+
+
+def test_stars_of_own_events(tmp_path, capsys):
+  """The chain on a number: values of the readers' own last events."""
+  make_data.write(tmp_path / 'data', readers=60, count=30, seed=0)
+  text = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
+  begin, end = text.index('    answer:'), text.index('split:')
+  number = (
+    '    answer: {number: {from: 1, to: 5}}\n    examples: {holdout: {last: 3}}\n'
+  )
+  text = text[:begin].replace(' {occasion}', '') + number + text[end:]
+  (tmp_path / 'stars.yaml').write_text(text.replace('../../runs/books/data', 'data'))
+  made = run_chain(tmp_path / 'stars.yaml', tmp_path / 'made')
+  for row in made.rows:
+    odds = np.array(row['draft_probabilities'])
+    assert row['draft_value'] == pytest.approx(odds @ [1, 2, 3, 4, 5] / odds.sum())
+    assert row['value'] == float(row['answer'])
+  scores = json.loads((made.folder / 'report' / 'metrics.json').read_text())
+  report = scores['methods']
+  assert {'item_mean_user_bias', 'logistic_regression', 'draft'} < {*report}
+  found = floors.describe_floors(
+    *(f'{made.folder}/{x}' for x in ('histories', 'embeddings'))
+  )
+  assert found['score'] == 'rmse'
+  for name, row in found['methods'].items():
+    assert row['rmse'] == pytest.approx(report[name]['rmse'])
+  assert 'RMSE' in printed.format_floors(found)
 
 
 def test_floors_of_a_choice(asked, capsys):

@@ -88,7 +88,7 @@ def test_intervals_are_percentiles_over_users():
     values.append(np.concatenate([right[user == USERS] for user in users]).mean())
   wanted = np.percentile(values, [2.5, 97.5])
   assert (found['accuracy_low'], found['accuracy_high']) == pytest.approx((*wanted,))
-  for name in choice_metrics.INTERVALS:
+  for name in {*choice_metrics.INTERVALS} - {'mae', 'rmse'}:  # of numbers
     assert found[f'{name}_low'] <= found[name] <= found[f'{name}_high']
   again = choice_metrics.option_scores(truth, USERS, answers, 2, samples=60, seed=4)
   assert again == found
@@ -168,3 +168,29 @@ def test_drawn_users_are_those_of_lists():
   scores = [metrics.weighted_scores(truth[x], truth[x])['f1'] for x in draws]
   wanted = metrics.percentile_interval(scores)
   assert metrics.bootstrap_f1(truth, truth, samples=5, seed=2) == wanted
+
+
+def test_errors_of_numbers():
+  numbers, truth = np.array([1.0, 2.0, 5.0]), np.array([0, 2, 2, 1, 1, 0])
+  users = np.array([0, 0, 1, 1, 2, 2])
+  odds = np.random.default_rng(0).dirichlet(np.ones(3), 6)
+  chosen = np.array([0, 1, 2, 2, -1, 0])
+  told = odds @ numbers
+  for answers, wanted in (
+    (choice_metrics.most_probable(odds), told),
+    (choice_metrics.OptionAnswers(odds.argmax(1), odds, told + 1), told + 1),
+    (
+      choice_metrics.OptionAnswers(chosen),
+      [1, 2, 5, 5, 8 / 3, 1],
+    ),
+  ):
+    found = choice_metrics.option_scores(
+      truth, users, answers, 3, numbers, samples=50, seed=1
+    )
+    apart = np.asarray(wanted) - numbers[truth]
+    assert found['mae'] == pytest.approx(np.abs(apart).mean())
+    assert found['rmse'] == pytest.approx(np.sqrt(np.square(apart).mean()))
+    assert found['mae_low'] <= found['mae'] <= found['mae_high']
+  assert choice_metrics.goodness('rmse', 1.0) > choice_metrics.goodness('rmse', 2.0)
+  assert choice_metrics.goodness('auc', 1.0) < choice_metrics.goodness('auc', 2.0)
+  assert choice_metrics.goodness('rmse', None) == -np.inf

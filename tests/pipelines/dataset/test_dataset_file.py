@@ -151,7 +151,7 @@ MISTAKES = {
   'shares': ('test: 0.2', 'test: 0.4', 32, 'add up to 1.2; expected 1'),
   'two questions': (
     *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 32),
-    "questions[1]: no key answer; expected one of ['lists', 'choice']",
+    "questions[1]: no key answer; expected one of ['lists', 'choice', 'number']",
   ),
   'no likes': (
     '        likes: The reader enjoys\n',
@@ -228,9 +228,9 @@ MISTAKES = {
   ),
   'another answer': (
     '      lists:',
-    '      number:',
+    '      guess:',
     25,
-    'number: unknown key; expected one of',
+    'guess: unknown key; expected one of',
   ),
 }
 

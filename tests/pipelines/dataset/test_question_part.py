@@ -65,6 +65,35 @@ def test_options_are_texts(tmp_path):
   assert plan.answer.values == {x: x for x in plan.options}
 
 
+def test_numbers(tmp_path):
+  stars = ('choice: ["Yes", "No"]', 'number: {from: 0.5, to: 2, step: 0.5}')
+  value = ('      answer: value > 3\n', '')
+  (asked,) = read(tmp_path, HOLDOUT, stars, value).questions
+  assert asked.plan.options == ('0.5', '1', '1.5', '2')
+  assert (asked.plan.answer.column, asked.plan.answer.sign) == ('value', '')
+  assert asked.words()['kind'] == 'number'
+
+
+# name: (what stands for the numbers, what is said).
+NUMBERS = {
+  'no end': ('{from: 1}', 'number: no key to; expected a number'),
+  'a mistyped key': ('{from: 1, to: 5, stop: 1}', 'unknown key; did you mean step?'),
+  'downwards': ('{from: 5, to: 1}', 'number: from 5 to 1 in steps of 1; expected a'),
+  'no step': ('{from: 1, to: 5, step: 0}', 'in steps of 0; expected a step above 0'),
+  'half a step': ('{from: 1, to: 5, step: 3}', 'that is some steps above the first'),
+  'a word': ('{from: one, to: 5}', "number.from: 'one'; expected a number"),
+  'options': ('[1, 2]', 'number: a list; expected keys with values'),
+}
+
+
+@pytest.mark.parametrize('name', NUMBERS)
+def test_mistakes_in_numbers(name, tmp_path):
+  written, told = NUMBERS[name]
+  with pytest.raises(JobError, match=r'like.yaml, line \d+: .*') as caught:
+    read(tmp_path, HOLDOUT, ('choice: ["Yes", "No"]', f'number: {written}'))
+  assert told in str(caught.value)
+
+
 def test_splits(tmp_path):
   split = '{train: 0.7, validation: 0.1, test: 0.2}'
   found = read(

@@ -1,5 +1,7 @@
 """Reading examples and their predictions, and what is made of them."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -78,7 +80,7 @@ def test_prompts(folder, question):
   assert writer.write(-1, {'weekday': ['Monday']}) == (
     'On a Monday: will the reader like ?'
   )
-  own = question._replace(prompt='{weekday}!')
+  own = dataclasses.replace(question, prompt='{weekday}!')
   writer = asked_choice.PromptWriter('/nowhere', own)
   assert writer.write(2, {'weekday': ['Friday', 'Sunday']}) == 'Friday, Sunday!'
 
@@ -140,22 +142,24 @@ def test_the_best_floor_is_named_with_the_difference(question):
   answers |= {'item_mean': noisy(0.1)}
   methods = choice_scoring.score_choices(truth, users, answers, question, RUN, 2)
   assert methods['persoma']['parse_failures'] == 2
-  found = choice_scoring.better_floor(truth, users, answers, methods, 2, RUN)
+  found = choice_scoring.better_floor(truth, users, answers, methods, question, RUN)
   assert (found['method'], found['score']) == ('item_mean', 'auc')
   assert found['difference'] == methods['item_mean']['auc'] - methods['persoma']['auc']
   assert found['difference_low'] < found['difference'] < found['difference_high']
   assert 'persoma scores below item_mean, which needs no language m' in found['text']
   better = answers | {'persoma': noisy(0.01)}
   methods = choice_scoring.score_choices(truth, users, better, question, RUN)
-  assert choice_scoring.better_floor(truth, users, better, methods, 2, RUN) is None
+  assert (
+    choice_scoring.better_floor(truth, users, better, methods, question, RUN) is None
+  )
   drafted = answers | {'draft': noisy(0.3)}
   methods = choice_scoring.score_choices(truth, users, drafted, question, RUN)
-  found = choice_scoring.better_floor(truth, users, drafted, methods, 2, RUN)
+  found = choice_scoring.better_floor(truth, users, drafted, methods, question, RUN)
   assert found['text'].startswith('draft scores below item_mean')
   silent = answers | {'persoma': OptionAnswers(np.full(120, -1))}
   del silent['draft']
   methods = choice_scoring.score_choices(truth, users, silent, question, RUN)
-  found = choice_scoring.better_floor(truth, users, silent, methods, 2, RUN)
+  found = choice_scoring.better_floor(truth, users, silent, methods, question, RUN)
   assert found['score'] == 'accuracy'
   assert 'accuracy 0.000 against' in found['text']
 
@@ -168,9 +172,11 @@ def test_floors_read_only_the_training(folder, question, tmp_path):
   blind = read._replace(answers=np.full(len(read.asked), -1))
   again = answer_choice_floors(histories, question, blind, f'{folder}/vectors')
   for name, found in made.items():
-    assert found.probabilities.shape == (len(read.asked), 2)
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-    np.testing.assert_array_equal(found.probabilities, again[name].probabilities)
+    assert found.answers.probabilities.shape == (len(read.asked), 2)
+    np.testing.assert_allclose(found.answers.probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(
+      found.answers.probabilities, again[name].answers.probabilities
+    )
   assert [*answer_choice_floors(histories, question, read)] == [*CHOICE_FLOORS[:3]]
 
 
@@ -189,7 +195,8 @@ def test_floors_of_training_examples_do_not_know_their_answers(
   again = answer_choice_floors(str(tmp_path / 'h'), question, read)
   row = read.example_ids.index(first['example_id'])
   np.testing.assert_array_equal(
-    made['majority'].probabilities[row], again['majority'].probabilities[row]
+    made['majority'].answers.probabilities[row],
+    again['majority'].answers.probabilities[row],
   )
 
 
@@ -211,7 +218,7 @@ def test_no_items_and_more_options(tmp_path):
     made = answer_choice_floors(histories, question, read, vectors)
     assert [*made] == wanted
     for found in made.values():
-      assert found.probabilities.shape == (len(read.asked), 3)
+      assert found.answers.probabilities.shape == (len(read.asked), 3)
 
 
 def test_a_split_without_examples(folder, question):

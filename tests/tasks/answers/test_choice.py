@@ -129,5 +129,5 @@ def test_kinds_of_questions():
   words = {'prompt': 'x', 'options': ['A', 'B'], 'asks_item': False}
   found = questions.from_words('a_v1', {'kind': 'choice', **words})
   assert found == Choice('a_v1', **words)
-  with pytest.raises(ValueError, match="question a_v1: kind='number': expected one of"):
-    questions.from_words('a_v1', {'kind': 'number', **words})
+  with pytest.raises(ValueError, match="question a_v1: kind='guess': expected one of"):
+    questions.from_words('a_v1', {'kind': 'guess', **words})
