@@ -55,6 +55,8 @@ setup(
     'orbax-checkpoint>=0.12,<0.13',
     'pyarrow>=20',
     'pyyaml>=6,<7',
+    'rouge-score>=0.1.2,<0.2',
+    'sacrebleu>=2.5,<3',
     'safetensors>=0.5,<1',
     'scipy>=1.14,<2',
     # 0.2.3 needs protobuf 7, which Beam excludes; the failure is at import time.

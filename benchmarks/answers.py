@@ -25,9 +25,10 @@ from pipelines.histories import history_records
 from pipelines.report.run_results import read_split
 from pipelines.report.vector_answers import answer_from_vectors
 from tasks import baselines, metrics
+from tasks.answers.lists import Answer
+from tasks.history_columns import FEATURES
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
-from tasks.questions import Answer
 
 
 def main() -> None:
@@ -98,8 +99,9 @@ def of_model(flags, folder: str, histories: list[dict], genres) -> tuple[dict, i
   found = {}
   if not flags.free:
     rows = answer(predictor, histories)
-    read = ('history_items', 'history_ratings')
-    nothing = {name: histories[0][name][:0] for name in read}
+    nothing = {
+      name: histories[0][name][:0] for name in FEATURES if name in histories[0]
+    }
     unasked = indicator(answer(predictor, [histories[0] | nothing]), genres)
     found['constrained'] = indicator(rows, genres)
     found['no_history'] = np.tile(unasked, (len(rows), 1))

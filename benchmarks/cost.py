@@ -40,6 +40,7 @@ from persoma_tf.training.stages import make_steps
 from pipelines.common import job, tfrecord
 from pipelines.histories import history_records
 from tasks import genre_prediction, item_vectors, questions
+from tasks.history_columns import HistoryColumns
 from tasks.text_history import HistoryLimits, load_interactions
 from tasks.vocabularies import VOCABULARY
 
@@ -148,7 +149,7 @@ class Line:
     mask = np.zeros(vectors.shape[:2], np.int32)
     for row, user in enumerate(self._users):
       cut = slice(0, self._items)
-      found = table.gather(user['history_items'][cut], user['history_ratings'][cut])
+      found = table.gather(HistoryColumns.of_record(user).take(cut))
       vectors[row, : len(found)], mask[row, : len(found)] = found, 1
     prompt = np.array(VOCABULARY.encode(questions.TASK_PROMPT), np.int32)
     return vectors, mask, np.tile(prompt, (len(vectors), 1))
@@ -157,10 +158,7 @@ class Line:
     """No vectors, and prompts [8, T] with the histories in them."""
     shown = load_interactions(f'{data_dir}/histories')
     limits = HistoryLimits(self._items, 1 << 20)
-    rows = [
-      shown.prompt(x['history_items'], x['history_ratings'], limits)
-      for x in self._users
-    ]
+    rows = [shown.prompt(HistoryColumns.of_record(x), limits) for x in self._users]
     prompt = np.zeros((len(rows), max(map(len, rows))), np.int32)
     for place, row in enumerate(rows):
       prompt[place, : len(row)] = row

@@ -39,6 +39,7 @@ from pipelines.common import job
 from pipelines.report.run_results import read_split
 from pipelines.report.scoring import score_methods
 from tasks import genre_prediction, questions, text_history
+from tasks.history_columns import HistoryColumns
 from tasks.predictor import Predictor
 
 _TEXT_USERS = 16
@@ -119,8 +120,7 @@ def write_inputs(flags) -> str:
   limits = text_history.HistoryLimits(text_history.history_limits().items, 1 << 20)
   shown = text_history.load_interactions(flags.histories_dir)
   texts = [
-    shown.prompt(x['history_items'], x['history_ratings'], limits)
-    for x in histories[:_TEXT_USERS]
+    shown.prompt(HistoryColumns.of_record(x), limits) for x in histories[:_TEXT_USERS]
   ]
   longest = max(map(len, texts))
   np.savez(

@@ -3,7 +3,7 @@
     pip install duckdb
     python -m benchmarks.examples --rows=20000000
 
-Five runs on generated data, each in a process of its own, timed with its imports:
+Six runs on generated data, each in a process of its own, timed with its imports:
 
 - `histories`: the ratings alone, with a question about users;
 - `examples`: the same ratings, and every tenth of them as an example of a file;
@@ -11,7 +11,8 @@ Five runs on generated data, each in a process of its own, timed with its import
   the clock behind its import; it neither checks rows nor writes records. The histories
   of one file are compared;
 - `one user`: a user with 20,000 events and 10,000 examples;
-- `texts`: events of two files without items, values and times; `--texts` distinct ones.
+- `texts`: events of two files without items, values and times; `--texts` distinct ones;
+- `reviews`: `--texts` events about 1,000 items, each with a distinct text of its own.
 
 Writes benchmarks/results/examples.json.
 """
@@ -65,6 +66,17 @@ questions:
     answer: {choice: ["Yes", "No"]}
     examples: {files: asked.csv, user: user, answer: back}
 """
+_REVIEWS = """name: reviews
+events: {files: reviews.csv, user: user, item: item, value: stars, scale: "1:5:1",
+  time: time}
+items: {files: items.csv, item: item}
+texts: ["{title}", "Of {title} the reader says {review}", "It has {value} stars"]
+questions:
+  - name: like_v1
+    prompt: "Will the reader like {title}?"
+    answer: {choice: ["Yes", "No"]}
+    examples: {holdout: {last: 3}, answer: value > 3}
+"""
 _QUERY = """
   select a.userId, a.movieId, a.timestamp,
     list(r.movieId order by r.timestamp desc, r.movieId)[1:{most}] as items
@@ -101,12 +113,14 @@ def measure(folder: pathlib.Path, rows: int, texts: int) -> list[dict]:
   write_ratings(folder / 'ratings', rows)
   write_user(folder / 'user', 20_000)
   write_texts(folder / 'texts', texts)
+  write_reviews(folder / 'reviews', texts)
   results = [
     _job('histories', folder / 'ratings', _EVENTS + _LISTS),
     _job('examples', folder / 'ratings', _EVENTS + _LIKE),
     _query(folder / 'ratings'),
     _job('one user', folder / 'user', _EVENTS + _LIKE),
     _job('texts', folder / 'texts', _TEXTS),
+    _job('reviews', folder / 'reviews', _REVIEWS),
   ]
   compared = compare(folder / 'ratings')
   print(f'{compared} examples have the histories of the query', flush=True)
@@ -142,17 +156,38 @@ def write_texts(folder: pathlib.Path, texts: int) -> None:
   """Two files of events, each text twice, by 50,000 users."""
   folder.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(0)
-  words = np.array([f'word{x}' for x in range(2_000)])
   for name, column in (('notes', 'note'), ('calls', 'topic')):
     size = texts // 2
-    drawn = words[rng.integers(0, len(words), (size, 12))]
-    lines = [f'{" ".join(row)} {x}' for x, row in enumerate(drawn)]
+    lines = _draw_texts(rng, size)
     rows = rng.permutation(np.repeat(np.arange(size), 2))
     users = rng.integers(0, 50_000, len(rows))
     table = {'user': users, column: pa.array(lines).take(pa.array(rows))}
     pa_csv.write_csv(pa.table(table), folder / f'{name}.csv')
   asked = ''.join(f'{x},{"Yes" if x % 3 else "No"}\n' for x in range(50_000))
   (folder / 'asked.csv').write_text(f'user,back\n{asked}')
+
+
+def write_reviews(folder: pathlib.Path, texts: int) -> None:
+  """Events of 50,000 users about 1,000 items, each with a text of its own."""
+  folder.mkdir(parents=True, exist_ok=True)
+  rng = np.random.default_rng(0)
+  items = ''.join(f'{x},Book {x}\n' for x in range(1_000))
+  (folder / 'items.csv').write_text(f'item,title\n{items}')
+  columns = {
+    'user': rng.integers(0, 50_000, texts),
+    'item': rng.integers(0, 1_000, texts),
+    'stars': rng.integers(1, 6, texts),
+    'time': rng.permutation(texts) + 10**9,
+    'review': _draw_texts(rng, texts),
+  }
+  pa_csv.write_csv(pa.table(columns), folder / 'reviews.csv')
+
+
+def _draw_texts(rng: np.random.Generator, size: int) -> list[str]:
+  """Distinct texts of thirteen words."""
+  words = np.array([f'word{x}' for x in range(2_000)])
+  drawn = words[rng.integers(0, len(words), (size, 12))]
+  return [f'{" ".join(row)} {x}' for x, row in enumerate(drawn)]
 
 
 def _job(name: str, folder: pathlib.Path, text: str) -> dict:
@@ -172,6 +207,7 @@ def _job(name: str, folder: pathlib.Path, text: str) -> dict:
     'run': name,
     'events': counts['rows_in'],
     'items': counts['items'],
+    **({'event_texts': counts['event_texts']} if 'event_texts' in counts else {}),
     'examples': examples,
     'seconds': round(seconds, 1),
     'rows_per_second': round(rows / seconds),

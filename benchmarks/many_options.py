@@ -10,8 +10,8 @@ that would need more than `--most_gb` is compiled, which tells its memory, and n
 nor is one where more than a thousand options attend to all.
 
 Beside it, the simple thing: a dense classifier of the mean vector that has as many
-outputs, the options and one other word for each slot. And the decoder's part: see
-`benchmarks.many_options_answers`.
+outputs, the options and one other word for each slot. What a decoder needs to name one
+of so many options: see `benchmarks.grammars`.
 
 Each process is started `--rounds` times, in turns; the median of the rounds counts, of
 each of which the median step. No compiled code is read from a cache. Writes
@@ -29,7 +29,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from benchmarks import many_options_answers, many_options_draft
+from benchmarks import many_options_draft
 from benchmarks.decoding import machine
 from benchmarks.processes import last_line
 from persoma_tf import recipes
@@ -43,7 +43,7 @@ _RESULTS = pathlib.Path(__file__).parent / 'results' / 'many_options.json'
 
 
 class Row(NamedTuple):
-  """Names what a process measures: `options`, `dense` or `answers`."""
+  """Names what a process measures: `options` or `dense`."""
 
   kind: str
   options: int
@@ -65,8 +65,7 @@ def rows_of(sizes: Sequence[int], items: Sequence[int]) -> list[Row]:
       found += [Row('options', size, length), Row('dense', size, length)]
       if size > OptionQueries.attended:
         found.append(Row('options', size, length, _ALL))
-  # Answering begins behind the soft prompt, which is the same for all lengths.
-  return found + [Row('answers', size, items[0]) for size in sizes]
+  return found
 
 
 def main() -> None:
@@ -80,7 +79,6 @@ def main() -> None:
   parser.add_argument(
     '--most_gb', type=float, default=0.0, help='0: most of what is free'
   )
-  parser.add_argument('--decoder', default='', help='by default that of the quickstart')
   parser.add_argument('--out', type=pathlib.Path, default=_RESULTS)
   parser.add_argument('--row', help='internal: kind,G,N,attended')
   flags = parser.parse_args()
@@ -102,7 +100,7 @@ def main() -> None:
 
 def command(flags, row: Row) -> list[str]:
   """Returns the command that measures a row."""
-  names = ('batch_size', 'width', 'steps', 'most_gb', 'decoder')
+  names = ('batch_size', 'width', 'steps', 'most_gb')
   given = [f'--{name}={getattr(flags, name)}' for name in names]
   which = ','.join(map(str, row))
   return [sys.executable, '-m', 'benchmarks.many_options', *given, f'--row={which}']
@@ -157,10 +155,6 @@ def measure(flags, row: Row) -> dict:
   recipes.parse_recipes(['runs/quickstart.gin'], nowhere)
   shape = flags.batch_size, row.items, flags.width
   batch = many_options_draft.make_batch(np.random.default_rng(0), row.options, *shape)
-  if row.kind == 'answers':
-    if flags.decoder:
-      recipes.bind_parameter('build.decoder', flags.decoder)
-    return many_options_answers.measure(batch, row.options, flags.steps)
   if row.attended == _ALL:
     recipes.bind_parameter('OptionQueries.attended', row.options)
   make = {

@@ -183,6 +183,31 @@ def many_options() -> str:
   return markdown(headers, rows)
 
 
+def grammars() -> str:
+  """Size, making and use of the grammars of lists of many names."""
+  made = {'trie': 'a trie', 'subsets': 'a state for each set of names'}
+  rows = []
+  for name, row in read('grammars')['rows'].items():
+    kind, names, most = name.split(', ')
+    speed = row['tokens_a_user'] * row['users_a_processor_second']
+    rows.append(
+      [
+        f'{int(names.split()[0]):,} names, {most}',
+        made[kind],
+        f'{row["widest"]:,}',
+        f'{row["states"]:,}',
+        f'{row["megabytes"]:.2f} MB',
+        f'{row["processor_seconds_making"]:.1f} s',
+        f'{row["tokens_a_user"]:.0f}',
+        f'{row["users_a_processor_second"]:.1f}',
+        f'{speed:.0f}',
+      ]
+    )
+  headers = ['', 'made as', 'tokens at a place', 'states', 'memory', 'making']
+  headers += ['tokens a user', 'users a second', 'tokens a second']
+  return markdown(headers, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
   'options': options,
   'above-probe': above_probe,
@@ -191,4 +216,5 @@ TABLES: dict[str, Callable[[], str]] = {
   'unseen-options': unseen_options,
   'first-stage': first_stage,
   'many-options': many_options,
+  'grammars': grammars,
 }

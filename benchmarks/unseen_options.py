@@ -38,6 +38,7 @@ from pipelines.common import job
 from pipelines.report.run_results import read_genres, read_split
 from tasks import baselines, item_vectors, metrics
 from tasks.baselines import UserSamples
+from tasks.history_columns import HistoryColumns
 from tasks.interaction_texts import title_genres, title_with_year
 from tasks.labels import LabelRule
 from tasks.predictor import Predictor
@@ -247,7 +248,8 @@ def slot_logits(adapter, params, vectors, test) -> np.ndarray:
   )
   found = []
   for items, (_, ratings) in zip(test.items, test.samples, strict=True):
-    made = vectors.gather(items[:_SHOWN], ratings[:_SHOWN].astype(np.float32))
+    shown = HistoryColumns(items, ratings.astype(np.float32))
+    made = vectors.gather(shown.take(slice(_SHOWN)))
     history = np.zeros((1, _SHOWN, vectors.width), np.float32)
     history[0, : len(made)] = made
     found.append(apply(history, np.arange(_SHOWN)[None] < len(made))[0])

@@ -61,6 +61,7 @@ def build(
   prompt_tokens: Sequence[Any] | None = None,
   draft: nn.Module | None = None,
   num_categories: Count = 0,
+  tell_values: bool = False,
 ) -> 'tuple[Persoma, decoders.LoadedDecoder]':
   """Builds the model of a recipe and loads the decoder's weights.
 
@@ -80,6 +81,7 @@ def build(
     draft: module that drafts the answer, see `SoftPrompt`.
     num_categories: number of categories of an interaction that the adapter learns to
       tell by `Stage.category_weight`, see `SoftPrompt`.
+    tell_values: whether it learns to tell values even without categories.
 
   Returns:
     (model, decoder with its weights).
@@ -89,11 +91,13 @@ def build(
       cannot be loaded, or resampler and readout do not fit together.
   """
   parts = tuple(prompt_tokens or prompt_parts.as_texts(prompt_order))
-  check_parts(resampler, readout, draft, num_statistics, num_categories)
+  tells = num_categories or tell_values
+  check_parts(resampler, readout, draft, num_statistics, tells)
   loaded = decoders.load_decoder(decoder, remat=remat)
   adapter = SoftPrompt(
     *(resampler, readout, loaded.width, num_statistics, num_task_tokens, draft),
     num_categories=num_categories,
+    tell_values=tell_values,
   )
   has_user = bool(num_task_tokens or (resampler and adapter.template is not readout))
   has_draft = adapter.template is not None
@@ -161,7 +165,7 @@ class Persoma(nn.Module):
     return self.decoder.logits(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Returns the decoder's logits [B, M] of states [B, D] for tokens [B, M] only."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] or [M] only."""
     return self.decoder.logits_of(hidden, tokens)
 
   def prefill(
@@ -239,6 +243,10 @@ class Persoma(nn.Module):
   def step(self, tokens: Array, cache):
     """Reads the next token of each row, [B] int32; see `persoma_tf.decoders`."""
     return self.decoder.step(tokens, cache)
+
+  def branch(self, tokens: Array, cache) -> Array:
+    """Reads branches [B, C, M] int32; see `persoma_tf.decoders`."""
+    return self.decoder.branch(tokens, cache)
 
   def __call__(self, batch: Batch) -> Array:
     """Runs all parts once, for initialization; returns the logits [B, L, V]."""

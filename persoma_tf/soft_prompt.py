@@ -90,7 +90,7 @@ def check_parts(
   readout: nn.Module | None,
   draft: nn.Module | None,
   num_statistics: int,
-  num_categories: int = 0,
+  tells_items: bool | int = False,
 ) -> None:
   """Checks that the parts of a soft prompt fit together.
 
@@ -99,7 +99,7 @@ def check_parts(
     readout: readout module, see `SoftPrompt`.
     draft: draft module, see `SoftPrompt`.
     num_statistics: number of history statistics to predict.
-    num_categories: number of categories that the adapter predicts.
+    tells_items: whether the adapter predicts categories or values of interactions.
 
   Raises:
     ValueError: the adapter makes as many latents as a user has interactions, where a
@@ -116,11 +116,11 @@ def check_parts(
       'Stage.statistics_weight trains the latents of build.resampler, which is None: '
       'expected statistics_weight = 0, or an adapter as build.resampler'
     )
-  if num_categories and not hasattr(resampler, 'item_vectors'):
+  if tells_items and not hasattr(resampler, 'item_vectors'):
     raise ValueError(
-      f'build.num_categories={num_categories} trains what build.resampler makes of '
-      'each interaction, its item_vectors, which it does not have: expected '
-      'num_categories = 0, or Perceiver, Transformer or Mlp as build.resampler'
+      'build.num_categories and build.tell_values train what build.resampler makes of '
+      'each interaction, its item_vectors, which it does not have: expected neither, '
+      'or Perceiver, Transformer or Mlp as build.resampler'
     )
   fixed = isinstance(readout, TemplateReadout) or num_statistics
   if fixed and getattr(resampler, 'resampling', '') == 'none':
@@ -147,6 +147,7 @@ class SoftPrompt(nn.Module):
       None for a prompt without a draft.
     num_categories: G, number of categories that a linear layer on the resampler's
       `item_vectors` predicts, and a value; 0 for none. A draft predicts its own.
+    tell_values: whether the layer predicts a value even without categories.
   """
 
   resampler: nn.Module | None
@@ -156,6 +157,7 @@ class SoftPrompt(nn.Module):
   num_task_tokens: int = 0
   draft: nn.Module | None = None
   num_categories: int = 0
+  tell_values: bool = False
 
   @property
   def template(self) -> Template | None:
@@ -166,7 +168,7 @@ class SoftPrompt(nn.Module):
   @property
   def tells_items(self) -> bool:
     """Returns whether categories and values of interactions are predicted."""
-    return bool(self.draft or self.num_categories)
+    return bool(self.draft or self.num_categories or self.tell_values)
 
   @nn.compact
   def __call__(
@@ -215,11 +217,13 @@ class SoftPrompt(nn.Module):
         flat = latents.reshape(latents.shape[0], -1)
         statistics = nn.Dense(self.num_statistics, name='statistics')(flat)
         soft = soft._replace(statistics=statistics)
-      if self.num_categories and (known is not None or self.is_initializing()):
+      tells = self.num_categories or self.tell_values
+      if tells and (known is not None or self.is_initializing()):
         items = history if known is None else known
         items = self.resampler.item_vectors(items, jnp.ones(items.shape[:2]))
         told = nn.Dense(self.num_categories + 1, name='known')(items)
-        soft = soft._replace(categories=told[..., :-1], values=told[..., -1])
+        categories = told[..., :-1] if self.num_categories else None
+        soft = soft._replace(categories=categories, values=told[..., -1])
       parts.append(soft)
     if self.draft:
       if asked is not None:  # standardized as the first components of interactions

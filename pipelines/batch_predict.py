@@ -46,6 +46,11 @@ class Config:
     'launching machine has units for it, else float32',
     'auto',
   )
+  scored_options: int = flag(
+    'number of options of a choice whose probabilities the decoder tells, of more the '
+    'most probable ones of the draft; 0: none',
+    32,
+  )
   soft_prompts: bool = flag("write every user's soft prompt too, as Parquet", False)
   shard_users: int = flag('number of users in a file of the table', 1000)
   shard: str = flag('i/n: answer only the i-th of n shares, counted from 0', '')

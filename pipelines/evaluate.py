@@ -52,7 +52,7 @@ def require_inputs(config: Config) -> tuple[dict[str, Any], Any]:
   """Checks the input folders.
 
   Returns:
-    (`COMPLETED` of the predictions, the `Choice` that they answer or None).
+    (`COMPLETED` of the predictions, their question about examples or None).
 
   Raises:
     JobError: a folder is not finished, the two do not belong together, or the split has
@@ -60,7 +60,7 @@ def require_inputs(config: Config) -> tuple[dict[str, Any], Any]:
   """
   from pipelines.common import output_folder
   from pipelines.histories.history_records import require_users
-  from pipelines.report import asked_choice
+  from pipelines.report import asked_question
 
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
@@ -74,11 +74,11 @@ def require_inputs(config: Config) -> tuple[dict[str, Any], Any]:
       f'{config.histories_dir}'
     )
   asked = predicted['settings']
-  question = asked_choice.answered_choice(
+  question = asked_question.answered_question(
     config.histories_dir, config.predictions_dir, asked
   )
   if question:
-    asked_choice.require_examples(config.histories_dir, question, asked['split'])
+    asked_question.require_examples(config.histories_dir, question, asked['split'])
   else:
     require_users(config.histories_dir, asked['split'])
   return predicted, question
@@ -92,7 +92,6 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config = flags.parse(Config, argv, __doc__)
   from pipelines.common import output_folder
-  from pipelines.report.choice_scoring import score_choice_run
   from pipelines.report.run_results import read_training
   from pipelines.report.scoring import score_run
 
@@ -111,7 +110,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     return
   versions = job.versions('matplotlib', 'scipy')
   run_info = {'model': model, **settings, 'versions': versions}
-  score = functools.partial(score_choice_run, question) if question else score_run
+  score = functools.partial(_score_of(question), question) if question else score_run
   results = score(
     config.histories_dir,
     config.predictions_dir,
@@ -123,12 +122,21 @@ def run(argv: Sequence[str] | None = None) -> None:
   print(write_report(folder, results, config), end='')
 
 
+def _score_of(question):
+  """Returns the function that scores a run about examples."""
+  from pipelines.report.choice_scoring import score_choice_run
+  from pipelines.report.text_scoring import score_text_run
+  from tasks.answers.choice import Choice
+
+  return score_choice_run if isinstance(question, Choice) else score_text_run
+
+
 def write_report(folder, results, config: Config) -> str:
   """Writes the files and completes the folder.
 
   Args:
     folder: the `OutputFolder`, begun.
-    results: `RunResults` or `ChoiceResults` of the run.
+    results: `RunResults` or `ExampleResults` of the run.
     config: the flags.
 
   Returns:
@@ -155,22 +163,26 @@ def write_report(folder, results, config: Config) -> str:
 
 
 def _texts_of(results, data):
-  """Returns `scores.txt` and the page; adds the name of a choice to `data`."""
-  from pipelines.report import choice_page, choice_scoring, run_page, score_lines
-  from pipelines.report.choice_results import ChoiceResults
+  """Returns `scores.txt` and the page; adds the name of the question to `data`."""
+  from pipelines.report import choice_page, run_page, score_lines, text_page
+  from pipelines.report.choice_scoring import ChoiceResults, main_score
+  from pipelines.report.example_results import ExampleResults
+  from pipelines.report.text_scoring import SCORE
 
   better, split = results.better_baseline, results.split
-  if not isinstance(results, ChoiceResults):
+  if not isinstance(results, ExampleResults):
     scores = score_lines.scores_as_text(
       results.methods, results.coverage, split, better
     )
     return scores, run_page.render_run_page(results)
   data['question'] = results.question.name
-  score = choice_scoring.main_score(results.methods)
-  scores = score_lines.choice_as_text(
+  is_text = not isinstance(results, ChoiceResults)
+  score = SCORE if is_text else main_score(results.methods)
+  scores = score_lines.examples_as_text(
     results.methods, data['coverage'], split, score, better
   )
-  return scores, choice_page.render_choice_page(results)
+  render = text_page.render_text_page if is_text else choice_page.render_choice_page
+  return scores, render(results)
 
 
 def _embeddings_setting(config):

@@ -56,7 +56,8 @@ def recipe_of(info: Mapping[str, Any]) -> str:
   """
   words = next(iter(info['dataset']['questions'].values()))
   kind = words.get('kind', 'lists')
-  return f'runs/{"dataset" if kind == "lists" else "choice"}.gin'
+  recipes = {'lists': 'dataset', 'choice': 'choice', 'number': 'choice', 'text': 'text'}
+  return f'runs/{recipes[kind]}.gin'
 
 
 def run_chain(

@@ -14,22 +14,18 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import gin
-import seqio
 
 from persoma_tf import recipes
 from persoma_tf.adapters.asked_item import AskedItem
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
-from tasks import choice_examples, examples, task_features
+from tasks import example_features, task_features
 from tasks.answers.choice import ChosenOption
-from tasks.choice_prompts import longest_choice_prompt
 from tasks.dataset_question import asked_choice
+from tasks.example_tasks import add_example_task, example_lengths
 from tasks.histories import data_folders, load_genres
-from tasks.item_vectors import load_item_vectors
-from tasks.question_examples import AnsweredSource
-from tasks.text_history import history_limits
-from tasks.vocabularies import load_vocabulary, task_vocabulary
+from tasks.item_statistics import interaction_vectors
 
 
 @gin.configurable
@@ -47,10 +43,10 @@ def choice_draft() -> nn.Module:
   """
   if not asked_choice().asks_item:
     return OptionQueries(of_categories=False)
-  vectors = load_item_vectors(data_folders().embeddings_dir)
-  has_values = len(vectors.tables) > 1
-  # Without values only answers can train it.
-  return AskedItem() if has_values else AskedItem(answers_train_all=True)
+  vectors = interaction_vectors()
+  if not vectors.has_values:  # only answers can train it
+    return AskedItem(answers_train_all=True, regressed=0)
+  return AskedItem(num_statistics=vectors.num_statistics)
 
 
 @gin.configurable
@@ -73,27 +69,13 @@ def choice_lengths(known: Count = 0) -> dict[str, int]:
   """Returns the padded length of each feature, which no stored example exceeds.
 
   Prompts differ from example to example: all stored ones are written and encoded, see
-  `longest_choice_prompt`.
+  `longest_example_prompt`.
 
   Args:
     known: E, number of interactions in each example whose categories and values are
       told, for `Stage.category_weight` and `Stage.value_weight`.
   """
-  limits, question = history_limits(), asked_choice()
-  encode = load_vocabulary(task_vocabulary()).encode
-  vectors = 0 if limits.text_tokens else limits.items
-  longest = longest_choice_prompt(question, bool(limits.text_tokens))
-  features = [*task_features.KNOWN_FEATURES] if known and vectors else []
-  return {
-    'inputs': limits.text_tokens + longest,
-    # + 1 for the end of the sequence.
-    'targets': max(map(len, question.target_tokens(encode))) + 1,
-    'history_embeddings': vectors,
-    'history_mask': vectors,
-    'answer_slots': 1,
-    **({task_features.ASKED: 1} if question.asks_item and vectors else {}),
-    **dict.fromkeys(features, known),
-  }
+  return example_lengths(asked_choice(), known) | {'answer_slots': 1}
 
 
 def parse_choice(output: str, **_) -> ChosenOption:
@@ -119,20 +101,10 @@ def choice_scores(
   return {'accuracy': right / size, 'parse_failures': failures / size}
 
 
-def _add_choice(name: str, maker: choice_examples.Maker) -> None:
-  """Adds one SeqIO task."""
-  make = functools.partial(examples.parts_of_histories, maker=maker, task=name)
-  seqio.TaskRegistry.add(
-    name,
-    source=AnsweredSource(),
-    preprocessors=[make, seqio.preprocessors.append_eos],
-    output_features=task_features.CHOICE_FEATURES,
-    postprocess_fn=parse_choice,
-    metric_fns=[choice_scores],
-    shuffle_buffer_size=1,  # `read_answered` shuffles
-  )
-
-
-_add_choice('choice_v1', choice_examples.of_choice)
-_add_choice('choice_random_answers_v1', choice_examples.with_drawn_options)
-_add_choice('choice_text_v1', choice_examples.with_text_history)
+_FEATURES = task_features.EXAMPLE_FEATURES
+_add = functools.partial(
+  add_example_task, features=_FEATURES, parse=parse_choice, scores=choice_scores
+)
+_add('choice_v1', example_features.of_question)
+_add('choice_random_answers_v1', example_features.with_drawn_options)
+_add('choice_text_v1', example_features.with_text_history)

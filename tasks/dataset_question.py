@@ -17,6 +17,7 @@ import gin
 from persoma_tf import recipes
 from tasks import questions
 from tasks.answers.choice import Choice
+from tasks.answers.example_question import ExampleQuestion
 from tasks.histories import data_folders
 from tasks.questions import AnyQuestion, Question
 
@@ -93,14 +94,22 @@ def asked_choice() -> Choice:
   return _of_kind(Choice)
 
 
+def asked_about_examples() -> ExampleQuestion:
+  """Returns the question of the recipe, which is asked about examples.
+
+  Raises:
+    ValueError: the recipe asks about users; see also `asked_question`.
+  """
+  return _of_kind(ExampleQuestion)
+
+
 def _of_kind(kind):
   found = asked_question()
   if not isinstance(found, kind):
     raise ValueError(
-      f'the recipe is for questions of the kind {kind.KIND!r}, but asks {found.name}, '
-      f'which is of the kind {found.KIND!r}: expected runs/dataset.gin for lists, '
-      'runs/choice.gin for a choice or a number, or question.name = the name of '
-      'another question'
+      f'question {found.name} is of the kind {found.KIND!r}, which the recipe is not '
+      'for: expected runs/dataset.gin for lists, runs/choice.gin for a choice or a '
+      'number, runs/text.gin for a text, or question.name = the name of another one'
     )
   return found
 

@@ -8,6 +8,7 @@ import seqio
 
 from tasks import item_vectors
 from tasks.histories import Genres
+from tasks.history_columns import HistoryColumns
 from tasks.labels import LabelRule, label
 from tasks.questions import Question
 from tasks.text_history import HistoryLimits, Interactions
@@ -45,15 +46,13 @@ class Target(NamedTuple):
   """Holds a history, or a part of one, with its targets.
 
   Attributes:
-    items: [n] int64 row numbers of the item table, newest first.
-    ratings: [n] float32 stars.
+    history: the n interactions.
     tokens: [L] int32 token ids of the target text.
     slots: [2 * most] int32 word indices that `answer_slots` returned.
     statistics: [2G] float32 targets that `history_statistics` returned.
   """
 
-  items: np.ndarray
-  ratings: np.ndarray
+  history: HistoryColumns
   tokens: np.ndarray
   slots: np.ndarray
   statistics: np.ndarray
@@ -136,34 +135,34 @@ def draw_known(shown: ExampleSource, size: int, *seed) -> Known:
   return Known(rows, categories, centred(ratings, shown.scale).astype(np.float32))
 
 
-def draw_answer(shown: ExampleSource, items, ratings, seed) -> tuple:
+def draw_answer(shown: ExampleSource, history: HistoryColumns, seed) -> tuple:
   """Draws a part of a history, and an answer that has nothing to do with it.
 
   Args:
     shown: source of the examples.
-    items: [n] int64 row numbers of the item table, newest first.
-    ratings: [n] float32 stars.
+    history: n interactions.
     seed: [2] int32 seed of the example.
 
   Returns:
-    The arguments of `make_target`: items, ratings, liked, disliked.
+    The arguments of `make_target`: history, liked, disliked.
   """
   names, most = shown.genres.names, shown.question.most
   # Not the numbers that draw known interactions.
   rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
-  rows = shown.draw_part(len(items), shown.limits.items, rng)
+  rows = shown.draw_part(len(history.items), shown.limits.items, rng)
   drawn = [names[column].encode() for column in rng.permutation(len(names))]
   end, size = rng.integers(0, most, 2, endpoint=True)
-  return items[rows], ratings[rows], drawn[:end], drawn[end : end + size]
+  return history.take(rows), drawn[:end], drawn[end : end + size]
 
 
-def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) -> Target:
+def make_target(
+  shown: ExampleSource, history: HistoryColumns, liked, disliked, *seed
+) -> Target:
   """Makes the target of a history or, with a seed, of a random part of it.
 
   Args:
     shown: source of the examples.
-    items: [n] int64 row numbers of the item table, newest first.
-    ratings: [n] float32 stars.
+    history: n interactions.
     liked: liked genres of the full history, names as bytes, best first.
     disliked: disliked genres of the full history, names as bytes, worst first.
     *seed: [2] int32 seed of the part, which gets its label from the rule; without a
@@ -172,9 +171,10 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
   genres, question = shown.genres, shown.question
   if seed:
     rng = np.random.default_rng(seed[0].view(np.uint32))
-    rows = shown.draw_part(len(items), shown.limits.items, rng)
-    items, ratings = items[rows], ratings[rows]
-    liked, disliked = label(genres.of_items[items], ratings, shown.rule)
+    rows = shown.draw_part(len(history.items), shown.limits.items, rng)
+    history = history.take(rows)
+    member = genres.of_items[history.items]
+    liked, disliked = label(member, history.ratings, shown.rule)
   else:
     liked, disliked = (
       [genres.names.index(name.decode()) for name in side] for side in (liked, disliked)
@@ -183,9 +183,8 @@ def make_target(shown: ExampleSource, items, ratings, liked, disliked, *seed) ->
     *([genres.names[column] for column in side] for side in (liked, disliked))
   )
   return Target(
-    items,
-    ratings,
+    history,
     np.array(shown.vocabulary.encode(text), np.int32),
     answer_slots(liked, disliked, len(genres.names), question.most),
-    history_statistics(genres.of_items[items], ratings, shown.scale),
+    history_statistics(genres.of_items[history.items], history.ratings, shown.scale),
   )

@@ -20,6 +20,7 @@ from tasks.histories import (
   load_rule,
   load_scale,
 )
+from tasks.history_columns import FEATURES, on_history
 from tasks.questions import Question
 from tasks.text_history import check_text_limit, history_limits, load_interactions
 from tasks.vocabularies import (
@@ -29,7 +30,7 @@ from tasks.vocabularies import (
   task_vocabulary,
 )
 
-_SEED = slice(4, None)  # fields of an example behind its history
+_SEED = slice(3, None)  # fields of an example behind its history and label
 # (history, *seed) -> features of one example.
 MakeExample = Callable[..., dict[str, tf.Tensor]]
 
@@ -98,23 +99,23 @@ def _check_question(registered: Question | None) -> None:
     )
 
 
-def _with_vector_rows(source: ExampleSource, *history):
+def _with_vector_rows(source: ExampleSource, *fields):
   """Makes the arrays of an example and the table rows of its interactions' vectors."""
-  target = make_target(source, *history)
-  shown = slice(source.limits.items)  # the newest interactions
-  return *target[2:], source.vectors.rows(target.items[shown], target.ratings[shown])
+  history, *arrays = make_target(source, *fields)
+  newest = history.take(slice(source.limits.items))
+  return *arrays, source.vectors.rows(newest)
 
 
-def _with_random_answer(source, items, ratings, liked, disliked, seed):
+def _with_random_answer(source, history, liked, disliked, seed):
   """Makes the arrays of a random part of a history, with an answer drawn at random."""
-  return _with_vector_rows(source, *draw_answer(source, items, ratings, seed))
+  del liked, disliked
+  return _with_vector_rows(source, *draw_answer(source, history, seed))
 
 
-def _with_text_tokens(source: ExampleSource, *history):
+def _with_text_tokens(source: ExampleSource, *fields):
   """Makes the arrays of an example and the tokens of the prompt with its history."""
-  target = make_target(source, *history)
-  prompt = source.text.prompt(target.items, target.ratings, source.limits)
-  return *target[2:], prompt
+  history, *arrays = make_target(source, *fields)
+  return *arrays, source.text.prompt(history, source.limits)
 
 
 def _fitting_arrays(make_arrays, room, history_feature, *fields):
@@ -142,10 +143,11 @@ def _features(make_arrays, history, seed, more=()):
   One call into Python makes everything except the vectors, since a call costs more than
   the work in it.
   """
-  fields = ('history_items', 'history_ratings', 'liked', 'disliked')
+  fields = (*FEATURES, 'liked', 'disliked')
   arguments = [history[name] for name in fields] + list(seed)
   types = (tf.int32, tf.int32, tf.float32, tf.int32, *more)
-  targets, slots, statistics, *shown = tf.numpy_function(make_arrays, arguments, types)
+  make = functools.partial(on_history, make_arrays)
+  targets, slots, statistics, *shown = tf.numpy_function(make, arguments, types)
   features = {
     'targets': tf.ensure_shape(targets, [None]),
     'answer_slots': tf.ensure_shape(slots, [None]),
@@ -188,7 +190,7 @@ def from_vectors(
 
   Args:
     room: room for an example.
-    make_arrays: function (ExampleSource, items, ratings, liked, disliked, *seed) ->
+    make_arrays: function (ExampleSource, HistoryColumns, liked, disliked, *seed) ->
       (targets, slots, statistics, rows of the vector tables).
     prompt: task prompt; '' for the prompt of the question.
 

@@ -31,10 +31,12 @@ from persoma_tf.setting_types import Count
 from tasks import (
   dataset_question,
   examples,
+  item_statistics,
   item_vectors,
   questions,
   task_features,
 )
+from tasks.answers.lists import Answer
 from tasks.histories import HistorySource, data_folders, load_genres, load_rule
 from tasks.metrics import genre_scores
 from tasks.text_history import after_line, history_limits
@@ -62,7 +64,7 @@ def answer_template() -> AnswerTemplate:
 @gin.configurable
 def interaction_tables() -> tuple[np.ndarray, ...]:
   """Returns the tables of the interactions' vectors, for `train.vector_tables`."""
-  return item_vectors.load_item_vectors(data_folders().embeddings_dir).tables
+  return item_statistics.interaction_vectors().tables
 
 
 @gin.configurable
@@ -131,7 +133,7 @@ def feature_lengths(min_targets: Count = 0, known: Count = 0) -> dict[str, int]:
   }
 
 
-def parse_answer(output: str, **_) -> questions.Answer:
+def parse_answer(output: str, **_) -> Answer:
   """Parses an answer for SeqIO's metrics, which count the parse failures."""
   return dataset_question.asked_lists().parse(
     output, load_genres(data_folders().histories_dir).names

@@ -21,18 +21,19 @@ import tensorflow as tf
 from persoma_tf import recipes
 from persoma_tf.setting_types import Amount, Count, Positive
 from tasks import finished, schema, shard_files
+from tasks.history_columns import FEATURES
 from tasks.labels import LabelRule
 from tasks.numbered_records import NumberedRecords, state_of
 
 logger = logging.getLogger(__name__)
-_READ = ('user_id', 'history_items', 'history_ratings', 'liked', 'disliked')
+_READ = ('user_id', *FEATURES, 'liked', 'disliked')
 _READ_AT_ONCE = 32
 _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
 
 
 def _feature(name: str):
-  """Returns the TensorFlow feature that parses a field of `schema.HISTORY`."""
-  kind = _TYPES[schema.HISTORY[name]]
+  """Returns the TensorFlow feature of a field; where it is absent, it gives nothing."""
+  kind = _TYPES[{**schema.HISTORY, **schema.HISTORY_TEXTS}[name]]
   if name in schema.SCALARS:
     return tf.io.FixedLenFeature([], kind)
   return tf.io.RaggedFeature(kind)

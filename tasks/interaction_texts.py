@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from tasks import schema
 from tasks.text_templates import TextTemplate, read_template
 
 
@@ -88,16 +89,31 @@ def rating_texts(values: Iterable[float], nouns: Nouns = MOVIELENS) -> list[str]
   return [f'{rated} {value:.1f} {nouns.rating}' for value in values]
 
 
-def interaction_sentence(name: str, rating: float, words: Words = MOVIELENS) -> str:
+def event_columns(texts: pa.Table) -> list[list[str]]:
+  """Returns the texts of each template in a table of event texts."""
+  names = (name for name in texts.column_names if name != schema.TEXT_ID)
+  return [texts[name].to_pylist() for name in names]
+
+
+def event_sentences(texts: pa.Table) -> list[str]:
+  """Writes what a sentence about an interaction says of each row of event texts."""
+  return [_sentences(row) for row in zip(*event_columns(texts), strict=True)]
+
+
+def interaction_sentence(
+  name: str, rating: float, words: Words = MOVIELENS, said: str = ''
+) -> str:
   """Writes an interaction as one sentence; with templates, a sentence for each.
 
   Args:
     name: text of the item, as `item_names` returns it.
     rating: rating in the data set's unit.
     words: nouns or templates of the data set.
+    said: text of the event, as `event_sentences` returns it; '' for none.
   """
   if isinstance(words, OwnTexts):
-    return _sentences([name, *(texts[0] for texts in words.value_texts([rating]))])
+    of_value = (texts[0] for texts in words.value_texts([rating]))
+    return _sentences([name, *of_value, said])
   return f'{name}, rated {rating:.1f} {words.rating}'
 
 

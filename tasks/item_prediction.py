@@ -41,24 +41,24 @@ def item_texts(histories_dir: str) -> list[str]:
   ]
 
 
-def _items(names, room, shown, items, ratings, liked, disliked, seed):
+def _items(names, room, shown, history, liked, disliked, seed):
   """Makes the arrays of an example of one or two interactions, without genre labels."""
   del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
   size = int(rng.integers(1, _MOST_ITEMS + 1))
-  size = min(size, len(items), shown.limits.items)
-  drawn = rng.choice(len(items), size, replace=False)
-  drawn, tokens = _fitting(names, room, items, drawn)
-  items, ratings = items[drawn], ratings[drawn]
-  member = shown.genres.of_items[items]
-  text = '; '.join(names[item] for item in items)
+  size = min(size, len(history.items), shown.limits.items)
+  drawn = rng.choice(len(history.items), size, replace=False)
+  drawn, tokens = _fitting(names, room, history.items, drawn)
+  history = history.take(drawn)
+  member = shown.genres.of_items[history.items]
+  text = '; '.join(names[item] for item in history.items)
   tokens = VOCABULARY.encode(text)
   VOCABULARY.notice_unknown(text, tokens)
   return (
     np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
-    example_arrays.history_statistics(member, ratings, shown.scale),
-    shown.vectors.rows(items, ratings),
+    example_arrays.history_statistics(member, history.ratings, shown.scale),
+    shown.vectors.rows(history),
   )
 
 

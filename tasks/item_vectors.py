@@ -3,20 +3,35 @@
 A stored history has row numbers and ratings; this module turns them into vectors
 [n, H]. There are two templates, recognized by the columns of `embeddings.parquet`.
 `fields` has one row of vectors per item, and a second, small table with one row per
-rating; an interaction's vector is the concatenation of all of them. `joined` has one
-row per distinct (item, rating).
+rating; where events have texts of their own, a third one has a row per distinct text.
+An interaction's vector is the concatenation of all of them. `joined` has one row per
+distinct (item, rating).
+
+Behind the items of `fields` there may be a table with statistics of the items, which
+depend on who is told of them. So what is of an item alone comes first.
 """
 
+import copy
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks import finished
+from tasks import finished, schema
+from tasks.history_columns import HistoryColumns
 from tasks.interaction_texts import Nouns, OwnTexts, Words
+
+_KEYS = ('item_index', 'rating', 'text_index')  # columns that are no vectors
+
+
+def _matrices(table: pa.Table) -> np.ndarray:
+  """Returns the columns of vectors of a table side by side, [rows, width] float32."""
+  names = [name for name in table.column_names if name not in _KEYS]
+  return np.concatenate([_matrix(table[name]) for name in names], axis=1)
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -31,6 +46,9 @@ class ItemVectors:
   Attributes:
     tables: tables of vectors, each [rows, width] float32; an interaction's vector is
       one row of each table, concatenated.
+    num_of_item: number of `tables` of an item alone, which come first.
+    num_statistics: number of statistics that the vector of an item ends with.
+    has_values: whether the values of interactions have vectors of their own.
     width: H, the length of an interaction's vector.
     info: content of `encoder_info.json`.
   """
@@ -49,9 +67,8 @@ class ItemVectors:
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names
-    keys = ('item_index', 'rating')
-    fields = [name for name in table.column_names if name not in keys]
-    items = np.concatenate([_matrix(table[name]) for name in fields], axis=1)
+    self.num_of_item, self.num_statistics, self._fold_of = 1, 0, lambda user: 0
+    items, self.has_values, self._num_texts = _matrices(table), False, 0
     index = table['item_index'].to_numpy()
     if self._joined:
       self._of_rows = index, table['rating'].to_numpy().astype(np.float32)
@@ -65,12 +82,34 @@ class ItemVectors:
         )
       by_rating = pq.read_table(folder / 'ratings.parquet')
       self._ratings = by_rating['rating'].to_numpy()
-      texts = [name for name in by_rating.column_names if name != 'rating']
-      of_ratings = [_matrix(by_rating[name]) for name in texts]
+      self.tables = (items,)
       # Events without values have no text of them.
-      values = (np.concatenate(of_ratings, axis=1),) if of_ratings else ()
-      self.tables = (items, *values)
+      self.has_values = len(by_rating.column_names) > 1
+      if self.has_values:
+        self.tables += (_matrices(by_rating),)
+      if (folder / schema.EVENT_TEXTS).exists():
+        self.tables += (_matrices(pq.read_table(folder / schema.EVENT_TEXTS)),)
+        self._num_texts = len(self.tables[-1])
     self.width = sum(table.shape[1] for table in self.tables)
+
+  def with_statistics(
+    self, statistics: np.ndarray, fold_of: Callable[[bytes], int]
+  ) -> 'ItemVectors':
+    """Returns the same vectors with statistics behind those of the items.
+
+    Their unit is the spread of the vectors' components: a model brings all components
+    of an interaction to one scale.
+
+    Args:
+      statistics: [F, I, S] float32, of each item as each fold of users is told.
+      fold_of: function from the id of a user to the fold, from 0.
+    """
+    made, (items, *rest) = copy.copy(self), self.tables
+    made.num_of_item, made.num_statistics = 2, statistics.shape[-1]
+    made.width, made._fold_of = self.width + made.num_statistics, fold_of
+    flat = statistics.reshape(-1, made.num_statistics) * items.std(axis=0).mean()
+    made.tables = (items, flat, *rest)
+    return made
 
   def by_item(self, num_items: int) -> np.ndarray:
     """Returns one vector of every item, without its rating.
@@ -104,19 +143,20 @@ class ItemVectors:
         'embeddings have vectors of items with their ratings only: expected fields'
       )
 
-  def rows(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Returns the rows of interactions in `tables`.
+  def rows(self, history: HistoryColumns, user: bytes = b'') -> np.ndarray:
+    """Returns the rows of n interactions in `tables`.
 
     Args:
-      items: [n] int64 row numbers of the item table.
-      ratings: [n] float32 stars.
+      history: the interactions.
+      user: id of the user who is told of the items.
 
     Returns:
       [n, number of tables] int32 row numbers.
 
     Raises:
-      KeyError: the embeddings folder has no vector for an item or a rating.
+      KeyError: the embeddings folder has no vector for an item, a rating or a text.
     """
+    items, ratings, texts = history
     if self._joined:
       keys = zip(items.tolist(), ratings.tolist(), strict=True)
       return np.array([[self._row[key]] for key in keys], np.int32).reshape(-1, 1)
@@ -127,17 +167,33 @@ class ItemVectors:
         f'rating {ratings[missing][0]} has no vector; the embeddings folder holds '
         f'{self._ratings.tolist()}: was it made from these histories?'
       )
-    return self._of_tables(items, rows)
+    known = (texts >= 0) & (texts < self._num_texts)
+    if not known.all() or (self._num_texts and len(texts) != len(items)):
+      wrong = texts[~known][:1].tolist() or f'{len(texts)} for {len(items)} items'
+      raise KeyError(
+        f'history_texts: {wrong}; the embeddings folder holds {self._num_texts} texts '
+        'of events: was it made from these histories?'
+      )
+    return self._of_tables(items, rows, texts, user)
 
-  def _of_tables(self, items, rows):
-    """Returns rows [n, number of tables] int32 of items and of values."""
-    columns = (items, rows)[: len(self.tables)]
-    return np.stack(columns, axis=1).astype(np.int32)
+  def item_rows(self, items: np.ndarray, user: bytes = b'') -> np.ndarray:
+    """Returns the rows [n, num_of_item] int32 of items without values, as `rows`."""
+    told = items + self._fold_of(user) * len(self.tables[0])
+    return np.stack((items, told)[: self.num_of_item], axis=1).astype(np.int32)
+
+  def _of_tables(self, items, values, texts, user=b''):
+    """Returns rows [n, number of tables] int32 of items, of values and of texts."""
+    columns = *[values] * self.has_values, *[texts] * bool(self._num_texts)
+    rows = np.column_stack((self.item_rows(items, user), *columns))
+    return rows.astype(np.int32)
 
   def draw(
     self, size: int, rng: np.random.Generator
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws interactions that have vectors, of all users or of none.
+
+    Item, rating and text of an interaction are drawn on their own: what the text says
+    has nothing to do with them, as it need not in a history.
 
     Args:
       size: E, number of interactions.
@@ -155,20 +211,21 @@ class ItemVectors:
       rng.integers(len(table), size=size) for table in (self.tables[0], self._ratings)
     )
     values = self._ratings[ratings].astype(np.float32)
-    return self._of_tables(items, ratings), items, values
+    texts = rng.integers(self._num_texts, size=size) if self._num_texts else None
+    return self._of_tables(items, ratings, texts), items, values
 
-  def gather(self, items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Returns the vectors [n, H] float32 of interactions.
+  def gather(self, history: HistoryColumns, user: bytes = b'') -> np.ndarray:
+    """Returns the vectors [n, H] float32 of interactions; see `rows`."""
+    return self._at(self.rows(history, user))
 
-    Args:
-      items: [n] int64 row numbers of the item table.
-      ratings: [n] float32 stars.
+  def gather_items(self, items: np.ndarray, user: bytes = b'') -> np.ndarray:
+    """Returns the vectors [n, H'] float32 of items without values; see `rows`."""
+    return self._at(self.item_rows(items, user))
 
-    Raises:
-      KeyError: the embeddings folder has no vector for an item or a rating.
-    """
-    columns = zip(self.tables, self.rows(items, ratings).T, strict=True)
-    return np.concatenate([table[rows] for table, rows in columns], axis=1)
+  def _at(self, rows):
+    """Returns the vectors of rows, which may lack those of the last tables."""
+    columns = zip(self.tables, rows.T, strict=False)
+    return np.concatenate([table[column] for table, column in columns], axis=1)
 
 
 def load_words(embeddings_dir: str) -> Words:

@@ -1,5 +1,6 @@
 """Binds the inference engine to a question with two lists, for `tasks.predictor`."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from persoma_tf.inference.grammar import Grammar
 from tasks import genre_prediction, item_vectors, schema, text_history
 from tasks.answer_grammar import answer_grammar
 from tasks.histories import data_folders, load_genres
-from tasks.questions import Question
+from tasks.history_columns import HistoryColumns
+from tasks.questions import Question, in_other_words
 from tasks.vocabularies import DecoderVocabulary
 
 
@@ -32,33 +34,62 @@ class ListsAnswers:
     self._question, self._vocabulary = question, vocabulary
     folders = data_folders()
     self._genres = load_genres(folders.histories_dir).names
-    nouns = item_vectors.load_words(folders.embeddings_dir)
-    self._interactions = text_history.load_interactions(
-      folders.histories_dir, nouns, question.prompt
-    )
-    self.prompt = (
-      self._interactions.task_prompt if as_text else vocabulary.encode(question.prompt)
-    )
+    self.prompt = vocabulary.encode(question.prompt)
+    self._encode = vocabulary.encode
+    if as_text:
+      self._encode = functools.partial(text_history.after_line, vocabulary)
+      nouns = item_vectors.load_words(folders.embeddings_dir)
+      load = text_history.load_interactions
+      self._interactions = load(folders.histories_dir, nouns, question.prompt)
+      self.prompt = self._interactions.task_prompt
     self.options = question.options(len(self._genres))
 
   def longest(self) -> int:
     """Returns the number of tokens of the longest answer."""
     return genre_prediction.feature_lengths()['targets']
 
+  def option_tokens(self) -> None:
+    """Returns None: the answers are too many to score each of them."""
+
   def grammar(self) -> Grammar:
-    """Returns the automaton of all answers."""
+    """Returns the grammar of all answers."""
     return answer_grammar(self._genres, self._vocabulary, self._question)
 
   def problem(self, history: Mapping[str, Any]) -> str | None:
     """Returns the reason why a record cannot be asked about; None without one."""
     del history
 
-  def own_prompt(self, history: Mapping[str, Any], limits) -> np.ndarray | None:
-    """Returns the tokens of a record's own prompt; None if all have one."""
-    if not limits.text_tokens:
-      return None
-    items, ratings = history['history_items'], history['history_ratings']
-    return self._interactions.prompt(items, ratings, limits)
+  def task_prompt(self, history: Mapping[str, Any], words: str = '') -> str:
+    """Returns the task prompt of a record; `words` is another one.
+
+    Raises:
+      ValueError: the words are a template, which nothing could fill.
+    """
+    del history
+    if not words:
+      return self._question.prompt
+    if {*words} & {*'{}'}:
+      raise ValueError(
+        f'question {self._question.name} is about a user, so no item or example fills '
+        'what a prompt names: expected a prompt without { and }'
+      )
+    return in_other_words(self._question, words).prompt
+
+  def own_prompt(
+    self, history: Mapping[str, Any], limits, words: str = ''
+  ) -> np.ndarray | None:
+    """Returns the tokens of a record's own prompt; None if all have one.
+
+    Args:
+      history: the record.
+      limits: limits of the history.
+      words: another prompt, see `task_prompt`.
+    """
+    asked = self._encode(self.task_prompt(history, words)) if words else self.prompt
+    if limits.text_tokens:
+      shown = self._interactions.prompt(HistoryColumns.of_record(history), limits)
+      asked = [*shown[: -len(self.prompt)].tolist(), *asked]
+    return np.array(asked, np.int32) if words or limits.text_tokens else None
 
   def asked_row(self, history: Mapping[str, Any]) -> int | None:
     """Returns the row of the item that is asked about; None without one."""

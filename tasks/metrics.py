@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.questions import Answer
+from tasks.answers.lists import Answer
 
 
 def indicator(answers: Sequence[Answer], genres: Sequence[str]) -> np.ndarray:

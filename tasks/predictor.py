@@ -14,12 +14,15 @@ from persoma_tf import recipes
 from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
+from persoma_tf.inference.option_scores import OptionTokens
 from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG
-from tasks import dataset_question, item_vectors, text_history, vocabularies
-from tasks.answers.choice import Choice
-from tasks.choice_answers import ChoiceAnswers
+from tasks import dataset_question, text_history, vocabularies
+from tasks.answers.example_question import ExampleQuestion
+from tasks.example_answers import ExampleAnswers
 from tasks.histories import load_genres
+from tasks.history_columns import HistoryColumns
+from tasks.item_statistics import interaction_vectors
 from tasks.lists_answers import ListsAnswers
 
 
@@ -40,6 +43,7 @@ class Predictor:
   """Answers the question of a trained model about users.
 
   Attributes:
+    question: question of the model.
     engine: inference engine.
   """
 
@@ -74,25 +78,27 @@ class Predictor:
     recipes.parse_model(f'{model_dir}/{CONFIG}', folders, trusted)
     dataset_question.fix_question()
     self._num_items = len(load_genres(histories_dir).of_items)
-    self._vectors = item_vectors.load_item_vectors(embeddings_dir)
+    self._vectors = interaction_vectors()
     self._limits = text_history.history_limits()
     self._vocabulary = vocabularies.load_vocabulary(vocabularies.task_vocabulary())
-    question, as_text = dataset_question.asked_question(), self._limits.text_tokens
-    kind = ChoiceAnswers if isinstance(question, Choice) else ListsAnswers
+    self.question = question = dataset_question.asked_question()
+    as_text = self._limits.text_tokens
+    about_examples = isinstance(question, ExampleQuestion)
+    kind = ExampleAnswers if about_examples else ListsAnswers
     self._answers = kind(question, self._vocabulary, bool(as_text))
-    asks_item = isinstance(question, Choice) and question.asks_item and not as_text
-    self._asked = self._vectors.tables[0] if asks_item else None
+    asks_item = about_examples and question.asks_item and not as_text
+    nobody = self._vectors.gather_items(np.zeros(0, np.int64))
     self.engine = Engine(
       model_dir,
       self._answers.prompt,
-      self._task(decoding.constrained),
+      self._task(decoding),
       Limits(
         batch_size,
         as_text or self._limits.items,
         self._vectors.width,
         batch_tokens if as_text else 0,
-        self._asked.shape[1] if asks_item else 0,
-        kind is ChoiceAnswers,
+        nobody.shape[1] if asks_item else 0,
+        about_examples,
       ),
       decoding,
       self._answers.options,
@@ -108,19 +114,23 @@ class Predictor:
     """Returns the name of the field that identifies a record."""
     return self._answers.key
 
-  def _task(self, constrained: bool) -> generate.Task:
+  def _task(self, decoding: Decoding) -> generate.Task:
     vocabulary, answers = self._vocabulary, self._answers
+    options, most = answers.option_tokens(), decoding.scored_options
+    if most and options and answers.needs_all_options:
+      most = len(options)
     return generate.Task(
       vocabulary.eos_id,
       answers.longest(),
-      answers.grammar() if constrained else None,
+      answers.grammar() if decoding.constrained else None,
       vocabulary.other_ends,
+      OptionTokens.of(options, vocabulary.eos_id, most) if options and most else None,
     )
 
   def problem(self, history: Mapping[str, Any]) -> str | None:
     """Returns the reason why a history cannot be answered; None without a problem."""
-    items = np.asarray(history['history_items'])
-    ratings = np.asarray(history['history_ratings'])
+    columns = HistoryColumns.of_record(history)
+    items, ratings, _ = columns
     if len(items) != len(ratings):
       return f'{len(items)} history_items with {len(ratings)} history_ratings'
     known = self._num_items
@@ -128,22 +138,37 @@ class Predictor:
     if len(wrong):
       return f'history_items has {wrong[0]}; the item table has rows 0 to {known - 1}'
     try:
-      self._vectors.rows(items, ratings)
+      self._vectors.rows(columns)
     except KeyError as error:
       return f'no vector: {error.args[0]}'
     return self._answers.problem(history)
 
-  def predict(self, histories: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+  def task_prompt(self, history: Mapping[str, Any], prompt: str = '') -> str:
+    """Returns the task prompt that a record is asked with; arguments as of `predict`.
+
+    Raises:
+      ValueError: `prompt` is no template, or names what nothing fills.
+    """
+    return self._answers.task_prompt(history, prompt)
+
+  def predict(
+    self, histories: Sequence[Mapping[str, Any]], prompt: str = ''
+  ) -> list[Prediction]:
     """Answers the question about each user.
 
     Args:
       histories: records without a `problem`, each with the fields `kinds`; those of
         histories newest first.
+      prompt: other words than the question's own prompt; '' for its own. Of a question
+        about examples they are a template, too.
 
     Returns:
       One prediction per history, in the same order.
+
+    Raises:
+      ValueError: see `task_prompt`.
     """
-    answers = self.engine.answer([self._request(history) for history in histories])
+    answers = self.engine.answer([self._request(x, prompt) for x in histories])
     return list(map(self._prediction, histories, answers))
 
   def soft_prompts(self, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -162,19 +187,30 @@ class Predictor:
     found = self.engine.drafts([self._request(history) for history in histories])
     return list(map(self._answers.draft, found))
 
+  def draft_probabilities(self, examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Returns the draft's probabilities [E, O] of the options of a choice.
+
+    Raises:
+      ValueError: the model drafts no answer, or the question is no choice.
+    """
+    found = self.engine.draft_odds([self._request(example) for example in examples])
+    return np.array(found)[:, 0]
+
   def _size(self, history) -> int:
     """Returns the number of interactions that the model sees."""
     return min(len(history['history_items']), self._limits.items)
 
-  def _request(self, history) -> Request:
-    prompt = self._answers.own_prompt(history, self._limits)
+  def _request(self, history, words='') -> Request:
+    prompt = self._answers.own_prompt(history, self._limits, words)
     key, shown = history[self.key], slice(self._size(history))
     if self._limits.text_tokens:
       return Request(key, None, prompt)
-    items, ratings = history['history_items'], history['history_ratings']
-    vectors = self._vectors.gather(items[shown], ratings[shown])
-    row = self._answers.asked_row(history)
-    asked = None if row is None else self._asked[row]
+    user = history['user_id'].encode()
+    columns = HistoryColumns.of_record(history).take(shown)
+    vectors = self._vectors.gather(columns, user)
+    row, asked = self._answers.asked_row(history), None
+    if row is not None:
+      (asked,) = self._vectors.gather_items(np.array([row]), user)
     return Request(key, vectors, prompt, asked)
 
   def _prediction(self, history, answer: Answered) -> Prediction:

@@ -14,25 +14,26 @@ import numpy as np
 import tensorflow as tf
 
 from tasks import finished, histories, schema, shard_files
-from tasks.answers.choice import Choice
-from tasks.dataset_question import asked_choice
+from tasks.answers.example_question import ExampleQuestion
+from tasks.dataset_question import asked_about_examples
+from tasks.history_columns import FEATURES
 from tasks.numbered_records import NumberedRecords
 
 logger = logging.getLogger(__name__)
 _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
-_READ = ('example_id', 'user_id', 'example_item', 'answer')
-_READ += ('history_items', 'history_ratings')
+_READ = ('example_id', 'user_id', 'example_item', 'answer', *FEATURES)
+_KINDS = {**schema.EXAMPLE, **schema.HISTORY_TEXTS}
 _AT_ONCE = 1_000
 
 
-def field_features(question: Choice) -> list[str]:
+def field_features(question: ExampleQuestion) -> list[str]:
   """Returns the names of the features that hold a question's own columns."""
   return [f'{schema.FIELD}{name}' for name in question.fields]
 
 
 def _features(names: Iterable[str]):
   """Returns the TensorFlow features that parse fields of an example."""
-  kind = lambda name: _TYPES[schema.EXAMPLE.get(name, 'bytes')]
+  kind = lambda name: _TYPES[_KINDS.get(name, 'bytes')]
   return {
     name: tf.io.FixedLenFeature([], kind(name))
     if name in schema.SCALARS
@@ -41,7 +42,7 @@ def _features(names: Iterable[str]):
   }
 
 
-def _question_files(question: Choice, split: str) -> list[str]:
+def _question_files(question: ExampleQuestion, split: str) -> list[str]:
   """Lists the files of a split; raises as `read_answered` does."""
   folder = pathlib.Path(histories.data_folders().histories_dir)
   counts = json.loads((folder / 'dataset_info.json').read_text())['counts']
@@ -68,10 +69,10 @@ def read_answered(split: str, shuffle_files: bool, seed: int | None = None):
 
   Raises:
     FileNotFoundError: the folder has no files of this split.
-    ValueError: the recipe's question is no choice, or the split has no examples and is
+    ValueError: the recipe asks about users, or the split has no examples and is
       not for validation.
   """
-  files = _question_files(asked_choice(), split)
+  files = _question_files(asked_about_examples(), split)
   records = histories.open_records(files, shuffle_files, seed)
   return records.batch(_AT_ONCE).map(_with_answer).unbatch().map(_parse)
 
@@ -87,7 +88,7 @@ def _with_answer(records):
 
 
 def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
-  names = [*_READ, *field_features(asked_choice())]
+  names = [*_READ, *field_features(asked_about_examples())]
   return tf.io.parse_single_example(record, _features(names))
 
 
@@ -107,7 +108,7 @@ class AnsweredSource(histories.HistorySource):
     Raises:
       FileNotFoundError, ValueError: see `read_answered`; or no example has an answer.
     """
-    question = asked_choice()
+    question = asked_about_examples()
     files = tuple(_question_files(question, split))
     found = histories.load_records(files, _is_answered)
     _log_left_out(question.name, split, len(found), found.left_out)
@@ -133,7 +134,7 @@ def _log_left_out(name, split, kept, left_out) -> None:
     )
 
 
-def asked_texts(question: Choice) -> Iterator[tuple]:
+def asked_texts(question: ExampleQuestion) -> Iterator[tuple]:
   """Yields (item, values of the question's own columns) of all examples, once each.
 
   All splits are read, with their examples without an answer. A missing item is None,

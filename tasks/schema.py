@@ -4,7 +4,7 @@ The records are the tf.Examples of histories, the Arrow tables of items and embe
 and the prediction table for Arrow and BigQuery.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -35,6 +35,11 @@ EXAMPLE = {
   'history_timestamps': 'int64',
   'history_total': 'int64',
 }
+# A further feature of both where events have texts beside their items: row numbers of
+# EVENT_TEXTS. Records of other data sets do not have it.
+HISTORY_TEXTS = {'history_texts': 'int64'}
+# Table of the distinct texts of events: TEXT_ID, and a column for each template.
+EVENT_TEXTS, TEXT_ID = 'event_texts.parquet', 'text_id'
 SCALARS = ('user_id', 'history_total', 'example_id')
 FIELD = 'field_'  # begins the names of features with columns of an examples' file
 SPLITS = ('train', 'validation', 'test')
@@ -54,10 +59,19 @@ ITEMS = pa.schema(
   ]
 )
 
+# Columns more where examples are asked about, lists of a number for each fold of users:
+# sum and number of the values that training users gave to an item.
+VALUE_SUMS, VALUE_COUNTS = 'value_sums', 'value_counts'
+
 
 def example_kinds(fields: Iterable[str]) -> dict[str, str]:
   """Returns the kind of each feature of an example with some fields of its own."""
   return EXAMPLE | {f'{FIELD}{name}': 'bytes' for name in fields}
+
+
+def with_texts(kinds: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+  """Returns kinds of features, with those of HISTORY_TEXTS that are among names."""
+  return {**kinds, **{x: kind for x, kind in HISTORY_TEXTS.items() if x in names}}
 
 
 class Column(NamedTuple):
@@ -93,12 +107,15 @@ PREDICTIONS = (
 )
 _OF_THE_RUN = PREDICTIONS[-4:]
 _ANSWERED = PREDICTIONS[5:9]  # text, log_prob, parse_ok, history_length
-# The table of a choice or a number: a row an example. `item_id` is there if the
+# The table of a question about examples: a row an example. `item_id` is there if the
 # question is about items.
-_OF_CHOICES = (
+_OF_EXAMPLES = (
   Column('example_id', 'STRING', 'REQUIRED', 'Example, as in the examples'),
   Column('user_id', 'STRING', 'REQUIRED', 'User, as in the events'),
   Column('item_id', 'STRING', 'NULLABLE', 'Item that is asked about'),
+)
+_TEXT = Column('answer', 'STRING', 'NULLABLE', 'The answer without outer spaces')
+_CHOSEN = (
   Column('answer', 'STRING', 'NULLABLE', 'Option that the answer names'),
   Column('draft_answer', 'STRING', 'NULLABLE', 'Option that the soft prompt names'),
   Column(
@@ -107,9 +124,16 @@ _OF_CHOICES = (
     'REPEATED',
     'Probability of each option in the soft prompt, in the order of the options',
   ),
+  Column(
+    'decoder_probabilities',
+    'FLOAT64',
+    'REPEATED',
+    'Probability of each option to the decoder, in the order of the options; of more '
+    'than scored_options (32), 0 for those that the soft prompt finds less likely',
+  ),
 )
 _NUMBERS = (
-  Column('value', 'FLOAT64', 'NULLABLE', 'Expected number, by the probabilities'),
+  Column('value', 'FLOAT64', 'NULLABLE', 'Expected number of the decoder'),
   Column('draft_value', 'FLOAT64', 'NULLABLE', 'Expected number of the soft prompt'),
 )
 Columns = tuple[Column, ...]
@@ -126,8 +150,8 @@ def prediction_columns(question: Mapping[str, Any] | None = None) -> Columns:
   kind, about_items = question.get('kind', 'lists'), question.get('asks_item', True)
   if kind == 'lists':
     return PREDICTIONS
-  of_kind = {'choice': (), 'number': _NUMBERS}[kind]
-  columns = (*_OF_CHOICES, *of_kind, *_ANSWERED, *_OF_THE_RUN)
+  of_kind = {'choice': _CHOSEN, 'number': (*_CHOSEN, *_NUMBERS), 'text': (_TEXT,)}
+  columns = (*_OF_EXAMPLES, *of_kind[kind], *_ANSWERED, *_OF_THE_RUN)
   return tuple(x for x in columns if about_items or x.name != 'item_id')
 
 

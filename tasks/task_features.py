@@ -21,7 +21,7 @@ FEATURES = {
     dtype=tf.float32, rank=1, required=False
   ),
 }
-# A choice has no statistics of categories.
-CHOICE_FEATURES = {
+# Examples of questions have no statistics of categories.
+EXAMPLE_FEATURES = {
   name: feature for name, feature in FEATURES.items() if name != 'history_statistics'
 }

@@ -12,7 +12,10 @@ import seqio
 
 from persoma_tf.setting_types import Count, Positive
 from persoma_tf.tokenizers.plain_text import continued
-from tasks import interaction_texts, questions, vocabularies
+from tasks import interaction_texts, questions, schema, vocabularies
+from tasks.history_columns import HistoryColumns
+
+_KEPT = 1 << 18  # sentences whose tokens are kept; events can have millions of texts
 
 
 class HistoryLimits(NamedTuple):
@@ -82,28 +85,30 @@ class Interactions:
       task_prompt: prompt that follows the history.
     """
     self._vocabulary, self._words = vocabulary, words
-    items = pq.read_table(pathlib.Path(histories_dir) / 'items.parquet')
+    folder = pathlib.Path(histories_dir)
+    items = pq.read_table(folder / 'items.parquet')
     self._names = interaction_texts.item_names(items, words)
+    self._said = ['']  # of events without texts beside their items
+    if (folder / schema.EVENT_TEXTS).exists():
+      texts = pq.read_table(folder / schema.EVENT_TEXTS)
+      self._said = interaction_texts.event_sentences(texts)
     self.task_prompt = after_line(vocabulary, task_prompt)
     vocabulary.notice_unknown(task_prompt, self.task_prompt)
-    self._tokens = functools.cache(self._encode)
+    self._tokens = functools.lru_cache(_KEPT)(self._encode)
 
-  def _encode(self, item, rating, first):
-    name = self._names[item]
-    text = interaction_texts.interaction_sentence(name, rating, self._words) + '\n'
+  def _encode(self, item, rating, text, first):
+    parts = self._names[item], rating, self._words, self._said[text]
+    text = interaction_texts.interaction_sentence(*parts) + '\n'
     vocabulary = self._vocabulary
     ids = vocabulary.encode(text) if first else after_line(vocabulary, text)
     vocabulary.notice_unknown(text, ids)
     return ids
 
-  def prompt(
-    self, items: np.ndarray, ratings: np.ndarray, limits: HistoryLimits
-  ) -> np.ndarray:
+  def prompt(self, history: HistoryColumns, limits: HistoryLimits) -> np.ndarray:
     """Writes a history as text, followed by the task prompt.
 
     Args:
-      items: [n] row numbers of the item table, newest first.
-      ratings: [n] float32 stars.
+      history: the interactions, newest first.
       limits: maximum size of the history; older interactions that do not fit are left
         out.
 
@@ -111,9 +116,10 @@ class Interactions:
       [at most text_tokens + T] int32 token ids.
     """
     tokens: list[int] = []
-    pairs = zip(items.tolist(), ratings.tolist(), strict=True)
-    for item, rating in itertools.islice(pairs, limits.items):
-      sentence = self._tokens(item, rating, not tokens)
+    items, ratings, texts = (column.tolist() for column in history)
+    rows = zip(items, ratings, texts or [0] * len(items), strict=True)
+    for row in itertools.islice(rows, limits.items):
+      sentence = self._tokens(*row, not tokens)
       if len(tokens) + len(sentence) > limits.text_tokens:
         break
       tokens += sentence

@@ -12,7 +12,7 @@ import gin
 
 from persoma_tf import recipes
 from persoma_tf.setting_types import Amount, Positive
-from tasks.answers.choice import Choice
+from tasks.answers.example_question import ExampleQuestion
 from tasks.dataset_question import asked_question
 from tasks.histories import data_folders
 
@@ -25,7 +25,7 @@ def num_examples() -> int:
   folder, question = data_folders().histories_dir, asked_question()
   info = json.loads((pathlib.Path(folder) / 'dataset_info.json').read_text())
   counts = info['counts']
-  if isinstance(question, Choice):
+  if isinstance(question, ExampleQuestion):
     answers = info['examples'][question.name]['answers']['train']
     return sum(number for option, number in answers.items() if option)
   return counts['users']['train']

@@ -86,7 +86,9 @@ def write_histories(
     {x: pa.array(y, schema.ITEMS.field(x).type) for x, y in columns.items()}
   )
   pq.write_table(table.append_column('fields', pa.array(own)), folder / 'items.parquet')
-  words = {'kind': kind, 'prompt': PROMPT, 'options': list(options)}
+  words = {'kind': kind, 'prompt': PROMPT} | (
+    {'options': [*options]} if options else {}
+  )
   words |= {'fields': ['weekday'], 'asks_item': True}
   counts = {split: len(examples) for split, examples in splits.items()}
   info = {
@@ -139,6 +141,7 @@ def answer(
         'answer': options[chosen],
         'draft_answer': options[chosen],
         'draft_probabilities': told.tolist(),
+        'decoder_probabilities': told.tolist(),
         'text': f'{options[chosen]} {HOSTILE}',
         'log_prob': float(np.log(own)),
         'parse_ok': True,

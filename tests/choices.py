@@ -15,7 +15,9 @@ from persoma_tf import testing
 from pipelines import build_histories, embed_items
 from pipelines.common import tfrecord
 from pipelines.histories import history_records, tf_example
+from pipelines.histories.value_sums import with_value_sums
 from tasks import schema
+from tasks.user_folds import FOLDS, fold_of
 from tests.pipelines.dataset.test_dataset_file import TEXT
 
 NAME = 'book_like_v1'
@@ -73,14 +75,23 @@ def add_choice(
   """Puts examples of a choice into a folder of histories; returns them by split."""
   made, place = {}, folder / 'questions' / name
   place.mkdir(parents=True)
+  items = pq.read_table(folder / 'items.parquet').select(
+    schema.ITEMS.names + ['fields']
+  )
+  sums = np.zeros((2, len(items), FOLDS))
   for split in schema.SPLITS:
     histories = [
       history
       for path in history_records.list_history_files(str(folder), split)
       for history in history_records.read_history_file(path)
     ]
+    for history in histories if split == 'train' else ():
+      fold = fold_of(history['user_id'].encode())
+      sums[0, history['history_items'], fold] += history['history_ratings']
+      sums[1, history['history_items'], fold] += 1
     made[split] = [x for h in histories for x in examples_of(h, last, words['fields'])]
     write_examples(place, split, made[split], words)
+  pq.write_table(with_value_sums(items, sums), folder / 'items.parquet')
   file = folder / 'dataset_info.json'
   info = json.loads(file.read_text())
   info['dataset']['questions'] = {name: words, **info['dataset']['questions']}

@@ -191,12 +191,63 @@ def recipe(assets, folders, tiny_decoder):
 
 
 @pytest.fixture(scope='session')
+def _model_folder(tmp_path_factory) -> pathlib.Path:
+  """Where `model` is trained."""
+  return tmp_path_factory.mktemp('model')
+
+
+@pytest.fixture
+def model(recipe, _model_folder) -> pathlib.Path:
+  """A model folder of the small quickstart's recipe, trained once. Read only."""
+  from persoma_tf.training import trainer
+
+  if not (_model_folder / 'COMPLETED').exists():
+    recipe()
+    trainer.train(str(_model_folder))
+  return _model_folder
+
+
+@pytest.fixture
+def loaded_once(monkeypatch):
+  """Lets a test's runs of equal settings share a predictor: to trace one takes long."""
+  from pipelines.predictions import answer_shards
+
+  predictors, load = {}, answer_shards.AnswerHandler.load_model
+  names = (*answer_shards._READ, 'batch_size', 'decoding', 'batch_tokens', 'trusted')
+
+  def load_model(handler):
+    key = repr([getattr(handler._config, name) for name in names])
+    if key not in predictors:
+      predictors[key] = load(handler)
+    return predictors[key]
+
+  monkeypatch.setattr(answer_shards.AnswerHandler, 'load_model', load_model)
+
+
+@pytest.fixture(scope='session')
 def choice_folder(tmp_path_factory):
   """(folder of `tests.choices.write_choice`, examples of each split). Read only."""
   from tests import choices
 
   folder = tmp_path_factory.mktemp('choice')
   return folder, choices.write_choice(folder)
+
+
+@pytest.fixture(scope='session')
+def choice_model_dir(tmp_path_factory) -> pathlib.Path:
+  """A folder to train `choice_model` into once."""
+  return tmp_path_factory.mktemp('choice_model')
+
+
+@pytest.fixture
+def choice_model(choice_recipe, choice_model_dir) -> pathlib.Path:
+  """A small model, trained on the choice of `choice_folder`. Read only."""
+  from persoma_tf.training import trainer
+
+  if not (choice_model_dir / 'COMPLETED').exists():
+    choice_recipe()
+    trainer.train(str(choice_model_dir))
+  return choice_model_dir
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ RUN_BY = {
   'pipelines.study': 'e2e/test_study.py',
   'pipelines.inspect': 'e2e/test_chain.py',
   'persoma_tf.train': 'e2e/test_chain.py',
+  'pipelines.ask': 'e2e/test_chain.py',
   'pipelines.batch_predict': 'e2e/test_chain.py',
   'pipelines.build_histories': 'e2e/test_chain.py',
   'pipelines.embed_items': 'e2e/test_chain.py',

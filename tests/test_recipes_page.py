@@ -47,8 +47,8 @@ SETTINGS = [
   if span.startswith(('--gin.', '--gin_file=')) and span != '--gin_file=runs/...'
 ]
 # Others' vocabularies need not be here, nor the encoder of the folders of the tests,
-# which have no examples of a choice.
-_ELSEWHERE = re.compile('models/|DECODER|from_texts|choice')
+# which have no examples.
+_ELSEWHERE = re.compile('models/|DECODER|from_texts|choice|runs/text.gin')
 OF_THE_QUICKSTARTS_DECODER = [x for x in SETTINGS if not _ELSEWHERE.search(x)]
 ROWS = [line.split(' | ') for line in TEXT.splitlines() if _SCORES.search(line)]
 

@@ -1,5 +1,6 @@
 """A small decoder and small folders, in the formats of the real ones."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -126,13 +127,14 @@ def write_gemma(
   return path
 
 
-def random_gemma(vocab_size: int) -> decoders.LoadedDecoder:
-  """Five local layers and a global one, of random weights."""
+def random_gemma(vocab_size: int, num_local: int = 5) -> decoders.LoadedDecoder:
+  """Local layers, five in files, and a global one, of random weights."""
   shape = {'vocab_size': vocab_size, 'num_heads': 4, 'num_kv_heads': 2, 'd_ff': 24}
   config = gemma(6, 16, 4, window=8, **shape, start_token=2)
+  config = dataclasses.replace(config, layers=config.layers[5 - num_local :])
   module = CausalLm(config)
-  params = module.init(jax.random.key(0), np.zeros((1, 2), np.int32))['params']
-  params = jax.tree.map(np.asarray, params)
+  params = jax.jit(module.init)(jax.random.key(0), np.zeros((1, 2), np.int32))
+  params = jax.tree.map(np.asarray, params['params'])
   return decoders.LoadedDecoder('random', module, params, config.d_model, vocab_size)
 
 

@@ -3,10 +3,11 @@
     python -m examples.books.make_data --output_dir=runs/books/data [--readers=600]
 
 Writes `ratings.csv` (customer, isbn, stars, bought_at in milliseconds), `books.csv`
-(isbn, title, author, published, subjects, blurb) and `asked.csv` (customer, isbn,
-asked_at, occasion, liked): what readers were asked a minute before they bought a book.
-The same seed gives the same bytes. Four ratings are wrong on purpose, as in real
-exports, and three of the questions.
+(isbn, title, author, published, subjects, blurb), `asked.csv` (customer, isbn,
+asked_at, occasion, liked): what readers were asked a minute before they bought a book,
+and `shelves.csv` (customer, asked_at, shelf): what they call their shelf, in free words
+that follow from the subjects they like most. The same seed gives the same bytes. Four
+ratings are wrong on purpose, as in real exports, and three of the questions.
 """
 
 import argparse
@@ -31,6 +32,17 @@ _BAD_RATINGS = (
 )
 
 
+# Of each subject, ways to say that a shelf is about it: as its first and its last word.
+_SHELF_WORDS = {
+  'Biography': (('famous', 'remarkable'), ('lives', 'people')),
+  'Cooking': (('tasty', 'delicious'), ('kitchens', 'meals')),
+  'Crime': (('deadly', 'suspicious'), ('murders', 'detectives')),
+  'Fantasy': (('magical', 'enchanted'), ('dragons', 'wizards')),
+  'History': (('ancient', 'historic'), ('empires', 'wars')),
+  'Poetry': (('lyrical', 'poetic'), ('verses', 'poems')),
+  'Romance': (('romantic', 'tender'), ('hearts', 'lovers')),
+  'Science Fiction': (('futuristic', 'robotic'), ('planets', 'spaceships')),
+}
 _OCCASIONS = ('for a journey', 'as a present', 'for the evening')
 _BAD_QUESTIONS = (
   ('reader-0001', 'isbn-9999', 1_600_000_000_000, 'for a journey', 1),
@@ -86,8 +98,31 @@ def questions(rng: np.random.Generator, rated: Sequence[tuple]) -> Iterable:
         yield reader, isbn, when - 60_000, rng.choice(_OCCASIONS), liked
 
 
+def shelves(
+  rng: np.random.Generator, found: Sequence[dict], rated: Sequence[tuple]
+) -> Iterable:
+  """Rows of shelves.csv: a name made of the two subjects with the best mean stars.
+
+  A subject counts with three ratings or more; one of ten names is not known.
+  """
+  subjects = {book['isbn']: book['subjects'].split(';') for book in found}
+  stars: dict[str, dict[str, list[int]]] = {}
+  last = {}
+  for reader, isbn, own, when in rated:
+    of_reader, last[reader] = stars.setdefault(reader, {}), when
+    for name in subjects[isbn]:
+      of_reader.setdefault(name, []).append(own)
+  for reader, by_subject in stars.items():
+    means = {x: np.mean(y) for x, y in sorted(by_subject.items()) if len(y) > 2}
+    best = sorted(means, key=means.get, reverse=True)[:2]
+    if len(best) == 2:
+      first, second = (rng.choice(_SHELF_WORDS[x][at]) for at, x in enumerate(best))
+      name = f'{first} {second}' if rng.random() < 0.9 else ''
+      yield reader, last[reader] + 60_000, name
+
+
 def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
-  """Writes the three files."""
+  """Writes the four files."""
   rng = np.random.default_rng(seed)
   folder.mkdir(parents=True, exist_ok=True)
   found = books(rng, count)
@@ -105,10 +140,14 @@ def write(folder: pathlib.Path, readers: int, count: int, seed: int) -> None:
     writer.writerow(('customer', 'isbn', 'asked_at', 'occasion', 'liked'))
     asked = questions(np.random.default_rng([seed, 1]), rated)
     writer.writerows([*asked, *_BAD_QUESTIONS])
+  with open(folder / 'shelves.csv', 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(('customer', 'asked_at', 'shelf'))
+    writer.writerows(shelves(np.random.default_rng([seed, 2]), found, rated))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Parses the flags and writes both files."""
+  """Parses the flags and writes the files."""
   parser = argparse.ArgumentParser(
     prog='python -m examples.books.make_data', description=__doc__.split('\n')[0]
   )

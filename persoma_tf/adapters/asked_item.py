@@ -5,8 +5,14 @@ interaction that resembles it, in a likeness of its own. Gates are not normalize
 the interactions, so that their sum is a count, and a gated sum of values divided by it
 a mean. Values are told as deviations from what the item of the interaction lets expect
 for anybody: a network on item vectors learns this expectation, and gives it for the
-asked item, too. A small network makes of these numbers the value that the user would
-give, and one logit for each option.
+asked item, too, beside statistics of the item if its vector ends with them. A small
+network makes of these numbers the value that the user would give, and one logit for
+each option.
+
+Gates compare an item with one other. A ridge regression weighs all of them together:
+the user's deviations on components of the items, solved anew for each history in closed
+form, through which the components are learned (Bertinetto et al. 2019, arXiv
+1805.08136). Its prediction for the asked item is where the network starts from.
 
 The known interactions of a batch train more than the reading of values: each is asked
 about as an item, with itself left out of the history, and its value is to be told. A
@@ -26,6 +32,7 @@ from persoma_tf.answer_template import SoftTokens, Template
 from persoma_tf.setting_types import Count, Positive
 
 _EPSILON = 1e-6
+_LEAST_PENALTY = 0.01  # which keeps the equations of a regression solvable
 _SAME = (
   1e-4  # squared distance, of an item's squared length, below which it is the same
 )
@@ -44,6 +51,9 @@ class AskedItem(Template):
     head_width: number of components in which a likeness compares items.
     hidden: hidden width of the network on an item's vector.
     width: hidden width of the network that makes the logits.
+    regressed: number of components of items that the regression reads; 0 for none.
+    num_statistics: number of statistics that the vector of an item ends with, the first
+      of them its mean value; 0 for none.
     answers_train_all: whether answers train all of the draft: for data without values.
       Else they train its last layer, and all other layers learn from the values of
       interactions, of which there are many more: a few thousand answers would be
@@ -57,6 +67,8 @@ class AskedItem(Template):
   head_width: Positive = 8
   hidden: Positive = 256
   width: Positive = 64
+  regressed: Count = 0
+  num_statistics: Count = 0
   answers_train_all: bool = False
   hard: bool = True
 
@@ -100,21 +112,24 @@ class AskedItem(Template):
     items, shown = history[..., :size], mask[:, None]
     if known is not None:
       asked = jnp.concatenate([asked, known[..., :size]], axis=1)
-      others = ~_is_same(items, asked[:, 1:])
+      others = ~_is_same(self._own(items), self._own(asked[:, 1:]))
       shown = jnp.concatenate([shown, shown & others], axis=1)
     read = nn.Dense(1, name='value')
     of_item, expect = nn.Dense(self.hidden, name='item'), nn.Dense(1, name='expected')
-    about = lambda x: nn.relu(of_item(x))
-    values, told_of = read(history)[..., 0], about(asked)
-    expected = expect(told_of)[..., 0]
-    deviations = values - expect(about(items))[..., 0]
-    gates = self._gates(items, asked)
-    told = tell_likeness(gates, values, deviations, shown)
-    x = jnp.concatenate([told, expected[..., None]], axis=-1)
-    x = nn.relu(nn.Dense(self.width, name='in')(x))
+    about = lambda x: nn.relu(of_item(self._own(x)))
+    means, told_of = self._means(items, asked), about(asked)
+    values, expected = read(history)[..., 0], expect(told_of)[..., 0] + means[1]
+    deviations = values - expect(about(items))[..., 0] - means[0]
+    own = self._own(items), self._own(asked)
+    told = tell_likeness(self._gates(*own), values, deviations, shown)
+    start = told[..., -2]  # the user's mean deviation
+    x = [told, expected[..., None], asked[..., size - self.num_statistics :]]
+    if self.regressed:
+      start = self._regress(*own, deviations, shown)
+      x.append(start[..., None])
+    x = nn.relu(nn.Dense(self.width, name='in')(jnp.concatenate(x, axis=-1)))
     x = nn.relu(nn.Dense(self.width, name='middle')(x))
-    overall = told[..., -2]  # the user's mean deviation
-    guessed = expected + overall + nn.Dense(1, name='guessed')(x)[..., 0]
+    guessed = expected + start + nn.Dense(1, name='guessed')(x)[..., 0]
     x = jnp.concatenate([x, guessed[..., None]], axis=-1)[:, :1]
     x = x if self.answers_train_all else jax.lax.stop_gradient(x)
     logits = nn.Dense(self.num_words, name='slots')(x)
@@ -126,6 +141,37 @@ class AskedItem(Template):
       return soft
     values = [read(known)[..., 0], expected[:, 1:], guessed[:, 1:]]
     return soft._replace(values=jnp.concatenate(values, axis=1))
+
+  def _own(self, items):
+    """Returns the vectors of items without their statistics."""
+    return items[..., : items.shape[-1] - self.num_statistics]
+
+  def _means(self, *items):
+    """Returns the mean value of each item, 0 without statistics."""
+    if not self.num_statistics:
+      return [0.0] * len(items)
+    weight = self.param('mean_weight', nn.initializers.ones, ())
+    return [weight * x[..., -self.num_statistics] for x in items]
+
+  def _regress(self, items, asked, deviations, shown):
+    """Returns the deviations [B, A] that a regression on items [B, N, H'] predicts."""
+    # Small, so that learned components soon outweigh random ones.
+    small = nn.initializers.variance_scaling(0.1, 'fan_in', 'normal')
+    project = nn.Dense(
+      self.regressed, use_bias=False, kernel_init=small, name='components'
+    )
+    scaled = lambda x: project(x) / self.regressed**0.5
+    with_one = lambda x: jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+    components, of_asked = (with_one(scaled(x)) for x in (items, asked))
+    penalty = nn.softplus(self.param('penalty', nn.initializers.constant(3.0), ()))
+    present = shown[:, :1]  # nothing is left out for the first
+    return predict_deviations(
+      components * present.swapaxes(1, 2),
+      deviations,
+      present & ~shown,
+      of_asked,
+      penalty + _LEAST_PENALTY,
+    )
 
   def _gates(self, items, asked):
     """Returns gates [B, A, N, heads] in [0, 1] of items [B, N, H'] for those asked."""
@@ -187,3 +233,37 @@ def tell_likeness(
   of_all = lambda x: jnp.einsum('ban,bn->ba', shown, x) / (number + 1)
   rest = (of_all(values), of_all(deviations), jnp.log1p(number) / 5)
   return jnp.concatenate([jnp.log1p(count), mean, jnp.stack(rest, axis=-1)], axis=-1)
+
+
+def predict_deviations(
+  components: Array, deviations: Array, left_out: Array, asked: Array, penalty: Array
+) -> Array:
+  """Predicts deviations by a ridge regression on the components of items.
+
+  Interactions with the asked item itself can be left out of its prediction without a
+  regression of its own: removing m rows c with the sum d of their deviations from the
+  equations A w = b leaves c w' = (c w - h d) / (1 - m h), where h = c A⁻¹ c (Sherman
+  and Morrison 1950, doi 10.1214/aoms/1177729893).
+
+  Args:
+    components: [B, N, C] components of the items of a history; 0 for padding.
+    deviations: [B, N] deviations of their values.
+    left_out: [B, A, N] bool, True for interactions to leave out, whose components must
+      be those of the asked item.
+    asked: [B, A, C] components of the asked items.
+    penalty: positive scalar, the weight of the squared coefficients.
+
+  Returns:
+    [B, A]; 0 for an empty history.
+  """
+  exact = jax.lax.Precision.HIGHEST  # else the matrix may have no factors
+  squares = jnp.einsum('bnc,bnd->bcd', components, components, precision=exact)
+  squares += penalty * jnp.eye(components.shape[-1])
+  sums = jnp.einsum('bn,bnc->bc', deviations, components, precision=exact)
+  factors = jax.scipy.linalg.cho_factor(squares)
+  solved = jax.scipy.linalg.cho_solve(factors, asked.swapaxes(1, 2))  # [B, C, A]
+  predicted = jnp.einsum('bca,bc->ba', solved, sums)
+  leverage = jnp.einsum('bca,bac->ba', solved, asked)
+  left_out = left_out.astype(deviations.dtype)
+  removed = jnp.einsum('ban,bn->ba', left_out, deviations)
+  return (predicted - leverage * removed) / (1 - leverage * left_out.sum(axis=-1))

@@ -4,17 +4,20 @@ The decoder protocol: a decoder module, decoder-only or encoder-decoder, has the
 
     embed(tokens [B, S] int32) -> [B, S, D]
     logits(hidden [..., D]) -> [..., V]
-    logits_of(hidden [B, D], tokens [B, M] int32) -> [B, M], logits of these tokens
+    logits_of(hidden [B, D], tokens [B, M] or [M] int32) -> [B, M], logits of these
     target_hidden(prefix, mask, inputs [B, L] int32) -> [B, L, D]
     prefill(prefix, mask, size) -> (hidden [B, D], cache)
     step(tokens [B] int32, cache) -> (hidden [B, D], cache)
+    branch(tokens [B, C, M] int32, cache) -> hidden [B, C, M, D]
 
 The prefix [B, P, D] holds the embeddings before the answer: the soft tokens and the
 embedded task prompt, with padding where `mask` [B, P] bool is False. No row is all
 padding. `inputs` are the targets shifted right after a start token of id 0;
 `target_hidden` returns the states whose logits predict the targets. `prefill` returns
 the state that predicts the first token of an answer of at most `size` tokens, and
-`step` the state that predicts the next token.
+`step` the state that predicts the next token. `branch` reads C ways to go on with what
+the cache holds, of which none sees another, and leaves the cache as it is; its states
+predict the token after each token.
 """
 
 import difflib

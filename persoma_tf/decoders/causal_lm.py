@@ -25,10 +25,9 @@ from persoma_tf.decoders.decoder_only import (
   KeysValues,
   attend,
   newest,
-  some_logits,
   write_cache,
 )
-from persoma_tf.decoders.layers import RMSNorm
+from persoma_tf.decoders.layers import RMSNorm, some_logits
 from persoma_tf.decoders.rotary import Rotation, rotate
 from persoma_tf.parameters.lora import Dense
 
@@ -242,7 +241,7 @@ class CausalLm(DecoderOnly):
     return products.matmul(hidden, self.embedder.embedding.T)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] or [M] only."""
     if self.config.tied:
       return some_logits(self.embedder.embedding, tokens, hidden)
     return some_logits(self.output.variables['params']['kernel'].T, tokens, hidden)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from persoma_tf import products
+from persoma_tf.decoders import branches
 from persoma_tf.parameters import checkpoints
 
 
@@ -222,6 +223,18 @@ class DecoderOnly(nn.Module):
     )
     return hidden[:, 0], Cache(layers, readable, cache.index + 1, cache.length + 1)
 
+  def branch(self, tokens: Array, cache: Cache) -> Array:
+    """Returns the states [B, C, M, D] behind tokens [B, C, M] of C branches."""
+    places, own = branches.keep_apart(*tokens.shape[1:])
+    hidden, _ = self.read(
+      self.embed(tokens.reshape(len(tokens), -1)),
+      cache.length[:, None] + places,
+      branches.mask_of(cache.readable, own),
+      branches.with_room(cache.layers, len(places)),
+      cache.readable.shape[1],
+    )
+    return hidden.reshape(*tokens.shape, -1)
+
   def __call__(self, tokens: Array) -> Array:
     """Returns the logits [B, S, V] of tokens [B, S] int32; adds no start token."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
@@ -234,17 +247,6 @@ def _last(hidden: Array, mask: Array) -> Array:
   """Returns the hidden state [B, D] of the last position in each row of `mask`."""
   last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
   return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
-
-
-def some_logits(table: Array, tokens: Array, hidden: Array) -> Array:
-  """Returns the logits [B, M] of a few tokens of each row.
-
-  Args:
-    table: [V, D] output embeddings.
-    tokens: [B, M] token ids.
-    hidden: [B, D] hidden states.
-  """
-  return products.einsum('bd,bmd->bm', hidden, table[tokens])
 
 
 def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:

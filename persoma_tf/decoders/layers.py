@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf import products
+
 
 class RMSNorm(nn.Module):
   """Computes x / rms(x) * scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
@@ -33,3 +35,15 @@ def recomputed(block: type[nn.Module], whole: bool) -> type[nn.Module]:
   keep = None if whole else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
   # In a scan the compiler cannot merge the recomputation with the forward pass.
   return nn.remat(block, prevent_cse=False, policy=keep)
+
+
+def some_logits(table: Array, tokens: Array, hidden: Array) -> Array:
+  """Returns the logits [B, M] of a few tokens of each row, or of all rows.
+
+  Args:
+    table: [V, D] output embeddings.
+    tokens: [B, M] token ids, or [M] of all rows.
+    hidden: [B, D] hidden states.
+  """
+  form = 'bd,md->bm' if tokens.ndim == 1 else 'bd,bmd->bm'
+  return products.einsum(form, hidden, table[tokens])

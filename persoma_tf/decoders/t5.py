@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from persoma_tf import products
-from persoma_tf.decoders.decoder_only import KeysValues, some_logits
-from persoma_tf.decoders.layers import RMSNorm
+from persoma_tf.decoders import branches
+from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.decoders.layers import RMSNorm, some_logits
 from persoma_tf.decoders.t5_layers import (
   DecoderLayer,
   EncoderLayer,
@@ -111,7 +112,28 @@ class T5Decoder(nn.Module):
     past, length = cache.written, x.shape[1]
     queries = cache.index + jnp.arange(length)
     keys = jnp.arange(length if past is None else past.keys.shape[2])
-    mask = (keys <= queries[:, None])[None]
+    return self._run(x, cache, queries, keys, (keys <= queries[:, None])[None])
+
+  def branch(self, x: Array, cache: T5Cache, number: int) -> Array:
+    """Returns the hidden states [B, S, D] of `number` branches of the answer."""
+    size = cache.written.keys.shape[2]
+    places, own = branches.keep_apart(number, x.shape[1] // number)
+    queries, before = cache.index + places, jnp.arange(size)
+    room = branches.with_room(cache.written, len(places))
+    return self._run(
+      x,
+      cache._replace(written=room, index=size),
+      queries,
+      jnp.concatenate([before, queries]),
+      branches.mask_of((before < cache.index)[None], own),
+    )[0]
+
+  def _run(self, x, cache, queries, keys, mask):
+    """Runs all layers on x at positions [S], which may read keys at positions [K].
+
+    `mask` [1, S, K] bool says which of them; `cache.index` is where x is written.
+    """
+    past = cache.written
     bias = self.relpos_bias(queries[None], keys[None])
     written = []
     for number, layer in enumerate(self.layers):
@@ -119,7 +141,7 @@ class T5Decoder(nn.Module):
       x, seen = layer(x, prefix, cache.mask, own, cache.index, mask, bias)
       written.append(seen)
     kept = None if past is None else _stack(written)
-    cache = cache._replace(written=kept, index=cache.index + length)
+    cache = cache._replace(written=kept, index=cache.index + x.shape[1])
     return self.decoder_norm(x), cache
 
   def logits(self, hidden: Array) -> Array:
@@ -158,7 +180,7 @@ class T5(nn.Module):
     return self.decoder.logits(hidden)
 
   def logits_of(self, hidden: Array, tokens: Array) -> Array:
-    """Returns the logits [B, M] of states [B, D] for tokens [B, M] int32 only."""
+    """Returns the logits [B, M] of states [B, D] for tokens [B, M] or [M] only."""
     if self.config.tied:
       hidden = hidden * self.config.d_model**-0.5
       return some_logits(self.token_embedder.embedding, tokens, hidden)
@@ -200,6 +222,12 @@ class T5(nn.Module):
     """
     hidden, cache = self.decoder(self.embed(tokens[:, None]), cache)
     return hidden[:, 0], cache
+
+  def branch(self, tokens: Array, cache: T5Cache) -> Array:
+    """Returns the states [B, C, M, D] behind tokens [B, C, M] of C branches."""
+    rows, number, _ = tokens.shape
+    hidden = self.decoder.branch(self.embed(tokens.reshape(rows, -1)), cache, number)
+    return hidden.reshape(*tokens.shape, -1)
 
   def __call__(self, tokens: Array, inputs: Array) -> Array:
     """Returns the logits [B, L, V] of an answer.

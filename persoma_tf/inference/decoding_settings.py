@@ -18,6 +18,8 @@ class Decoding:
     seed: seed of the random sampler; a user's answer does not depend on other users.
     weights: type of the decoder's weights (`persoma_tf.parameters.quantization`);
       'auto' is the choice of `persoma_tf.operand_types`.
+    scored_options: number of options of a choice whose probabilities the decoder tells,
+      0 for none. Of more options, the draft chooses which; without a draft, all.
 
   Raises:
     ValueError: a setting is out of range, or drawing is combined with beam search.
@@ -28,10 +30,13 @@ class Decoding:
   temperature: float = 0.0
   seed: int = 0
   weights: str = 'auto'
+  scored_options: int = 32
 
   def __post_init__(self):
     if self.beams < 1:
       raise ValueError(f'beams={self.beams}: expected at least 1')
+    if self.scored_options < 0:
+      raise ValueError(f'scored_options={self.scored_options}: expected 0 or more')
     if self.temperature < 0 or (self.temperature and self.beams > 1):
       raise ValueError(
         f'temperature={self.temperature} with beams={self.beams}: expected '

@@ -55,12 +55,15 @@ class Answered(NamedTuple):
     draft: [S] index of the word in each slot of the soft prompt; None without slots.
     odds: [S, W] float32 probability of each word in each slot, if `Limits.tells_odds`
       asks for them; None without slots.
+    option_odds: [O] float32 probability of each option to the decoder; None if the task
+      names no options.
   """
 
   tokens: list[int]
   log_prob: float
   draft: list[int] | None = None
   odds: np.ndarray | None = None
+  option_odds: np.ndarray | None = None
 
 
 class Limits(NamedTuple):
@@ -135,11 +138,10 @@ class Engine:
       soft, prompt = self._inputs(batch, length, rows)
       keys = _keys([request.key for request in batch], rows, self._seed)
       generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
-      none = itertools.repeat(None)
-      drafts, odds = self._drafts(soft) or none, self._odds(soft)
-      odds = none if odds is None else odds
+      some = self._drafts(soft), self._odds(soft), generated.option_odds
+      some = [itertools.repeat(None) if x is None else x for x in some]
       for place, tokens, log_prob, *told in zip(
-        places, *generated, drafts, odds, strict=False
+        places, generated.tokens, generated.log_prob, *some, strict=False
       ):
         answers[place] = Answered(tokens.tolist(), float(log_prob), *told)
     return [answers[place] for place in range(len(requests))]
@@ -155,7 +157,24 @@ class Engine:
     Raises:
       ValueError: the soft prompts have no slots, or the engine has no options.
     """
-    found = self._of_soft_prompts(requests, lambda soft: self._drafts(soft) or [])
+    return self._of_drafts(requests, self._drafts)
+
+  def draft_odds(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    """Returns the `Answered.odds` of requests, without running the decoder.
+
+    Raises:
+      ValueError: the soft prompts have no slots, or the limits do not tell odds.
+    """
+    return self._of_drafts(requests, self._odds)
+
+  def _of_drafts(self, requests, tell) -> list:
+    """Returns what `tell` gives for soft prompts; refuses None."""
+
+    def read(soft):
+      told = tell(soft)
+      return [] if told is None else told
+
+    found = self._of_soft_prompts(requests, read)
     if len(found) < len(requests):
       raise ValueError(
         'this model drafts no answer: expected a recipe with build.draft'

@@ -1,21 +1,21 @@
-"""Generates answers after soft prompts: greedy, sampled or by beam search.
-
-A grammar can constrain the answers.
-"""
+"""Generates answers after soft prompts: greedy, sampled or by beam search."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from persoma_tf.answer_template import SoftTokens
 from persoma_tf.decoders.decoder_only import DecoderOnly
-from persoma_tf.inference.grammar import Grammar
+from persoma_tf.inference.grammar import Grammar, Reached
+from persoma_tf.inference.option_scores import OptionTokens, option_odds
 from persoma_tf.model import Persoma, Prompts
 
 _NEVER = -1e30
+_FEW_TOKENS = 128  # so many have logits of their own; else all of the grammar have
 _MIN_ROWS = 16  # smallest batch for which a separate compilation saves time
 
 
@@ -26,10 +26,13 @@ class Generated(NamedTuple):
     tokens: [B, L] int32 token ids, padded with `eos_id` after the end of an answer.
     log_prob: [B] float32 log probability (nats) of the tokens up to and including the
       first `eos_id`; with a grammar, probabilities are among the allowed tokens.
+    option_odds: [B, O] float32 probabilities of the options, see `option_odds`; None if
+      the task names no options.
   """
 
   tokens: Array
   log_prob: Array
+  option_odds: Array | None = None
 
 
 class Task(NamedTuple):
@@ -40,12 +43,14 @@ class Task(NamedTuple):
     max_tokens: L, maximum number of tokens in an answer.
     grammar: grammar that constrains the answers; None for unconstrained answers.
     other_ends: ids of further tokens that end an answer, where `eos_id` is put then.
+    options: options whose probabilities are told, too.
   """
 
   eos_id: int
   max_tokens: int
   grammar: Grammar | None = None
   other_ends: tuple[int, ...] = ()
+  options: OptionTokens | None = None
 
 
 class _Row(NamedTuple):
@@ -55,7 +60,7 @@ class _Row(NamedTuple):
     place: [R] int32, index of each row in the batch.
     hidden: [R, D] hidden state that predicts the next token.
     cache: cache of the decoder.
-    state: [R] int32 state of the grammar.
+    reached: how far the answers are in the grammar; None without one.
     ended: [R] bool, whether the answer has its end-of-sequence token.
     tokens: [R, L] int32 token ids.
     log_prob: [R] float32 log probability so far, nats.
@@ -64,7 +69,7 @@ class _Row(NamedTuple):
   place: Array
   hidden: Array
   cache: NamedTuple
-  state: Array
+  reached: Reached | None
   ended: Array
   tokens: Array
   log_prob: Array
@@ -147,40 +152,43 @@ def beam_search(
   call = _caller(model, params)
   started, first = _start(call, model, soft, prompt, task)
   batch = len(started.hidden)
+  odds = option_odds(call, started.hidden, started.cache, task.options, first, soft)
   # Before the first token, all beams of a row are equal, so only one may continue.
   rows = _take(started, jnp.repeat(jnp.arange(batch), beams))
   only = jnp.where(jnp.arange(batch * beams) % beams == 0, 0.0, _NEVER)
   rows = rows._replace(log_prob=only)
 
   def extend(rows: _Row, step) -> _Row:
-    log_probs, tokens = _choices(call, rows, task)
+    log_probs, edges = _choices(call, rows, task)
     width = log_probs.shape[1]
     total = (rows.log_prob[:, None] + log_probs).reshape(batch, beams * width)
     total, found = jax.lax.top_k(total, beams)
     parents = jnp.arange(batch)[:, None] * beams + found // width
     rows, choice = _take(rows, parents.ravel()), (found % width).ravel()
-    tokens = None if tokens is None else tokens[parents.ravel()]
-    return _append(rows, step, choice, tokens, total.ravel(), task)
+    edges = None if edges is None else edges[parents.ravel()]
+    return _append(rows, step, choice, edges, total.ravel(), task)
 
   rows = extend(rows, jnp.int32(first))
   going = lambda rows: ~jnp.all(rows.ended)
   _, rows = _loop(call, jnp.int32(first + 1), rows, task, extend, going)
-  return Generated(rows.tokens[::beams], rows.log_prob[::beams])
+  return Generated(rows.tokens[::beams], rows.log_prob[::beams], odds)
 
 
 def _write(model, params, soft, prompt, task: Task, pick: Callable) -> Generated:
   """Generates one token per row and step; `pick` chooses by log-probs [R, C]."""
   call = _caller(model, params)
   rows, first = _start(call, model, soft, prompt, task)
+  odds = option_odds(call, rows.hidden, rows.cache, task.options, first, soft)
 
   def extend(rows: _Row, step) -> _Row:
-    log_probs, tokens = _choices(call, rows, task)
+    log_probs, edges = _choices(call, rows, task)
     choice = pick(log_probs, step, rows.place)
     gained = jnp.take_along_axis(log_probs, choice[:, None], 1)[:, 0]
-    return _append(rows, step, choice, tokens, rows.log_prob + gained, task)
+    return _append(rows, step, choice, edges, rows.log_prob + gained, task)
 
   rows = extend(rows, jnp.int32(first))
-  return _finish(call, jnp.int32(first + 1), rows, task, extend)
+  answers = _finish(call, jnp.int32(first + 1), rows, task, extend)
+  return answers._replace(option_odds=odds)
 
 
 def _finish(call, step, rows: _Row, task: Task, extend: Callable) -> Generated:
@@ -205,9 +213,9 @@ def _caller(model, params):
 def _start(call, model, soft, prompt, task: Task) -> tuple[_Row, int]:
   """Returns the rows after the forced first tokens, and the number of these tokens."""
   batch = len(soft.tokens)
-  forced, state = task.grammar.forced() if task.grammar else ([], 0)
-  if not isinstance(model.decoder, DecoderOnly):  # its prompt goes to the encoder
-    forced, state = [], 0
+  forced, reached = [], task.grammar and task.grammar.begin()
+  if task.grammar and isinstance(model.decoder, DecoderOnly):
+    forced, reached = task.grammar.forced()  # another's prompt goes to the encoder
   prefix = jnp.array(forced, jnp.int32)
   left = task.max_tokens - len(forced)
   hidden, cache = call(Persoma.prefill, soft, prompt, left, prefix)
@@ -215,7 +223,8 @@ def _start(call, model, soft, prompt, task: Task) -> tuple[_Row, int]:
   tokens = tokens.at[:, : len(forced)].set(prefix)
   fill = lambda value: jnp.full(batch, value)
   place = jnp.arange(batch, dtype=jnp.int32)
-  rows = _Row(place, hidden, cache, fill(state), fill(False), tokens, fill(0.0))
+  reached = jax.tree.map(lambda x: jnp.repeat(x, batch, 0), reached)
+  rows = _Row(place, hidden, cache, reached, fill(False), tokens, fill(0.0))
   return rows, len(forced)
 
 
@@ -233,41 +242,47 @@ def _loop(call, step, rows: _Row, task: Task, extend, going) -> tuple[Array, _Ro
 
 
 def _choices(call, rows: _Row, task: Task) -> tuple[Array, Array | None]:
-  """Returns log-probabilities [R, C] of the C next choices, and their token ids.
+  """Returns log-probabilities [R, C] of the C next choices, and their edges.
 
-  The token ids are None without a grammar, where the choices are the vocabulary.
+  The edges are None without a grammar, where the choices are the vocabulary.
   """
-  if task.grammar is None:
-    logits, tokens = call(Persoma.logits, rows.hidden), None
+  edges, grammar = None, task.grammar
+  if grammar is None:
+    logits = call(Persoma.logits, rows.hidden).astype(jnp.float32)
     end = jnp.where(jnp.arange(logits.shape[-1]) == task.eos_id, 0.0, _NEVER)
-    logits = jnp.where(rows.ended[:, None], end, logits.astype(jnp.float32))
+    logits = jnp.where(rows.ended[:, None], end, logits)
   else:
-    tokens = jnp.asarray(task.grammar.tokens)[rows.state]
-    logits = call(Persoma.logits_of, rows.hidden, jnp.maximum(tokens, 0))
-    logits = jnp.where(tokens < 0, _NEVER, logits.astype(jnp.float32))
-  return jax.nn.log_softmax(logits), tokens
+    edges = grammar.allowed(rows.reached)
+    if grammar.width <= _FEW_TOKENS:
+      logits = call(Persoma.logits_of, rows.hidden, grammar.tokens[edges])
+    else:
+      known, place = np.unique(np.asarray(grammar.tokens), return_inverse=True)
+      logits = call(Persoma.logits_of, rows.hidden, jnp.asarray(known))
+      logits = jnp.take_along_axis(logits, jnp.asarray(place)[edges], 1)
+    logits = jnp.where(edges < 0, _NEVER, logits.astype(jnp.float32))
+  return jax.nn.log_softmax(logits), edges
 
 
-def _append(rows: _Row, step, choice, tokens, log_prob, task: Task) -> _Row:
+def _append(rows: _Row, step, choice, edges, log_prob, task: Task) -> _Row:
   """Returns the rows with one more token each.
 
   Args:
     rows: rows so far.
     step: number of tokens in each row so far.
     choice: [R] index of the chosen token among the choices.
-    tokens: [R, C] token ids of the choices; None if the choices are the vocabulary.
+    edges: [R, C] edges of the choices; None if the choices are the vocabulary.
     log_prob: [R] float32 log probability of the extended rows, nats.
     task: properties that all answers share.
   """
-  token, state = choice.astype(jnp.int32), rows.state
-  if tokens is not None:
-    token = jnp.take_along_axis(tokens, choice[:, None], 1)[:, 0]
-    state = jnp.asarray(task.grammar.next)[state, choice]
+  token, reached = choice.astype(jnp.int32), rows.reached
+  if edges is not None:
+    edge = jnp.take_along_axis(edges, choice[:, None], 1)[:, 0]
+    token, reached = task.grammar.tokens[edge], task.grammar.reach(reached, edge)
   if task.other_ends:
     ends = jnp.isin(token, jnp.array(task.other_ends))
     token = jnp.where(ends, task.eos_id, token)
   return rows._replace(
-    state=state,
+    reached=reached,
     ended=rows.ended | (token == task.eos_id),
     tokens=rows.tokens.at[:, step].set(token),
     log_prob=log_prob,

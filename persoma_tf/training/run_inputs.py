@@ -52,7 +52,8 @@ def inputs_of_recipe() -> dict[str, _Input]:
     pathlib.Path(value(f'data_folders.{name}_dir') or '')
     for name in ('histories', 'embeddings')
   )
-  tables = [embeddings / name for name in ('embeddings.parquet', 'ratings.parquet')]
+  names = 'embeddings.parquet', 'ratings.parquet', 'event_texts.parquet'
+  tables = [embeddings / name for name in names]
   items = histories / 'items.parquet'
   known = model_record.folder_fingerprint
   found = {

@@ -85,7 +85,8 @@ class Stage:
       raise ValueError(
         f'{self.name}/Stage.category_weight and value_weight: nothing predicts the '
         'categories and values of interactions: expected both to be 0, or '
-        'build.num_categories with an adapter, or OptionQueries as build.draft'
+        'build.num_categories or build.tell_values with an adapter, or '
+        'OptionQueries as build.draft'
       )
 
   @property

@@ -1,14 +1,13 @@
 """Defines what a dataset file asks."""
 
 import dataclasses
-import functools
 from typing import Any
 
 from pipelines.dataset.table_files import TableFiles
 from pipelines.examples.example_plan import ExamplePlan
+from tasks.answers.example_question import ExampleQuestion
 from tasks.labels import LabelRule
 from tasks.questions import Question
-from tasks.text_templates import TextTemplate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,42 +60,26 @@ class ListsQuestion:
 
 
 @dataclasses.dataclass(frozen=True)
-class ChoiceQuestion:
-  """Asks for one of several options about an example.
+class AskedExamples:
+  """Asks about examples.
 
   Attributes:
-    kind: 'choice', or 'number' if the options are numbers.
-    prompt: template of the prompt.
+    question: its words.
     plan: where its examples come from.
     files: files with its examples; None if they are users' own events.
   """
 
-  kind: str
-  prompt: TextTemplate
+  question: ExampleQuestion
   plan: ExamplePlan
   files: ExampleFiles | None = None
 
   @property
   def name(self) -> str:
     """Returns the name of the question."""
-    return self.plan.question
-
-  @property
-  def asks_item(self) -> bool:
-    """Returns whether an example is about an item."""
-    return not self.files or 'item' in self.files.columns
-
-  @functools.cached_property
-  def item_columns(self) -> tuple[str, ...]:
-    """Returns the columns of items that the prompt names."""
-    return tuple(x for x in self.prompt.fields if x not in self.plan.features)
+    return self.question.name
 
   def words(self) -> dict[str, Any]:
     """Returns what a model needs to ask it, as JSON types."""
-    return {
-      'kind': self.kind,
-      'prompt': self.prompt.source,
-      'options': list(self.plan.options),
-      'fields': list(self.plan.features),
-      'asks_item': self.asks_item,
-    }
+    words = {'kind': self.question.KIND, **vars(self.question)}
+    del words['name']
+    return {key: [*x] if isinstance(x, tuple) else x for key, x in words.items()}

@@ -5,18 +5,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.dataset.asked_questions import ChoiceQuestion, ListsQuestion, UserFiles
-from pipelines.dataset.table_files import LAYOUTS, TableFiles
+from pipelines.dataset.asked_questions import AskedExamples, ListsQuestion, UserFiles
+from pipelines.dataset.table_files import LAYOUTS, ItemFiles, TableFiles
 from pipelines.events import mapping
-from pipelines.events.event_texts import FIELD, text_name
+from pipelines.events.event_texts import FIELD
 from pipelines.events.formats import REQUIRED, Format
 from pipelines.events.input_files import InputFile, find_files
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.check_examples import FIELDS, OWN
-from pipelines.examples.example_plan import USERS, Examples, ExampleSplit
+from pipelines.examples.example_plan import (
+  USERS,
+  ExamplePlan,
+  Examples,
+  ExampleSplit,
+)
 from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
-from tasks.text_templates import TextTemplate, read_template
+from tasks.text_templates import TextTemplate
 
 NO_VALUES = '0:1:1'  # scale of events without values: each counts as 1
 
@@ -29,7 +34,8 @@ class EventFiles(TableFiles):
   item where lines of their own name the items, and where texts stand for items.
 
   Attributes:
-    texts: templates of the texts that stand for items, where there are none.
+    texts: templates of the texts of its events; without items they stand for those.
+    of_items: columns of items that these texts name.
     scale: lowest value, highest value and step, with colons.
     time_unit: unit of the times: s, ms, us, ns, or iso for dates as text.
     layout: one of `table_files.LAYOUTS`.
@@ -39,6 +45,7 @@ class EventFiles(TableFiles):
   time_unit: str = 's'
   layout: str = 'rows'
   texts: tuple[TextTemplate, ...] = ()
+  of_items: tuple[str, ...] = ()
 
   @property
   def has_value(self) -> bool:
@@ -49,19 +56,6 @@ class EventFiles(TableFiles):
   def has_time(self) -> bool:
     """Returns whether the events have a time."""
     return 'time' in self.columns
-
-
-@dataclasses.dataclass(frozen=True)
-class ItemFiles(TableFiles):
-  """Describes the items, one a row; `columns` has item, and may have title.
-
-  Attributes:
-    lists: name of a column with several names -> text between two of them.
-    no_name: texts in these columns that mean none.
-  """
-
-  lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  no_name: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +84,7 @@ class Dataset:
     name: name of the data set.
     events: sources of the events; all have a time, or none, and one scale.
     items: files of the items; None where texts of events stand for them.
-    texts: templates of the texts that the history encoder reads of an interaction.
+    texts: templates of what the history encoder reads of an item, and of a value.
     history: which interactions make a history.
     questions: what is asked; at most one asks for lists.
     split: division of the users.
@@ -105,7 +99,7 @@ class Dataset:
   items: ItemFiles | None
   texts: tuple[TextTemplate, ...]
   history: HistoryChoice
-  questions: tuple[ListsQuestion | ChoiceQuestion, ...]
+  questions: tuple[ListsQuestion | AskedExamples, ...]
   split: Split
   example_split: ExampleSplit
   license: str = ''
@@ -118,9 +112,14 @@ class Dataset:
     return next(found, None)
 
   @property
-  def choices(self) -> tuple[ChoiceQuestion, ...]:
+  def about_examples(self) -> tuple[AskedExamples, ...]:
     """Returns the questions about examples."""
-    return tuple(x for x in self.questions if isinstance(x, ChoiceQuestion))
+    return tuple(x for x in self.questions if isinstance(x, AskedExamples))
+
+  @property
+  def categories(self) -> str:
+    """Returns the column of the items' categories; '' without one."""
+    return getattr(self.lists or self.items, 'categories', '')
 
   @property
   def ranks(self) -> bool:
@@ -129,7 +128,7 @@ class Dataset:
 
   def examples(self) -> Examples:
     """Returns the examples of all questions."""
-    plans = tuple(choice.plan for choice in self.choices)
+    plans = tuple(asked.plan for asked in self.about_examples)
     of_users = self.users.fields if self.users else ()
     return Examples(plans, self.example_split, bool(self.lists), self.ranks, of_users)
 
@@ -149,19 +148,19 @@ class Dataset:
     }
     if self.users:
       about['users'] = _about_table(self.users)
-    if self.choices:
+    if self.about_examples:
       about['example_split'] = dataclasses.asdict(self.example_split)
       about['examples'] = {
-        each.name: dataclasses.asdict(each.plan)
+        each.name: _about_plan(each.plan)
         | ({'files': _about_table(each.files)} if each.files else {})
-        for each in self.choices
+        for each in self.about_examples
       }
     return {
       **json.loads(json.dumps(about)),
       'name': self.name,
       'texts': [text.source for text in self.texts],
       'questions': {each.name: each.words() for each in self.questions},
-      'categories': self.lists.categories if self.lists else None,
+      'categories': self.categories or None,
       'times': 'order of the rows' if self.ranks else 'seconds',
     }
 
@@ -181,7 +180,7 @@ class Dataset:
       found['movies'] = find(self.items, self.item_format())
     if self.users:
       found[f'examples.{USERS}'] = find(self.users, self.user_format())
-    for asked in self.choices:
+    for asked in self.about_examples:
       if asked.files:
         found[f'examples.{asked.name}'] = find(asked.files, self.example_format(asked))
     return found
@@ -191,12 +190,15 @@ class Dataset:
     of, roles = source.columns, ('user', 'item', 'value', 'time')
     fields = dict(zip(REQUIRED['ratings'], roles, strict=True))
     columns = {field: of[role] for field, role in fields.items() if role in of}
-    named = [name for text in source.texts for name in text.fields]
+    named = [
+      x for text in source.texts for x in text.fields if x not in source.of_items
+    ]
     columns |= {f'{FIELD}{name}': source.column(name) for name in named}
     return dataclasses.replace(
-      _format(self, 'ratings', source, columns),
+      table_format(self.file, 'ratings', source, columns),
       required=tuple(f'{FIELD}{name}' for name in named),
       texts=source.texts,
+      texts_are_items=not self.items,
       time_unit=source.time_unit,
       absent=tuple(field for field, role in fields.items() if role not in of),
     )
@@ -206,20 +208,20 @@ class Dataset:
     users = self.users
     columns = {'user': users.columns['user']}
     columns |= {f'{OWN}{name}': users.column(name) for name in users.fields}
-    found = _format(self, 'examples', users, columns)
+    found = table_format(self.file, 'examples', users, columns)
     return dataclasses.replace(found, required=tuple(columns))
 
-  def example_format(self, asked: ChoiceQuestion) -> Format:
+  def example_format(self, asked: AskedExamples) -> Format:
     """Returns the format of the examples of a question."""
     files, plan = asked.files, asked.plan
     columns = {FIELDS[role]: x for role, x in files.columns.items() if role in FIELDS}
     columns |= {f'{OWN}{name}': files.column(name) for name in plan.fields}
-    if plan.answer:
-      columns['answer'] = files.column(plan.answer.column)
+    if plan.answer_column:
+      columns['answer'] = files.column(plan.answer_column)
     if self.example_split.by == 'column':
       columns['split'] = files.column(self.example_split.column)
     return dataclasses.replace(
-      _format(self, 'examples', files, columns),
+      table_format(self.file, 'examples', files, columns),
       time_unit=files.time_unit,
       required=tuple(columns),
     )
@@ -234,11 +236,11 @@ class Dataset:
       'title': items.column('title') if titled else items.columns['item'],
     }
     options = {'absent': ('genres',)}
-    if self.lists:
-      columns['genres'] = items.column(self.lists.categories)
-      options = {'genre_separator': items.lists[self.lists.categories]}
+    if self.categories:
+      columns['genres'] = items.column(self.categories)
+      options = {'genre_separator': items.lists[self.categories]}
     return dataclasses.replace(
-      _format(self, 'movies', items, {**columns, **fields}),
+      table_format(self.file, 'movies', items, {**columns, **fields}),
       **options,
       required=tuple(fields),
       lists={f'{FIELD}{name}': text for name, text in items.lists.items()},
@@ -247,7 +249,8 @@ class Dataset:
   def item_columns(self) -> tuple[str, ...]:
     """Returns the columns of items that texts and prompts name, each once."""
     named = [name for text in self.texts for name in text.fields if name != VALUE]
-    named += (name for asked in self.choices for name in asked.item_columns)
+    named += (name for source in self.events for name in source.of_items)
+    named += (x for asked in self.about_examples for x in asked.question.item_fields)
     return tuple(dict.fromkeys(named))
 
 
@@ -255,8 +258,15 @@ def _about_table(table: TableFiles) -> dict[str, Any]:
   return {
     field.name: getattr(table, field.name)
     for field in dataclasses.fields(table)
-    if field.name not in ('files', 'texts')
+    if field.name not in ('files', 'texts', 'of_items', 'categories')
   }
+
+
+def _about_plan(plan: ExamplePlan) -> dict[str, Any]:
+  about = dataclasses.asdict(plan)
+  if not about['text_answer']:  # which older folders do not have
+    del about['text_answer']
+  return about
 
 
 def _about_events(source: EventFiles) -> dict[str, Any]:
@@ -266,19 +276,25 @@ def _about_events(source: EventFiles) -> dict[str, Any]:
   return {key: x for key, x in about.items() if x != unused.get(key)}
 
 
-def texts_of_items(number: int) -> tuple[TextTemplate, ...]:
-  """Returns templates of the items that a number of texts stand for."""
-  return tuple(read_template(f'{{{text_name(place)}}}') for place in range(number))
+def table_format(
+  name: str, kind: str, table: TableFiles, columns: Mapping[str, str]
+) -> Format:
+  """Returns the format of files with a table.
 
-
-def _format(dataset: Dataset, kind: str, table: TableFiles, columns) -> Format:
+  Args:
+    name: path of the dataset file.
+    kind: kind of the files, a key of `formats.REQUIRED`.
+    table: the files.
+    columns: our field name -> name in the files; without any, no column is required.
+  """
   options = {'delimiter': table.delimiter, 'encoding': table.encoding}
   options |= {'quotes': table.quotes} if table.quotes else {}
   found = Format(
-    dataset.file,
+    name,
     kind,
     columns,
     header=table.header,
     first_line='.' if table.header else '',
+    absent=() if columns else REQUIRED[kind],
   )
   return mapping.apply_options(found, options)

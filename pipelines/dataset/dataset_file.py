@@ -1,7 +1,7 @@
 """Reads a dataset file, which says what the files of a data set are and what is asked.
 
-docs/own_data.md describes the keys. All of them are checked before any other file is
-read.
+docs/own_data.md describes the keys. All of them are checked before a row is read; of
+other files only headers are read, to find the columns that texts name.
 """
 
 import difflib
@@ -12,11 +12,12 @@ from apache_beam.io.filesystems import FileSystems
 from persoma_tf import addresses
 from pipelines.common import storage
 from pipelines.common.job import JobError
-from pipelines.dataset.asked_questions import ChoiceQuestion
-from pipelines.dataset.dataset import Dataset, HistoryChoice, ItemFiles
+from pipelines.dataset.asked_questions import AskedExamples
+from pipelines.dataset.dataset import Dataset, HistoryChoice
 from pipelines.dataset.event_part import read_sources, read_texts, source_parts
 from pipelines.dataset.example_part import read_example_split, read_user_files
 from pipelines.dataset.question_part import KnownTables, read_questions
+from pipelines.dataset.table_files import ItemFiles
 from pipelines.dataset.table_part import (
   KEYS,
   check_header,
@@ -24,6 +25,7 @@ from pipelines.dataset.table_part import (
   read_separator,
   read_table,
 )
+from pipelines.dataset.text_columns import names_of_items
 from pipelines.dataset.yaml_parts import Part, read_yaml
 from pipelines.examples.example_plan import ExampleSplit
 from pipelines.histories.samplers import SAMPLERS
@@ -56,7 +58,8 @@ def read_dataset(path: str) -> Dataset:
   name = root.text('name', expected='a short name of the data set')
   folder = join_place(os.path.dirname(path), root.text('folder', '.'))
   items = _items(root.get('items'), folder) if root.get('items') else None
-  events = read_sources(root, items, folder)
+  of_items = names_of_items(root, items)
+  events = read_sources(root, items, of_items, folder)
   example_split = read_example_split(root.get('split'))
   users = read_user_files(root.get('users'), folder)
   known = KnownTables(events[0], items, users)
@@ -66,7 +69,7 @@ def read_dataset(path: str) -> Dataset:
     name,
     events,
     items,
-    read_texts(root, items, events),
+    read_texts(root, items, of_items, events),
     _history(root),
     questions,
     _split(root, example_split),
@@ -81,7 +84,7 @@ def read_dataset(path: str) -> Dataset:
 
 def _items(part: Part, folder: str) -> ItemFiles:
   roles = {'item': 'the column with the id of the item'}
-  part.expect(*KEYS, *roles, 'title', 'lists', 'no_name')
+  part.expect(*KEYS, *roles, 'title', 'lists', 'no_name', 'categories')
   table = read_table(part, folder, roles, ['title'])
   lists, found = {}, part.get('lists')
   for name in found.names() if found else ():
@@ -92,7 +95,11 @@ def _items(part: Part, folder: str) -> ItemFiles:
     if '|' in text.value:
       text.refuse(f'{text.value!r}; expected a text without |')
   no_name = tuple(text.value for text in part.texts('no_name'))
-  return ItemFiles(**table, lists=lists, no_name=no_name)
+  categories = part.text('categories', '')
+  if categories and categories not in lists:
+    part.get('categories').refuse(f'{categories!r}; expected one of {list(lists)}')
+  about = {'lists': lists, 'no_name': no_name, 'categories': categories}
+  return ItemFiles(**table, **about)
 
 
 def _check_names(root: Part, dataset: Dataset) -> None:
@@ -106,12 +113,14 @@ def _check_names(root: Part, dataset: Dataset) -> None:
     tables.append((root.get('items'), of_items))
   if dataset.users:
     tables.append((root.get('users'), {*dataset.users.fields}))
-    named = {name for asked in dataset.choices for name in asked.plan.user_fields}
+    named = {
+      name for asked in dataset.about_examples for name in asked.plan.user_fields
+    }
     for field in dataset.users.fields:
       if field not in named:
         root.get('users').get('fields').refuse(f'no prompt names {field!r}')
   for part, asked in zip(root.get('questions').items(), dataset.questions, strict=True):
-    if isinstance(asked, ChoiceQuestion) and asked.files:
+    if isinstance(asked, AskedExamples) and asked.files:
       answer = {asked.plan.answer.column} if asked.plan.answer else set()
       tables.append((part.get('examples'), {*asked.plan.fields, *answer}))
   for part, used in tables:
@@ -138,7 +147,7 @@ def _check_sampler(root: Part, dataset: Dataset) -> None:
       f'no key query; expected the words that {sampler} looks for, as there is no '
       'question with lists whose categories they could be'
     )
-  if dataset.choices and dataset.ranks and SAMPLERS[sampler].needs == 'counts':
+  if dataset.about_examples and dataset.ranks and SAMPLERS[sampler].needs == 'counts':
     root.get('history').get('sampler').refuse(
       f'{sampler} counts events before the first example, and the events have no time; '
       'expected another sampler'

@@ -41,7 +41,9 @@ def read_flags(
     )
   places = [('ratings', source.files) for source in dataset.events]
   places += [('movies', dataset.items.files)] if dataset.items else []
-  places += [('ratings', each.files.files) for each in dataset.choices if each.files]
+  places += [
+    ('ratings', each.files.files) for each in dataset.about_examples if each.files
+  ]
   places += [('ratings', dataset.users.files)] if dataset.users else []
   for name, place in places:
     try:

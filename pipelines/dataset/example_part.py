@@ -1,7 +1,6 @@
 """Reads where a dataset file says that the examples of a question come from."""
 
-from collections.abc import Mapping
-
+from pipelines.dataset.answer_part import Answers
 from pipelines.dataset.asked_questions import ExampleFiles, UserFiles
 from pipelines.dataset.dataset import EventFiles
 from pipelines.dataset.table_part import (
@@ -18,34 +17,31 @@ from pipelines.examples.example_plan import (
   ExampleSplit,
   Negatives,
 )
+from tasks.answers.number import Number
+from tasks.answers.text import Text
 from tasks.interaction_texts import VALUE
 
 _DRAWN_BY = ('uniform', 'popularity')
 
 
 def read_held_out(
-  part: Part,
-  name: str,
-  options: tuple[str, ...],
-  values: Mapping[str, str],
-  events: EventFiles,
-  answer_default: str | None = None,
+  part: Part, name: str, answers: Answers, events: EventFiles
 ) -> ExamplePlan:
   """Reads how users' own events are examples.
 
   Args:
     part: part `examples` of a question.
     name: name of the question.
-    options: its options.
-    values: text of a column -> the option that it names.
+    answers: what its answers are.
     events: the first source of events.
-    answer_default: what answers if the part does not say; None if it must.
 
   Raises:
     JobError: a key or value is wrong.
   """
   part.expect('holdout', 'answer', 'negatives')
-  holdout = part.get('holdout')
+  holdout, options = part.get('holdout'), answers.options
+  if answers.kind == Text.KIND:
+    holdout.refuse('the value of an event is no text; expected files with the answers')
   if not isinstance(holdout.value, dict):
     holdout.refuse('expected {last: 5} or {after: 2015-01-31}')
   holdout.expect('last', 'after')
@@ -71,18 +67,25 @@ def read_held_out(
       part.refuse(
         'the events have no value that could answer; expected negatives: {each: 1}'
       )
-    answer = _read_answer(part, options, values, answer_default)
-    if answer.column != VALUE:
-      part.get('answer').refuse(
-        f"{answer.column!r}; expected value, the value of the user's own event"
-      )
-    scale = RatingScale.parse(events.scale)
-    if answer.sign and not scale.low <= answer.number <= scale.high:
-      part.get('answer').refuse(
-        f'{answer.number:g} is no value; expected one from {scale}'
-      )
+    answer = _read_own_answer(part, answers, events)
   own = {'last': last, 'after': after, 'negatives': negatives}
   return ExamplePlan(name, answer, options, **own)
+
+
+def _read_own_answer(part: Part, answers: Answers, events: EventFiles) -> AnswerRule:
+  """Reads how the value of the user's own event answers."""
+  default = VALUE if answers.kind == Number.KIND else None
+  answer = _read_answer(part, answers, default)
+  if answer.column != VALUE:
+    part.get('answer').refuse(
+      f"{answer.column!r}; expected value, the value of the user's own event"
+    )
+  scale = RatingScale.parse(events.scale)
+  if answer.sign and not scale.low <= answer.number <= scale.high:
+    part.get('answer').refuse(
+      f'{answer.number:g} is no value; expected one from {scale}'
+    )
+  return answer
 
 
 def _read_negatives(part: Part, events: EventFiles) -> Negatives:
@@ -101,32 +104,23 @@ def _read_negatives(part: Part, events: EventFiles) -> Negatives:
 
 
 def _read_answer(
-  part: Part,
-  options: tuple[str, ...],
-  values: Mapping[str, str],
-  default: str | None = None,
+  part: Part, answers: Answers, default: str | None = None
 ) -> AnswerRule:
   expected = 'a column, or a comparison such as value > 3'
   text = part.text('answer', default, expected)
-  make = lambda x: AnswerRule.parse(x, options, values)
+  make = lambda x: AnswerRule.parse(x, answers.options, answers.values)
   return (part.get('answer') or part).make(make, text)
 
 
 def read_example_files(
-  part: Part,
-  name: str,
-  options: tuple[str, ...],
-  values: Mapping[str, str],
-  split: ExampleSplit,
-  folder: str,
+  part: Part, name: str, answers: Answers, split: ExampleSplit, folder: str
 ) -> tuple[ExampleFiles, ExamplePlan]:
   """Reads what files of examples are.
 
   Args:
     part: part `examples` of a question.
     name: name of the question.
-    options: its options.
-    values: text of a column -> the option that it names.
+    answers: what its answers are.
     split: division of the examples.
     folder: folder or address that paths start at.
 
@@ -138,18 +132,28 @@ def read_example_files(
   part.expect(*KEYS, *roles, *optional, 'time_unit', 'answer', 'fields')
   table = read_table(part, folder, roles, optional)
   files = ExampleFiles(**table, time_unit=read_time_unit(part))
-  answer = _read_answer(part, options, values) if part.get('answer') else None
+  answer, text_answer = None, ''
+  if part.get('answer') and answers.kind == Text.KIND:
+    text_answer = part.text('answer', expected='a column')
+  elif part.get('answer'):
+    answer = _read_answer(part, answers)
   fields = tuple(field.value for field in part.texts('fields'))
+  known_by = answer.column if answer else text_answer
+  for field in part.texts('fields'):
+    if known_by and files.column(field.value) == files.column(known_by):
+      field.refuse(f'{field.value!r} is the answer, which a prompt must not tell')
   if files.header:
     named = {field: files.column(field) for field in fields}
     check_header(files.header, named, lambda _: part.get('fields'))
-    if answer:
-      column = {'answer': files.column(answer.column)}
+    if known_by:
+      column = {'answer': files.column(known_by)}
       check_header(files.header, column, part.get)
     if split.by == 'column':
       column = {'split': files.column(split.column)}
       check_header(files.header, column, lambda _: part.get('header'))
-  plan = ExamplePlan(name, answer, options, fields, from_files=True)
+  plan = ExamplePlan(
+    name, answer, answers.options, fields, from_files=True, text_answer=text_answer
+  )
   return files, plan
 
 

@@ -5,29 +5,29 @@ import difflib
 import re
 from typing import NamedTuple
 
+from pipelines.dataset.answer_part import KINDS, read_answers
 from pipelines.dataset.asked_questions import (
-  ChoiceQuestion,
+  AskedExamples,
   ExampleFiles,
   ListsQuestion,
   UserFiles,
 )
-from pipelines.dataset.dataset import EventFiles, ItemFiles
+from pipelines.dataset.dataset import EventFiles
 from pipelines.dataset.example_part import read_example_files, read_held_out
+from pipelines.dataset.table_files import ItemFiles
 from pipelines.dataset.table_part import (
   check_header,
 )
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
-from pipelines.examples.example_plan import (
-  ExampleSplit,
-)
-from tasks.answers.number import Number, write_numbers
+from pipelines.examples.example_plan import ExamplePlan, ExampleSplit
+from tasks.answers.number import Number
 from tasks.interaction_texts import VALUE
 from tasks.labels import LabelRule
-from tasks.questions import Question
+from tasks.questions import Question, from_words
 from tasks.text_templates import TextTemplate, read_template
 
-_ANSWERS = ('lists', 'choice', 'number')
+_ANSWERS = (Question.KIND, *KINDS)
 _NAME = r'\w+_v\d+'
 
 
@@ -47,7 +47,7 @@ class KnownTables(NamedTuple):
 
 def read_questions(
   root: Part, known: KnownTables, split: ExampleSplit, folder: str
-) -> tuple[ListsQuestion | ChoiceQuestion, ...]:
+) -> tuple[ListsQuestion | AskedExamples, ...]:
   """Reads the questions of a dataset file.
 
   Args:
@@ -62,7 +62,7 @@ def read_questions(
   parts = root.need('questions', 'a list of questions').items()
   if not parts:
     root.get('questions').refuse('an empty list; expected a question or more')
-  asked: dict[str, ListsQuestion | ChoiceQuestion] = {}
+  asked: dict[str, ListsQuestion | AskedExamples] = {}
   for part in parts:
     answer = part.need('answer', f'one of {list(_ANSWERS)}')
     answer.expect(*_ANSWERS)
@@ -78,7 +78,7 @@ def read_questions(
           'expected by: user'
         )
     else:
-      found = _read_choice(part, known, split, folder)
+      found = _read_about_examples(part, known, split, folder)
     if found.name in asked:
       part.get('name').refuse(f'{found.name!r} stands twice')
     asked[found.name] = found
@@ -100,6 +100,8 @@ def _read_lists(
   of = lists.text('of', expected='a column that items.lists names')
   if of not in items.lists:
     lists.get('of').refuse(f'{of!r}; expected one of items.lists: {list(items.lists)}')
+  if of != (items.categories or of):
+    lists.get('of').refuse(f'{of!r}; expected items.categories: {items.categories!r}')
   words = {key: lists.text(key) for key in ('likes', 'dislikes')}
   words |= {'none': lists.text('none', 'none'), 'most': lists.whole('most', 3)}
   name = part.text('name', expected='a name such as book_subjects_v1')
@@ -126,9 +128,9 @@ def _read_rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
   return rule
 
 
-def _read_choice(
+def _read_about_examples(
   part: Part, known: KnownTables, split: ExampleSplit, folder: str
-) -> ChoiceQuestion:
+) -> AskedExamples:
   """Reads a question about examples."""
   events, items = known.events, known.items
   part.expect('name', 'prompt', 'answer', 'examples')
@@ -137,103 +139,81 @@ def _read_choice(
     part.get('name').refuse(
       f'{name!r}; expected a name with a version, such as book_like_v1'
     )
-  answer = part.get('answer')
-  kind = answer.names()[0]
-  values = _OPTIONS[kind](answer.get(kind))
-  options = tuple(dict.fromkeys(values.values()))
+  answers = read_answers(part.get('answer'))
   source = part.need('examples', 'files, or holdout, with the examples')
   for key in ('holdout', 'item') if items is None else ():
     if source.get(key):
       source.get(key).refuse('there are no items that an example could be about')
   if source.get('holdout'):
-    default = VALUE if kind == Number.KIND else None
-    plan = read_held_out(source, name, options, values, events, default)
-    files = None
+    files, plan = None, read_held_out(source, name, answers, events)
   else:
-    files, plan = read_example_files(source, name, options, values, split, folder)
+    files, plan = read_example_files(source, name, answers, split, folder)
     if files and not events.has_time and 'time' in files.columns:
       source.get('time').refuse('the events have no time that it could be compared to')
-  if isinstance(answer.get(kind).value, dict) and (
-    plan.negatives or (plan.answer and plan.answer.sign)
-  ):
-    answer.get(kind).refuse(
-      'texts of the options beside a comparison or negatives; expected a list of two '
-      'options, the first for what is true'
-    )
+  _check_truth(part.get('answer').get(answers.kind), answers.kind, plan)
   if split.by == 'column' and plan and not plan.from_files:
     source.refuse('split by: column needs files with this column; expected by: user')
   if split.by == 'time' and not _has_time(files, events):
     source.refuse('split by: time needs a time of events and examples')
-  prompt = _read_prompt(part)
+  text = part.text('prompt', expected='the text before the answer')
+  prompt = part.get('prompt').make(read_template, text)
   of_users = known.users.fields if known.users else ()
   named = tuple(x for x in of_users if x in prompt.fields and x not in plan.fields)
   plan = dataclasses.replace(plan, user_fields=named)
-  asked = ChoiceQuestion(kind, prompt, plan, files)
-  _check_prompt(part, asked, items)
-  return asked
+  asks_item = not files or 'item' in files.columns
+  _check_prompt(part, prompt, plan, asks_item, items)
+  words = {'kind': answers.kind, 'prompt': text, **answers.words}
+  words |= {'fields': plan.features, 'asks_item': asks_item}
+  return AskedExamples(part.make(lambda x: from_words(name, x), words), plan, files)
+
+
+def _check_truth(options: Part, kind: str, plan: ExamplePlan) -> None:
+  """Checks that what is true or false is answered with two options in order."""
+  is_truth = bool(plan.negatives or (plan.answer and plan.answer.sign))
+  if is_truth and kind == Number.KIND:
+    options.refuse(
+      'a number beside a comparison or negatives, which are true or false; expected '
+      'choice, or the column with the number as answer'
+    )
+  if isinstance(options.value, dict) and is_truth:
+    options.refuse(
+      'texts of the options beside a comparison or negatives; expected a list of two '
+      'options, the first for what is true'
+    )
 
 
 def _has_time(files: ExampleFiles | None, events: EventFiles) -> bool:
   return events.has_time and (files is None or 'time' in files.columns)
 
 
-def _read_options(part: Part) -> dict[str, str]:
-  """Returns the text of a column -> the option that it names."""
-  if isinstance(part.value, dict):
-    values = {part.get(option).word(): option for option in part.names()}
-    twice = 'two options have the same text in the data'
-  else:
-    values = {option.word(): option.word() for option in part.items()}
-    twice = 'an option stands twice'
-  if len(values) < len(part.value):
-    part.refuse(twice)
-  options = dict.fromkeys(values.values())
-  if len(options) < 2:
-    part.refuse(f'{list(options)}; expected two options or more, such as [Yes, No]')
-  for option in options:
-    if not option or option != option.strip():
-      part.refuse(f'{option!r}; expected an option without outer spaces')
-  return values
-
-
-def _read_numbers(part: Part) -> dict[str, str]:
-  """Returns the text of each number -> itself."""
-  part.expect('from', 'to', 'step')
-  low, high = part.number('from'), part.number('to')
-  step = part.number('step') if part.get('step') else 1.0
-  texts = part.make(lambda _: write_numbers(low, high, step), None)
-  return {text: text for text in texts}
-
-
-_OPTIONS = {'choice': _read_options, 'number': _read_numbers}
-
-
-def _read_prompt(part: Part) -> TextTemplate:
-  text = part.text('prompt', expected='the text before the answer')
-  return part.get('prompt').make(read_template, text)
-
-
-def _check_prompt(part: Part, asked: ChoiceQuestion, items: ItemFiles | None) -> None:
+def _check_prompt(
+  part: Part,
+  template: TextTemplate,
+  plan: ExamplePlan,
+  asks_item: bool,
+  items: ItemFiles | None,
+) -> None:
   """Checks that something fills each field of a prompt."""
-  prompt, named = part.get('prompt'), asked.item_columns
-  if not asked.prompt.source:
+  prompt = part.get('prompt')
+  named = [x for x in template.fields if x not in plan.features]
+  if not template.source:
     prompt.refuse('an empty text; expected the text before the answer')
   if VALUE in named:
     prompt.refuse('{value} is of an event, which is not known yet; expected a column')
-  if named and not asked.asks_item:
-    hint = difflib.get_close_matches(named[0], asked.plan.fields, n=1)
+  if named and not asks_item:
+    hint = difflib.get_close_matches(named[0], plan.fields, n=1)
     prompt.refuse(
       f'{{{named[0]}}} is no field of the examples, and they have no item; '
       + (f'did you mean {{{hint[0]}}}?' if hint else 'expected it in examples.fields')
     )
-  for field in asked.plan.fields:
-    if field not in asked.prompt.fields:
-      near = difflib.get_close_matches(field, asked.prompt.fields, n=1)
+  for field in plan.fields:
+    if field not in template.fields:
+      near = difflib.get_close_matches(field, template.fields, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
       part.get('examples').get('fields').refuse(f'{field!r} is not in the prompt{hint}')
   if named and items.header:
     columns = {name: items.column(name) for name in named}
     check_header(items.header, columns, lambda _: prompt)
   lists = items.lists if items else ()
-  kinds = {name: ['x'] if name in lists else 'x' for name in asked.prompt.fields}
-  prompt.make(asked.prompt.write, kinds)
+  kinds = {name: ['x'] if name in lists else 'x' for name in template.fields}
+  prompt.make(template.write, kinds)

@@ -30,3 +30,19 @@ class TableFiles:
   def column(self, name: str) -> str:
     """Returns the name in the files of a column that a template names."""
     return self.columns.get(name, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemFiles(TableFiles):
+  """Describes the items, one a row; `columns` has item, and may have title.
+
+  Attributes:
+    lists: name of a column with several names -> text between two of them.
+    no_name: texts in these columns that mean none.
+    categories: one of `lists`, whose names are the items' categories; '' for none, or
+      those of the question that names them.
+  """
+
+  lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  no_name: tuple[str, ...] = ()
+  categories: str = ''

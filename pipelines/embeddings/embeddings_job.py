@@ -24,7 +24,7 @@ from pipelines.embeddings import encoder_texts, given_vectors, rated_pairs
 from pipelines.embeddings.vector_tables import vector_tables
 from pipelines.histories.history_records import list_history_files
 from pipelines.items import item_facts
-from tasks import interaction_texts
+from tasks import interaction_texts, schema
 
 if TYPE_CHECKING:
   from pipelines.embed_items import Config
@@ -65,6 +65,8 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   of_histories = lambda name: FileSystems.join(config.histories_dir, name)
   info = storage.read_json(of_histories('dataset_info.json'))
   settings, words = _texts_of(config, info.get('dataset'))
+  has_texts = 'history_texts' in info.get('schema', {})
+  events_path = of_histories(schema.EVENT_TEXTS) if has_texts else ''
   settings['histories'] = made_from['fingerprint']
   items = storage.read_parquet(of_histories('items.parquet'))
   if config.item_vectors:
@@ -80,11 +82,12 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   shards = list_history_files(config.histories_dir)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    vectors, pairs = build(pipeline, config, words, shards, items, ratings, folder)
+    known = items, ratings, folder, events_path
+    vectors, pairs = build(pipeline, config, words, shards, *known)
     written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
     write = _write_detached if detached else _write
-    known = config, words, about, items, ratings
+    known = config, words, about, items, ratings, events_path
     _ = last | 'Write' >> beam.Map(write, *written, *known)
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
@@ -102,6 +105,7 @@ def build(
   items: pa.Table,
   ratings: Sequence[float],
   folder: output_folder.OutputFolder,
+  events_path: str = '',
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """Builds the graph that encodes texts.
 
@@ -113,6 +117,7 @@ def build(
     items: the item table.
     ratings: distinct ratings of the histories.
     folder: the output folder.
+    events_path: path of the table of event texts; '' where there is none.
 
   Returns:
     A PCollection with one dict {text: vector [H]} per batch, and one with a single
@@ -130,7 +135,7 @@ def build(
     pairs
     | 'Texts'
     >> beam.Map(
-      encoder_texts.template_texts, *known, only_ratings=bool(config.item_vectors)
+      encoder_texts.template_texts, *known, bool(config.item_vectors), events_path
     )
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
@@ -193,7 +198,7 @@ def _write_detached(folder, *arguments):
     folder.complete()
 
 
-def _write(folder, batches, pairs, config, words, about, items, ratings):
+def _write(folder, batches, pairs, config, words, about, items, ratings, events_path):
   """Writes the tables and the info file."""
   vectors = {text: vector for batch in batches for text, vector in batch.items()}
   width, sha256 = about
@@ -205,7 +210,9 @@ def _write(folder, batches, pairs, config, words, about, items, ratings):
     )
     without = int((~given.any(axis=1)).sum())
     facts = {'items_without_vector': without, 'vectors_of_other_items': others}
-  for name, table in vector_tables(vectors, width, *known, given).items():
+  of_events = encoder_texts.read_event_texts(events_path)
+  made = vector_tables(vectors, width, *known, given, of_events)
+  for name, table in made.items():
     storage.write_parquet(folder.file(name), table)
     for field in table.schema:
       if pa.types.is_fixed_size_list(field.type):

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipelines.common import storage
 from tasks.interaction_texts import (
   MOVIELENS,
   Nouns,
   OwnTexts,
   Words,
+  event_columns,
   interaction_sentence,
   rating_texts,
   title_genres,
@@ -47,6 +49,7 @@ def template_texts(
   ratings: Iterable[float],
   words: Words = MOVIELENS,
   only_ratings: bool = False,
+  events_path: str = '',
 ) -> list[str]:
   """Returns the distinct texts of a template.
 
@@ -57,10 +60,12 @@ def template_texts(
     ratings: distinct ratings of the histories.
     words: nouns for items, genres and ratings, or the templates of a dataset file.
     only_ratings: whether the items have vectors already.
+    events_path: path of the table of event texts, whose content Beam would pickle; ''
+      where there is none.
   """
   if isinstance(words, OwnTexts):
     columns = [] if only_ratings else words.item_texts(items)
-    columns += words.value_texts(ratings)
+    columns += words.value_texts(ratings) + read_event_texts(events_path)
     return distinct_texts(itertools.chain(*columns))
   if template == 'joined':
     return distinct_texts(joined_texts(items, pairs, words))
@@ -69,6 +74,11 @@ def template_texts(
   described = items['description'].to_pylist()
   fields = [*title_genres(items, words), *described, *rating_texts(ratings, words)]
   return distinct_texts(fields)
+
+
+def read_event_texts(path: str) -> list[list[str]]:
+  """Reads the texts of each template in a table of event texts; none without a path."""
+  return event_columns(storage.read_parquet(path)) if path else []
 
 
 def distinct_texts(texts: Iterable[str]) -> list[str]:

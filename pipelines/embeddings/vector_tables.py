@@ -18,6 +18,7 @@ def vector_tables(
   ratings: Sequence[float],
   words: interaction_texts.Words = interaction_texts.MOVIELENS,
   given: np.ndarray | None = None,
+  of_events: Sequence[Sequence[str]] = (),
 ) -> dict[str, pa.Table]:
   """Makes the tables of the embeddings folder.
 
@@ -30,6 +31,7 @@ def vector_tables(
     ratings: distinct ratings of the histories.
     words: nouns for items, genres and ratings, or the templates of a dataset file.
     given: [I, W] float32 vectors of the items, in place of those of their texts.
+    of_events: texts of each template of events, as `read_event_texts` returns them.
 
   Returns:
     The table of each file name.
@@ -56,10 +58,15 @@ def vector_tables(
   else:
     by_rating = {'rating_text': interaction_texts.rating_texts(ratings, words)}
   keys = {'rating': np.array(ratings, np.float32)}
-  return {
+  tables = {
     'embeddings.parquet': of_items,
     'ratings.parquet': _table(keys, by_rating, vectors, width),
   }
+  if of_events:
+    rows = {'text_index': np.arange(len(of_events[0]))}
+    fields = _numbered('event_text', of_events)
+    tables[schema.EVENT_TEXTS] = _table(rows, fields, vectors, width)
+  return tables
 
 
 def _numbered(name, columns):

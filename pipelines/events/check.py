@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.common.job import JobError
 from pipelines.events import (
   column_values,
+  event_texts,
   file_blocks,
   item_lines,
   shuffle,
@@ -57,7 +59,7 @@ class Ratings(NamedTuple):
   """Holds the good and the bad rows of a piece of a block.
 
   Attributes:
-    batch: good rows, with the schema shuffle.RATINGS.
+    batch: good rows, with the schema shuffle.RATINGS, or RATINGS_AND_TEXTS.
     num_lines: number of lines of the piece, good and bad rows and item lines.
     num_bad: number of lines that are not valid ratings.
     bad: lazy iterator over these lines.
@@ -73,8 +75,23 @@ class Ratings(NamedTuple):
   item_lines: int = 0
 
 
+class KnownTexts(NamedTuple):
+  """Holds what is known of the texts that events have beside their items.
+
+  Attributes:
+    ids: ids [T] of the table of event texts, in its order.
+    items: columns of items that the texts name.
+  """
+
+  ids: pa.Array
+  items: event_texts.ItemColumns
+
+
 def read_ratings(
-  block: file_blocks.FileBlock, item_ids: pa.Array, scale: RatingScale
+  block: file_blocks.FileBlock,
+  item_ids: pa.Array,
+  scale: RatingScale,
+  texts: KnownTexts | None = None,
 ) -> Iterator[Ratings]:
   """Reads and checks a block, piece by piece.
 
@@ -82,6 +99,7 @@ def read_ratings(
     block: block of a ratings file.
     item_ids: ids [I] of the item table, in its order.
     scale: scale of the valid ratings.
+    texts: known texts; None where events have none, or texts stand for items.
 
   Raises:
     JobError: the file cannot be read to its end.
@@ -93,7 +111,9 @@ def read_ratings(
   for rows in file_blocks.read_block(
     block, ('rating',) if dates else ('rating', 'timestamp')
   ):
-    yield check_ratings(rows, layout, item_ids, scale, first)
+    if layout.format.texts:
+      rows = event_texts.add_texts(rows, layout.format, texts and texts.items)
+    yield check_ratings(rows, layout, item_ids, scale, first, texts)
     first += rows.num_lines
 
 
@@ -103,6 +123,7 @@ def check_ratings(
   item_ids: pa.Array,
   scale: RatingScale,
   first: int = 0,
+  texts: KnownTexts | None = None,
 ) -> Ratings:
   """Checks rows; the first check that a row fails gives its reason.
 
@@ -112,6 +133,10 @@ def check_ratings(
     item_ids: ids [I] of the item table.
     scale: scale of the valid ratings.
     first: number of the first row; in files without times, rows have their number.
+    texts: known texts, as in `read_ratings`.
+
+  Raises:
+    JobError: an event has a text that is not known.
   """
   rating, rating_ok = np.ones(len(found.lines)), np.ones(len(found.lines), bool)
   if 'rating' in found.columns:
@@ -121,10 +146,7 @@ def check_ratings(
     time, time_ok = first + found.lines, None
   else:
     time, time_ok = column_values.seconds(found.columns['timestamp'], unit)
-  distinct = found.columns['item']
-  if not pa.types.is_dictionary(distinct.type):
-    distinct = distinct.dictionary_encode()
-  index = pc.index_in(distinct.dictionary, value_set=item_ids).take(distinct.indices)
+  index = _rows_of(found.columns['item'], item_ids)
   values = (rating, rating_ok), (time, time_ok), index
   checks = _checks(found.columns, *values, layout.format, scale)
   failed = np.full(len(rating), -1)
@@ -132,15 +154,17 @@ def check_ratings(
     failed[wrong & (failed < 0)] = number
   keep = failed < 0
   good = pa.array(keep)
-  batch = pa.record_batch(
-    [
-      _users(found.columns['user'].filter(good)),
-      index.filter(good),
-      rating[keep].astype(np.float32),
-      time[keep].astype(np.int64),
-    ],
-    schema=shuffle.RATINGS,
-  )
+  columns = [
+    _users(found.columns['user'].filter(good)),
+    index.filter(good),
+    rating[keep].astype(np.float32),
+    time[keep].astype(np.int64),
+  ]
+  schema = shuffle.RATINGS
+  if texts:
+    columns.append(_text_rows(found.columns['text'].filter(good), texts.ids))
+    schema = shuffle.RATINGS_AND_TEXTS
+  batch = pa.record_batch(columns, schema=schema)
   num_bad = found.num_lines - found.item_lines - batch.num_rows
   finite = rating if rating_ok.all() else rating[rating_ok]
   seen = SeenRatings.of(finite) if len(finite) else None
@@ -156,9 +180,9 @@ def _checks(columns, ratings, times, index, fmt, scale):
   empty = [
     ('empty_field', field, is_empty(columns[field]), 'a value')
     for field in REQUIRED['ratings']
-    if field in columns and not (field == 'item' and fmt.texts)
+    if field in columns and not (field == 'item' and fmt.texts_are_items)
   ]
-  if fmt.texts:
+  if fmt.texts_are_items:
     no_text = is_empty(columns['item'].cast(pa.string()))
     empty.append(('empty_text', 'item', no_text, 'a text in a column of the events'))
   return [
@@ -251,6 +275,24 @@ def is_empty(column: pa.Array) -> np.ndarray:
   if not pa.types.is_string(column.type):
     return _to_numpy(column.is_null())
   return _to_numpy(pc.equal(column, '').fill_null(True))
+
+
+def _rows_of(column: pa.Array, ids: pa.Array) -> pa.Array:
+  """Returns the places [n] int32 of the values of a column among ids, or null."""
+  if not pa.types.is_dictionary(column.type):
+    column = column.dictionary_encode()
+  return pc.index_in(column.dictionary, value_set=ids).take(column.indices)
+
+
+def _text_rows(column: pa.Array, ids: pa.Array) -> pa.Array:
+  """Returns the rows [n] int32 of texts; raises as `check_ratings` does."""
+  found = _rows_of(column, ids)
+  if found.null_count:
+    raise JobError(
+      'events have texts that they did not have when the job began: their files have '
+      'changed; start the job again'
+    )
+  return found
 
 
 def _to_numpy(booleans):

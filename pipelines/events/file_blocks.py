@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from pipelines.common.job import JobError
 from pipelines.events import (
-  event_texts,
   item_lines,
   json_rows,
   open_files,
@@ -96,8 +95,6 @@ def read_block(
 ) -> Iterator[text_rows.ParsedRows]:
   """Yields the rows of a block in pieces that fit in memory.
 
-  Events without items get those of their texts.
-
   Args:
     block: block to read.
     numeric: fields that become float64 if all their values are numbers.
@@ -106,12 +103,6 @@ def read_block(
   Raises:
     JobError: the file cannot be read to its end.
   """
-  fmt = block.layout.format
-  for rows in _read_rows(block, numeric, most_lines):
-    yield event_texts.add_texts(rows, fmt) if fmt.texts else rows
-
-
-def _read_rows(block, numeric, most_lines) -> Iterator[text_rows.ParsedRows]:
   if block.layout.parquet:
     with open_files.open_file(block.path) as file:
       groups = range(block.start, block.end)

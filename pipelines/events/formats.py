@@ -42,7 +42,8 @@ class Format:
     required: our field names that a file must have beside those of REQUIRED.
     absent: our field names of REQUIRED that files of this format do without.
     lists: our field name -> text between two of the names in its values.
-    texts: templates of the texts that stand for the items of events.
+    texts: templates of the texts of events.
+    texts_are_items: whether these texts stand for the items, which events lack.
   """
 
   name: str
@@ -61,6 +62,7 @@ class Format:
   absent: tuple[str, ...] = ()
   lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
   texts: tuple[TextTemplate, ...] = ()
+  texts_are_items: bool = False
 
 
 class Layout(NamedTuple):

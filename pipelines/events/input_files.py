@@ -68,14 +68,7 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
       any content, or any rows.
   """
   with storage.explained(f'--{flag}: {pattern}'):
-    if not addresses.scheme_of(pattern) and FileSystems.exists(pattern):
-      found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
-    else:
-      matches = FileSystems.match([pattern])[0].metadata_list
-      found = sorted((file.path, file.size_in_bytes) for file in matches)
-    if not found:
-      raise JobError(f'--{flag}: no such file {pattern}')
-    data = [each for each in found if not _is_mark(each[0], pattern)] or found
+    found, data = _match_files(pattern, flag)
     read = [file for path, size in data if (file := _inspect(path, size, known))]
   if not read:
     raise JobError(f'{data[0][0]} is empty')
@@ -83,6 +76,34 @@ def find_files(pattern: str, known: Sequence[Format], flag: str) -> list[InputFi
   if not any(file.has_rows for file in read):
     raise JobError(f'--{flag}: {pattern} has a header but no rows')
   return _judge_together(read)
+
+
+def read_columns(pattern: str, fmt: Format) -> tuple[str, ...]:
+  """Returns the columns of the first file with content; none if all are empty.
+
+  Args:
+    pattern: path or glob, as in `find_files`.
+    fmt: format of the files.
+
+  Raises:
+    JobError: no file matches, or the file cannot be read or has no such format.
+  """
+  with storage.explained(f'--dataset: {pattern}'):
+    _, data = _match_files(pattern, 'dataset')
+    read = (_inspect(path, size, [fmt]) for path, size in data)
+    return next((file.layout.header for file in read if file), ())
+
+
+def _match_files(pattern, flag):
+  """Returns (path, size) of all files that match, and of those with data."""
+  if not addresses.scheme_of(pattern) and FileSystems.exists(pattern):
+    found = [(pattern, FileSystems.get_filesystem(pattern).size(pattern))]
+  else:
+    matches = FileSystems.match([pattern])[0].metadata_list
+    found = sorted((file.path, file.size_in_bytes) for file in matches)
+  if not found:
+    raise JobError(f'--{flag}: no such file {pattern}')
+  return found, [x for x in found if not _is_mark(x[0], pattern)] or found
 
 
 def describe_files(files: Sequence[InputFile]) -> list[dict]:

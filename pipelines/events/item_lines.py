@@ -19,7 +19,7 @@ UNKNOWN = ''  # no item has this id
 
 def has_item_lines(fmt: Format) -> bool:
   """Tells whether the files of a format name the items in lines of their own."""
-  return 'item' in fmt.absent and not fmt.texts
+  return 'item' in fmt.absent and not fmt.texts_are_items
 
 
 def split_item_lines(

@@ -19,15 +19,15 @@ RATINGS = pa.schema(
     pa.field('timestamp', pa.int64(), nullable=False),
   ]
 )
-_PACKED = pa.schema(
-  [('names', pa.list_(pa.string()))] + [(name, pa.binary()) for name in RATINGS.names]
-)
-_DTYPES = (
-  np.int32,
-  np.int32,
-  np.float32,
-  np.int64,
-)  # dtypes of RATINGS; users are codes of the dictionary
+# The same where events have texts; `text` is a row number of the event texts.
+RATINGS_AND_TEXTS = RATINGS.append(pa.field('text', pa.int32(), nullable=False))
+_DTYPES = {  # users are codes of the dictionary
+  'user': np.int32,
+  'item': np.int32,
+  'rating': np.float32,
+  'timestamp': np.int64,
+  'text': np.int32,
+}
 _ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
 
 
@@ -45,7 +45,7 @@ def partition(batch: pa.RecordBatch, split: Shards) -> Iterator[tuple[int, bytes
   """Divides rows by the shard of their user.
 
   Args:
-    batch: [n] rows with the schema RATINGS.
+    batch: [n] rows with the schema RATINGS or RATINGS_AND_TEXTS.
     split: division of users into shards.
 
   Yields:
@@ -64,33 +64,34 @@ def partition(batch: pa.RecordBatch, split: Shards) -> Iterator[tuple[int, bytes
 
 
 def pack(batch: pa.RecordBatch) -> bytes:
-  """Packs rows of RATINGS as bytes, with the ids of their own users only."""
+  """Packs rows of a block as bytes, with the ids of their own users only."""
   user = batch['user']
   codes = user.indices.to_numpy()
   present = np.zeros(len(user.dictionary), bool)
   present[codes] = True
   names = user.dictionary.filter(pa.array(present))
   columns = [(np.cumsum(present, dtype=np.int32) - 1)[codes], *batch.columns[1:]]
-  planes = [pa.array([_planes(np.asarray(column))]) for column in columns]
+  planes = [pa.array([_planes(np.asarray(x))], pa.binary()) for x in columns]
   names = pa.ListArray.from_arrays([0, len(names)], names)
+  packed = pa.record_batch([names, *planes], ['names', *batch.schema.names])
   sink = pa.BufferOutputStream()
-  with pa.ipc.new_stream(sink, _PACKED, options=_ZSTD) as stream:
-    stream.write_batch(pa.record_batch([names, *planes], schema=_PACKED))
+  with pa.ipc.new_stream(sink, packed.schema, options=_ZSTD) as stream:
+    stream.write_batch(packed)
   return sink.getvalue().to_pybytes()
 
 
 def unpack(elements: Iterable[bytes]) -> pa.Table:
   """Unpacks all elements: one chunk per column, and one dictionary of users."""
-  batches = []
+  batches, schema = [], RATINGS
   for data in elements:
     (packed,) = pa.ipc.open_stream(data)
+    schema = RATINGS_AND_TEXTS if 'text' in packed.schema.names else RATINGS
     user, *others = (
-      _column(column[0].as_buffer(), dtype)
-      for column, dtype in zip(packed.columns[1:], _DTYPES, strict=True)
+      _column(packed[name][0].as_buffer(), _DTYPES[name]) for name in schema.names
     )
     users = pa.DictionaryArray.from_arrays(user, packed['names'].flatten())
-    batches.append(pa.record_batch([users, *others], schema=RATINGS))
-  table = pa.Table.from_batches(batches, RATINGS)
+    batches.append(pa.record_batch([users, *others], schema=schema))
+  table = pa.Table.from_batches(batches, schema)
   return table.unify_dictionaries().combine_chunks()
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipelines.events import check, column_values, file_blocks, text_rows
 from pipelines.events.formats import Layout
-from pipelines.examples.example_plan import NO_ANSWER, ExamplePlan
+from pipelines.examples.example_plan import ANSWER_TEXT, NO_ANSWER, ExamplePlan
 from pipelines.examples.example_rows import rows_schema
 from tasks import schema
 
@@ -69,7 +69,7 @@ def check_example_rows(
   for number, (_, _, wrong, _) in enumerate(checks):
     failed[wrong & (failed < 0)] = number
   keep = pa.array(failed < 0)
-  of = rows_schema(plan.fields)
+  of = rows_schema(plan.row_columns)
   kept = [columns[name].cast(of.field(name).type).filter(keep) for name in of.names]
   batch = pa.record_batch(kept, schema=of)
   num_bad = found.num_lines - batch.num_rows
@@ -109,6 +109,8 @@ def _read_columns(
     chosen, good = plan.answer.choose(texts['answer'])
     checks.append(('unknown_answer', 'answer', ~good, plan.answer.expected))
     columns['answer'] = pa.array(chosen)
+  elif plan.text_answer:
+    columns |= _free_words(texts['answer'])
   if 'split' in texts:
     place = pc.index_in(_text(texts['split']), value_set=pa.array(schema.SPLITS))
     wrong = place.is_null().to_numpy(zero_copy_only=False)
@@ -117,6 +119,14 @@ def _read_columns(
   for name in plan.fields:
     columns[f'{schema.FIELD}{name}'] = _text(texts[f'{OWN}{name}'])
   return columns, checks
+
+
+def _free_words(column: pa.Array) -> dict[str, pa.Array]:
+  """Returns the columns of answers in free words, which may be 'None' or '-'."""
+  words = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(''))
+  empty = pc.equal(words, '').to_numpy(zero_copy_only=False)
+  chosen = pa.array(np.where(empty, NO_ANSWER, 0).astype(np.int32))
+  return {'answer': chosen, ANSWER_TEXT: words}
 
 
 def _text(column: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.events import column_values
-from tasks.schema import SPLITS
+from tasks.schema import FIELD, SPLITS
 
 SIGNS = {
   '>': operator.gt,
@@ -24,6 +24,8 @@ SIGNS = {
 _COMPARISON = re.compile(r'(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+)')
 _NO_SIGN = re.compile(r'.+\s(=|=>|=<|<>|=!)\s.+')
 NO_ANSWER = -1
+_SHOWN_VALUES = 50
+ANSWER_TEXT = 'answer_text'  # name of a column of rows
 USERS = 'users'  # in the place of a question's name: the files with a row a user
 
 
@@ -81,7 +83,12 @@ class AnswerRule:
   @property
   def expected(self) -> str:
     """Returns what a value of the column should be, for rejects."""
-    return 'a number' if self.sign else f'one of {sorted(self.values)}'
+    if self.sign:
+      return 'a number'
+    known = [*self.values]
+    if len(known) > _SHOWN_VALUES:
+      return f'one of {len(known):,} texts such as {known[0]!r} and {known[-1]!r}'
+    return f'one of {sorted(known)}'
 
   def choose(self, column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Returns the options of rows.
@@ -132,15 +139,16 @@ class ExamplePlan:
 
   Attributes:
     question: name of the question.
-    answer: which option an example has; None if the files tell no answer, or if events
-      stand for the first option and drawn items for the second.
-    options: the options.
+    answer: which option an example has; None if the files tell no answer, if events
+      stand for the first option and drawn items for the second, or for `text_answer`.
+    options: the options; of a question that is answered in free words, its kind.
     fields: columns of the examples' files that the prompt names.
     user_fields: columns of the users' files that the prompt names.
     from_files: whether the examples are rows of files.
     last: number of each user's newest events that are examples.
     after: time from which on events are examples, seconds since 1970; None for `last`.
     negatives: drawn examples beside the events; None for none.
+    text_answer: column of the examples' files whose text is the answer; '' for none.
   """
 
   question: str
@@ -152,6 +160,18 @@ class ExamplePlan:
   last: int = 0
   after: int | None = None
   negatives: Negatives | None = None
+  text_answer: str = ''
+
+  @property
+  def answer_column(self) -> str:
+    """Returns the column of the examples' files with the answer; '' without one."""
+    return self.answer.column if self.answer else self.text_answer
+
+  @property
+  def row_columns(self) -> tuple[str, ...]:
+    """Returns the names of the texts that rows of the examples' files have."""
+    answer = (ANSWER_TEXT,) if self.text_answer else ()
+    return (*(f'{FIELD}{name}' for name in self.fields), *answer)
 
   @property
   def features(self) -> tuple[str, ...]:

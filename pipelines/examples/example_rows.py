@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.events.shuffle import Shards
-from tasks import schema
 
 # Columns of examples in a pipeline: `item` is a row number of the item table, `time`
 # clean.EVER for a question about the whole history, `answer` a position in the options;
@@ -23,10 +22,9 @@ COLUMNS = {
 _ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec('zstd', 1))
 
 
-def rows_schema(fields: Iterable[str]) -> pa.Schema:
+def rows_schema(own: Iterable[str]) -> pa.Schema:
   """Returns the schema of rows with some columns of their own, which are texts."""
-  own = {f'{schema.FIELD}{name}': pa.string() for name in fields}
-  return pa.schema([*(COLUMNS | own).items()])
+  return pa.schema([*(COLUMNS | dict.fromkeys(own, pa.string())).items()])
 
 
 def partition_examples(
@@ -59,14 +57,14 @@ def pack_examples(batch: pa.RecordBatch) -> bytes:
   return sink.getvalue().to_pybytes()
 
 
-def unpack_examples(elements: Sequence[bytes], fields: Iterable[str]) -> pa.Table:
+def unpack_examples(elements: Sequence[bytes], own: Iterable[str]) -> pa.Table:
   """Unpacks rows, one chunk per column, in an order that their contents alone decide.
 
   Args:
     elements: packed rows of `rows_schema`.
-    fields: its own columns.
+    own: names of their own columns.
   """
-  of = rows_schema(fields)
+  of = rows_schema(own)
   table = pa.Table.from_batches(
     [batch for data in elements for batch in pa.ipc.open_stream(data)], of
   ).combine_chunks()

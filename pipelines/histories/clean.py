@@ -21,16 +21,18 @@ class RatingColumns(NamedTuple):
     item: [n] row numbers in the item table.
     rating: [n] float32.
     timestamp: [n] int64, seconds since 1970.
+    text: [n] row numbers in the table of event texts; None where there is none.
   """
 
   user: np.ndarray
   item: np.ndarray
   rating: np.ndarray
   timestamp: np.ndarray
+  text: np.ndarray | None = None
 
   def take(self, rows: np.ndarray) -> 'RatingColumns':
     """Returns some of the rows; `rows` holds positions or is a mask."""
-    return RatingColumns(*(column[rows] for column in self))
+    return RatingColumns(*(x if x is None else x[rows] for x in self))
 
 
 class Timeline(NamedTuple):
@@ -58,7 +60,7 @@ def read_timeline(table: pa.Table, ranks: bool = False) -> Timeline:
   """Sorts ratings; the order of the input rows does not matter.
 
   Args:
-    table: [n] rows with schema `shuffle.RATINGS`, in one chunk.
+    table: [n] rows as `shuffle.unpack` returns them, in one chunk.
     ranks: whether the times are numbers of rows; they become ranks, 0 for the oldest
       row of each user.
   """
@@ -80,11 +82,11 @@ def arrange(
   """Cleans and sorts ratings; the order of the input rows does not matter.
 
   A repeated identical row is dropped as 'duplicate'. If a user rated an item several
-  times, the newest rating is kept (in the same second, the highest one); the other
-  ratings are dropped as 'superseded'.
+  times, the newest rating is kept (in the same second, the highest one, and of several
+  such the one with the last text); the other ratings are dropped as 'superseded'.
 
   Args:
-    table: [n] rows with schema `shuffle.RATINGS`, in one chunk.
+    table: [n] rows as `shuffle.unpack` returns them, in one chunk.
     ranks: see `read_timeline`.
 
   Returns:
@@ -124,12 +126,15 @@ def _lifetimes(rows):
   # Only these few rows are sorted.
   within = np.flatnonzero(np.isin(key, repeated))
   repeats = rows.take(within)
-  order = np.lexsort((-repeats.rating, -repeats.timestamp, repeats.item, repeats.user))
+  largest = [repeats.text, repeats.rating, repeats.timestamp]
+  largest = [-x for x in largest if x is not None]
+  order = np.lexsort((*largest, repeats.item, repeats.user))
   within, repeats = within[order], repeats.take(order)
   again = np.zeros(len(within), bool)
   again[1:] = (np.diff(repeats.user) == 0) & (np.diff(repeats.item) == 0)
   equal = again.copy()
-  equal[1:] &= (np.diff(repeats.timestamp) == 0) & (np.diff(repeats.rating) == 0)
+  for column in largest:
+    equal[1:] &= np.diff(column[order]) == 0
   until[within[again]] = repeats.timestamp[:-1][again[1:]]
   until[within[equal]] = -1
   return until, int(equal.sum())

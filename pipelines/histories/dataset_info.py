@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.common import job, output_folder, storage
 from pipelines.common.job import JobError
@@ -31,6 +32,7 @@ from pipelines.histories.history_statistics import (
   summarize_statistics,
 )
 from pipelines.histories.split import Split
+from pipelines.histories.value_sums import with_value_sums
 from pipelines.items.item_table import load_items, with_num_ratings, write_items
 from tasks import schema
 from tasks.labels import LabelRule
@@ -54,6 +56,7 @@ class HistoriesRun(NamedTuple):
     detached: whether the job runs on after the launching process has ended.
     data_license: licence of the ratings; '' if not stated.
     examples: examples of the questions that are not about users.
+    event_texts: number of distinct texts that events have beside their items.
   """
 
   folder: output_folder.OutputFolder
@@ -67,6 +70,7 @@ class HistoriesRun(NamedTuple):
   detached: bool
   data_license: str = ''
   examples: Examples = Examples()
+  event_texts: int = 0
 
 
 def finish_histories(
@@ -94,21 +98,19 @@ def finish_histories(
   in_split = lambda split: [x.statistics for x in shards if x.name.startswith(split)]
   by_split = {name: in_split(f'{name}-') for name in split.fractions}
   statistics = [shard.statistics for shard in shards]
-  nobody = np.zeros(table.num_rows, np.int64)
-  counts = _count_rows(by_split, rejects, run.item_lines, table.num_rows)
+  counts = _count_rows(by_split, rejects, run, table.num_rows)
   asked = _asked(run, shards)
   repeated = sum(shard.repeated_users for shard in shards)
   counts |= count_all_examples(asked, rejects.examples, repeated)
-  num_ratings = sum((shard.num_ratings for shard in statistics), nobody)
-  write_items(items_path, with_num_ratings(table, num_ratings))
+  write_items(items_path, _with_counts(table, shards))
   folder.write_json(
     FILE,
     {
-      'schema': schema.HISTORY,
+      'schema': schema.HISTORY | (schema.HISTORY_TEXTS if run.event_texts else {}),
       'counts': counts,
       'item_texts': run.item_texts,
       'item_values': run.item_values,
-      'statistics': summarize_statistics(by_split, genres) if statistics else {},
+      'statistics': _summarize(run, by_split, genres),
       **summarize_all_examples(asked),
       'genres': list(genres),
       'rating_values': sorted({x for shard in statistics for x in shard.rating_values}),
@@ -122,6 +124,21 @@ def finish_histories(
   if run.detached:
     check_counts(counts)
     folder.complete()
+
+
+def _with_counts(table: pa.Table, shards: Sequence[ShardSummary]) -> pa.Table:
+  """Returns the item table with numbers of ratings and, of examples, sums of values."""
+  nobody = np.zeros(table.num_rows, np.int64)
+  num_ratings = sum((shard.statistics.num_ratings for shard in shards), nobody)
+  table = with_num_ratings(table, num_ratings)
+  values = [shard.values for shard in shards if shard.values is not None]
+  return with_value_sums(table, sum(values)) if values else table
+
+
+def _summarize(run, by_split, genres):
+  """Returns the statistics of all shards; only users have labels."""
+  labels = genres if run.examples.users else ()
+  return summarize_statistics(by_split, labels) if any(by_split.values()) else {}
 
 
 def _asked(
@@ -147,7 +164,7 @@ def _write_empty(run: HistoriesRun, name: str) -> None:
 def _count_rows(
   by_split: Mapping[str, Sequence[ShardStatistics]],
   rejects: RejectSummary,
-  item_lines: int,
+  run: HistoriesRun,
   num_items: int,
 ) -> dict:
   """Returns the counts of rows, users and items, as JSON types."""
@@ -163,8 +180,9 @@ def _count_rows(
     'rows_dropped': dict(dropped),
     'users': {name: sum(x.users for x in shards) for name, shards in by_split.items()},
     'items': num_items,
-    'item_rows_in': item_lines,
-    'item_rows_rejected': item_lines - num_items,
+    'item_rows_in': run.item_lines,
+    'item_rows_rejected': run.item_lines - num_items,
+    **({'event_texts': run.event_texts} if run.event_texts else {}),
   }
 
 
@@ -244,6 +262,7 @@ def describe_counts(counts: Mapping) -> str:
     f'{counts["rows_rejected"]:,} rejected{f" ({why})" if why else ""}, '
     f'{dropped:,} dropped; '
     f'items: {counts["items"]:,}'
+    + (f'; texts of events: {texts:,}' if (texts := counts.get('event_texts')) else '')
   )
 
 

@@ -17,6 +17,7 @@ from pipelines.common import flags, output_folder, storage
 from pipelines.common.job import JobError
 from pipelines.common.reach import CheckReach
 from pipelines.events import file_blocks, input_files
+from pipelines.events.event_texts import named_of_items
 from pipelines.events.mapping import formats_of
 from pipelines.events.rating_scale import RatingScale, thresholds_on
 from pipelines.events.read_events import ReadBlock
@@ -35,10 +36,11 @@ from pipelines.histories.history_shards import (
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.items import item_facts
 from pipelines.items.catalogue import ItemTable, read_items
-from pipelines.items.event_items import read_event_items
+from pipelines.items.event_items import add_event_texts, read_event_items
 from pipelines.items.item_facts import ItemFactsSource
-from pipelines.items.item_table import LoadItemIds, write_items
+from pipelines.items.item_table import LoadEventTexts, LoadItemIds, write_items
 from pipelines.items.item_texts import add_descriptions, add_tags
+from tasks import schema
 from tasks.labels import LabelRule
 
 if TYPE_CHECKING:
@@ -91,8 +93,11 @@ def run_job(
     flags.is_detached(options),
     config.data_license,
     examples,
+    items.event_texts.num_rows if items.event_texts else 0,
   )
   write_items(run.items_path, items.table)
+  if items.event_texts:
+    storage.write_parquet(folder.file(schema.EVENT_TEXTS), items.event_texts)
   blocks = _cut_all(config, files, examples)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder, examples)
@@ -129,7 +134,10 @@ def build(
   """
   split, items_path = config.split, folder.file(_ITEMS)
   load_ids = LoadItemIds(items_path)
-  reader = ReadBlock(load_ids, config.scale, split)
+  texts_path = folder.file(schema.EVENT_TEXTS) if items.event_texts else ''
+  named = named_of_items(block.layout.format for block in blocks[EVENTS])
+  load_texts = LoadEventTexts(texts_path, items_path, named)
+  reader = ReadBlock(load_ids, config.scale, split, load_texts)
   read = {EVENTS: _read_blocks(pipeline, '', blocks[EVENTS], reader, folder)}
   for plan in examples.of_files:
     name, reader = plan.question, ReadExampleBlock(load_ids, plan, split)
@@ -224,6 +232,7 @@ def _read_items(config: Config, files: _Files) -> ItemTable:
   items = read_items(files['movies'], config.no_genre.split('|'))
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
+  items = add_event_texts(items, files['ratings'])
   items = add_tags(items, files.get('tags', ()))
   items = add_descriptions(items, files.get('descriptions', ()))
   rows_in = {kind: counts['rows_in'] for kind, counts in items.texts.items()}

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.common import storage, tfrecord
+from pipelines.common import arrow_bytes, storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import tf_example
+from pipelines.histories.clean import RatingColumns
 from tasks import finished, schema, shard_files
 
 _DTYPES = {'int64': np.int64, 'float': np.float32}
@@ -20,20 +21,43 @@ def encode_example(history: Mapping[str, Any]) -> bytes:
   """Encodes one history as a serialized tf.Example.
 
   Args:
-    history: a value for every name in `schema.HISTORY`: sequences or arrays of
+    history: a value for every name in `schema.HISTORY`, and perhaps
+      `schema.HISTORY_TEXTS`: sequences or arrays of
       numbers, bytes or str for texts, single values for the fields of
       `schema.SCALARS`.
 
   Raises:
     ValueError: a field is missing or unknown.
   """
-  _check_fields(history, schema.HISTORY)
+  kinds = schema.with_texts(schema.HISTORY, history)
+  _check_fields(history, kinds)
   return tf_example.encode_example_features(
     {
       name: (kind, [history[name]] if name in schema.SCALARS else history[name])
-      for name, kind in schema.HISTORY.items()
+      for name, kind in kinds.items()
     }
   )
+
+
+def encode_interactions(rows: RatingColumns, splits: np.ndarray) -> dict[str, pa.Array]:
+  """Encodes the interactions of m histories for `encode_examples`.
+
+  Args:
+    rows: ratings of all histories, one after another.
+    splits: [m + 1] int; history i has the rows from splits[i] to splits[i + 1].
+
+  Returns:
+    Name of a feature -> [m] binary; texts only if the ratings have them.
+  """
+  ratings = rows.rating.astype('<f4').view(np.uint8)
+  found = {
+    'history_items': tf_example.packed_varints(rows.item, splits),
+    'history_ratings': arrow_bytes.binary(ratings, 4 * splits),
+    'history_timestamps': tf_example.packed_varints(rows.timestamp, splits),
+  }
+  if rows.text is not None:
+    found['history_texts'] = tf_example.packed_varints(rows.text, splits)
+  return found
 
 
 def encode_examples(
@@ -42,8 +66,8 @@ def encode_examples(
   """Encodes many histories to the same bytes as `encode_example`.
 
   Args:
-    histories: a column [n] for every name in `kinds`, in the form that
-      `tf_example.encode_many_features` takes.
+    histories: a column [n] for every name in `kinds`, and perhaps in
+      `schema.HISTORY_TEXTS`, in the form that `tf_example.encode_many_features` takes.
     kinds: kind of each field: `schema.HISTORY`, or `schema.example_kinds` for examples
       of a question.
 
@@ -53,6 +77,7 @@ def encode_examples(
   Raises:
     ValueError: a field is missing or unknown.
   """
+  kinds = schema.with_texts(kinds, histories)
   _check_fields(histories, kinds)
   return tf_example.encode_many_features(
     {name: (kind, histories[name]) for name, kind in kinds.items()}
@@ -69,7 +94,8 @@ def decode_example(
     kinds: kind of each field, as in `encode_examples`.
 
   Returns:
-    A value for every name in `kinds`: int64 or float32 arrays of numbers,
+    A value for every name in `kinds`, and of `schema.HISTORY_TEXTS` if the record has
+    it: int64 or float32 arrays of numbers,
     lists of str, single values for the fields of `schema.SCALARS`.
 
   Raises:
@@ -77,7 +103,7 @@ def decode_example(
   """
   features = tf_example.decode_example_features(data)
   history = {}
-  for name, kind in kinds.items():
+  for name, kind in schema.with_texts(kinds, features).items():
     if name not in features:
       raise ValueError(f'example: no field {name}; it has {sorted(features)}')
     values = _of_kind(name, kind, features[name])
@@ -89,16 +115,22 @@ def decode_example(
 
 
 def read_history_file(
-  path: str, kinds: Mapping[str, str] = schema.HISTORY
+  path: str, kinds: Mapping[str, str] = schema.HISTORY, holding: bytes = b''
 ) -> Iterator[dict[str, Any]]:
   """Yields the histories of a file, or the examples of a question.
+
+  Args:
+    path: path of the file.
+    kinds: kind of each field, as in `encode_examples`.
+    holding: bytes that a record must have somewhere; others are not decoded.
 
   Raises:
     JobError: a record is damaged, or not a history; the message has its number.
   """
   for number, record in enumerate(tfrecord.read_tfrecord(path)):
     try:
-      yield decode_example(record, kinds)
+      if holding in record:
+        yield decode_example(record, kinds)
     except ValueError as error:
       raise JobError(f'{path}: record {number} is no history: {error}') from error
 

@@ -4,6 +4,7 @@ An element is (number of the shard, {EVENTS: packed ratings, question: packed ro
 the examples' files}).
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from pipelines.histories.make_histories import (
   count_users,
   make_histories,
 )
+from pipelines.histories.value_sums import sum_values
 from pipelines.items.item_facts import ItemFactsSource
 
 EVENTS = ''  # key of the ratings, beside the names of questions
@@ -90,12 +92,14 @@ class ShardSummary(NamedTuple):
     statistics: counts of its users.
     examples: question -> counts of its examples.
     repeated_users: number of rows of users' files that repeat a user.
+    values: `sum_values` of the shard; None if no examples are asked about.
   """
 
   name: str
   statistics: ShardStatistics
   examples: Mapping[str, ExampleStatistics] = {}
   repeated_users: int = 0
+  values: np.ndarray | None = None
 
 
 class WriteHistories(ThreadedDoFn):
@@ -152,15 +156,21 @@ class WriteHistories(ThreadedDoFn):
     users = make_examples.read_user_columns(
       packed.get(USERS, ()), self._examples.user_fields
     )
-    asked = self._ask(name, ratings, packed, items, users)
-    return [ShardSummary(name, statistics, asked, users.repeated)]
-
-  def _ask(self, name, ratings, packed, items, users) -> dict[str, ExampleStatistics]:
-    """Writes the examples of a shard, of each question."""
     if not self._examples.plans:
-      return {}
+      return [ShardSummary(name, statistics, {}, users.repeated)]
     timeline = clean.read_timeline(ratings, self._settings.ranks)
+    asked, sums = self._ask(name, timeline, packed, items, users)
+    # Examples may have seen values that were given again later.
+    values = np.unique(timeline.rows.rating).tolist()
+    statistics = dataclasses.replace(statistics, rating_values=values)
+    return [ShardSummary(name, statistics, asked, users.repeated, sums)]
+
+  def _ask(
+    self, name, timeline, packed, items, users
+  ) -> tuple[dict[str, ExampleStatistics], np.ndarray]:
+    """Writes the examples of a shard, of each question, and sums its values."""
     split, statistics = self._examples.split, {}
+    held_out = np.full(len(timeline.ids), not name.startswith('train-'))
     for plan in self._examples.plans:
       rows = packed.get(plan.question, [])
       of_shard = timeline, rows, plan, split, name.split('-')[0]
@@ -170,7 +180,8 @@ class WriteHistories(ThreadedDoFn):
         records = made.records[of_split]
         write_history_shard(folder, file, self._compression, records)
       statistics[plan.question] = made.statistics
-    return statistics
+      held_out |= made.held_out
+    return statistics, sum_values(timeline, held_out, split, len(items.ids))
 
 
 def question_folder(output_dir: str, question: str) -> str:

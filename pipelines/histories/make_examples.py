@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.common import arrow_bytes
-from pipelines.examples.example_plan import ExamplePlan, ExampleSplit
+from pipelines.examples.example_plan import ANSWER_TEXT, ExamplePlan, ExampleSplit
 from pipelines.examples.example_rows import unpack_examples
 from pipelines.histories import clean, history_records, tf_example
 from pipelines.histories.example_histories import (
@@ -17,12 +16,9 @@ from pipelines.histories.example_histories import (
   history_lengths,
 )
 from pipelines.histories.example_statistics import ExampleStatistics, count_examples
-from pipelines.histories.held_out import (
-  Asked,
-  add_negatives,
-  find_held_out,
-)
+from pipelines.histories.held_out import Asked, add_negatives, find_held_out
 from pipelines.histories.history_settings import HistorySettings
+from pipelines.histories.repeated_rows import as_before, repeated_ids
 from pipelines.items.item_table import ItemLookup
 from tasks import schema
 
@@ -33,10 +29,12 @@ class ShardExamples(NamedTuple):
   Attributes:
     records: name of a split -> [n] binary, serialized examples, by user, time and item.
     statistics: counts of the shard.
+    held_out: [U] bool, whether a user has examples that are not for training.
   """
 
   records: dict[str, pa.Array]
   statistics: ExampleStatistics
+  held_out: np.ndarray
 
 
 class AskedRows(NamedTuple):
@@ -46,7 +44,7 @@ class AskedRows(NamedTuple):
     asked: the examples.
     ids: [n] strings, '' where the file names none.
     splits: [n] positions in schema.SPLITS, -1 where the file names none.
-    fields: name of a feature -> [n] strings.
+    fields: name in `ExamplePlan.row_columns` -> [n] strings.
     dropped: number of rows that each rule dropped.
   """
 
@@ -96,8 +94,8 @@ def read_user_columns(packed: Sequence[bytes], fields: Sequence[str]) -> UserCol
     packed: packed rows.
     fields: names of the columns.
   """
-  table = unpack_examples(packed, fields)
-  repeated = _as_before(table['user'].combine_chunks())
+  table = unpack_examples(packed, [f'{schema.FIELD}{name}' for name in fields])
+  repeated = as_before(table['user'].combine_chunks())
   kept = table.filter(pa.array(~repeated))
   column = lambda name: kept[f'{schema.FIELD}{name}'].combine_chunks()
   ids = kept['user'].combine_chunks()
@@ -122,11 +120,11 @@ def read_asked(
     asked, good = find_held_out(timeline, plan)
     dropped = {'unknown_answer': int(np.sum(~good))}
     return AskedRows.of_events(asked.take(good), dropped)
-  table = unpack_examples(packed, plan.fields)
+  table = unpack_examples(packed, plan.row_columns)
   user = pc.index_in(table['user'].combine_chunks(), value_set=timeline.ids)
-  equal = [_as_before(table[name].combine_chunks()) for name in table.column_names]
+  equal = [as_before(table[name].combine_chunks()) for name in table.column_names]
   again = np.logical_and.reduce(equal)
-  repeated = _repeated_ids(table) & ~again
+  repeated = repeated_ids(table) & ~again
   absent = np.asarray(user.is_null()) & ~again & ~repeated
   names = ('duplicate', 'repeated_id', 'user_without_events')
   dropped = dict(
@@ -139,10 +137,7 @@ def read_asked(
   asked = Asked(
     user.astype(np.int64), column('item'), column('time'), column('answer'), own
   )
-  fields = {
-    f'{schema.FIELD}{name}': kept[f'{schema.FIELD}{name}'].combine_chunks()
-    for name in plan.fields
-  }
+  fields = {name: kept[name].combine_chunks() for name in plan.row_columns}
   ids = kept['id'].combine_chunks()
   return AskedRows(asked, ids, column('split'), fields, dropped)
 
@@ -197,25 +192,10 @@ def make_examples(
     name: encoded.filter(pa.array(of_splits == number))
     for number, name in enumerate(schema.SPLITS)
   }
-  about = of_splits, plan, dropped, not_found
-  return ShardExamples(records, count_examples(timeline, rows.asked, found, *about))
-
-
-def _repeated_ids(table: pa.Table) -> np.ndarray:
-  """Returns [n] bool, whether an earlier row of the user has the same id."""
-  names = (table[name].combine_chunks() for name in ('user', 'id'))
-  both = np.stack([x.dictionary_encode().indices.to_numpy() for x in names])
-  _, first = np.unique(both, axis=1, return_index=True)
-  repeated = np.ones(table.num_rows, bool)
-  repeated[first] = False
-  return repeated & np.asarray(pc.not_equal(table['id'], '').combine_chunks())
-
-
-def _as_before(column: pa.Array) -> np.ndarray:
-  """Returns [n] bool, whether each value is that of the row before; False in row 0."""
-  same = np.zeros(len(column), bool)
-  same[1:] = np.asarray(pc.equal(column[1:], column[:-1]))
-  return same
+  about = timeline, rows.asked, found, of_splits, plan, dropped, not_found
+  held_out = np.zeros(len(timeline.ids), bool)
+  held_out[rows.asked.user[of_splits != schema.SPLITS.index('train')]] = True
+  return ShardExamples(records, count_examples(*about), held_out)
 
 
 def _encode(
@@ -233,23 +213,29 @@ def _encode(
     f'{schema.FIELD}{name}': known.of_users(users, name) for name in plan.user_fields
   }
   size = len(asked.user)
-  options = tf_example.text_lists([[], *([option] for option in plan.options)])
-  ratings = history.rating.astype('<f4').view(np.uint8)
   return history_records.encode_examples(
     {
       'example_id': tf_example.single_texts(name_examples(rows, users, item_ids)),
       'user_id': tf_example.single_texts(users),
       'example_time': _present(asked.time, asked.time != clean.EVER),
       'example_item': _present(asked.item, asked.item >= 0),
-      'answer': options.take(pa.array(asked.answer + 1)),
-      'history_items': tf_example.packed_varints(history.item, found.splits),
-      'history_ratings': arrow_bytes.binary(ratings, 4 * found.splits),
-      'history_timestamps': tf_example.packed_varints(history.timestamp, found.splits),
+      'answer': _encode_answers(asked.answer, own.pop(ANSWER_TEXT, None), plan),
+      **history_records.encode_interactions(history, found.splits),
       'history_total': tf_example.packed_varints(found.totals, np.arange(size + 1)),
       **{name: tf_example.single_texts(texts) for name, texts in own.items()},
     },
     schema.example_kinds(plan.features),
   )
+
+
+def _encode_answers(
+  chosen: np.ndarray, texts: pa.Array | None, plan: ExamplePlan
+) -> pa.Array:
+  """Encodes lists of one answer, or of none where there is none."""
+  lists = tf_example.text_lists([[], *([option] for option in plan.options)])
+  if texts is None:
+    return lists.take(pa.array(chosen + 1))
+  return pc.if_else(pc.equal(texts, ''), lists[0], tf_example.single_texts(texts))
 
 
 def _present(values: np.ndarray, there: np.ndarray) -> pa.Array:
@@ -270,7 +256,7 @@ def name_examples(rows: AskedRows, users: pa.Array, item_ids: pa.Array) -> pa.Ar
   time = pa.array(asked.time, mask=asked.time == clean.EVER)
   times = time.cast(pa.string()).fill_null('')
   names = pc.binary_join_element_wise(users, items, times, ':')
-  if len(names) and (again := _as_before(names)).any():
+  if len(names) and (again := as_before(names)).any():
     begin = np.flatnonzero(~again)
     turn = np.arange(len(names)) - begin[np.cumsum(~again) - 1] + 1
     texts = [f'#{x}' if x > 1 else '' for x in turn.tolist()]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.common import arrow_bytes
 from pipelines.common.job import JobError
 from pipelines.histories import clean, history_records, tf_example
 from pipelines.histories.clean import RatingColumns
@@ -57,7 +56,7 @@ def read_users(table: pa.Table, settings: HistorySettings) -> ShardUsers:
   short.
 
   Args:
-    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    table: ratings as `shuffle.unpack` returns them, in one chunk.
     settings: settings of the histories.
   """
   ids, rows, dropped = clean.arrange(table, settings.ranks)
@@ -81,7 +80,7 @@ def count_items(
   """Returns the number of histories with each item before sampling, [I] int64.
 
   Args:
-    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    table: ratings as `shuffle.unpack` returns them, in one chunk.
     num_items: I.
     settings: settings of the histories.
     before: time at which the histories end; EVER for whole histories.
@@ -100,7 +99,7 @@ def count_users(
   """Counts the users of a shard and their ratings, where nothing is asked about users.
 
   Args:
-    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    table: ratings as `shuffle.unpack` returns them, in one chunk.
     items: facts about the items.
     settings: settings of the histories.
   """
@@ -116,7 +115,7 @@ def make_histories(
   """Labels users and samples histories; the order of the input rows does not matter.
 
   Args:
-    table: ratings with schema `shuffle.RATINGS`, in one chunk.
+    table: ratings as `shuffle.unpack` returns them, in one chunk.
     items: facts about the items.
     settings: settings of the histories.
 
@@ -191,14 +190,11 @@ def _encode(
 ) -> pa.Array:
   """Returns one serialized example per user, [U] binary."""
   splits = clean.user_starts(rows.user, len(ids))
-  ratings = rows.rating.astype('<f4').view(np.uint8)
   each = np.arange(len(ids) + 1)
   return history_records.encode_examples(
     {
       'user_id': tf_example.single_texts(ids),
-      'history_items': tf_example.packed_varints(rows.item, splits),
-      'history_ratings': arrow_bytes.binary(ratings, 4 * splits),
-      'history_timestamps': tf_example.packed_varints(rows.timestamp, splits),
+      **history_records.encode_interactions(rows, splits),
       'liked': _named(labels[0], genre_names),
       'disliked': _named(labels[1], genre_names),
       'history_total': tf_example.packed_varints(totals, each),

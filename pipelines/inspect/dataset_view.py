@@ -1,6 +1,5 @@
 """Shows what a dataset file makes of the first rows of its files; writes nothing."""
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +12,15 @@ from pipelines.dataset.dataset import Dataset
 from pipelines.dataset.dataset_file import read_dataset
 from pipelines.events import file_blocks, shuffle
 from pipelines.events.check import Ratings, read_ratings
+from pipelines.events.event_texts import named_of_items
 from pipelines.histories import clean, make_histories
 from pipelines.histories.history_settings import HistorySettings
-from pipelines.inspect.example_view import describe_choices, show_row
+from pipelines.inspect.example_view import describe_questions, show_row
 from pipelines.items.catalogue import ItemTable, read_items
-from pipelines.items.event_items import read_event_items
-from pipelines.items.item_table import lookup
+from pipelines.items.event_items import add_event_texts, read_event_items
+from pipelines.items.item_table import lookup, lookup_texts
 from tasks import labels
-from tasks.interaction_texts import OwnTexts
+from tasks.interaction_texts import OwnTexts, event_columns
 
 _BLOCK_BYTES, _ROWS = 1 << 23, 200_000  # of events that are read
 
@@ -42,6 +42,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
   files = dataset.find_files()
   if dataset.items:
     items = read_items(files['movies'], dataset.items.no_name)
+    items = add_event_texts(items, files['ratings'], _ROWS)
   else:
     items = read_event_items(files['ratings'])
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
@@ -53,7 +54,8 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
       bad[row.reason] += 1
       if bad[row.reason] == 1:
         first_bad[row.reason] = show_row(row)
-  rows = pa.Table.from_batches([piece.batch for piece in pieces], shuffle.RATINGS)
+  schema = shuffle.RATINGS_AND_TEXTS if items.event_texts else shuffle.RATINGS
+  rows = pa.Table.from_batches([piece.batch for piece in pieces], schema)
   rows = rows.unify_dictionaries()
   return {
     'path': path,
@@ -78,7 +80,9 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
 def _first_pieces(block, items: ItemTable, dataset: Dataset) -> list[Ratings]:
   """Reads a block of events, or the first part of a compressed file."""
   ids, pieces, left = items.table['item_id'].combine_chunks(), [], _ROWS
-  for piece in read_ratings(block, ids, dataset.scale):
+  named = named_of_items([block.layout.format])
+  texts = lookup_texts(items.table, items.event_texts, named)
+  for piece in read_ratings(block, ids, dataset.scale, texts):
     pieces.append(piece)
     left -= piece.num_lines
     if left <= 0:
@@ -112,9 +116,9 @@ def _about_users(
   asked = {}
   if dataset.lists:
     asked = _about_lists(dataset.lists, items, users, starts, examples)
-  if dataset.choices:
+  if dataset.about_examples:
     of_jobs = files, items.table, rows, settings
-    asked['questions'] = describe_choices(dataset, *of_jobs, examples)
+    asked['questions'] = describe_questions(dataset, *of_jobs, examples)
   return {
     'users': len(users.ids),
     'history_length': {
@@ -157,4 +161,7 @@ def _texts(dataset, items: ItemTable, history, examples: int) -> Sequence[list[s
   shown = slice(examples)
   of_items = words.item_texts(items.table.take(pa.array(history.item[shown])))
   of_values = words.value_texts(history.rating[shown].tolist())
-  return [list(row) for row in zip(*itertools.chain(of_items, of_values), strict=True)]
+  of_events = []
+  if items.event_texts:
+    of_events = event_columns(items.event_texts.take(pa.array(history.text[shown])))
+  return [list(row) for row in zip(*of_items, *of_values, *of_events, strict=True)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.dataset.asked_questions import ChoiceQuestion
+from pipelines.dataset.asked_questions import AskedExamples
 from pipelines.dataset.dataset import Dataset
 from pipelines.events import file_blocks
 from pipelines.events.check import BadRow
@@ -28,7 +28,7 @@ from tasks import questions, schema
 _BLOCK_BYTES = 1 << 23  # of a question's files that are read
 
 
-def describe_choices(
+def describe_questions(
   dataset: Dataset,
   files: dict,
   items: pa.Table,
@@ -36,7 +36,7 @@ def describe_choices(
   settings: HistorySettings,
   shown: int,
 ) -> dict[str, Any]:
-  """Describes the examples of each question that asks for a choice.
+  """Describes the examples of each question about examples.
 
   Args:
     dataset: the dataset file.
@@ -58,7 +58,7 @@ def describe_choices(
     asked.name: _describe(
       asked, dataset, files, items, known, timeline, settings, shown, users
     )
-    for asked in dataset.choices
+    for asked in dataset.about_examples
   }
 
 
@@ -101,17 +101,17 @@ def _describe(asked, dataset, files, items, known, timeline, settings, shown, us
   }
 
 
-def _prompt(asked: ChoiceQuestion, example, items: pa.Table) -> dict[str, Any]:
+def _prompt(asked: AskedExamples, example, items: pa.Table) -> dict[str, Any]:
   """Returns an example with its prompt as text."""
   values = {}
-  if asked.item_columns:
+  if asked.question.item_fields:
     values = items['fields'][int(example['example_item'][0])].as_py()
   for name in asked.plan.features:
     values[name] = example[f'{schema.FIELD}{name}'][0]
   return {
     'example': example['example_id'],
     'history': len(example['history_items']),
-    'prompt': asked.prompt.write(values),
+    'prompt': asked.question.template.write(values),
     'answer': (*example['answer'], None)[0],
   }
 

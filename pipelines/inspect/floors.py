@@ -10,15 +10,18 @@ from pipelines.common.job import JobError
 from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import require_users
 from pipelines.report import (
-  asked_choice,
-  choice_results,
+  asked_question,
   choice_scoring,
+  example_results,
   run_results,
   scoring,
+  text_scoring,
 )
 from pipelines.report.choice_floors import answer_choice_floors
+from pipelines.report.text_scoring import SCORE
 from pipelines.report.vector_answers import answer_from_vectors
-from tasks import choice_metrics, metrics
+from tasks import choice_metrics, metrics, text_metrics
+from tasks.answers.choice import Choice
 from tasks.labels import LabelRule
 
 _BOUND = 'rule_on_sample'
@@ -52,9 +55,9 @@ def describe_floors(
     raise JobError(
       f'--question={question}: {histories_dir} asks {", ".join(asked) or "MovieLens"}'
     )
-  choices = asked_choice.choices_of(histories_dir)
-  if choice := choices.get(question or next(iter(asked), '')):
-    return _of_choice(histories_dir, embeddings_dir, choice)
+  known = asked_question.questions_of(histories_dir)
+  if found := known.get(question or next(iter(asked), '')):
+    return _of_examples(histories_dir, embeddings_dir, found)
   require_users(histories_dir, 'test')
   return _of_lists(histories_dir, embeddings_dir, info)
 
@@ -90,32 +93,29 @@ def _of_lists(histories_dir, embeddings_dir, info):
   }
 
 
-def _of_choice(histories_dir, embeddings_dir, question):
+def _of_examples(histories_dir, embeddings_dir, question):
   """Scores the simple methods on the test examples that have an answer."""
-  asked_choice.require_examples(histories_dir, question, 'test')
-  samples = choice_results.read_choice_examples(histories_dir, question, 'test').samples
-  samples = samples.take(samples.answers >= 0)
+  asked_question.require_examples(histories_dir, question, 'test')
+  read = example_results.read_asked_examples(histories_dir, question, 'test')
+  read = read.take(read.samples.answers >= 0)
+  samples = read.samples
   if not len(samples.asked):
     raise JobError(
       f'{histories_dir}: no example of {question.name} in the split test has an answer'
     )
-  floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
   users = np.unique(samples.user_ids, return_inverse=True)[1]
-  methods = {
-    name: choice_metrics.option_scores(
-      samples.answers,
-      users,
-      found.answers,
-      len(question.options),
-      question.numbers,
-      samples=0,
-    )
-    for name, found in floors.items()
-  }
-  score = choice_scoring.main_score(methods)
+  if isinstance(question, Choice):
+    folders = histories_dir, embeddings_dir
+    methods = _choice_methods(*folders, question, samples, users)
+    score = choice_scoring.main_score(methods)
+  else:
+    constant, score = text_scoring.most_frequent(histories_dir, question), SCORE
+    told = text_metrics.compare_texts(read.answers, [constant] * len(read.answers))
+    methods = {'most_frequent': {name: float(x.mean()) for name, x in told.items()}}
   good = lambda name: choice_metrics.goodness(score, methods[name].get(score))
   best = max(methods, key=good)
-  told = f'{choice_metrics.WORDS[score]} {methods[best][score]:.2f}'
+  words = choice_metrics.WORDS | text_metrics.WORDS
+  told = f'{words[score]} {methods[best][score]:.2f}'
   return {
     'path': histories_dir,
     'split': 'test',
@@ -126,4 +126,20 @@ def _of_choice(histories_dir, embeddings_dir, question):
     'methods': methods,
     'advice': f'{best} has {told} without a language model: a trained model has to do '
     'better',
+  }
+
+
+def _choice_methods(histories_dir, embeddings_dir, question, samples, users):
+  """Returns the scores of the simple methods on examples of a choice."""
+  floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
+  return {
+    name: choice_metrics.option_scores(
+      samples.answers,
+      users,
+      found.answers,
+      len(question.options),
+      question.numbers,
+      samples=0,
+    )
+    for name, found in floors.items()
   }

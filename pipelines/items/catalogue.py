@@ -36,6 +36,8 @@ class ItemTable(NamedTuple):
     texts: kind of another file about the items -> counts of kept, rejected and dropped
       rows.
     values: years and genres that were missing, as `ItemValues.counts` returns them.
+    event_texts: table of the distinct texts that events have beside their items: the
+      column schema.TEXT_ID, and one for each template; None where they have none.
   """
 
   table: pa.Table
@@ -43,6 +45,7 @@ class ItemTable(NamedTuple):
   rejects: list[dict]
   texts: dict[str, dict]
   values: dict
+  event_texts: pa.Table | None = None
 
 
 def read_items(files: Sequence[InputFile], no_genre: Collection[str] = ()) -> ItemTable:

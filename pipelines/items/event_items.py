@@ -1,13 +1,20 @@
-"""Makes the item table of events without items: an item is a distinct text."""
+"""Collects the distinct texts of events: beside items, or as the items themselves."""
 
+import math
 from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipelines.events.event_texts import text_name
+from pipelines.events.event_texts import (
+  ItemColumns,
+  add_texts,
+  named_of_items,
+  text_name,
+)
 from pipelines.events.file_blocks import read_files
 from pipelines.events.input_files import InputFile
 from pipelines.items.catalogue import ItemTable
+from pipelines.items.item_table import item_columns
 from tasks import schema
 
 _BLOCK_BYTES = 1 << 23
@@ -22,17 +29,10 @@ def read_event_items(files: Sequence[InputFile]) -> ItemTable:
   Args:
     files: files of events whose formats have `texts`.
   """
-  found: dict[str, tuple[str, ...]] = {}
-  number = len(files[0].layout.format.texts)
-  for piece in read_files(files, _BLOCK_BYTES):
-    columns = piece.rows.columns
-    texts = (columns[text_name(x)].dictionary.to_pylist() for x in range(number))
-    ids = columns['item'].dictionary.to_pylist()
-    for name, *row in zip(ids, *texts, strict=True):
-      if name:
-        found.setdefault(name, tuple(row))
+  found = _distinct_texts(files, 'item')
+  found.pop('', None)  # of events without a text, which are rejects
   order = sorted(found, key=found.__getitem__)
-  size = len(order)
+  size, number = len(order), len(files[0].layout.format.texts)
   empty = pa.array([[]] * size, pa.list_(pa.string()))
   columns = {
     'item_index': pa.array(range(size), pa.int64()),
@@ -53,6 +53,53 @@ def read_event_items(files: Sequence[InputFile]) -> ItemTable:
     [*columns.values(), own], schema=schema.ITEMS.append(fields)
   )
   return ItemTable(table, size, [], {}, {})
+
+
+def add_event_texts(
+  items: ItemTable, files: Sequence[InputFile], most_rows: float = math.inf
+) -> ItemTable:
+  """Adds the distinct texts that events have beside their items, sorted.
+
+  All distinct texts are in memory, as in `read_event_items`. An event without a text
+  has the empty ones.
+
+  Args:
+    items: items of the events.
+    files: files of events.
+    most_rows: number of rows after which no further piece of them is read.
+  """
+  formats = [file.layout.format for file in files]
+  if not any(fmt.texts for fmt in formats):
+    return items
+  columns = item_columns(items.table, named_of_items(formats))
+  found = _distinct_texts(files, 'text', columns, most_rows)
+  order = sorted(found, key=found.__getitem__)
+  made = {schema.TEXT_ID: order}
+  for place in range(len(formats[0].texts)):
+    made[text_name(place)] = [found[name][place] for name in order]
+  arrays = {name: pa.array(column, pa.string()) for name, column in made.items()}
+  return items._replace(event_texts=pa.table(arrays))
+
+
+def _distinct_texts(
+  files: Sequence[InputFile],
+  key: str,
+  items: ItemColumns | None = None,
+  most_rows: float = math.inf,
+) -> dict[str, tuple[str, ...]]:
+  """Reads events; returns the texts of each id in the column `key`."""
+  found: dict[str, tuple[str, ...]] = {}
+  for piece in read_files(files, _BLOCK_BYTES):
+    fmt = piece.layout.format
+    columns = add_texts(piece.rows, fmt, items).columns
+    names = (key, *map(text_name, range(len(fmt.texts))))
+    rows = zip(*(columns[name].dictionary.to_pylist() for name in names), strict=True)
+    for name, *texts in rows:
+      found.setdefault(name, tuple(texts))
+    most_rows -= piece.rows.num_lines
+    if most_rows <= 0:
+      break
+  return found
 
 
 def _title(texts: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Reads and writes the item table, and derives facts about the items from it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from pipelines.common import storage
+from pipelines.events.check import KnownTexts
+from pipelines.events.event_texts import ItemColumns
 from tasks import schema
 
 
@@ -86,6 +89,50 @@ class LoadItemIds:
 
   def __call__(self) -> pa.Array:
     return load_items(self.path).ids
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadEventTexts:
+  """Reads the texts that events have beside their items, in the worker that calls it.
+
+  Attributes:
+    path: path of the table of event texts; '' where there is none.
+    items_path: path of the item table.
+    columns: columns of items that the texts name.
+  """
+
+  path: str
+  items_path: str
+  columns: tuple[str, ...]
+
+  def __call__(self) -> KnownTexts | None:
+    if not self.path:
+      return None
+    read = storage.read_parquet
+    return lookup_texts(read(self.items_path), read(self.path), self.columns)
+
+
+def lookup_texts(
+  items: pa.Table, texts: pa.Table | None, names: Sequence[str]
+) -> KnownTexts | None:
+  """Returns what must be known to read the texts of events; None without texts.
+
+  Args:
+    items: the item table.
+    texts: the table of event texts.
+    names: columns of items that the texts name.
+  """
+  if texts is None:
+    return None
+  ids = texts[schema.TEXT_ID].combine_chunks()
+  return KnownTexts(ids, item_columns(items, names))
+
+
+def item_columns(items: pa.Table, names: Sequence[str]) -> ItemColumns:
+  """Returns columns of an item table that templates name."""
+  fields = items['fields'].combine_chunks()
+  columns = {name: fields.field(name) for name in names}
+  return ItemColumns(items['item_id'].combine_chunks(), columns)
 
 
 def search_texts(items: pa.Table) -> list[str]:

@@ -2,18 +2,81 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
 from persoma_tf.gin_settings import setting, settings
 from persoma_tf.training import model_record
 from pipelines.common import job, output_folder, storage
+from pipelines.embeddings.embeddings_folder import input_fingerprints
+from pipelines.histories.history_records import require_users
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import schema, shard_files
-from tasks.answers.choice import Choice
+from tasks import finished, schema, shard_files
+from tasks.answers.example_question import ExampleQuestion
 from tasks.questions import from_words
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class CheckedInputs(NamedTuple):
+  """Holds what the input folders of a run say.
+
+  Attributes:
+    manifest: manifest of the model.
+    fingerprints: fingerprints of the histories and embeddings.
+    question: the model's question if it is about examples, else None.
+  """
+
+  manifest: dict
+  fingerprints: dict[str, str]
+  question: ExampleQuestion | None
+
+
+def check_model_inputs(config) -> CheckedInputs:
+  """Checks that folders are finished, belong together, and have whom to ask.
+
+  Args:
+    config: `model_dir`, `histories_dir`, `embeddings_dir`, `split`.
+
+  Raises:
+    JobError: they are not, or do not.
+  """
+  manifest = read_manifest(config.model_dir)
+  fingerprints = input_fingerprints(config)
+  check_trained_on(manifest, config)
+  question = question_about_examples(config.model_dir)
+  if question:
+    _require_examples(question, config)
+  else:
+    require_users(config.histories_dir, config.split)
+  return CheckedInputs(manifest, fingerprints, question)
+
+
+def _require_examples(question: ExampleQuestion, config) -> None:
+  """Checks that the split has examples of a question.
+
+  Raises:
+    JobError: it has none, or the folder has none of this question, or its examples have
+      other words.
+  """
+  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
+  info = storage.read_json(path)
+  counts = info['counts'].get('examples', {})
+  try:
+    finished.check_examples(config.histories_dir, question.name, config.split, counts)
+  except ValueError as error:
+    raise job.JobError(str(error)) from None
+  stored = info['dataset']['questions'][question.name]
+  asked = {'kind': question.KIND, **vars(question)}
+  for name in sorted(stored.keys() - {'prompt'}):  # it may ask in other words
+    own = asked.get(name)
+    own = list(own) if isinstance(own, tuple) else own
+    if stored[name] != own:
+      raise job.JobError(
+        f'{path}: {name} of question {question.name} are {stored[name]}, but the model '
+        f'was trained with {own}: expected histories with the same question'
+      )
 
 
 def check_trained_on(manifest: Mapping, config) -> None:
@@ -48,8 +111,8 @@ def check_trained_on(manifest: Mapping, config) -> None:
     )
 
 
-def choice_of(model_dir: str) -> Choice | None:
-  """Returns the question of a model if it is a choice of a dataset file, else None.
+def question_about_examples(model_dir: str) -> ExampleQuestion | None:
+  """Returns the question of a model if it is asked about examples, else None.
 
   Such a model is asked about the examples of its question, others about users.
   """

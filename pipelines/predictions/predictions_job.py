@@ -9,19 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf import operand_types
 from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.units import format_duration
-from pipelines.common import flags, markers, output_folder, storage
-from pipelines.common.job import JobError
+from pipelines.common import flags, markers, output_folder
 from pipelines.common.progress import ShowProgress
 from pipelines.common.reach import CheckReach
-from pipelines.embeddings.embeddings_folder import input_fingerprints
-from pipelines.histories.history_records import list_history_files, require_users
+from pipelines.histories.history_records import list_history_files
 from pipelines.predictions.answer_shards import (
   AnswerHandler,
   AnswerShard,
@@ -29,16 +26,14 @@ from pipelines.predictions.answer_shards import (
   plan_shards,
 )
 from pipelines.predictions.predictions_folder import (
-  check_trained_on,
-  choice_of,
+  check_model_inputs,
   columns_of_run,
   finish_predictions,
   missing_shards,
   noun_of,
-  read_manifest,
 )
-from tasks import finished
 from tasks.answers.choice import Choice
+from tasks.answers.example_question import ExampleQuestion
 
 if TYPE_CHECKING:
   from pipelines.batch_predict import Config
@@ -53,15 +48,8 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   Raises:
     JobError: the inputs or the output folder are unusable.
   """
-  manifest = read_manifest(config.model_dir)
-  fingerprints = input_fingerprints(config)
-  check_trained_on(manifest, config)
-  choice = choice_of(config.model_dir)
-  if choice:
-    _require_examples(choice, config)
-  else:
-    require_users(config.histories_dir, config.split)
-  inputs = {**fingerprints, 'model': manifest, **_about(choice)}
+  manifest, fingerprints, question = check_model_inputs(config)
+  inputs = {**fingerprints, 'model': manifest, **_about(question)}
   config, folder = _with_type(config, inputs)
   if folder.begin(config.overwrite, go_on=True):
     _answer_missing(folder, manifest, config, options)
@@ -69,40 +57,17 @@ def run_job(config: Config, options: PipelineOptions) -> None:
     _load(folder, config)
 
 
-def _require_examples(choice: Choice, config: Config) -> None:
-  """Checks that the split has examples of a question.
+def _about(question: ExampleQuestion | None) -> dict[str, Any]:
+  """Returns what the folder's settings say of a question about examples.
 
-  Raises:
-    JobError: it has none, or the folder has none of this question, or its examples have
-      other fields or options.
+  Folders with answers about users have no such setting.
   """
-  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
-  info = storage.read_json(path)
-  counts = info['counts'].get('examples', {})
-  try:
-    finished.check_examples(config.histories_dir, choice.name, config.split, counts)
-  except ValueError as error:
-    raise JobError(str(error)) from None
-  stored = info['dataset']['questions'][choice.name]
-  for name in ('options', 'fields', 'asks_item'):
-    own = getattr(choice, name)
-    own = list(own) if isinstance(own, tuple) else own
-    if stored[name] != own:
-      raise JobError(
-        f'{path}: {name} of question {choice.name} are {stored[name]}, but the model '
-        f'was trained with {own}: expected histories with the same question'
-      )
-
-
-def _about(choice: Choice | None) -> dict[str, Any]:
-  """Returns what the folder's settings say of a choice; nothing of other questions.
-
-  Folders from before there were choices have no such setting.
-  """
-  if not choice:
+  if not question:
     return {}
-  words = {name: getattr(choice, name) for name in ('name', 'asks_item')}
-  return {'question': {'kind': choice.KIND, **words, 'options': [*choice.options]}}
+  words = {name: getattr(question, name) for name in ('name', 'asks_item')}
+  if isinstance(question, Choice):
+    words['options'] = [*question.options]
+  return {'question': {'kind': question.KIND, **words}}
 
 
 def _with_type(
@@ -120,7 +85,7 @@ def _with_type(
 
   def of(kind):
     chosen = dataclasses.replace(config, weights=kind)
-    settings = {**inputs, **_settings(chosen)}
+    settings = {**inputs, **_settings(chosen, 'options' in inputs.get('question', {}))}
     return chosen, output_folder.OutputFolder(config.output_dir, settings, _JOB)
 
   if config.weights == operand_types.AUTO and not config.overwrite:
@@ -131,12 +96,15 @@ def _with_type(
   return of(operand_types.chosen_type(config.weights))
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _settings(config: Config, has_options: bool) -> dict[str, Any]:
   """Returns the flags that decide the content of the folder."""
+  decoding = dataclasses.asdict(config.decoding)
+  if not has_options:
+    del decoding['scored_options']
   return {
     'split': config.split,
     'format': config.format,
-    'decoding': dataclasses.asdict(config.decoding),
+    'decoding': decoding,
     'shard_users': config.shard_users,
     'soft_prompts': config.soft_prompts,
     'run_id': config.run_id,

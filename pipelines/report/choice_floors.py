@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.report.choice_results import read_choice_examples
+from pipelines.report.example_results import read_asked_examples
 from tasks import baselines
 from tasks.answers.choice import Choice
 from tasks.baselines import ChoiceSamples, ToldNumbers
@@ -46,7 +46,7 @@ def answer_choice_floors(
     embeddings_dir: finished folder of the item vectors, for the method that reads them;
       '' leaves it out.
   """
-  read = lambda split: read_choice_examples(histories_dir, question, split).samples
+  read = lambda split: read_asked_examples(histories_dir, question, split).samples
   train, num_options = read('train'), len(question.options)
   numbers = question.numbers
   num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows

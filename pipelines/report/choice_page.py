@@ -1,59 +1,28 @@
 """The page of a run that answered a choice: scores, curves, examples, configuration."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 
-from pipelines.report import choice_plots, run_numbers, run_plots
-from pipelines.report.choice_results import ChoiceResults
-from pipelines.report.choice_scoring import main_score
+from pipelines.report import choice_plots, run_numbers
+from pipelines.report.choice_scoring import ChoiceResults, main_score
+from pipelines.report.example_page import (
+  ShownExample,
+  describe_example,
+  describe_losses,
+  example_settings,
+)
 from pipelines.report.run_page import whole_files
 from pipelines.report.score_lines import ranked_methods, shown_scores
 from pipelines.report.templates import fill_template
-from tasks import choice_metrics
+from tasks import choice_curves, choice_metrics
 
 _SHOWN_EXAMPLES = 10
-_SHOWN_ITEMS = 5
 _MOST_CURVES = 4
-
-
-class ShownExample(NamedTuple):
-  """Holds an example as the page's card shows it.
-
-  Attributes:
-    example_id: name of the example.
-    user_id: name of the user.
-    prompt: the text that was asked.
-    right: the right option.
-    answer: the model's option; None if the text could not be parsed.
-    probabilities: (option, probability) as far as the model tells them.
-    draft: the draft's option; None without one.
-    text: the answer as the model wrote it.
-    total: length of the history before sampling.
-    shown: number of interactions that the model was shown.
-    newest: (title, value) of the newest interactions.
-  """
-
-  example_id: str
-  user_id: str
-  prompt: str
-  right: str
-  answer: str | None
-  probabilities: Sequence[tuple[str, float]]
-  draft: str | None
-  text: str
-  total: int
-  shown: int | None
-  newest: Sequence[tuple[str, str]]
 
 
 def render_choice_page(results: ChoiceResults) -> str:
   """Returns the page; the same results give the same text."""
   score = main_score(results.methods)
   drawn = _drawn_methods(results, score)
-  log = results.training.get('metrics.jsonl', '')
-  losses = run_numbers.read_losses(log.splitlines())
   return fill_template(
     'choice_page.html',
     results=results,
@@ -65,12 +34,10 @@ def render_choice_page(results: ChoiceResults) -> str:
     else None,
     roc=_roc_curves(results, drawn) if results.question.numbers is None else None,
     calibration=_calibrations(results, drawn),
-    losses={
-      'plot': run_plots.plot_losses(losses) if losses else None,
-      'rows': [(x.step, x.stage, x.split, x.metric, x.value) for x in losses],
-    },
+    losses=describe_losses(results),
     examples=choose_shown(results),
-    settings=_choice_settings(results),
+    examples_are=f'Examples drawn with seed {results.run["seed"]}',
+    settings=example_settings(results, options=', '.join(results.question.options)),
     files=whole_files(results),
   )
 
@@ -105,7 +72,10 @@ def _choice_score_rows(results, score):
 
 def _option_counts(results):
   """Returns (option, examples, their share, the model's answers) of each option."""
-  truth, chosen = results.examples.samples.answers, results.answers['persoma'].chosen
+  truth, chosen = (
+    results.truth,
+    results.answers['persoma'].chosen,
+  )
   return [
     (
       text,
@@ -135,7 +105,7 @@ def _drawn_methods(results, score):
 
 def _roc_curves(results, drawn):
   """Returns the ROC figure: of the first of two options by method, or by option."""
-  truth = results.examples.samples.answers
+  truth = results.truth
   if len(results.question.options) == 2:
     told = {name: (0, results.answers[name].probabilities[:, 0]) for name in drawn}
   else:
@@ -145,7 +115,7 @@ def _roc_curves(results, drawn):
       for at, text in enumerate(results.question.options)
     }
   curves = {
-    name: choice_metrics.roc_points(truth == at, values)
+    name: choice_curves.roc_points(truth == at, values)
     for name, (at, values) in told.items()
     if 0 < (truth == at).sum() < len(truth)
   }
@@ -155,7 +125,7 @@ def _roc_curves(results, drawn):
 
 def _told_numbers(results, drawn):
   """Returns the figure, and what each method tells by the number in the data."""
-  numbers, truth = results.question.numbers, results.examples.samples.answers
+  numbers, truth = results.question.numbers, results.truth
   told = {name: results.answers[name].numbers(numbers) for name in drawn}
   rows = [
     (
@@ -173,9 +143,9 @@ def _told_numbers(results, drawn):
 
 
 def _calibrations(results, drawn):
-  truth = results.examples.samples.answers
+  truth = results.truth
   bins = {
-    name: choice_metrics.calibration_bins(truth, results.answers[name].probabilities)
+    name: choice_curves.calibration_bins(truth, results.answers[name].probabilities)
     for name in drawn
     if results.answers[name].probabilities is not None
   }
@@ -194,7 +164,10 @@ def choose_shown(results: ChoiceResults) -> list[tuple[str, int, list[ShownExamp
 
   There are at most ten; half of them are wrong as far as there are so many.
   """
-  truth, chosen = results.examples.samples.answers, results.answers['persoma'].chosen
+  truth, chosen = (
+    results.truth,
+    results.answers['persoma'].chosen,
+  )
   right, seed, half = truth == chosen, results.run['seed'], _SHOWN_EXAMPLES // 2
   rights = min(int(right.sum()), max(half, _SHOWN_EXAMPLES - int((~right).sum())))
   groups = []
@@ -208,49 +181,11 @@ def choose_shown(results: ChoiceResults) -> list[tuple[str, int, list[ShownExamp
 
 
 def _to_shown(results, at):
-  examples, row, options = results.examples, results.rows[at], results.question.options
-  samples, ours = examples.samples, results.answers['persoma']
+  options, ours = results.question.options, results.answers['persoma']
   told = [] if ours.probabilities is None else ours.probabilities[at].tolist()
-  items, values = samples.items[at][:_SHOWN_ITEMS], samples.values[at][:_SHOWN_ITEMS]
-  return ShownExample(
-    example_id=samples.example_ids[at],
-    user_id=samples.user_ids[at],
-    prompt=results.prompts.write(int(samples.asked[at]), examples.fields[at]),
-    right=options[samples.answers[at]],
+  return describe_example(
+    results,
+    at,
     answer=options[ours.chosen[at]] if ours.chosen[at] >= 0 else None,
     probabilities=list(zip(options, told, strict=False)),
-    draft=row.get('draft_answer'),
-    text=row['text'],
-    total=int(examples.totals[at]),
-    shown=row['history_length'],
-    newest=[
-      (results.titles[item], f'{value:g}')
-      for item, value in zip(items.tolist(), values.tolist(), strict=True)
-    ],
   )
-
-
-def _choice_settings(results):
-  info, run, covered = results.info, results.run, results.coverage
-  settings = {
-    'question': results.question.name,
-    'prompt': results.question.prompt,
-    'options': ', '.join(results.question.options),
-    'model': run['model']['model_id'],
-    'decoder': run['model'].get('decoder', 'not known'),
-    'operands of products in the training': run['model'].get('dtype', 'not known'),
-    **{f'answers: {x}': y for x, y in results.predictions.get('decoding', {}).items()},
-    'examples scored': f'{covered.examples_scored:,} of '
-    f'{covered.examples_in_split:,} in the split {results.split}',
-    'examples without an answer': f'{covered.examples_without_answer:,}',
-    'examples rejected': f'{covered.rejects:,}',
-    **{name: info[name] for name in ('sampler', 'max_history') if name in info},
-    'seed of the histories': info.get('seed', 'not known'),
-    **{
-      f'{method}: {name}': value
-      for method, row in results.methods.items()
-      for name, value in row.get('settings', {}).items()
-    },
-    **{f'version of {name}': value for name, value in run['versions'].items()},
-  }
-  return [(name, str(value)) for name, value in settings.items()]

@@ -7,7 +7,10 @@ from matplotlib.ticker import PercentFormatter
 
 from pipelines.report import svg
 from pipelines.report.svg import GREY, GRID, LIKED, SERIES
-from tasks.choice_metrics import WORDS, CalibrationBin
+from tasks import choice_metrics, text_metrics
+from tasks.choice_curves import CalibrationBin
+
+_WORDS = choice_metrics.WORDS | text_metrics.WORDS
 
 
 @svg.styled
@@ -24,14 +27,14 @@ def plot_choice_scores(methods: Mapping[str, Mapping], score: str) -> str:
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(-0.6, len(names) - 0.4)
   axes.set_xlim(0, None if score == 'rmse' else 1)
-  axes.set_xlabel(WORDS[score])
+  axes.set_xlabel(_WORDS[score])
   axes.grid(axis='x')
-  return svg.to_svg(figure, 'choice-scores', f'{WORDS[score]} of every method')
+  return svg.to_svg(figure, 'choice-scores', f'{_WORDS[score]} of every method')
 
 
 @svg.styled
 def plot_roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-  """Draws ROC curves by name, at most four; see `choice_metrics.roc_points`."""
+  """Draws ROC curves by name, at most four; see `choice_curves.roc_points`."""
   figure, axes = svg.new_figure(4.2)
   axes.plot([0, 1], [0, 1], color=GRID)
   for (name, points), (colour, _) in zip(curves.items(), SERIES, strict=False):

@@ -1,24 +1,35 @@
 """Scores of a run that answered a choice, beside methods that need no model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipelines.common import storage
-from pipelines.common.job import JobError
-from pipelines.predictions.prediction_files import read_predictions
-from pipelines.report import asked_choice, choice_results, run_results
+from pipelines.report import example_results, run_results
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
-from pipelines.report.choice_results import ChoiceResults
+from pipelines.report.example_results import ExampleResults
 from tasks import choice_metrics
 from tasks.answers.choice import Choice
 from tasks.choice_metrics import OptionAnswers
+from tasks.prompt_texts import PromptTexts
 
 
-def _by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping]:
-  """Returns rows by (user, id): ids need only be unique among a user's examples."""
-  return {(row['user_id'], row['example_id']): row for row in rows}
+@dataclasses.dataclass(frozen=True)
+class ChoiceResults(ExampleResults):
+  """Holds everything that the page of a choice shows.
+
+  Attributes:
+    answers: answers of each method.
+  """
+
+  answers: Mapping[str, OptionAnswers]
+
+  @property
+  def truth(self) -> np.ndarray:
+    """Returns the number of the right option of each example, [E] int."""
+    return self.answered.examples.samples.answers
 
 
 def score_choice_run(
@@ -45,20 +56,13 @@ def score_choice_run(
   Raises:
     JobError: an example has no prediction and was not rejected, or none has an answer.
   """
-  split, kind = predicted['split'], predicted['format']
-  table = read_predictions(predictions_dir, kind)
-  by_id = _by_name(row for row in table if row['task'] == question.name)
-  predictions = storage.read_json(f'{predictions_dir}/run_info.json')
-  read = choice_results.read_choice_examples(histories_dir, question, split, by_id)
-  coverage = choice_results.cover_examples(read, predictions.get('rejects', 0))
-  examples = read.take(read.samples.answers >= 0)
-  _check_answers(histories_dir, split, coverage)
-  samples = examples.samples
-  rows = [by_id[x] for x in zip(samples.user_ids, samples.example_ids, strict=True)]
+  answered = example_results.read_answered_examples(
+    question, histories_dir, predictions_dir, predicted
+  )
+  samples, rows, users = answered.examples.samples, answered.rows, answered.users
   floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
-  answers = answers_of_model(rows, question.options, _is_constrained(predicted))
+  answers = answers_of_model(rows, question.options)
   answers |= {name: x.answers for name, x in floors.items()}
-  users = np.unique(samples.user_ids, return_inverse=True)[1]
   failures = sum(not row['parse_ok'] for row in rows)
   methods = score_choices(samples.answers, users, answers, question, run_info, failures)
   for name, found in floors.items():
@@ -66,82 +70,43 @@ def score_choice_run(
       methods[name]['settings'] = dict(found.settings)
   return ChoiceResults(
     question=question,
-    examples=examples,
-    users=users,
-    coverage=coverage,
-    rows=rows,
+    answered=answered,
     answers=answers,
     methods=methods,
     better_baseline=better_floor(
       samples.answers, users, answers, methods, question, run_info
     ),
-    prompts=asked_choice.PromptWriter(histories_dir, question),
+    prompts=PromptTexts(question, histories_dir),
     titles=run_results.read_titles(histories_dir),
     info=storage.read_json(f'{histories_dir}/dataset_info.json'),
-    split=split,
+    split=predicted['split'],
     run=run_info,
-    predictions=predictions,
     training=training,
   )
 
 
-def _check_answers(histories_dir, split, coverage):
-  """Checks that there is something to score.
-
-  Raises:
-    JobError: no example has an answer.
-  """
-  if not coverage.examples_scored:
-    raise JobError(
-      f'{histories_dir}: none of the {coverage.examples_without_answer:,} answered '
-      f'examples of the split {split} has an answer in the data, so there is nothing '
-      'to score: answer a split whose examples have one'
-    )
-
-
-def _is_constrained(predicted):
-  """Tells whether a grammar kept the answers to the options."""
-  return bool(predicted.get('decoding', {}).get('constrained'))
-
-
 def answers_of_model(
-  rows: Sequence[Mapping[str, Any]], options: Sequence[str], constrained: bool
+  rows: Sequence[Mapping[str, Any]], options: Sequence[str]
 ) -> dict[str, OptionAnswers]:
   """Returns the answers of the model, and those of its draft if it makes one.
-
-  A grammar scales the probabilities of what it allows to the sum 1. So the probability
-  of a constrained answer is that of its option, and what it lacks to 1 is that of the
-  other one of two; other answers of the model have no probabilities here.
 
   Args:
     rows: rows of the prediction table.
     options: O texts.
-    constrained: whether a grammar kept the answers to the options.
   """
   number = {text: at for at, text in enumerate(options)}
   chosen = lambda name: np.array([number.get(row.get(name), -1) for row in rows], int)
-  ours, draft = chosen('answer'), chosen('draft_answer')
-  told = None
-  if constrained and len(options) == 2:
-    told = _of_log_probs(ours, [row['log_prob'] for row in rows])
-  found = {'persoma': OptionAnswers(ours, told)}
+  told = lambda name: _probabilities(rows, name, len(options))
+  found = {'persoma': OptionAnswers(chosen('answer'), told('decoder_probabilities'))}
+  draft = chosen('draft_answer')
   if (draft >= 0).any():
-    found['draft'] = OptionAnswers(draft, _of_draft(rows, len(options)))
+    found['draft'] = OptionAnswers(draft, told('draft_probabilities'))
   return found
 
 
-def _of_log_probs(chosen, log_probs):
-  """Returns the probabilities [E, 2] of two options; None if one is not known."""
-  if (chosen < 0).any() or any(x is None for x in log_probs):
-    return None
-  own = np.exp(np.minimum(np.array(log_probs, np.float64), 0.0))  # may round above 0
-  first = np.where(chosen == 0, own, 1 - own)
-  return np.stack([first, 1 - first], axis=1)
-
-
-def _of_draft(rows, num_options):
-  """Returns the draft's probabilities [E, O] with the sum 1; None if any lack."""
-  told = [row.get('draft_probabilities') or () for row in rows]
+def _probabilities(rows, name, num_options):
+  """Returns a column's probabilities [E, O] with the sum 1; None if any lack."""
+  told = [row.get(name) or () for row in rows]
   if any(len(x) != num_options for x in told):
     return None
   found = np.array(told, np.float64)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.report import run_numbers, run_plots
-from pipelines.report.choice_results import ChoiceResults
+from pipelines.report.example_results import ExampleResults
 from pipelines.report.run_examples import choose_examples
 from pipelines.report.run_results import RunResults
 from pipelines.report.templates import fill_template
@@ -141,7 +141,7 @@ def _short_settings(results):
   return [(name, str(value)) for name, value in settings.items()]
 
 
-def whole_files(results: RunResults | ChoiceResults) -> dict[str, Any]:
+def whole_files(results: RunResults | ExampleResults) -> dict[str, Any]:
   """Returns the files that a page shows whole, by their titles."""
   files = {
     'Histories: dataset_info.json': results.info,

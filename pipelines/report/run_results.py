@@ -11,7 +11,7 @@ from pipelines.common import output_folder, storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from tasks import interaction_texts, metrics
-from tasks.questions import Answer
+from tasks.answers.lists import Answer
 
 _TRAINING_FILES = ('metrics.jsonl', 'config.gin')
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks import choice_metrics
+from tasks import choice_metrics, text_metrics
 
 _NAME = 14  # characters of a method's name, or more
 _SCORE = 5  # characters of a score
@@ -48,20 +48,20 @@ def _interval(row, score='f1'):
   return f'{row[f"{score}_low"]:.3f} to {row[f"{score}_high"]:.3f}'
 
 
-def choice_as_text(
+def examples_as_text(
   methods: Mapping[str, Mapping[str, Any]],
   coverage: Mapping[str, int],
   split: str,
   score: str,
   better_baseline: Mapping[str, Any] | None = None,
 ) -> str:
-  """Returns the scores of a choice as lines of text, best method first.
+  """Returns the scores of a question about examples as lines of text, best first.
 
   Args:
     methods: scores of each method, as in `metrics.json`.
     coverage: numbers of examples, as in `metrics.json`.
     split: name of the split.
-    score: name of the score that methods are ordered by, see `main_score`.
+    score: name of the score that methods are ordered by.
     better_baseline: the method that the model is below, as in `metrics.json`.
   """
   width, shown = max(_NAME, *map(len, methods)), shown_scores(score)
@@ -91,11 +91,13 @@ def choice_as_text(
 
 
 def shown_scores(score: str) -> dict[str, str]:
-  """Returns title -> key of the scores that are shown of a choice or a number.
+  """Returns title -> key of the scores that are shown of a question about examples.
 
   Args:
     score: name of the score that methods are ordered by.
   """
+  if score in text_metrics.WORDS:
+    return {title: key for key, title in text_metrics.WORDS.items()}
   of_kind = {'RMSE': 'rmse', 'MAE': 'mae'} if score == 'rmse' else {'AUC': 'auc'}
   return of_kind | {'accuracy': 'accuracy', 'log loss': 'log_loss'}
 

@@ -13,8 +13,8 @@ from pipelines.report.better_baseline import find_better_baseline
 from pipelines.report.run_results import Labelled, RunResults
 from pipelines.report.vector_answers import answer_from_vectors
 from tasks import baselines, metrics
+from tasks.answers.lists import Answer
 from tasks.labels import LabelRule
-from tasks.questions import Answer
 
 
 def score_run(

@@ -9,6 +9,7 @@ numbers, weighted by their probabilities.
 
 import dataclasses
 import decimal
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from tasks.answers.choice import Choice, ChosenOption
 
+MOST_NUMBERS = 1_001
+_NUMBER = re.compile(r'[+-]?\d+(\.\d+)?', re.ASCII)
+
 
 def write_numbers(low: float, high: float, step: float) -> tuple[str, ...]:
   """Writes the numbers from low to high in equal steps: '0.5', '1', '1.5'.
 
   Raises:
-    ValueError: high is not some steps above low.
+    ValueError: high is not some steps above low, or too many.
   """
   first, last, each = (decimal.Decimal(str(x)) for x in (low, high, step))
   if each <= 0 or last <= first or (last - first) % each:
@@ -30,7 +34,17 @@ def write_numbers(low: float, high: float, step: float) -> tuple[str, ...]:
       'last number that is some steps above the first'
     )
   count = int((last - first) / each) + 1
-  return tuple(f'{float(first + each * at):g}' for at in range(count))
+  if count > MOST_NUMBERS:
+    raise ValueError(
+      f'{count:,} numbers; expected at most {MOST_NUMBERS:,}, for each is an option'
+    )
+  return tuple(_plain(first + each * at) for at in range(count))
+
+
+def _plain(number: decimal.Decimal) -> str:
+  """Writes a number without an exponent, and without zeros that say nothing."""
+  text = f'{number:f}'
+  return text.rstrip('0').rstrip('.') if '.' in text else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +76,10 @@ class Number(Choice):
 
   def parse(self, text: str) -> ChosenOption:
     """Parses an answer: one of the numbers, however it is written, as '4' or '4.0'."""
-    try:
-      place = self.numbers.tolist().index(float(text.strip().removesuffix('.')))
-    except ValueError:
-      return ChosenOption(None)
-    return ChosenOption(self.options[place])
+    text = text.strip().removesuffix('.')
+    number = float(text) if _NUMBER.fullmatch(text) else np.nan
+    found = np.flatnonzero(self.numbers == number)
+    return ChosenOption(self.options[found[0]] if len(found) else None)
 
   def row(
     self,
@@ -75,14 +88,18 @@ class Number(Choice):
     log_prob: float,
     history_length: int,
     probabilities: Sequence[float] = (),
+    decoder_probabilities: Sequence[float] = (),
   ) -> dict[str, Any]:
-    """Returns a row as a choice does, with the columns `value` and `draft_value`."""
-    row = super().row(example, text, log_prob, history_length, probabilities)
-    answer = row['answer']
-    return row | {
-      'value': None if answer is None else float(answer),
-      'draft_value': self.expected(row['draft_probabilities']),
-    }
+    """Returns a row as a choice does, with the columns `value` and `draft_value`.
+
+    Without probabilities of the decoder, `value` is the number that it wrote.
+    """
+    odds = probabilities, decoder_probabilities
+    row = super().row(example, text, log_prob, history_length, *odds)
+    answer, value = row['answer'], self.expected(decoder_probabilities)
+    if value is None and answer is not None:
+      value = float(answer)
+    return row | {'value': value, 'draft_value': self.expected(probabilities)}
 
   def expected(self, probabilities: Sequence[float]) -> float | None:
     """Returns the mean of the numbers, weighted by [O]; None without probabilities."""

@@ -1,6 +1,5 @@
 """Answers by how often each option was right in the training, in all and by item."""
 
-import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +9,8 @@ from tasks.baselines.choice_samples import (
   ChosenProbabilities,
   mean_log_loss,
 )
+from tasks.user_folds import FOLDS, folds_of
 
-FOLDS = 5
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
@@ -37,21 +36,15 @@ def count_options(
   """Counts the answers of training examples; those without an answer are left out."""
   table = np.zeros((FOLDS, num_items + 1, num_options), np.int64)
   known = train.answers >= 0
-  places = _folds(train)[known], train.asked[known], train.answers[known]
+  places = folds_of(train.user_ids)[known], train.asked[known], train.answers[known]
   np.add.at(table, places, 1)  # the item -1 is the last row
   return OptionCounts(table, table.sum(axis=1), frozenset(train.names))
-
-
-def _folds(samples):
-  """Returns the fold [E] int of each example's user."""
-  folds = [zlib.crc32(user.encode()) % FOLDS for user in samples.user_ids]
-  return np.array(folds, np.int64)
 
 
 def _hidden_fold(counts, samples):
   """Returns the fold [E] that an example may not read; FOLDS if it is not counted."""
   counted = [name in counts.names for name in samples.names]
-  return np.where(np.array(counted, bool), _folds(samples), FOLDS)
+  return np.where(np.array(counted, bool), folds_of(samples.user_ids), FOLDS)
 
 
 def majority(counts: OptionCounts, samples: ChoiceSamples) -> ChosenProbabilities:

@@ -7,6 +7,7 @@ import numpy as np
 from tasks.baselines.choice_samples import ChoiceSamples
 from tasks.baselines.item_shares import OptionCounts, item_mean, smoothed_shares
 from tasks.baselines.user_deviation import (
+  LEAST_SPREAD,
   SHRINKAGES,
   sum_item_values,
   user_deviations,
@@ -49,10 +50,11 @@ def item_mean_user_bias_number(
     numbers: [O] number of each option.
 
   Returns:
-    The answers; None if no example is left to fit to.
+    The answers; None if no example is left to fit to, or if all values of the training
+    users are equal.
   """
   fitted, values = train.without(samples), sum_item_values(train, num_items)
-  if not len(fitted.asked):
+  if not len(fitted.asked) or values.spread < LEAST_SPREAD:
     return None
   strength = item_mean(counts, train, samples).settings['strength']
   truth, best = numbers[fitted.answers], None

@@ -17,6 +17,7 @@ from tasks.baselines.user_samples import standardize_columns
 
 _OF_THE_MEAN = 5.0  # values at the overall mean that each item's mean counts more
 SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
+LEAST_SPREAD = 1e-9  # of values that tell anything
 _PENALTY = 1e-3  # of standardized columns: only keeps the weights finite
 
 
@@ -121,7 +122,7 @@ def item_mean_user_bias(
     users are equal, so that they tell nothing.
   """
   fitted, values = train.without(samples), sum_item_values(train, num_items)
-  if not len(fitted.asked) or values.spread < 1e-9:
+  if not len(fitted.asked) or values.spread < LEAST_SPREAD:
     return None
   strength = item_mean(counts, train, samples).settings['strength']
   parts = [_parts(counts, values, x, strength) for x in (fitted, samples)]

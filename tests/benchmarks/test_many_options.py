@@ -14,11 +14,8 @@ def test_all_attend_only_where_it_is_not_the_default():
     'options, G=500, N=50',
     'dense, G=500, N=50',
     'options, G=500, N=50, all attend',
-    'answers, G=18, N=50',
-    'answers, G=500, N=50',
   ]
   assert len({row.name for row in rows}) == len(rows)
-  assert not any(row.kind == 'answers' for row in rows if row.items == 200)
 
 
 def test_rounds_become_medians_and_spreads():
@@ -42,7 +39,6 @@ def test_ratios_leave_out_what_was_not_run():
     Row('dense', 500, 50).name: {'seconds_a_step': 0.5},
     Row('options', 5000, 50, 'all').name: {'temp_gb': 90.0},
     Row('dense', 5000, 50).name: {'seconds_a_step': 1.0},
-    Row('answers', 500, 50).name: {'grammar_mb': 1.0},
   }
   assert many_options.ratios(rows) == {
     'options, G=500, N=50 / dense: seconds_a_step': 6.0,

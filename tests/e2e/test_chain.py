@@ -22,7 +22,7 @@ README = [x for x in commands.shown(ROOT / 'README.md') if x.whole]
 STEPS = (
   *('pipelines.build_histories', 'pipelines.embed_items', 'persoma_tf.train'),
   *('pipelines.batch_predict', 'pipelines.evaluate'),
-  *('pipelines.inspect', 'pipelines.inspect'),
+  *('pipelines.ask', 'pipelines.inspect', 'pipelines.inspect'),
 )
 
 
@@ -80,6 +80,20 @@ def predict(run, output, *flags):
 
 def test_readme_shows_these_steps():
   assert [command.words[2] for command in of_readme(STEPS)] == list(STEPS)
+
+
+def test_one_user(readme):
+  run, printed = readme
+  said = printed[STEPS.index('pipelines.ask')]
+  table = run / 'predictions' / 'predictions-00000-of-00001.parquet'
+  (row,) = pq.read_table(table, filters=[('user_id', '=', '42')]).to_pylist()
+  assert said.startswith('user 42, split test\n')
+  assert f'history: {row["history_length"]} interactions' in said
+  liked, disliked = row['draft_liked'], row['draft_disliked']
+  sides = [f'liked {", ".join(liked)}'] * bool(liked)
+  sides += [f'disliked {", ".join(disliked)}'] * bool(disliked)
+  assert f'draft: {"; ".join(sides) or "none"}\n' in said
+  assert '  The movie Film' in said
 
 
 def test_inspect(readme):

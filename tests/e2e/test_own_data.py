@@ -13,7 +13,9 @@ from tasks.questions import question_of_config
 from tests.commands import run, shown
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
+PAGE, IMPLEMENTATION = (
+  (ROOT / 'docs' / name).read_text() for name in ('own_data.md', 'implementation.md')
+)
 COMMANDS = [
   command
   for command in shown(ROOT / 'docs' / 'own_data.md')
@@ -27,9 +29,9 @@ MODULES = (
 DATASET = 'examples/books/books.yaml'
 
 
-def blocks(kind: str) -> list[str]:
-  """The page's code blocks of a kind."""
-  return re.findall(rf'^```{kind}\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE)
+def blocks(kind: str, page: str = PAGE) -> list[str]:
+  """A page's code blocks of a kind."""
+  return re.findall(rf'^```{kind}\n(.*?)^```$', page, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope='module')
@@ -59,10 +61,10 @@ def info(folder) -> dict:
 def test_the_page_has_all_steps_and_the_files_as_they_are():
   assert [command.words[2] for command in COMMANDS] == list(MODULES)
   example = ROOT / 'examples' / 'books'
-  test, task = blocks('python')
+  (test,), (task,) = blocks('python'), blocks('python', IMPLEMENTATION)
   assert 'run_chain' in test  # tests/pipelines/test_try_dataset.py runs it
   assert (example / 'books_task.py').read_text().endswith(f'\n\n{task}')
-  dataset, _, like, _ = blocks('yaml')
+  dataset, like, *_ = blocks('yaml')
   assert (ROOT / DATASET).read_text().endswith(f'keys.\n{dataset}')
   assert like in (example / 'like.yaml').read_text()
 

@@ -66,9 +66,10 @@ def data(tmp_path_factory) -> pathlib.Path:
 
 
 def _write_dataset(folder: pathlib.Path) -> None:
-  """A dataset file with a question about users, and two about examples."""
+  """A dataset file with texts of events, and questions about users and examples."""
   text = (processes.ROOT / 'examples' / 'movielens' / 'genres.yaml').read_text()
   text = re.sub('folder: .*\n', '', text).replace('ratings.csv', '"ratings-*.csv"')
+  text = text.replace('texts:\n', 'texts:\n  - "{title} was seen at {timestamp}"\n')
   (folder / 'movielens.yaml').write_text(f'{text}{_CHOICES}')
 
 
@@ -156,6 +157,7 @@ def expected_examples(data, tmp_path_factory) -> dict[str, bytes]:
   folder = tmp_path_factory.mktemp('expected_examples')
   build_histories.run(dataset_flags(data, folder))
   made = contents(folder)
+  assert 'event_texts.parquet' in made
   for question in ('like_v1', 'watch_v1'):
     names = [name for name in made if name.startswith(f'questions/{question}/train-')]
     assert len(names) == 3

@@ -13,7 +13,6 @@ import time
 
 import pytest
 
-from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage
 from pipelines.predictions import prediction_files
@@ -25,13 +24,11 @@ KILLS = 20
 
 
 @pytest.fixture
-def command(recipe, folders, tmp_path):
+def command(model, folders):
   """The job on all users, one a shard, without its output folder."""
-  recipe()
-  trainer.train(f'{tmp_path}/model')
   return [
     *(sys.executable, '-m', 'pipelines.batch_predict'),
-    f'--model_dir={tmp_path}/model',
+    f'--model_dir={model}',
     f'--histories_dir={folders[0]}',
     f'--embeddings_dir={folders[1]}',
     *('--split=all', '--shard_users=1', '--batch_size=4', '--run_id=r'),

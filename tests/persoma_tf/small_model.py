@@ -57,8 +57,8 @@ def make(
 @functools.cache
 def _with_llama(batch_size):
   module = CausalLm(CONFIG)
-  params = module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))['params']
-  decoder = decoders.LoadedDecoder('tiny', module, params, CONFIG.d_model, V)
+  params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+  decoder = decoders.LoadedDecoder('tiny', module, params['params'], CONFIG.d_model, V)
   return _with(decoder, batch_size)
 
 

@@ -241,7 +241,9 @@ def test_a_readout_of_fixed_size_needs_resampling(adapter, monkeypatch):
 
 
 def test_categories_need_an_adapter_that_reads_single_interactions():
-  with pytest.raises(ValueError, match=r'build\.num_categories=3 trains what'):
+  with pytest.raises(
+    ValueError, match=r'build\.num_categories and build\.tell_values train'
+  ):
     build(None, None, 'tiny', num_task_tokens=1, num_categories=3)
 
 

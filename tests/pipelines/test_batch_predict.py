@@ -30,36 +30,12 @@ from tests import numpy_llama, predictions
 pytestmark = pytest.mark.assets
 
 
-@pytest.fixture(scope='module')
-def model(tmp_path_factory, tiny_decoder):
-  """A folder to train into once."""
-  return tmp_path_factory.mktemp('model')
-
-
 @pytest.fixture
-def loaded_once(monkeypatch):
-  """Lets a test's runs of equal settings share a predictor: to trace one takes long."""
-  predictors, load = {}, answer_shards.AnswerHandler.load_model
-  names = (*answer_shards._READ, 'batch_size', 'decoding', 'batch_tokens', 'trusted')
-
-  def load_model(handler):
-    key = repr([getattr(handler._config, name) for name in names])
-    if key not in predictors:
-      predictors[key] = load(handler)
-    return predictors[key]
-
-  monkeypatch.setattr(answer_shards.AnswerHandler, 'load_model', load_model)
-
-
-@pytest.fixture
-def predict(recipe, folders, model, tmp_path, loaded_once):
+def predict(folders, model, tmp_path, loaded_once):
   """Runs the job on 4 users a shard; returns the rows without when they were made.
 
   In float32: in bfloat16, a processor's order of sums decides more digits.
   """
-  if not (model / 'COMPLETED').exists():
-    recipe()
-    trainer.train(str(model))
 
   def run(name='out', *flags, histories=folders[0]):
     batch_predict.run(

@@ -22,6 +22,7 @@ from pipelines.common.job import JobError
 from pipelines.embeddings import encoder_texts, rated_pairs
 from pipelines.histories import history_records
 from tasks import schema
+from tasks.history_columns import HistoryColumns
 from tasks.item_vectors import ItemVectors
 from tests import sentence_encoder
 from tests.histories import without_owner
@@ -121,7 +122,8 @@ def test_fields(encoder, tmp_path):
     'The movie is rated with 4.5 stars',
   ]
   heat, twin, plot, bad, good = encoder.encode(texts)
-  found = vectors.gather(np.array([0, 2, 3]), np.array([0.5, 4.5, 4.5], np.float32))
+  shown = HistoryColumns(np.array([0, 2, 3]), np.float32([0.5, 4.5, 4.5]))
+  found = vectors.gather(shown)
   none = np.zeros_like(plot)
   expected = [[heat, plot, bad], [twin, none, good], [twin, plot, good]]
   assert vectors.width == info['width'] == 3 * 384
@@ -156,7 +158,8 @@ def test_saved_model(tmp_path):
   assert info['fields'] == dict.fromkeys(
     ('title_genres', 'description', 'rating_text'), width
   )
-  vectors = ItemVectors(str(tmp_path / 'out')).gather(np.array([0]), np.float32([4.5]))
+  shown = HistoryColumns(np.array([0]), np.float32([4.5]))
+  vectors = ItemVectors(str(tmp_path / 'out')).gather(shown)
   texts = ['The movie Heat (1995) is listed with genres Action, Crime', ITEMS[0][3]]
   expected = encoder.encode([*texts, 'The movie is rated with 4.5 stars'])
   np.testing.assert_allclose(vectors[0], expected.reshape(-1), atol=1e-6)
@@ -190,7 +193,7 @@ def test_joined(encoder, tmp_path):
     ]
   )
   vectors = ItemVectors(str(tmp_path / 'e'))
-  found = vectors.gather(np.array([0, 1]), np.array([4.5, 4.5], np.float32))
+  found = vectors.gather(HistoryColumns(np.array([0, 1]), np.float32([4.5, 4.5])))
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -400,7 +403,7 @@ def test_vectors_that_people_have(encoder, kind, tmp_path):
   flag = write_vectors(tmp_path / 'v.parquet', rows, kind=kind)
   info = embed(histories, tmp_path / 'e', flag)
   vectors = ItemVectors(str(tmp_path / 'e'))
-  found = vectors.gather(np.arange(4), np.full(4, 4.5, np.float32))
+  found = vectors.gather(HistoryColumns(np.arange(4), np.full(4, 4.5, np.float32)))
   assert vectors.width == info['width'] == 2 + 384
   expected = [[0, 0], [1, 2], [0.5, -1], [0, 0]]
   np.testing.assert_array_equal(found[:, :2], np.array(expected, np.float32))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_three_options_and_answers_that_cannot_be_read(parts, tmp_path):
   scored = next(at for at, x in enumerate(splits['test']) if x['answer'])
   rows[scored] |= {'answer': None, 'parse_ok': False}
   for row in rows[::2]:
-    row['draft_probabilities'] = None
+    row['draft_probabilities'] = row['decoder_probabilities'] = None
   table = choices.write_predictions(tmp_path / 'p', rows)
   text, found = report(parts, tmp_path / 'r', histories=histories, predictions=table)
   Page(text)
@@ -175,10 +176,10 @@ def test_numbers_are_compared_by_their_errors(parts, tmp_path):
   right = {x['example_id']: x['answer'] for x in splits['test'] if x['answer']}
   scored = [x for x in rows if x['example_id'] in right]
   truth = np.array([float(right[x['example_id']][0]) for x in scored])
-  told = np.array([float(x['answer']) for x in scored])
-  odds = np.array([x['draft_probabilities'] for x in scored])
-  for name, numbers_of in (('persoma', told), ('draft', odds @ [1, 2, 4])):
-    errors = numbers_of - truth
+  for name in ('decoder', 'draft'):
+    odds = np.array([x[f'{name}_probabilities'] for x in scored])
+    name = 'persoma' if name == 'decoder' else name
+    errors = odds @ [1, 2, 4] - truth
     assert found['methods'][name]['rmse'] == pytest.approx((errors**2).mean() ** 0.5)
     assert found['methods'][name]['mae'] == pytest.approx(np.abs(errors).mean())
   assert found['better_baseline']['score'] == 'rmse'
@@ -193,6 +194,46 @@ def test_numbers_are_compared_by_their_errors(parts, tmp_path):
   assert scores[0].split()[:2] == ['method', 'RMSE']
   shown = [float(line.split()[1]) for line in scores[1:7]]
   assert shown == sorted(shown)
+
+
+def test_free_words_are_compared_with_controls(parts, tmp_path):
+  names = ('magical wars', 'ancient wars', choices.HOSTILE)
+  splits = choices.draw(users=60, options=names)
+  histories = choices.write_histories(tmp_path / 'h', splits, (), kind='text')
+  rows = choices.answer(splits['test'], names)
+  table = choices.write_predictions(tmp_path / 'p', rows)
+  flags = f'--embeddings_dir={parts}/vectors', f'--model_dir={parts}/model'
+  text, found = report(
+    parts, tmp_path / 'r', *flags, histories=histories, predictions=table
+  )
+  Page(text)
+  right = {x['example_id']: x['answer'][0] for x in splits['test'] if x['answer']}
+  scored = [x for x in rows if x['example_id'] in right]
+  equal = [x['answer'] == right[x['example_id']] for x in scored]
+  methods = found['methods']
+  assert methods['persoma']['exact_match'] == pytest.approx(np.mean(equal))
+  told = Counter(x['answer'][0] for x in splits['train'] if x['answer'])
+  often = methods['most_frequent']['settings']['text']
+  assert told[often] == max(told.values())
+  hits = [often == right[x['example_id']] for x in scored]
+  assert methods['most_frequent']['exact_match'] == pytest.approx(np.mean(hits))
+  # The prompts of these examples differ, so another's text answers something else.
+  assert {*methods} == {'persoma', 'most_frequent'}
+  shown = floors.describe_floors(str(histories), f'{parts}/vectors')
+  for name, score in shown['methods']['most_frequent'].items():
+    assert score == pytest.approx(methods['most_frequent'][name])
+  assert 'ROUGE-L' in printed.format_floors(shown)
+  assert found['better_baseline'] is None
+  assert text.count('<article>') == 10
+  assert '<script>' not in text
+  scores = (tmp_path / 'r' / 'scores.txt').read_text().splitlines()
+  assert scores[0].split()[:2] == ['method', 'ROUGE-L']
+  assert scores[1].startswith('persoma')
+  poor = choices.write_predictions(
+    tmp_path / 'q', choices.answer(splits['test'], names, right=0.0)
+  )
+  _, below = report(parts, tmp_path / 's', histories=histories, predictions=poor)
+  assert 'which knows nothing of the user' in below['better_baseline']['text']
 
 
 def test_one_answer_for_all_has_no_auc(parts, tmp_path):

@@ -1,5 +1,6 @@
 """A choice from its examples to the prediction table, with a small model."""
 
+import functools
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage
@@ -20,29 +22,14 @@ from tests import choices
 COLUMNS = schema.prediction_columns(choices.WORDS)
 
 
-@pytest.fixture(scope='module')
-def model_dir(tmp_path_factory):
-  """A folder to train into once."""
-  return tmp_path_factory.mktemp('model')
-
-
 @pytest.fixture
-def model(choice_recipe, model_dir):
-  """A trained model."""
-  if not (model_dir / 'COMPLETED').exists():
-    choice_recipe()
-    trainer.train(str(model_dir))
-  return model_dir
-
-
-@pytest.fixture
-def predict(model, choice_folder, tmp_path):
+def predict(choice_model, choice_folder, tmp_path, loaded_once):
   """Runs the job on four examples a shard; returns the rows."""
 
   def run(name='out', *flags, histories=choice_folder[0] / 'histories'):
     batch_predict.run(
       [
-        f'--model_dir={model}',
+        f'--model_dir={choice_model}',
         f'--histories_dir={histories}',
         f'--embeddings_dir={choice_folder[0]}/embeddings',
         f'--output_dir={tmp_path / name}',
@@ -59,9 +46,14 @@ def predict(model, choice_folder, tmp_path):
 
 
 @pytest.fixture
-def predictor(model, choice_folder):
-  folder = choice_folder[0]
-  return Predictor(str(model), f'{folder}/histories', f'{folder}/embeddings', 3)
+def predictor(choice_model, choice_folder):
+  return _predictor(str(choice_model), str(choice_folder[0]))
+
+
+@functools.cache
+def _predictor(model, folder):
+  """One for all tests: to trace one takes long."""
+  return Predictor(model, f'{folder}/histories', f'{folder}/embeddings', 3)
 
 
 def test_a_row_for_every_example(predict, choice_folder, tmp_path):
@@ -82,6 +74,8 @@ def test_a_row_for_every_example(predict, choice_folder, tmp_path):
     odds = row['draft_probabilities']
     assert sum(odds) == pytest.approx(1)
     assert row['draft_answer'] == ['Yes', 'No'][int(np.argmax(odds))]
+    assert len(row['decoder_probabilities']) == 2
+    assert sum(row['decoder_probabilities']) == pytest.approx(1)
   out = tmp_path / 'out'
   written = json.loads((out / 'bigquery_schema.json').read_text())
   assert written == schema.predictions_bigquery(COLUMNS)
@@ -124,9 +118,27 @@ def test_batches_and_neighbours_change_no_answer(predictor, choice_folder):
     )
     odds = alone.row['draft_probabilities']
     np.testing.assert_allclose(odds, row['draft_probabilities'], atol=1e-5)
+    odds = alone.row['decoder_probabilities']
+    np.testing.assert_allclose(odds, row['decoder_probabilities'], atol=1e-3)
     assert alone.row['log_prob'] == pytest.approx(row['log_prob'], abs=1e-2)
   drafts = predictor.drafts(examples)
   assert drafts == [row['draft_answer'] for row in together]
+  odds = predictor.draft_probabilities(examples)
+  assert odds.shape == (7, 2)
+  expected = [row['draft_probabilities'] for row in together]
+  np.testing.assert_allclose(odds, expected, atol=1e-6)
+
+
+def test_the_decoder_scores_options_without_a_grammar(
+  predictor, choice_model, choice_folder
+):
+  examples = choice_folder[1]['test'][:3]
+  folders = [f'{choice_folder[0]}/{name}' for name in ('histories', 'embeddings')]
+  odds = lambda found: [x.row['decoder_probabilities'] for x in found]
+  kept = odds(predictor.predict(examples))
+  assert np.ptp(np.array(kept)[:, 0]) > 0
+  free = Predictor(str(choice_model), *folders, 3, Decoding(constrained=False))
+  np.testing.assert_allclose(odds(free.predict(examples)), kept, atol=1e-3)
 
 
 def test_an_empty_history_is_answered(predictor, choice_folder):
@@ -181,8 +193,8 @@ def test_a_folder_without_the_question(predict, choice_folder, tmp_path):
     predict('out', histories=folder)
 
 
-def test_the_model_card(model):
-  card = (model / 'adapter' / 'README.md').read_text()
+def test_the_model_card(choice_model):
+  card = (choice_model / 'adapter' / 'README.md').read_text()
   prompt = json.dumps(choices.WORDS['prompt'])
   assert f'Task prompt, after the soft tokens: `{prompt}`, about an example.' in card
   assert f'| examples of {choices.NAME} | train ' in card
@@ -206,9 +218,12 @@ def test_a_model_of_text_histories(choice_recipe, choice_folder, tmp_path):
   trainer.train(str(tmp_path))
   folder = choice_folder[0]
   places = f'{folder}/histories', f'{folder}/embeddings'
-  predictor = Predictor(str(tmp_path), *places, 3)
+  predictor = Predictor(str(tmp_path), *places, 3, Decoding(scored_options=0))
   rows = [x.row for x in predictor.predict(choice_folder[1]['test'][:5])]
   assert {row['answer'] for row in rows} <= {'Yes', 'No'}
   assert {row['draft_answer'] for row in rows} == {None}
-  assert [row['draft_probabilities'] for row in rows] == [[]] * 5
+  for name in ('draft_probabilities', 'decoder_probabilities'):
+    assert [row[name] for row in rows] == [[]] * 5, 'no draft, none scored'
+  with pytest.raises(ValueError, match='drafts no answer'):
+    predictor.draft_probabilities(choice_folder[1]['test'][:5])
   gin.clear_config()

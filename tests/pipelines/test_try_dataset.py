@@ -117,31 +117,26 @@ def test_a_choice_from_a_csv(asked):
   assert "own_question.name = 'book_like_v1'" in config
 
 
-def test_stars_of_own_events(tmp_path, capsys):
-  """The chain on a number: values of the readers' own last events."""
+def test_free_words(tmp_path):
+  """The chain on a text from a CSV."""
   make_data.write(tmp_path / 'data', readers=60, count=30, seed=0)
-  text = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
-  begin, end = text.index('    answer:'), text.index('split:')
-  number = (
-    '    answer: {number: {from: 1, to: 5}}\n    examples: {holdout: {last: 3}}\n'
-  )
-  text = text[:begin].replace(' {occasion}', '') + number + text[end:]
-  (tmp_path / 'stars.yaml').write_text(text.replace('../../runs/books/data', 'data'))
-  made = run_chain(tmp_path / 'stars.yaml', tmp_path / 'made')
+  text = (ROOT / 'examples' / 'books' / 'shelf.yaml').read_text()
+  (tmp_path / 'shelf.yaml').write_text(text.replace('../../runs/books/data', 'data'))
+  made = run_chain(tmp_path / 'shelf.yaml', tmp_path / 'made')
+  assert try_dataset.recipe_of(made.info) == 'runs/text.gin'
+  with open(tmp_path / 'data' / 'shelves.csv', newline='') as file:
+    named = {row['customer']: row['shelf'] for row in csv.DictReader(file)}
+  assert len(made.rows) == made.counts['examples']['book_shelf_v1']['test'] > 0
   for row in made.rows:
-    odds = np.array(row['draft_probabilities'])
-    assert row['draft_value'] == pytest.approx(odds @ [1, 2, 3, 4, 5] / odds.sum())
-    assert row['value'] == float(row['answer'])
-  scores = json.loads((made.folder / 'report' / 'metrics.json').read_text())
-  report = scores['methods']
-  assert {'item_mean_user_bias', 'logistic_regression', 'draft'} < {*report}
-  found = floors.describe_floors(
-    *(f'{made.folder}/{x}' for x in ('histories', 'embeddings'))
-  )
-  assert found['score'] == 'rmse'
-  for name, row in found['methods'].items():
-    assert row['rmse'] == pytest.approx(report[name]['rmse'])
-  assert 'RMSE' in printed.format_floors(found)
+    assert row['user_id'] in named
+    assert row['answer'] == (row['text'].strip() or None)
+  report = json.loads((made.folder / 'report' / 'metrics.json').read_text())
+  scored = [row for row in made.rows if named[row['user_id']]]
+  right = [row['answer'] == named[row['user_id']] for row in scored]
+  ours = report['methods']['persoma']
+  assert ours['examples'] == len(scored) < len(made.rows)
+  assert ours['exact_match'] == np.mean(right)
+  assert {'most_frequent', 'swapped_users'} < {*report['methods']}
 
 
 def test_floors_of_a_choice(asked, capsys):

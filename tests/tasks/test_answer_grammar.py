@@ -1,15 +1,29 @@
-"""Every answer of the automaton is read back; every answer of the task is in it."""
+"""Every answer of the grammar is read back; every answer of the task is in it."""
+
+import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
+from benchmarks.subset_construction import lists_automaton
 from tasks import questions, vocabularies
 from tasks.answer_grammar import answer_grammar
+from tests.grammar_walks import Walks
 
 # MovieLens has one whose end is a token with the comma behind it.
-GENRES = ('Action', 'Children', "Children's", 'Drama', 'Film-Noir', 'Sci-Fi', 'War')
+GENRES = (
+  'Action',
+  'Sci',
+  'Children',
+  "Children's",
+  'Drama',
+  'Film-Noir',
+  'Sci-Fi',
+  'War',
+)
 GENRES += ('(no genres listed)',)
-QUESTION = questions.MOVIELENS
+QUESTION, ROWS = questions.MOVIELENS, 200
 
 
 @pytest.fixture(params=['smollm2', 't5'])
@@ -20,25 +34,26 @@ def vocabulary(request):
   return vocabularies.load_vocabulary('smollm2-135m-instruct')
 
 
-def walk(grammar, tokens) -> bool:
-  state = 0
-  for token in tokens:
-    places = np.flatnonzero(grammar.tokens[state] == token)
-    if not len(places):
-      return False
-    state = grammar.next[state, places[0]]
-  return True
+def test_the_tokens_that_subset_construction_allows(vocabulary):
+  """In the same columns, so that also draws are the same."""
+  for most, names in itertools.product((1, 2, 3), (GENRES, GENRES[:1])):
+    question = dataclasses.replace(QUESTION, most=most)
+    automaton = lists_automaton(names, vocabulary, question)
+    walks = Walks(answer_grammar(names, vocabulary, question))
+    rng = np.random.default_rng(most)
+    reached, states = walks.begin(ROWS), np.zeros(ROWS, int)
+    for _ in range(45):
+      tokens = automaton.rows[states]
+      np.testing.assert_array_equal(walks.tokens(reached), tokens)
+      columns = rng.integers((tokens >= 0).sum(1))
+      reached, states = walks.take(reached, columns), automaton.next[states, columns]
+    assert (tokens[:, 0] == vocabulary.eos_id).all(), 'all have ended'
 
 
 def test_random_walks_are_read_back(vocabulary):
-  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
-  rng, seen = np.random.default_rng(0), set()
-  for _ in range(300):
-    tokens, state = [], 0
-    while vocabulary.eos_id not in tokens:
-      place = rng.integers((grammar.tokens[state] >= 0).sum())
-      tokens.append(int(grammar.tokens[state, place]))
-      state = grammar.next[state, place]
+  walks, seen = Walks(answer_grammar(GENRES, vocabulary, QUESTION)), set()
+  for row in walks.random(300, 45, seed=0).tolist():
+    tokens = row[: row.index(vocabulary.eos_id) + 1]
     answer = QUESTION.parse(vocabulary.decode(tokens), GENRES)
     assert answer.ok
     assert max(len(answer.liked), len(answer.disliked)) <= QUESTION.most
@@ -49,12 +64,12 @@ def test_random_walks_are_read_back(vocabulary):
 
 
 def test_the_answers_of_the_task_are_in_it(vocabulary):
-  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
+  walks = Walks(answer_grammar(GENRES, vocabulary, QUESTION))
   rng = np.random.default_rng(1)
   sides = lambda: list(rng.permutation(GENRES)[: rng.integers(QUESTION.most + 1)])
   for _ in range(200):
     tokens = vocabulary.encode(QUESTION.answer(sides(), sides()))
-    assert walk(grammar, [*tokens, vocabulary.eos_id])
+    assert vocabulary.eos_id in walks.after(tokens)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +84,8 @@ def test_the_answers_of_the_task_are_in_it(vocabulary):
   ],
 )
 def test_others_are_not(vocabulary, text):
-  grammar = answer_grammar(GENRES, vocabulary, QUESTION)
-  assert not walk(grammar, [*vocabulary.encode(text), vocabulary.eos_id])
+  walks = Walks(answer_grammar(GENRES, vocabulary, QUESTION))
+  assert walks.after([*vocabulary.encode(text), vocabulary.eos_id]) is None
 
 
 def test_all_begin_alike(vocabulary):
@@ -85,13 +100,24 @@ def test_a_vocabulary_without_the_words(vocabulary):
     answer_grammar((*GENRES, '電影'), vocabulary, QUESTION)
 
 
+@pytest.mark.parametrize('vocabulary', ['t5'], indirect=True)
+def test_names_with_the_same_tokens(vocabulary):
+  """SentencePiece writes ligatures as letters."""
+  with pytest.raises(ValueError, match=r"'ﬁlm.*begins with the tokens of 'film"):
+    answer_grammar(('film', 'ﬁlm'), vocabulary, QUESTION)
+
+
 def test_fewer_genres_than_places(vocabulary):
   """Behind the last genre there is nothing more to list."""
-  grammar = answer_grammar(('Drama', 'War'), vocabulary, QUESTION)
-  end = vocabulary.eos_id
+  walks = Walks(answer_grammar(('Drama', 'War'), vocabulary, QUESTION))
   for text in (
     "The user likes War, Drama and doesn't like War",
     QUESTION.answer([], []),
   ):
-    assert walk(grammar, [*vocabulary.encode(text), end])
-  assert not walk(grammar, vocabulary.encode('The user likes War, Drama, '))
+    assert vocabulary.eos_id in walks.after(vocabulary.encode(text))
+  assert walks.after(vocabulary.encode('The user likes War, Drama, ')) is None
+
+
+def test_no_genres(vocabulary):
+  walks = Walks(answer_grammar((), vocabulary, QUESTION))
+  assert walks.after(vocabulary.encode(QUESTION.answer([], []))) == {vocabulary.eos_id}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks import choice_metrics, metrics
+from tasks import choice_curves, choice_metrics, metrics
 from tasks.choice_metrics import OptionAnswers
 
 RNG = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def test_an_option_that_nobody_has_is_not_in_the_mean():
 def test_calibration_by_hand():
   told = np.array([0.05, 0.08, 0.1, 0.55, 0.58, 1.0])
   truth = np.array([1, 0, 1, 0, 1, 0])
-  bins = choice_metrics.calibration_bins(truth, np.stack([told, 1 - told], axis=1))
+  bins = choice_curves.calibration_bins(truth, np.stack([told, 1 - told], axis=1))
   assert [x[:3] for x in bins] == [
     (0, 0.1, 2),
     (0.1, 0.2, 1),
@@ -133,13 +133,13 @@ def test_calibration_by_hand():
   assert [x.probability for x in bins] == pytest.approx([0.065, 0.1, 0.565, 1.0])
   assert [x.share for x in bins] == [0.5, 0, 0.5, 1]
   wanted = (2 * 0.435 + 0.1 + 2 * 0.065) / 6
-  assert choice_metrics.calibration_error(bins) == pytest.approx(wanted)
-  assert math.isnan(choice_metrics.calibration_error([]))
+  assert choice_curves.calibration_error(bins) == pytest.approx(wanted)
+  assert math.isnan(choice_curves.calibration_error([]))
 
 
 def test_calibration_of_more_options_is_that_of_the_most_probable_one():
   told = np.array([[0.2, 0.75, 0.05], [0.72, 0.2, 0.08], [0.1, 0.1, 0.8]])
-  bins = choice_metrics.calibration_bins(np.array([1, 2, 2]), told)
+  bins = choice_curves.calibration_bins(np.array([1, 2, 2]), told)
   assert [(x.examples, x.share) for x in bins] == [(2, 0.5), (1, 1.0)]
   assert bins[0].probability == pytest.approx(0.735)
 
@@ -149,10 +149,10 @@ def test_curves_equal_scikit_learn():
   truth, answers = draw(2, digits=1)
   first = answers.probabilities[:, 0]
   x, y, _ = library.roc_curve(truth == 0, first, drop_intermediate=False)
-  found = choice_metrics.roc_points(truth == 0, first)
+  found = choice_curves.roc_points(truth == 0, first)
   np.testing.assert_allclose(found, (x, y))
   values = RNG.random(5000)
-  x, y = choice_metrics.roc_points(RNG.random(5000) < values, values, at_most=50)
+  x, y = choice_curves.roc_points(RNG.random(5000) < values, values, at_most=50)
   assert len(x) == len(y) == 50
   assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
   assert (np.diff(x) >= 0).all()

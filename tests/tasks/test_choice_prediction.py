@@ -25,9 +25,10 @@ from tasks import (
   choice_prediction,
   dataset_question,
   genre_prediction,
-  item_vectors,
+  item_statistics,
   question_examples,
 )
+from tasks.history_columns import HistoryColumns
 from tasks.numbered_records import NumberedRecords
 from tasks.questions import question_of_config
 from tasks.vocabularies import VOCABULARY
@@ -72,19 +73,19 @@ def test_every_example_with_an_answer(choice_recipe, choice_folder, answered, it
   assert (
     made.keys() == answered.keys() < choices.by_id(choice_folder[1]['train']).keys()
   )
-  vectors = item_vectors.load_item_vectors(f'{choice_folder[0]}/embeddings')
+  vectors = item_statistics.interaction_vectors()
   for key, example in answered.items():
-    row = made[key]
+    row, user = made[key], example['user_id'].encode()
     assert choices.strictly_before(example)
     assert VOCABULARY.decode(row['inputs'].tolist()) == prompt_of(example, items)
     text = VOCABULARY.decode(row['targets'][:-1].tolist())
     assert text == f' {example["answer"][0]}'
     assert row['targets'][-1] == VOCABULARY.eos_id
     assert row['answer_slots'].tolist() == [['Yes', 'No'].index(example['answer'][0])]
-    newest = slice(12)
-    shown = example['history_items'][newest], example['history_ratings'][newest]
-    np.testing.assert_array_equal(row['history_embeddings'], vectors.gather(*shown))
-    asked = vectors.tables[0][example['example_item']]
+    shown = HistoryColumns.of_record(example).take(slice(12))
+    history = vectors.gather(shown, user)
+    np.testing.assert_array_equal(row['history_embeddings'], history)
+    asked = vectors.gather_items(np.array(example['example_item']), user)
     np.testing.assert_array_equal(row['asked_embeddings'], asked)
 
 
@@ -146,7 +147,7 @@ def test_rows_are_the_same_examples(choice_recipe):
   lengths = choice_prediction.choice_lengths()
   first = lambda lengths: next(batching.training_batches(TASK, 'train', lengths, 8, 0))
   vectors, rows = first(lengths), first(rows_lengths(lengths))
-  assert rows['asked_rows'].shape == (8, 1, 1)
+  assert rows['asked_rows'].shape == (8, 1, 2)  # of the item, of its statistics
   made = jax.device_get(gather(rows, genre_prediction.interaction_tables()))
   assert made.keys() == vectors.keys()
   there = vectors['history_mask'] > 0
@@ -168,7 +169,7 @@ def test_known_interactions_are_of_the_history(choice_recipe, choice_folder):
     shown = {tuple(x) for x in shown[batch['history_mask'][row] > 0]}
     assert {tuple(x) for x in known} <= shown
     # The scale 1 to 5, told as that of 0.5 to 5 around 3.
-    values = (stars[known[:, 1]] - 1) * 4.5 / 4 - 2.5
+    values = (stars[known[:, -1]] - 1) * 4.5 / 4 - 2.5
     np.testing.assert_allclose(batch['known_values'][row], values, atol=1e-5)
     np.testing.assert_array_equal(
       batch['known_categories'][row], genres[known[:, 0]].astype(float)
@@ -307,10 +308,10 @@ def test_a_split_without_examples(own):
 
 def test_recipes_of_another_kind(choice_recipe):
   choice_recipe("question.name = 'book_subjects_v1'")
-  with pytest.raises(ValueError, match=r"kind 'choice', but asks book_subjects_v1"):
+  with pytest.raises(ValueError, match="subjects_v1 is of the kind 'lists', which"):
     choice_prediction.choice_lengths()
   choice_recipe()
-  with pytest.raises(ValueError, match=r"kind 'lists', but asks book_like_v1"):
+  with pytest.raises(ValueError, match=r"book_like_v1 is of the kind 'choice', which"):
     genre_prediction.feature_lengths()
 
 

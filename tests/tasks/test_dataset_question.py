@@ -99,14 +99,18 @@ def test_one_of_several_questions(folder, caplog):
     found = asked_question()
   assert 'of the questions like_v1, topics_v1, the first is asked' in caplog.text
   assert found == dataset_question.asked_choice()
-  assert found == Choice('like_v1', 'Like {x}?', ('Yes', 'No'), ('x',), False)
+  assert found == Choice(
+    'like_v1', 'Like {x}?', ('Yes', 'No'), fields=['x'], asks_item=False
+  )
   config = gin.operative_config_str()
   assert settings(config)['own_question.words']['kind'] == 'choice'
   assert questions.question_of_config(config) == found
   folder(both)
   gin.bind_parameter('question.name', 'topics_v1')
   assert asked_question() == dataset_question.asked_lists() == OWN
-  with pytest.raises(ValueError, match="kind 'choice', but asks topics_v1"):
+  with pytest.raises(
+    ValueError, match="topics_v1 is of the kind 'lists', which the recipe"
+  ):
     dataset_question.asked_choice()
   folder({'topics_v1': WORDS, 'like_v1': CHOICE})
   assert asked_question() == OWN

@@ -15,6 +15,7 @@ from pipelines.common import tfrecord
 from pipelines.histories import history_records
 from tasks import example_arrays, genre_prediction, item_vectors, questions
 from tasks import histories as read
+from tasks.history_columns import HistoryColumns
 from tasks.vocabularies import VOCABULARY
 
 pytestmark = pytest.mark.assets
@@ -42,11 +43,9 @@ def test_stored_histories(recipe, folders):
   for row in task.get_dataset(lengths, 'test', shuffle=False).as_numpy_iterator():
     history = histories[row['user_id'].decode()]
     seen.add(history['user_id'])
-    items, ratings = history['history_items'][:12], history['history_ratings'][:12]
-    np.testing.assert_array_equal(
-      row['history_embeddings'], vectors.gather(items, ratings)
-    )
-    assert row['history_mask'].tolist() == [1] * len(items)
+    shown = HistoryColumns.of_record(history).take(slice(12))
+    np.testing.assert_array_equal(row['history_embeddings'], vectors.gather(shown))
+    assert row['history_mask'].tolist() == [1] * len(shown.items)
     vocabulary = task.output_features['targets'].vocabulary
     text = vocabulary.decode(row['targets'].tolist()[:-1])
     assert text == QUESTION.answer(history['liked'], history['disliked'])

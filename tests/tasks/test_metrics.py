@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from tasks import metrics
-from tasks.questions import Answer
+from tasks.answers.lists import Answer
 
 
 def by_hand(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -69,6 +69,8 @@ def test_recipe(recipe, folders, tmp_path, name):
   _check_drafts(
     predictor, users, has_slots=name not in ('uem', 'text_prompt', 'user_tokens')
   )
+  if name in ('mlp', 'text_prompt'):
+    _check_words(predictor, users[:3])
   stored = checkpoints.load_params(checkpoints.latest(str(tmp_path)))
   _, kept = freezing.split_params(stored, ['adapter/.*'])
   tuned = [path for path in kept if 'lora_b' in path and kept[path].any()]
@@ -111,6 +113,19 @@ def test_a_chat_template_stands_around_soft_tokens_and_prompt(
 def described(folder):
   """What `pipelines.inspect` prints of a folder."""
   return printed.format_folder(folder_contents.describe_folder(str(folder)))
+
+
+def _check_words(predictor, users):
+  """A user is asked with other words, and with the same words as without any."""
+  found = lambda **words: [x.row for x in predictor.predict(users, **words)]
+  own, same, other = found(), found(prompt=' Genres:'), found(prompt='Likes what?')
+  assert predictor.task_prompt(users[0], 'Likes what?') == '\nLikes what?\n'
+  assert [row['text'] for row in same] == [row['text'] for row in own]
+  odds = [[row['log_prob'] for row in rows] for rows in (own, same, other)]
+  assert odds[1] == pytest.approx(odds[0], abs=1e-2)
+  assert odds[2] != pytest.approx(odds[0], abs=1e-2)
+  with pytest.raises(ValueError, match=r'about a user.*expected a prompt without \{'):
+    predictor.predict(users, 'Likes {title}?')
 
 
 def _check_drafts(predictor, users, has_slots):

@@ -5,6 +5,7 @@ import pytest
 
 from persoma_tf.training import batching
 from tasks import genre_prediction, histories, questions
+from tasks.answers import lists
 from tasks.vocabularies import VOCABULARY
 
 TASK = 'movielens_genre_prediction_random_answers_v1'
@@ -34,7 +35,7 @@ def test_text_and_slots_say_the_same(batch, genres):
     answer = questions.MOVIELENS.parse(text, genres)
     liked = [genres[x] for x in slots[:most] if x < 2 * size]
     disliked = [genres[x - size] for x in slots[most:] if x < 2 * size]
-    assert answer == questions.Answer(tuple(liked), tuple(disliked), True)
+    assert answer == lists.Answer(tuple(liked), tuple(disliked), True)
     assert not {*liked} & {*disliked}
 
 

@@ -99,13 +99,14 @@ def test_the_table_of_a_choice(asks_item):
   arrow = schema.predictions_arrow(columns)
   assert arrow.names == names
   required = {field.name for field in arrow if not field.nullable}
-  assert required == {'example_id', 'user_id', 'draft_probabilities'}
-  assert str(arrow.field('draft_probabilities').type.value_type) == 'double'
+  odds = {'draft_probabilities', 'decoder_probabilities'}
+  assert required == {'example_id', 'user_id', *odds}
+  assert {str(arrow.field(name).type.value_type) for name in odds} == {'double'}
   made = {
     x['name']: (x['type'], x['mode']) for x in schema.predictions_bigquery(columns)
   }
   assert list(made) == names
-  assert made['draft_probabilities'] == ('FLOAT64', 'REPEATED')
+  assert {made[name] for name in odds} == {('FLOAT64', 'REPEATED')}
   assert made['answer'] == ('STRING', 'NULLABLE')
 
 

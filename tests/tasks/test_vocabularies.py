@@ -11,6 +11,7 @@ from sentencepiece import SentencePieceProcessor
 
 from persoma_tf import recipes
 from tasks import text_history, vocabularies
+from tasks.history_columns import HistoryColumns
 from tasks.vocabularies import VOCABULARY, DecoderVocabulary, load_vocabulary
 from tests import tiny as tiny_parts
 
@@ -210,7 +211,7 @@ def test_tasks_follow_the_vocabulary_that_is_named(choose, tmp_path, folders):
   second = SentencePieceProcessor(model_file=str(tmp_path / 'b.model'))
   limits = text_history.HistoryLimits(items=3, text_tokens=1000)
   shown = lambda: text_history.load_interactions(str(folders[0])).prompt(
-    np.arange(2), np.array([4.0, 3.5], np.float32), limits
+    HistoryColumns(np.arange(2), np.array([4.0, 3.5], np.float32)), limits
   )
   texts = set()
   for name, expected in (('a.gguf', first), ('b.model', second), ('a.gguf', first)):

@@ -21,6 +21,7 @@ from tasks import (
   task_features,
   text_history,
 )
+from tasks.history_columns import HistoryColumns
 from tests import tiny as tiny_parts
 
 QUESTION = questions.MOVIELENS
@@ -72,7 +73,8 @@ def test_a_history_has_the_tokens_of_its_whole_text(pieces, folders):
     for row, rating in zip(rows, ratings, strict=True)
   ]
   limits = text_history.HistoryLimits(items=9, text_tokens=1000)
-  made = text_history.load_interactions(str(folders[0])).prompt(rows, ratings, limits)
+  shown = HistoryColumns(rows, ratings)
+  made = text_history.load_interactions(str(folders[0])).prompt(shown, limits)
   assert made.tolist() == reference.encode(''.join(lines) + QUESTION.prompt)
 
 
@@ -110,6 +112,7 @@ def test_a_prompt_with_unknown_words_is_told(pieces, folders, caplog):
   limits = text_history.HistoryLimits(items=9, text_tokens=1000)
   shown = text_history.load_interactions(str(folders[0]))
   for item in range(3):  # the sentences have digits, the vocabulary has none
-    shown.prompt(np.array([item]), np.array([4.0], np.float32), limits)
+    one = HistoryColumns(np.array([item]), np.array([4.0], np.float32))
+    shown.prompt(one, limits)
   (message,) = [x.getMessage() for x in caplog.records if 'no token' in x.getMessage()]
   assert 'x.model has no token for a part of' in message

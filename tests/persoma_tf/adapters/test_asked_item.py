@@ -1,11 +1,17 @@
 """Asked item: statistics against numpy, padding, empty histories, what is left out."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from persoma_tf.adapters.asked_item import AskedItem, tell_likeness
+from persoma_tf.adapters.asked_item import (
+  AskedItem,
+  predict_deviations,
+  tell_likeness,
+)
 from persoma_tf.answer_template import SLOT
 
 B, N, H, WIDE, G, D, HEADS = 3, 7, 6, 4, 5, 16, 2
@@ -19,16 +25,26 @@ SETTINGS = {
   'width': 8,
 }
 LENGTHS = np.array([7, 4, 0])
+# The last of the item's components is its mean value, and a regression reads the rest.
+TOLD = {'regressed': 3, 'num_statistics': 1}
+both = pytest.mark.parametrize('settings', [{}, TOLD], ids=['likeness', 'regression'])
 
 
+@functools.cache
 def make(**settings):
-  """(module, params, history, mask, asked)."""
+  """(module, params, history, mask, asked). Read only."""
   module = AskedItem(**SETTINGS | settings)
   history = jax.random.normal(jax.random.key(0), (B, N, H))
   mask = jnp.array(np.arange(N) < LENGTHS[:, None], jnp.int32)
   asked = jax.random.normal(jax.random.key(2), (B, 1, WIDE))
-  params = module.init(jax.random.key(1), history, mask, D, asked=asked)
-  return module, params, history, mask, asked
+  init = jax.jit(lambda key: module.init(key, history, mask, D, asked=asked))
+  return module, init(jax.random.key(1)), history, mask, asked
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def applied(module, params, history, mask, asked, known=None, words=None):
+  """What the module tells; one program, instead of one for each operation."""
+  return module.apply(params, history, mask, D, known, words, asked)
 
 
 def test_statistics_equal_numpy():
@@ -37,7 +53,7 @@ def test_statistics_equal_numpy():
   deviations = rng.normal(size=(B, N))
   shown = np.repeat(np.arange(N) < LENGTHS[:, None, None], 2, axis=1)
   shown[:, 1, 2] = False
-  found = tell_likeness(*map(jnp.array, (gates, values, deviations, shown)))
+  found = jax.jit(tell_likeness)(*map(jnp.array, (gates, values, deviations, shown)))
   for row, asked in np.ndindex(B, 2):
     keep = shown[row, asked]
     a, v, d = gates[row, asked][keep], values[row][keep], deviations[row][keep]
@@ -48,85 +64,128 @@ def test_statistics_equal_numpy():
   assert not found[2].any()
 
 
-def test_the_draft_equals_numpy():
+def ridge(x, y, penalty):
+  """Coefficients, by the normal equations."""
+  return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+
+
+def test_a_regression_equals_numpy_without_what_is_left_out():
+  rng = np.random.default_rng(0)
+  components, deviations = rng.normal(size=(B, N, 3)), rng.normal(size=(B, N))
+  components *= (np.arange(N) < LENGTHS[:, None])[..., None]
+  components[0, 4] = components[0, 2]  # two interactions with one item
+  asked, left_out = rng.normal(size=(B, 2, 3)), np.zeros((B, 2, N), bool)
+  asked[:2, 1] = components[:2, 2]
+  left_out[0, 1, [2, 4]] = left_out[1, 1, 2] = True
+  found = predict_deviations(
+    *map(jnp.array, (components, deviations, left_out, asked)), 0.7
+  )
+  for row, at in np.ndindex(B, 2):
+    kept = ~left_out[row, at]
+    w = ridge(components[row, kept], deviations[row, kept], 0.7)
+    np.testing.assert_allclose(found[row, at], asked[row, at] @ w, rtol=2e-4, atol=1e-6)
+  assert not found[2].any()
+
+
+@both
+def test_the_draft_equals_numpy(settings):
   """The whole forward pass, written again."""
-  module, params, history, mask, asked = make()
+  module, params, history, mask, asked = make(**settings)
+  texts = WIDE - len(settings) // 2  # the rest is the mean
   p = jax.tree.map(np.asarray, params['params'])
   dense = lambda name, x: x @ p[name]['kernel'] + p[name].get('bias', 0)
   relu = lambda x: np.maximum(x, 0)
   about = lambda x: relu(dense('item', x))
   project = lambda x: np.einsum('ni,ihd->nhd', x, p['likeness']['kernel'])
   unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
-  found = module.apply(params, history, mask, D, asked=asked)
+  mean = lambda x: p.get('mean_weight', 0) * x[:, WIDE - 1]
+  expect = lambda x: dense('expected', about(x[:, :texts]))[:, 0] + mean(x)
+  scaled = lambda x: dense('components', x[:, :texts]) / 3**0.5
+  components = lambda x: np.hstack([scaled(x), np.ones((len(x), 1))])
+  found = applied(module, params, history, mask, asked)
   for row, size in enumerate(LENGTHS):
     x, item = np.asarray(history[row, :size]), np.asarray(asked[row])
     values = dense('value', x)[:, 0]
-    deviations = values - dense('expected', about(x[:, :WIDE]))[:, 0]
-    likeness = np.sum(unit(project(x[:, :WIDE])) * unit(project(item)), axis=-1)
+    deviations = values - expect(x)
+    alike = (unit(project(y[:, :texts])) for y in (x, item))
+    likeness = np.prod([*np.broadcast_arrays(*alike)], axis=0).sum(axis=-1)
     gates = 1 / (1 + np.exp(-p['scale'] * (likeness - p['threshold'])))
     count = gates.sum(0)
     told = [*np.log1p(count), *(deviations @ gates / (count + 1))]
     told += [values.sum() / (size + 1), deviations.sum() / (size + 1)]
-    told += [np.log1p(size) / 5, dense('expected', about(item))[0, 0]]
+    told += [np.log1p(size) / 5, expect(item)[0]]
+    start = told[-3]
+    if settings:
+      penalty = np.log1p(np.exp(p['penalty'])) + 0.01
+      start = (components(item) @ ridge(components(x), deviations, penalty))[0]
+      told += [item[0, -1], start]
     y = relu(dense('middle', relu(dense('in', np.array(told)))))
-    guessed = told[-1] + told[-3] + dense('guessed', y)[0]
+    guessed = expect(item)[0] + start + dense('guessed', y)[0]
     logits = dense('slots', np.append(y, guessed))
     np.testing.assert_allclose(found.slot_logits[row, 0], logits, rtol=1e-4, atol=1e-5)
     words = p['words'][logits.argmax()]
     np.testing.assert_allclose(found.tokens[row, 2], words, atol=1e-6)
 
 
-def test_padding_changes_nothing_and_gets_no_gradient():
-  module, params, history, mask, asked = make(hard=False, answers_train_all=True)
+@both
+def test_padding_changes_nothing_and_gets_no_gradient(settings):
+  module, params, history, mask, asked = make(
+    hard=False, answers_train_all=True, **settings
+  )
   known = history[:, :2]
   padded = jnp.concatenate([history, jnp.full((B, 5, H), jnp.nan)], axis=1)
   more = jnp.concatenate([mask, jnp.zeros((B, 5), jnp.int32)], axis=1)
   padded = jnp.where((more > 0)[..., None], padded, jnp.inf)
-  apply = lambda x, mask: module.apply(params, x, mask, D, known, None, asked)
+  apply = lambda x, mask: applied(module, params, x, mask, asked, known)
   alone, with_padding = apply(history, mask), apply(padded, more)
   for name in ('tokens', 'slot_logits', 'values', 'categories'):
     found = getattr(with_padding, name)
     np.testing.assert_allclose(found, getattr(alone, name), atol=1e-5, rtol=1e-5)
   total = lambda x: jnp.sum(apply(x, more).tokens ** 2)
-  gradient = np.asarray(jax.grad(total)(jnp.where(jnp.isfinite(padded), padded, 3.0)))
+  gradient = np.asarray(
+    jax.jit(jax.grad(total))(jnp.where(jnp.isfinite(padded), padded, 3.0))
+  )
   kept = np.asarray(more > 0)
   assert not gradient[~kept].any()
   assert gradient[kept].any()
 
 
-def test_an_empty_history_is_finite():
-  module, params, history, _, asked = make()
+@both
+def test_an_empty_history_is_finite(settings):
+  module, params, history, _, asked = make(**settings)
   empty = jnp.zeros((B, N), jnp.int32)
 
   def total(params, history, mask):
-    soft = module.apply(params, history, mask, D, history[:, :2], None, asked)
+    soft = applied(module, params, history, mask, asked, history[:, :2])
     return jnp.sum(soft.tokens**2) + jnp.sum(soft.slot_logits**2 + soft.values.sum())
 
   for x, mask in ((history, empty), (history[:, :0], empty[:, :0])):
     if x.size:
-      value, gradient = jax.value_and_grad(total)(params, x, mask)
+      value, gradient = jax.jit(jax.value_and_grad(total))(params, x, mask)
       assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     else:
-      value = module.apply(params, x, mask, D, asked=asked).tokens.sum()
+      value = applied(module, params, x, mask, asked).tokens.sum()
     assert jnp.isfinite(value)
 
 
-def test_the_order_of_a_history_changes_nothing():
-  module, params, history, mask, asked = make()
+@both
+def test_the_order_of_a_history_changes_nothing(settings):
+  module, params, history, mask, asked = make(**settings)
   order = jnp.array([2, 0, 3, 1, 6, 5, 4])  # keeps the four items of the second row
   one, other = (
-    module.apply(params, x, m, D, asked=asked).slot_logits
+    applied(module, params, x, m, asked).slot_logits
     for x, m in ((history, mask), (history[:, order], mask[:, order]))
   )
   np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_known_interaction_is_told_from_the_others():
+@both
+def test_a_known_interaction_is_told_from_the_others(settings):
   """Its own value cannot be seen; without it the answer about its item is the same."""
-  module, params, history, mask, asked = make()
+  module, params, history, mask, asked = make(**settings)
   known = history[:, 3:4]
   told = lambda history, mask: (
-    module.apply(params, history, mask, D, known, None, asked).values
+    applied(module, params, history, mask, asked, known).values
   )
   whole, without = told(history, mask), told(history, mask.at[:, 3].set(0))
   np.testing.assert_allclose(whole[:2], without[:2], atol=1e-5)
@@ -134,14 +193,14 @@ def test_a_known_interaction_is_told_from_the_others():
   np.testing.assert_allclose(told(other, mask)[:2], whole[:2], atol=1e-5)
   # The asked item itself may be in the history.
   asked = history[:, 3:4, :WIDE]
-  apply = lambda x: module.apply(params, x, mask, D, asked=asked).slot_logits[:2]
+  apply = lambda x: applied(module, params, x, mask, asked).slot_logits[:2]
   assert jnp.any(jnp.abs(apply(other) - apply(history)) > 1e-4)
 
 
 def test_what_is_told_of_known_interactions():
   module, params, history, mask, asked = make()
   known = history[:, :2]
-  soft = module.apply(params, history, mask, D, known, None, asked)
+  soft = applied(module, params, history, mask, asked, known)
   assert soft.categories.shape == (B, 2, G)
   assert soft.values.shape == (B, 6)
   p = jax.tree.map(np.asarray, params['params'])
@@ -151,7 +210,7 @@ def test_what_is_told_of_known_interactions():
   np.testing.assert_allclose(read, dense('value', known)[..., 0], rtol=1e-4)
   np.testing.assert_allclose(expected, dense('expected', about)[..., 0], rtol=1e-4)
   np.testing.assert_allclose(soft.categories, dense('categories', about), rtol=1e-3)
-  alone = module.apply(params, history, mask, D, asked=asked)
+  alone = applied(module, params, history, mask, asked)
   np.testing.assert_allclose(soft.slot_logits, alone.slot_logits, atol=1e-5)
   assert alone.values is None
   _, without, *_ = make(num_categories=0)
@@ -161,7 +220,7 @@ def test_what_is_told_of_known_interactions():
 def test_words_that_are_given():
   module, params, history, mask, asked = make()
   words = jnp.array([[2], [0], [1]])
-  soft = module.apply(params, history, mask, D, None, words, asked)
+  soft = applied(module, params, history, mask, asked, None, words)
   np.testing.assert_array_equal(
     soft.tokens[:, 2], params['params']['words'][words[:, 0]]
   )
@@ -176,8 +235,8 @@ def test_a_question_without_an_item_is_refused():
 @pytest.mark.parametrize('everything', [True, False])
 def test_what_answers_train(everything):
   module, params, history, mask, asked = make(answers_train_all=everything)
-  apply = lambda p: module.apply(p, history, mask, D, asked=asked).slot_logits
-  gradient = jax.grad(lambda p: jnp.sum(jnp.sin(apply(p))))(params)['params']
+  apply = lambda p: applied(module, p, history, mask, asked).slot_logits
+  gradient = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(apply(p)))))(params)['params']
   nonzero = lambda tree: any(map(jnp.any, jax.tree.leaves(tree)))
   trained = {name for name, tree in gradient.items() if nonzero(tree)}
   assert 'slots' in trained

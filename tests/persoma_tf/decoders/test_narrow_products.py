@@ -32,7 +32,7 @@ _ARITHMETIC = re.compile(
 _STACK = f'tensor<2x{B}x{P}x4x4xbf16>'
 
 
-@pytest.fixture(params=DECODERS)
+@pytest.fixture(scope='module', params=DECODERS)
 def case(request):
   """(module, float32 parameters, functions of parameters and prefix)."""
   module = DECODERS[request.param]

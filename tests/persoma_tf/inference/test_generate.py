@@ -1,5 +1,6 @@
 """Answers against all answers there are, scored one by one, and against each other."""
 
+import copy
 import functools
 import itertools
 import pathlib
@@ -22,21 +23,26 @@ EOS, L = 7, 4
 T5_FOLDER = pathlib.Path(__file__).parents[1] / 'decoders/tiny_t5/v1_1'
 DECODERS = {
   'llama': lambda: None,
-  'gemma': lambda: tiny.random_gemma(small_model.V),
+  'gemma': lambda: tiny.random_gemma(small_model.V, num_local=1),  # compiles sooner
   't5': lambda: decoders.load_decoder(str(T5_FOLDER)),
 }
-# Two to four tokens from a handful, a first one that all have.
+# One or two of three names, not the same ones, behind a token that all have.
+NAMES = (3, 4, 8)
 GRAMMAR = grammar.compiled(
-  0,
-  {
-    0: [([11, 3], 1), ([11, 4], 1), ([11, 4, 5], 2)],
-    1: [([5], grammar.END), ([6], grammar.END), ([], grammar.END)],
-    2: [([], grammar.END)],
-  }.get,
+  [
+    *(grammar.Phrase(f'{name},', (name, 5), ',', name) for name in NAMES),
+    *(grammar.Phrase(f'{name}', (name,), '.', name) for name in NAMES),
+  ],
+  [
+    grammar.FormPlace({',': 1, '.': grammar.END}),
+    grammar.FormPlace({'.': grammar.END}, 1),
+  ],
   EOS,
+  (11,),
 )
+WITHIN = [(11, name) for name in NAMES]
+WITHIN += [(11, x, 5, y) for x, y in itertools.permutations(NAMES, 2)]
 FREE, KEPT = generate.Task(EOS, L), generate.Task(EOS, L, GRAMMAR)
-WITHIN = [(11, 3), (11, 3, 5), (11, 3, 6), (11, 4), (11, 4, 5), (11, 4, 6)]
 
 
 class Case:
@@ -49,13 +55,24 @@ class Case:
       model, params = model.clone(decoder=module), {**params, 'decoder': tuned}
     self.model, self.params = model, params
     history = batch['history_embeddings'], batch['history_mask']
-    self.soft = generate.soft_prompt(model, params, *history)
+    soft = jax.jit(generate.soft_prompt, static_argnums=0)
+    self.soft = soft(model, params, *history)
     self.prompt = Prompts.of(batch)
 
   def run(self, search, *args, task=FREE, rows=slice(None)):
     soft, prompt = jax.tree.map(lambda x: x[rows], (self.soft, self.prompt))
     call = jax.jit(lambda p, s, t: search(self.model, p, s, t, task, *args))
     return jax.device_get(call(self.params, soft, prompt))
+
+  @functools.cached_property
+  def free(self):
+    """The greedy answers."""
+    return self.run(generate.greedy)
+
+  @functools.cached_property
+  def kept(self):
+    """The greedy answers of the grammar."""
+    return self.run(generate.greedy, task=KEPT)
 
   def log_probs(self, row, answers):
     """log-probabilities [answers, L, V], each answer read as a whole."""
@@ -79,9 +96,15 @@ class Case:
     return jax.jit(read)
 
 
+@functools.cache
+def shared_case(name='llama', rows=3):
+  """One for all tests that change nothing of it."""
+  return Case(DECODERS[name](), rows)
+
+
 @pytest.fixture(scope='module', params=DECODERS)
 def case(request):
-  return Case(DECODERS[request.param]())
+  return shared_case(request.param)
 
 
 def ended(answer):
@@ -89,7 +112,7 @@ def ended(answer):
 
 
 def test_greedy_is_the_best_next_token(case):
-  made = case.run(generate.greedy)
+  made = case.free
   for row, tokens in enumerate(made.tokens):
     log_probs = case.log_probs(row, [tokens])[0]
     size = list(tokens).index(EOS) + 1 if EOS in tokens else L
@@ -113,11 +136,21 @@ def within(case, row):
 
 
 def test_within_a_grammar(case):
-  made = case.run(generate.greedy, task=KEPT)
+  made = case.kept
   for row, tokens in enumerate(made.tokens):
     known = within(case, row)
     assert sum(np.exp(list(known.values()))) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(made.log_prob[row], known[tuple(tokens)], atol=1e-4)
+
+
+def test_logits_of_all_tokens_at_once(monkeypatch):
+  """As with many names, where rows have tokens in common."""
+  case = shared_case()
+  apart = case.kept
+  monkeypatch.setattr(generate, '_FEW_TOKENS', 0)
+  together = case.run(generate.greedy, task=KEPT)
+  np.testing.assert_array_equal(apart.tokens, together.tokens)
+  np.testing.assert_allclose(apart.log_prob, together.log_prob, rtol=1e-5)
 
 
 def test_enough_beams_find_the_best_answer(case):
@@ -130,7 +163,7 @@ def test_enough_beams_find_the_best_answer(case):
 
 def test_beams_of_a_free_answer():
   """All answers of two tokens, in a vocabulary of thirty."""
-  case = Case(None)
+  case = shared_case()
   task = generate.Task(EOS, 2)
   made = case.run(generate.beam_search, small_model.V, task=task)
   every = list(itertools.product(range(small_model.V), repeat=2))
@@ -147,14 +180,14 @@ def test_beams_of_a_free_answer():
 
 
 def test_one_beam_is_greedy(case):
-  one, greedy = case.run(generate.beam_search, 1), case.run(generate.greedy)
+  one, greedy = case.run(generate.beam_search, 1), case.free
   np.testing.assert_array_equal(one.tokens, greedy.tokens)
   np.testing.assert_allclose(one.log_prob, greedy.log_prob, rtol=1e-5)
 
 
 def test_draws_follow_the_distribution(monkeypatch):
   monkeypatch.setattr(generate, '_MIN_ROWS', 10_000)  # one shape to compile
-  case, draws = Case(None), 700
+  case, draws = shared_case(), 700
   rows = np.repeat(np.arange(3), draws)
   keys = jax.random.split(jax.random.key(0), len(rows))
   search = lambda *args: generate.sample(*args, 1.0)
@@ -167,7 +200,7 @@ def test_draws_follow_the_distribution(monkeypatch):
 
 
 def test_a_draw_depends_on_its_own_key_alone():
-  case = Case(None, rows=8)
+  case = shared_case(rows=8)
   keys = jax.random.split(jax.random.key(1), 8)
   order = np.array([5, 0, 7, 2, 3, 1, 6, 4])
   search = lambda *args: generate.sample(*args, 0.7)
@@ -178,17 +211,15 @@ def test_a_draw_depends_on_its_own_key_alone():
 
 @pytest.mark.parametrize('name', ['llama', 'gemma'])
 def test_unrolled_layers_are_the_same_model(name):
-  decoder = DECODERS[name]()
-  for task in (FREE, KEPT):
-    scanned = Case(decoder, unrolled=False).run(generate.greedy, task=task)
-    unrolled = Case(decoder).run(generate.greedy, task=task)
+  every = shared_case(name), Case(DECODERS[name](), unrolled=False)
+  for unrolled, scanned in zip(*((x.free, x.kept) for x in every), strict=True):
     np.testing.assert_array_equal(scanned.tokens, unrolled.tokens)
     np.testing.assert_allclose(scanned.log_prob, unrolled.log_prob, rtol=1e-5)
 
 
 def test_rows_that_go_on_alone(monkeypatch):
   """Half of the rows end early; what the others say does not change."""
-  case = Case(None, rows=8)
+  case = shared_case(rows=8)
   endless = case.run(generate.greedy, task=generate.Task(-1, L))
   task = generate.Task(int(endless.tokens[0, 1]), L)
   monkeypatch.setattr(generate, '_MIN_ROWS', 100)
@@ -203,11 +234,11 @@ def test_rows_that_go_on_alone(monkeypatch):
 
 @pytest.mark.parametrize('weights', [x for x in WEIGHTS if x != operand_types.AUTO])
 def test_weights_of_other_types(weights):
-  case = Case(None)
+  case = copy.copy(shared_case())
   params = quantization.converted(case.params['decoder'], weights)
   kernel = params['layers_0']['gate']['kernel']
   assert kernel.dtype == weights
-  before = case.run(generate.greedy, task=KEPT)
+  before = case.kept
   case.params = {**case.params, 'decoder': params}
   after = case.run(generate.greedy, task=KEPT)
   assert after.log_prob == pytest.approx(before.log_prob, abs=0.05)
@@ -217,8 +248,8 @@ def test_weights_of_other_types(weights):
 @pytest.mark.parametrize('order', ORDERS)
 def test_what_all_users_have_in_common_is_read_once(name, order, monkeypatch):
   """The prompt, one for each row or one for all, and the template's first token."""
-  case = Case(DECODERS[name]())
-  other = case.run(generate.greedy, task=KEPT)
+  case = copy.copy(shared_case(name))
+  other = case.kept
   case.model = case.model.clone(parts=((9, 4), *ORDERS[order]))
   first = jax.tree.map(lambda x: x[0], case.prompt)
   assert first.mask.all()

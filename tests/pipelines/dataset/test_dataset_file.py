@@ -151,7 +151,7 @@ MISTAKES = {
   'shares': ('test: 0.2', 'test: 0.4', 32, 'add up to 1.2; expected 1'),
   'two questions': (
     *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 32),
-    "questions[1]: no key answer; expected one of ['lists', 'choice', 'number']",
+    "no key answer; expected one of ['lists', 'choice', 'number', 'text']",
   ),
   'no likes': (
     '        likes: The reader enjoys\n',
@@ -336,8 +336,13 @@ def test_columns_that_no_header_has(tmp_path):
   header = '  header: [isbn, title, author, published, subjects, blurb]\n'
   files = '  files: books.csv\n'
   read(tmp_path, (files, files + header))
-  with pytest.raises(JobError, match="'blurb' is no column of header"):
-    read(tmp_path, (files, files + header.replace(', blurb', ', blurbs')))
+  told = (
+    r'line 20: texts\[1\]: \{blurb\} is no column of items or events; did you mean '
+  )
+  user = '  user: customer\n'
+  events = (user, f'  header: [customer, isbn, stars, bought_at]\n{user}')
+  with pytest.raises(JobError, match=told + r'\{blurbs\}\?'):
+    read(tmp_path, events, (files, files + header.replace(', blurb', ', blurbs')))
 
 
 def test_a_file_that_is_not_there(tmp_path):

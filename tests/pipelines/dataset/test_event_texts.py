@@ -15,6 +15,7 @@ from pipelines.common.job import JobError
 from pipelines.dataset.dataset_file import read_dataset
 from pipelines.histories import history_records
 from pipelines.inspect import dataset_view
+from tasks.history_columns import HistoryColumns
 from tasks.interaction_texts import OwnTexts
 from tasks.item_vectors import ItemVectors
 from tests.histories import contents
@@ -154,7 +155,7 @@ def test_each_distinct_text_has_a_vector(made, tmp_path):
   items = pq.read_table(output / 'items.parquet')
   assert [table.shape for table in vectors.tables] == [(items.num_rows, 32)]
   assert vectors.width == 32
-  shown = vectors.gather(np.array([2, 0]), np.array([1, 1], np.float32))
+  shown = vectors.gather(HistoryColumns(np.array([2, 0]), np.float32([1, 1])))
   np.testing.assert_array_equal(shown, vectors.tables[0][[2, 0]])
   words = OwnTexts.of(info['dataset']['texts'])
   empty = [not text for text in words.item_texts(items)[1]]

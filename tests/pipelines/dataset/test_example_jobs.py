@@ -380,7 +380,9 @@ def test_no_examples_are_told(data, tmp_path):
 
 
 def test_too_many_rejects_are_told(data, tmp_path):
-  asked = {**LIKE, 'examples': {**ASKED, 'answer': 'why'}}
+  own = {**ASKED, 'answer': 'why'}
+  del own['fields']
+  asked = {**LIKE, 'prompt': 'Will they like {title}?', 'examples': own}
   with pytest.raises(Exception, match='rows of --dataset, like_v1 are rej'):
     run(data, tmp_path / 'h', questions=[asked])
 
@@ -473,3 +475,25 @@ def test_words_are_looked_for_in_items(data, tmp_path):
   run(data, tmp_path / 'h', questions=[LAST], history=words)
   shown = dataset_view.describe_dataset(str(tmp_path / 'h.yaml'))
   assert shown['questions']['last_v1']['answers'].keys() == {'Yes', 'No'}
+
+
+def test_free_words_are_kept_as_they_are(tmp_path):
+  items = pd.DataFrame({'id': ['i1', 'i2'], 'title': ['One', 'Two'], 'genres': 'A'})
+  items.to_csv(tmp_path / 'items.csv', index=False)
+  users = [f'u{x}' for x in range(6)]
+  events = pd.DataFrame({'user': users, 'item': 'i1', 'stars': 2, 'time': T})
+  # What is valued again counts anew: an example in between has the first value.
+  again = events.assign(stars=5, time=T + 100)
+  pd.concat([events, again]).to_csv(tmp_path / 'events.csv', index=False)
+  said = ['None', '-', ' N/A ', '', 'für "5" €, gern', 'x']
+  asked = pd.DataFrame({'who': users, 'when': T + 50, 'name': said})
+  asked.to_csv(tmp_path / 'asked.csv', index=False)
+  question = {'name': 'name_v1', 'prompt': 'Name:', 'answer': {'text': {}}}
+  own = {'files': 'asked.csv', 'user': 'who', 'time': 'when', 'answer': 'name'}
+  info = run(tmp_path, tmp_path / 'made', questions=[{**question, 'examples': own}])
+  found = examples(tmp_path / 'made', 'name_v1', fields=())
+  answers = {x['user_id']: [*x['answer']] for x in found}
+  wanted = [[text.strip()] if text else [] for text in said]
+  assert answers == dict(zip(users, wanted, strict=True))
+  assert {y for x in found for y in x['history_ratings'].tolist()} == {2.0}
+  assert info['rating_values'] == [2.0, 5.0]

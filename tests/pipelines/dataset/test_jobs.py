@@ -386,7 +386,8 @@ def test_vectors_and_the_history_as_text(data, tmp_path):
 
 def test_a_column_that_no_file_has(data, tmp_path):
   dataset = write(data, ('{title} is', '{name} is'))
-  with pytest.raises(JobError, match=r'lacks the column name of .*genres\.yaml; found'):
+  told = r'genres\.yaml, line 18: .*\{name\} is no column of items or events; expected'
+  with pytest.raises(JobError, match=told):
     run(dataset, tmp_path / 'h')
   dataset = write(data, ('user: userId', 'user: user'))
   with pytest.raises(JobError, match=r'the column user \(did you mean userId\?\) of'):

@@ -33,15 +33,15 @@ def test_files_of_examples(tmp_path):
   assert asked.plan == ExamplePlan(
     'book_like_v1', rule, options, ('occasion',), from_files=True
   )
-  assert asked.asks_item
-  assert asked.item_columns == ('title', 'author')
+  assert asked.question.asks_item
+  assert asked.question.item_fields == ('title', 'author')
   assert asked.files.columns == {'user': 'customer', 'item': 'isbn', 'time': 'asked_at'}
   assert asked.files.time_unit == 'ms'
   assert not found.lists
   assert found.item_columns() == ('title', 'published', 'author', 'subjects')
   assert found.about()['questions']['book_like_v1'] == {
     'kind': 'choice',
-    'prompt': asked.prompt.source,
+    'prompt': asked.question.prompt,
     'options': ['Yes', 'No'],
     'fields': ['occasion'],
     'asks_item': True,
@@ -74,6 +74,20 @@ def test_numbers(tmp_path):
   assert asked.words()['kind'] == 'number'
 
 
+def test_a_number_is_not_true_or_false(tmp_path):
+  stars = ('choice: ["Yes", "No"]', 'number: {from: 0, to: 1}')
+  drawn = ('      answer: value > 3\n', '      negatives: {each: 1}\n')
+  for changes in ([stars], [stars, drawn]):
+    with pytest.raises(JobError, match='a number beside a comparison or negatives'):
+      read(tmp_path, HOLDOUT, *changes)
+
+
+def test_the_answer_is_not_told_in_the_prompt(tmp_path):
+  fields = ('fields: [occasion]', 'fields: [occasion, liked]')
+  with pytest.raises(JobError, match=r"line 30: .*'liked' is the answer"):
+    read(tmp_path, TEXT, ('{occasion}', '{occasion} {liked}'), fields)
+
+
 # name: (what stands for the numbers, what is said).
 NUMBERS = {
   'no end': ('{from: 1}', 'number: no key to; expected a number'),
@@ -92,6 +106,29 @@ def test_mistakes_in_numbers(name, tmp_path):
   with pytest.raises(JobError, match=r'like.yaml, line \d+: .*') as caught:
     read(tmp_path, HOLDOUT, ('choice: ["Yes", "No"]', f'number: {written}'))
   assert told in str(caught.value)
+
+
+def test_free_words(tmp_path):
+  text = ('choice: {"Yes": 1, "No": 0}', 'text: {max_tokens: 9}')
+  (asked,) = read(tmp_path, TEXT, text).questions
+  assert (asked.plan.answer, asked.plan.text_answer) == (None, 'liked')
+  assert asked.words() == {
+    'kind': 'text',
+    'prompt': asked.question.prompt,
+    'max_tokens': 9,
+    'fields': ['occasion'],
+    'asks_item': True,
+  }
+  for wrong, told in (
+    ('{most: 9}', 'unknown key; expected one of'),
+    ('{max_tokens: 1}', 'max_tokens: 1; expected at least 2'),
+    ('[a, b]', 'text: a list; expected keys with values'),
+  ):
+    with pytest.raises(JobError, match=r'like.yaml, line 23: .*') as caught:
+      read(tmp_path, TEXT, (text[0], f'text: {wrong}'))
+    assert told in str(caught.value)
+  with pytest.raises(JobError, match='no text; expected files with the answers'):
+    read(tmp_path, HOLDOUT, ('choice: ["Yes", "No"]', 'text: {}'))
 
 
 def test_splits(tmp_path):

@@ -10,7 +10,7 @@ from pipelines.histories.split import Split
 SPLIT = Split(0.6, 0.2, 3, seed=0)
 
 
-def batch(size: int, seed: int = 0) -> pa.RecordBatch:
+def batch(size: int, seed: int = 0, texts: bool = False) -> pa.RecordBatch:
   rng = np.random.default_rng(seed)
   users = pa.array([f'u{user}' for user in rng.integers(0, 40, size)], pa.string())
   return pa.record_batch(
@@ -19,8 +19,9 @@ def batch(size: int, seed: int = 0) -> pa.RecordBatch:
       rng.integers(0, 9, size).astype(np.int32),
       rng.integers(1, 11, size).astype(np.float32) / 2,
       rng.integers(0, 10**9, size),
+      *[rng.integers(0, 10**6, size).astype(np.int32)] * texts,
     ],
-    schema=shuffle.RATINGS,
+    schema=shuffle.RATINGS_AND_TEXTS if texts else shuffle.RATINGS,
   )
 
 
@@ -28,9 +29,10 @@ def rows(table) -> list[tuple]:
   return sorted(tuple(row.values()) for row in table.to_pylist())
 
 
+@pytest.mark.parametrize('texts', [False, True])
 @pytest.mark.parametrize('size', [0, 1, 500])
-def test_every_row_goes_to_the_shard_of_its_user(size):
-  given = batch(size)
+def test_every_row_goes_to_the_shard_of_its_user(size, texts):
+  given = batch(size, texts=texts)
   parts = dict(shuffle.partition(given, SPLIT))
   found = []
   for shard, packed in parts.items():

@@ -1,6 +1,8 @@
 """Examples: their histories against plain Python, and nothing of them from later."""
 
 import itertools
+import zlib
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -58,14 +60,14 @@ def draw_rows(seed, users=3, each=14):
   )
 
 
-def packed(*rows, fields=()):
-  """Rows (user, item, time, answer, id, split, *fields) of examples' files."""
+def packed(*rows, own=()):
+  """Rows (user, item, time, answer, id, split, *own) of examples' files."""
   columns = zip(*rows, strict=True)
   arrays = [
     pa.array(column, field.type)
-    for column, field in zip(columns, rows_schema(fields), strict=True)
+    for column, field in zip(columns, rows_schema(own), strict=True)
   ]
-  return [pack_examples(pa.record_batch(arrays, schema=rows_schema(fields)))]
+  return [pack_examples(pa.record_batch(arrays, schema=rows_schema(own)))]
 
 
 def ask(user, item, time, answer=0, name='', split=-1):
@@ -159,6 +161,11 @@ def _changed(rows, time):
   yield rows + more
 
 
+def _with_texts(rows):
+  """Rows with texts of their own, which follow from all that they are."""
+  return [(*row, zlib.crc32(repr(row).encode()) % 1_000) for row in rows]
+
+
 def _records(rows, asked, sampler, plan=FILES):
   """The bytes of each example, by id; items are counted as the job counts them."""
   how = settings(sampler)
@@ -174,19 +181,34 @@ def _records(rows, asked, sampler, plan=FILES):
   return found
 
 
+@pytest.mark.parametrize('add', [list, _with_texts], ids=['plain', 'with texts'])
 @pytest.mark.parametrize('sampler', SAMPLERS)
-def test_nothing_from_later_is_in_a_record(sampler):
+def test_nothing_from_later_is_in_a_record(sampler, add):
   """Every event from an example's time on is changed, deleted, and others are added."""
   rows, checked = draw_rows(7, each=20), 0
   asked = packed(*(ask(f'u{x % 3}', x % NUM_ITEMS, 104 + x) for x in range(8)))
-  whole = _records(rows, asked, sampler)
+  whole = _records(add(rows), asked, sampler)
   assert len(whole) == 8
   for name, record in whole.items():
     for other in _changed(rows, int(name.split(':')[2])):
-      assert _records(other, asked, sampler)[name] == record
+      assert _records(add(other), asked, sampler)[name] == record
       checked += 1
   assert checked == 8 * 4
-  assert any(_records(x, asked, sampler) != whole for x in _changed(rows, 104))
+  changed = (_records(add(x), asked, sampler) for x in _changed(rows, 104))
+  assert any(records != whole for records in changed)
+
+
+def test_a_history_has_the_texts_of_its_events():
+  rows = _with_texts(draw_rows(4))
+  found, *_ = make(rows, FILES, packed(ask('u0', 1, 108), ask('u1', 2, 111)))
+  assert len(found) == 2
+  texts = {row[:4]: row[4] for row in rows}
+  for example in found.values():
+    user = example['user_id']
+    expected = [
+      texts[user, item, rating, when] for item, rating, when in shown(example)
+    ]
+    assert example['history_texts'].tolist() == expected
 
 
 def test_ranks_stand_for_times():
@@ -287,8 +309,20 @@ def test_splits_by_time_and_by_column():
 def test_fields_are_features():
   plan = ExamplePlan('q_v1', None, OPTIONS, ('why',), from_files=True)
   row = (*ask('u0', 1, 111, -1), 'für 5 €')
-  found, *_ = make(draw_rows(1), plan, packed(row, fields=('why',)))
+  found, *_ = make(draw_rows(1), plan, packed(row, own=('field_why',)))
   assert found['u0:i1:111']['field_why'] == ['für 5 €']
+
+
+def test_answers_in_free_words():
+  plan = ExamplePlan('q_v1', None, ('text',), from_files=True, text_answer='name')
+  rows = (*ask('u0', 1, 111, 0), 'für 5 €, gern'), (*ask('u0', 2, 111, -1), '')
+  found, statistics, _ = make(draw_rows(1), plan, packed(*rows, own=('answer_text',)))
+  assert found['u0:i1:111']['answer'] == ['für 5 €, gern']
+  assert found['u0:i2:111']['answer'] == []
+  assert sum((Counter(x) for x in statistics.answers.values()), Counter()) == {
+    'text': 1,
+    '': 1,
+  }
 
 
 def test_nobody_and_nothing():

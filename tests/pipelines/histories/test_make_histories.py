@@ -16,16 +16,18 @@ ITEMS = ItemFacts(('A', 'B'), sparse.csr_array([[1.0, 0], [0, 1], [1, 1]]))
 SETTINGS = HistorySettings('recency', 10, 1, 0, LabelRule(min_count=1))
 
 
-def table(*rows: tuple[str, int, float, int]) -> pa.Table:
-  user, item, rating, time = zip(*rows, strict=True) if rows else ([], [], [], [])
+def table(*rows: tuple) -> pa.Table:
+  """Rows (user, item, rating, time), and perhaps the row of a text."""
+  user, item, rating, time, *text = zip(*rows, strict=True) if rows else ([],) * 4
   columns = [
     pa.array(user, pa.string()).dictionary_encode(),
     pa.array(item, pa.int32()),
     pa.array(rating, pa.float32()),
     pa.array(time, pa.int64()),
+    *(pa.array(rows, pa.int32()) for rows in text),
   ]
-  batch = pa.record_batch(columns, schema=shuffle.RATINGS)
-  return pa.Table.from_batches([batch])
+  schema = shuffle.RATINGS_AND_TEXTS if text else shuffle.RATINGS
+  return pa.Table.from_batches([pa.record_batch(columns, schema=schema)])
 
 
 def decoded(made) -> dict[str, dict]:
@@ -68,6 +70,25 @@ def test_rows_that_are_dropped():
   }
   assert made.statistics.rows_kept == 3
   assert decoded(made)['a']['history_ratings'].tolist() == [4, 5]
+
+
+def test_texts_stay_with_their_events():
+  rows = [
+    ('a', 0, 4, 5, 7),
+    ('a', 0, 4, 5, 7),  # duplicate
+    ('a', 0, 4, 5, 2),  # same second, same rating: an earlier text
+    ('a', 0, 4, 3, 9),  # older
+    ('a', 1, 5, 1, 0),
+    ('b', 1, 5, 1, 8),
+  ]
+  for order in (rows, rows[::-1]):
+    made = make_histories(table(*order), ITEMS, SETTINGS)
+    assert made.statistics.dropped['duplicate'] == 1
+    assert made.statistics.dropped['superseded'] == 2
+    texts = {name: x['history_texts'].tolist() for name, x in decoded(made).items()}
+    assert texts == {'a': [7, 0], 'b': [8]}
+  plain = make_histories(table(*(row[:4] for row in rows)), ITEMS, SETTINGS)
+  assert 'history_texts' not in decoded(plain)['a']
 
 
 def test_min_history_counts_what_is_left_after_cleaning():

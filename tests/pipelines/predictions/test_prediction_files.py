@@ -71,6 +71,7 @@ CHOSEN = [
     'answer': answer,
     'draft_answer': answer,
     'draft_probabilities': odds,
+    'decoder_probabilities': [0.5, 0.5],
     **{name: ROWS[0][name] for name in list(ROWS[0])[5:]},
   }
   for user, answer, odds in (('1', 'Yes', [0.75, 0.25]), ('2', None, []))

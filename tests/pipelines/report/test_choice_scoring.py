@@ -8,9 +8,10 @@ import pytest
 
 from pipelines.common import tfrecord
 from pipelines.common.job import JobError
-from pipelines.report import asked_choice, choice_results, choice_scoring
+from pipelines.report import asked_question, choice_scoring, example_results
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
 from tasks.choice_metrics import OptionAnswers
+from tasks.prompt_texts import PromptTexts
 from tests import choice_tables as choices
 
 RUN = {'seed': 3, 'bootstrap_samples': 40}
@@ -27,11 +28,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def question(folder):
-  return asked_choice.choices_of(f'{folder}/histories')[choices.NAME]
+  return asked_question.questions_of(f'{folder}/histories')[choices.NAME]
 
 
 def test_examples_as_they_were_written(folder, question):
-  read = choice_results.read_choice_examples(f'{folder}/histories', question, 'test')
+  read = example_results.read_asked_examples(f'{folder}/histories', question, 'test')
   assert len(read.samples.asked) == len(SPLITS['test'])
   for row, wanted in enumerate(SPLITS['test']):
     samples = read.samples
@@ -45,7 +46,7 @@ def test_examples_as_they_were_written(folder, question):
     np.testing.assert_array_equal(samples.values[row], wanted['history_ratings'])
     assert read.totals[row] == wanted['history_total']
     assert read.fields[row] == {'weekday': wanted['field_weekday']}
-  every = choice_results.read_choice_examples(f'{folder}/histories', question, 'all')
+  every = example_results.read_asked_examples(f'{folder}/histories', question, 'all')
   assert len(every.samples.asked) == sum(map(len, SPLITS.values()))
 
 
@@ -58,37 +59,40 @@ def test_records_that_are_no_examples_are_left_out(folder, question, tmp_path):
   path.write_bytes(
     path.read_bytes() + tfrecord.frame_records(pa.array([b'no record'], pa.binary()))
   )
-  read = choice_results.read_choice_examples(str(histories), question, 'test')
+  read = example_results.read_asked_examples(str(histories), question, 'test')
   assert read.samples.example_ids == [some[0]['example_id'], some[2]['example_id']]
   assert [x.split(' of ')[0] for x in read.left_out] == ['record 1', 'record 3']
-  covered = choice_results.cover_examples(read, 2)
+  covered = example_results.cover_examples(read, 2)
   assert (covered.examples_in_split, covered.rejects) == (4, 2)
   with pytest.raises(JobError, match=r'2 of 4 examples have no prediction, such as'):
-    choice_results.cover_examples(read, 1)
+    example_results.cover_examples(read, 1)
   some[1] = {**some[0], 'answer': ['Perhaps']}
   choices.write_shard(path, some)
   with pytest.raises(JobError, match=r"'Perhaps' is none of the options \['Yes', 'No'"):
-    choice_results.read_choice_examples(str(histories), question, 'test')
+    example_results.read_asked_examples(str(histories), question, 'test')
 
 
 def test_prompts(folder, question):
-  writer = asked_choice.PromptWriter(f'{folder}/histories', question)
+  writer = PromptTexts(question, f'{folder}/histories')
   title = f'Book 3 {choices.HOSTILE}'
   wanted = f'On a Monday: will the reader like {title}, 3 pages?'
-  assert writer.write(3, {'weekday': ['Monday']}) == wanted
-  assert writer.write(0, {'weekday': []}).startswith('On a : will the reader like Book')
-  assert writer.write(-1, {'weekday': ['Monday']}) == (
+  assert writer.write(3, {'weekday': 'Monday'}) == wanted
+  assert writer.write(0, {'weekday': None}).startswith('On a : will the reader like B')
+  assert writer.write(None, {'weekday': 'Monday'}) == (
     'On a Monday: will the reader like ?'
   )
   own = dataclasses.replace(question, prompt='{weekday}!')
-  writer = asked_choice.PromptWriter('/nowhere', own)
-  assert writer.write(2, {'weekday': ['Friday', 'Sunday']}) == 'Friday, Sunday!'
+  assert PromptTexts(own, f'{folder}/histories').write(2, {'weekday': 'Friday'}) == (
+    'Friday!'
+  )
+  with pytest.raises(ValueError, match='its prompt names colour, but'):
+    PromptTexts(dataclasses.replace(own, prompt='{colour}'), f'{folder}/histories')
 
 
 def test_what_the_predictions_were_asked(folder, tmp_path):
   histories = f'{folder}/histories'
   rows = choices.answer(SPLITS['test'])
-  asked = lambda path, **settings: asked_choice.answered_choice(
+  asked = lambda path, **settings: asked_question.answered_question(
     histories, str(path), settings
   )
   for kind in ('json', 'parquet'):
@@ -108,24 +112,24 @@ def test_what_the_predictions_were_asked(folder, tmp_path):
 
 def test_probabilities_of_the_model():
   rows = [
-    {'answer': 'Yes', 'log_prob': np.log(0.9), 'draft_answer': 'No'},
-    {'answer': 'No', 'log_prob': np.log(0.6), 'draft_answer': None},
+    {'answer': 'Yes', 'decoder_probabilities': [0.9, 0.1], 'draft_answer': 'No'},
+    {'answer': 'No', 'decoder_probabilities': [0.4, 0.6], 'draft_answer': None},
   ]
   told = [[0.4, 0.5], [1.0, 1.0]]
   for row, each in zip(rows, told, strict=True):
     row['draft_probabilities'] = each
-  found = choice_scoring.answers_of_model(rows, ('Yes', 'No'), True)
+  found = choice_scoring.answers_of_model(rows, ('Yes', 'No'))
   np.testing.assert_allclose(found['persoma'].probabilities, [[0.9, 0.1], [0.4, 0.6]])
   np.testing.assert_array_equal(found['persoma'].chosen, [0, 1])
   np.testing.assert_allclose(found['draft'].probabilities, [[4 / 9, 5 / 9], [0.5, 0.5]])
   np.testing.assert_array_equal(found['draft'].chosen, [1, -1])
-  for options, constrained in ((('Yes', 'No'), False), (('Yes', 'No', 'Hm'), True)):
-    found = choice_scoring.answers_of_model(rows, options, constrained)
-    assert found['persoma'].probabilities is None
-  without = [{'answer': x, 'log_prob': 0.0} for x in ('Yes', None)]
-  found = choice_scoring.answers_of_model(without, ('Yes', 'No'), True)
+  some = [{**rows[0], 'decoder_probabilities': []}, rows[1]]
+  found = choice_scoring.answers_of_model(some, ('Yes', 'No'))
+  assert found['persoma'].probabilities is None, 'some have none'
+  old = [{'answer': x, 'log_prob': 0.0} for x in ('Yes', None)]
+  found = choice_scoring.answers_of_model(old, ('Yes', 'No'))
   assert found.keys() == {'persoma'}
-  assert found['persoma'].probabilities is None, 'of no option'
+  assert found['persoma'].probabilities is None, 'a table without the column'
   np.testing.assert_array_equal(found['persoma'].chosen, [0, -1])
 
 
@@ -166,7 +170,7 @@ def test_the_best_floor_is_named_with_the_difference(question):
 
 def test_floors_read_only_the_training(folder, question, tmp_path):
   histories = f'{folder}/histories'
-  read = choice_results.read_choice_examples(histories, question, 'test').samples
+  read = example_results.read_asked_examples(histories, question, 'test').samples
   made = answer_choice_floors(histories, question, read, f'{folder}/vectors')
   assert tuple(made) == CHOICE_FLOORS
   blind = read._replace(answers=np.full(len(read.asked), -1))
@@ -185,7 +189,7 @@ def test_floors_of_training_examples_do_not_know_their_answers(
   split, folder, question, tmp_path
 ):
   histories = f'{folder}/histories'
-  read = choice_results.read_choice_examples(histories, question, split).samples
+  read = example_results.read_asked_examples(histories, question, split).samples
   made = answer_choice_floors(histories, question, read, f'{folder}/vectors')
   assert [*made] == ['majority', 'item_mean']
   first = SPLITS['train'][0]
@@ -212,8 +216,8 @@ def test_no_items_and_more_options(tmp_path):
     ('three', drawn, ['majority', 'item_mean', 'logistic_regression']),
   ):
     histories = str(choices.write_histories(tmp_path / name, splits, options))
-    (question,) = asked_choice.choices_of(histories).values()
-    read = choice_results.read_choice_examples(histories, question, 'test').samples
+    (question,) = asked_question.questions_of(histories).values()
+    read = example_results.read_asked_examples(histories, question, 'test').samples
     vectors = str(choices.write_item_vectors(tmp_path / f'{name}-vectors'))
     made = answer_choice_floors(histories, question, read, vectors)
     assert [*made] == wanted
@@ -223,6 +227,6 @@ def test_no_items_and_more_options(tmp_path):
 
 def test_a_split_without_examples(folder, question):
   with pytest.raises(JobError, match=r'of likes_v1 in the split nobody \(train'):
-    asked_choice.require_examples(f'{folder}/histories', question, 'nobody')
+    asked_question.require_examples(f'{folder}/histories', question, 'nobody')
   for split in ('test', 'all'):
-    asked_choice.require_examples(f'{folder}/histories', question, split)
+    asked_question.require_examples(f'{folder}/histories', question, split)

@@ -4,12 +4,13 @@ import pytest
 
 from tasks import questions
 from tasks.answers.choice import Choice
+from tests.grammar_walks import Walks
 
 LIKE = Choice(
   'book_like_v1',
   '\nAsked {why}: will they like {title}[ by {author}]?\nAnswer:',
   ['Yes', 'No'],
-  ['why'],
+  fields=['why'],
 )
 
 
@@ -26,11 +27,12 @@ def test_names_of_the_prompt():
 
 
 def test_an_answer_follows_after_a_space():
-  assert LIKE.targets == (' Yes', ' No')
-  assert LIKE.target_tokens(ids) == [ids(' Yes'), ids(' No')]
+  targets = lambda choice: [choice.target(x) for x in choice.options]
+  assert targets(LIKE) == [' Yes', ' No']
+  assert LIKE.option_tokens(ids) == [ids(' Yes'), ids(' No')]
   behind_a_line = Choice('a_v1', 'Like {title}?\n', ('Yes', 'No'))
-  assert behind_a_line.targets == ('Yes', 'No')
-  assert Choice('a_v1', 'Like {title}', ('Yes', 'No')).targets == (' Yes', ' No')
+  assert targets(behind_a_line) == ['Yes', 'No']
+  assert targets(Choice('a_v1', 'Like {title}', ('Yes', 'No'))) == [' Yes', ' No']
 
 
 def test_a_word_has_the_token_that_it_has_behind_the_prompt():
@@ -45,7 +47,7 @@ def test_a_word_has_the_token_that_it_has_behind_the_prompt():
       left = left.removeprefix(piece)
     return found
 
-  assert LIKE.target_tokens(encode) == [[2], [3]]
+  assert LIKE.option_tokens(encode) == [[2], [3]]
 
 
 def test_the_draft_repeats_the_end_of_the_prompt():
@@ -69,32 +71,40 @@ def test_answers(text, option):
 
 def test_an_option_may_end_in_a_full_stop_and_begin_as_another():
   choice = Choice('a_v1', 'x', ('No', 'No.', 'No way'), asks_item=False)
-  assert [choice.parse(x).option for x in choice.targets] == [*choice.options]
-  grammar, end = choice.grammar(ids, 0), 0
-  for option in choice.targets:
-    state = 0
-    for token in [*ids(option), end]:
-      place = list(grammar.tokens[state]).index(token)
-      state = grammar.next[state, place]
-    assert list(grammar.tokens[state]).count(end) == 1, 'the end follows itself'
-  state = 0
-  for token in ids(' No w'):
-    state = grammar.next[state, list(grammar.tokens[state]).index(token)]
-  assert {x for x in grammar.tokens[state] if x >= 0} == {ord('a')}
+  targets = [choice.target(x) for x in choice.options]
+  assert [choice.parse(x).option for x in targets] == [*choice.options]
+  walks = Walks(choice.grammar(ids, 0))
+  for option in targets:
+    assert 0 in walks.after(ids(option))
+    assert walks.after([*ids(option), 0]) == {0}, 'the end follows itself'
+  assert walks.after(ids(' No w')) == {ord('a')}
+
+
+def test_a_thousand_options():
+  options = tuple(f'Shelf {number:03}' for number in range(1000))
+  choice = Choice('a_v1', 'x', options, asks_item=False)
+  targets = [choice.target(x) for x in options]
+  walks = Walks(choice.grammar(ids, 0))
+  drawn = walks.random(500, 12, seed=0).tolist()
+  texts = {bytes(row[: row.index(0)]).decode() for row in drawn}
+  assert texts <= {*targets}
+  assert len(texts) > 300
+  assert all(walks.after(ids(target)) == {0} for target in targets[::100])
 
 
 def test_rows():
   example = {'example_id': 'e', 'user_id': 'u', 'item_id': 'i', 'answer': ['No']}
-  row = LIKE.row(example, ' Yes', -0.5, 3, [0.25, 0.75])
+  row = LIKE.row(example, ' Yes', -0.5, 3, [0.25, 0.75], [0.9, 0.1])
   assert row == {
     **{'example_id': 'e', 'user_id': 'u', 'item_id': 'i', 'answer': 'Yes'},
     **{'draft_answer': 'No', 'draft_probabilities': [0.25, 0.75], 'text': ' Yes'},
+    'decoder_probabilities': [0.9, 0.1],
     **{'log_prob': -0.5, 'parse_ok': True, 'history_length': 3, 'task': LIKE.name},
   }
   row = Choice('a_v1', 'x', ('A', 'B'), asks_item=False).row(example, '?', -1, 0)
   assert 'item_id' not in row
   assert (row['answer'], row['draft_answer'], row['parse_ok']) == (None, None, False)
-  assert row['draft_probabilities'] == []
+  assert row['draft_probabilities'] == row['decoder_probabilities'] == []
 
 
 @pytest.mark.parametrize(

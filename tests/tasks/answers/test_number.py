@@ -18,6 +18,10 @@ def test_numbers_are_written_in_exact_steps():
   assert tenths[3] == '0.3', 'not 0.30000000000000004'
   assert [float(x) for x in tenths] == np.linspace(0, 1, 11).round(1).tolist()
   assert write_numbers(-2, 2, 2) == ('-2', '0', '2')
+  assert write_numbers(1234567, 1234577, 10) == ('1234567', '1234577')
+  assert write_numbers(0, 1e9, 5e8) == ('0', '500000000', '1000000000')
+  with pytest.raises(ValueError, match='100,001 numbers; expected at most 1,001'):
+    write_numbers(0, 1e5, 1)
 
 
 @pytest.mark.parametrize('wrong', [(1, 1, 1), (5, 1, 1), (1, 5, 0), (1, 5, 3)])
@@ -35,13 +39,16 @@ def test_options_that_are_no_ascending_numbers():
 def test_a_number_is_read_however_it_is_written():
   read = lambda text: STARS.parse(text).option
   assert [read(x) for x in ('4', ' 4.0', '4.', '04.50')] == ['4', '4', '4', '4.5']
-  assert [read(x) for x in ('', '6', 'four', '4 stars', 'nan')] == [None] * 5
+  assert [read(x) for x in ('', '6', 'four', '4 stars', 'nan', '2..')] == [None] * 6
 
 
 def test_a_row_has_the_columns_of_the_table():
   odds = np.random.default_rng(0).dirichlet(np.ones(10))
   row = STARS.row(EXAMPLE, ' 3.5', -0.5, 7, odds)
   assert (row['answer'], row['value'], row['parse_ok']) == ('3.5', 3.5, True)
+  told = STARS.row(EXAMPLE, ' 3.5', -0.5, 7, odds, odds[::-1])
+  assert told['value'] == pytest.approx((odds[::-1] * np.arange(1, 11) / 2).sum())
+  assert told['draft_value'] == row['draft_value']
   assert row['draft_value'] == pytest.approx((odds * np.arange(1, 11) / 2).sum())
   words = {'kind': 'number', 'asks_item': True}
   named = [x.name for x in schema.prediction_columns(words)]

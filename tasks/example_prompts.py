@@ -1,26 +1,20 @@
-"""Writes the task prompts of a choice, each about its own example."""
+"""Writes the task prompts of questions about examples, each about its own example."""
 
 import functools
 import pathlib
-from collections.abc import Sequence
-
-import pyarrow.parquet as pq
 
 from tasks import question_examples, text_history, vocabularies
-from tasks.answers.choice import Choice
+from tasks.answers.example_question import ExampleQuestion
 from tasks.histories import data_folders
+from tasks.prompt_texts import PromptTexts
 
 
-class ChoicePrompts:
-  """Writes prompts from the columns of items and of the examples' own file.
-
-  Attributes:
-    num_items: number of rows of the item table.
-  """
+class ExamplePrompts(PromptTexts):
+  """Writes prompts as token ids."""
 
   def __init__(
     self,
-    question: Choice,
+    question: ExampleQuestion,
     histories_dir: str,
     vocabulary: vocabularies.DecoderVocabulary,
     follows_text: bool = False,
@@ -36,29 +30,14 @@ class ChoicePrompts:
     Raises:
       ValueError: the items lack a column that the prompt names.
     """
-    self._question, self._vocabulary = question, vocabulary
-    self._follows_text = follows_text
-    file = pathlib.Path(histories_dir) / 'items.parquet'
-    self.num_items = pq.read_metadata(file).num_rows
-    names = question.item_fields
-    rows = _item_columns(file, question.name, names) if names else []
-    self._rows = [dict(zip(names, row, strict=True)) for row in rows]
+    super().__init__(question, histories_dir)
+    self._vocabulary, self._follows_text = vocabulary, follows_text
     self.tokens = functools.lru_cache(1 << 17)(self._tokens)
-
-  def text(self, item: int | None, fields: tuple[str | None, ...] = ()) -> str:
-    """Writes the prompt of an example.
-
-    Args:
-      item: row of the item table that is asked about; None for none.
-      fields: values of `Choice.fields`, None for a missing one.
-    """
-    values = dict(zip(self._question.fields, fields, strict=True))
-    of_item = self._rows[item] if self._rows else {}
-    return self._question.template.write({**of_item, **values})
 
   def _tokens(self, item, fields=()) -> list[int]:
     """Returns the token ids of a prompt; `tokens` keeps those of the last examples."""
-    text, vocabulary = self.text(item, fields), self._vocabulary
+    text = self.write(item, dict(zip(self.question.fields, fields, strict=True)))
+    vocabulary = self._vocabulary
     ids = (
       text_history.after_line(vocabulary, text)
       if self._follows_text
@@ -68,20 +47,7 @@ class ChoicePrompts:
     return ids
 
 
-def _item_columns(file, name, names: Sequence[str]):
-  """Returns the values of columns of items, row by row."""
-  table = pq.read_table(file)
-  found = table['fields'].combine_chunks() if 'fields' in table.column_names else None
-  known = [] if found is None else [field.name for field in found.type]
-  if missing := [x for x in names if x not in known]:
-    raise ValueError(
-      f'question {name}: its prompt names {", ".join(missing)}, but {file} has only '
-      f'{known} of an item: expected histories of the same dataset file'
-    )
-  return zip(*(found.field(x).to_pylist() for x in names), strict=True)
-
-
-def longest_choice_prompt(question: Choice, follows_text: bool) -> int:
+def longest_example_prompt(question: ExampleQuestion, follows_text: bool) -> int:
   """Returns the number of tokens of the longest prompt among all stored examples.
 
   The examples of all splits are read, and every distinct prompt is encoded once: a
@@ -100,7 +66,7 @@ def longest_choice_prompt(question: Choice, follows_text: bool) -> int:
 @functools.cache
 def _longest(question, folder, vocabulary, follows_text, _):
   loaded = vocabularies.load_vocabulary(vocabulary)
-  prompts = ChoicePrompts(question, folder, loaded, follows_text)
+  prompts = ExamplePrompts(question, folder, loaded, follows_text)
   texts = lambda values: tuple(x if x is None else x.decode() for x in values)
   asked = question_examples.asked_texts(question)
   size = lambda item, *values: len(prompts.tokens(item, texts(values)))
@@ -109,7 +75,9 @@ def _longest(question, folder, vocabulary, follows_text, _):
   return max(sizes, default=0)
 
 
-def load_choice_prompts(question: Choice, follows_text: bool) -> ChoicePrompts:
+def load_example_prompts(
+  question: ExampleQuestion, follows_text: bool
+) -> ExamplePrompts:
   """Loads the prompts of the recipe's folder and vocabulary once per process."""
   folder, vocabulary = data_folders().histories_dir, vocabularies.task_vocabulary()
   state = (pathlib.Path(folder) / 'items.parquet').stat().st_mtime_ns
@@ -119,4 +87,4 @@ def load_choice_prompts(question: Choice, follows_text: bool) -> ChoicePrompts:
 @functools.cache
 def _load_prompts(question, folder, vocabulary, follows_text, _):
   loaded = vocabularies.load_vocabulary(vocabulary)
-  return ChoicePrompts(question, folder, loaded, follows_text)
+  return ExamplePrompts(question, folder, loaded, follows_text)

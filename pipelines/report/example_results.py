@@ -1,45 +1,54 @@
-"""The results of a run that answered a choice, and the examples that it answered."""
+"""The results of a run that answered examples, and the examples that it answered."""
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.common import tfrecord
+from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
-from pipelines.report.asked_choice import PromptWriter
+from pipelines.predictions.prediction_files import read_predictions
 from tasks import schema
 from tasks.answers.choice import Choice
+from tasks.answers.example_question import ExampleQuestion
 from tasks.baselines import ChoiceSamples
-from tasks.choice_metrics import OptionAnswers
+from tasks.prompt_texts import PromptTexts
 
 
 class ReadExamples(NamedTuple):
   """Holds E examples of a split.
 
   Attributes:
-    samples: the examples as the baselines see them.
+    samples: the examples as the baselines see them; without options, 0 is the number
+      of every answer.
+    answers: answer of each in the data; '' if it is not known.
     fields: texts of each field that an example brings itself, by its name.
     totals: [E] int, length of each history before sampling.
     left_out: names of the split's other examples; the place of a record without one.
   """
 
   samples: ChoiceSamples
+  answers: Sequence[str]
   fields: Sequence[Mapping[str, Sequence[str]]]
   totals: np.ndarray
   left_out: Sequence[str]
 
   def take(self, rows: np.ndarray) -> 'ReadExamples':
     """Returns the examples where `rows` [E] bool is true."""
-    fields = [x for x, kept in zip(self.fields, rows, strict=True) if kept]
+    pick = lambda values: [x for x, kept in zip(values, rows, strict=True) if kept]
     return ReadExamples(
-      self.samples.take(rows), fields, self.totals[rows], self.left_out
+      self.samples.take(rows),
+      pick(self.answers),
+      pick(self.fields),
+      self.totals[rows],
+      self.left_out,
     )
 
 
-class ChoiceCoverage(NamedTuple):
+class ExampleCoverage(NamedTuple):
   """Counts the examples of the split that the scores are of.
 
   Attributes:
@@ -59,16 +68,31 @@ class ChoiceCoverage(NamedTuple):
   users_in_split: int
 
 
-class ChoiceResults(NamedTuple):
-  """Holds everything that the page of a choice shows.
+class AnsweredExamples(NamedTuple):
+  """Holds the E examples that are scored, and their rows of the table.
 
   Attributes:
-    question: words of the question.
-    examples: the E examples that are scored.
+    examples: the examples.
     users: [E] int, number of each example's user.
     coverage: numbers of examples.
     rows: each example's row of the prediction table.
-    answers: answers of each method.
+    predictions: `run_info.json`.
+  """
+
+  examples: ReadExamples
+  users: np.ndarray
+  coverage: ExampleCoverage
+  rows: Sequence[Mapping[str, Any]]
+  predictions: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleResults:
+  """Holds what the pages of all questions about examples show.
+
+  Attributes:
+    question: words of the question.
+    answered: the examples that are scored.
     methods: scores of each method, as in `metrics.json`.
     better_baseline: the best method without a language model, as in `metrics.json`;
       None if the model scores as high.
@@ -77,35 +101,74 @@ class ChoiceResults(NamedTuple):
     info: `dataset_info.json`.
     split: name of the examples' split.
     run: `run` of `metrics.json`.
-    predictions: `run_info.json`.
     training: text of `metrics.jsonl` and `config.gin`, as far as they are there.
   """
 
-  question: Choice
-  examples: ReadExamples
-  users: np.ndarray
-  coverage: ChoiceCoverage
-  rows: Sequence[Mapping[str, Any]]
-  answers: Mapping[str, OptionAnswers]
+  question: ExampleQuestion
+  answered: AnsweredExamples
   methods: Mapping[str, Mapping[str, Any]]
   better_baseline: Mapping[str, Any] | None
-  prompts: PromptWriter
+  prompts: PromptTexts
   titles: Sequence[str]
   info: Mapping[str, Any]
   split: str
   run: Mapping[str, Any]
-  predictions: Mapping[str, Any]
   training: Mapping[str, str]
+
+  @property
+  def coverage(self) -> ExampleCoverage:
+    """Returns the numbers of examples."""
+    return self.answered.coverage
+
+  @property
+  def predictions(self) -> Mapping[str, Any]:
+    """Returns `run_info.json` of the predictions."""
+    return self.answered.predictions
+
+
+def read_answered_examples(
+  question: ExampleQuestion,
+  histories_dir: str,
+  predictions_dir: str,
+  predicted: Mapping[str, Any],
+) -> AnsweredExamples:
+  """Reads the examples of the split of a prediction table that have an answer.
+
+  Args:
+    question: words of the question.
+    histories_dir: finished folder of the histories.
+    predictions_dir: finished folder of the predictions.
+    predicted: settings in `COMPLETED` of the predictions.
+
+  Raises:
+    JobError: an example has no prediction and was not rejected, or none has an answer.
+  """
+  split, kind = predicted['split'], predicted['format']
+  table = read_predictions(predictions_dir, kind)
+  by_id = {_name(row): row for row in table if row['task'] == question.name}
+  predictions = storage.read_json(f'{predictions_dir}/run_info.json')
+  read = read_asked_examples(histories_dir, question, split, by_id)
+  coverage = cover_examples(read, predictions.get('rejects', 0))
+  examples = read.take(read.samples.answers >= 0)
+  if not coverage.examples_scored:
+    raise JobError(
+      f'{histories_dir}: none of the {coverage.examples_without_answer:,} answered '
+      f'examples of the split {split} has an answer in the data, so there is nothing '
+      'to score: answer a split whose examples have one'
+    )
+  rows = [by_id[name] for name in examples.samples.names]
+  users = np.unique(examples.samples.user_ids, return_inverse=True)[1]
+  return AnsweredExamples(examples, users, coverage, rows, predictions)
 
 
 def _name(example: Mapping[str, Any]) -> tuple[str, str]:
-  """Returns what identifies an example."""
+  """Returns (user, id): ids need only be unique among a user's examples."""
   return example['user_id'], example['example_id']
 
 
-def read_choice_examples(
+def read_asked_examples(
   histories_dir: str,
-  question: Choice,
+  question: ExampleQuestion,
   split: str,
   answered: Collection[tuple[str, str]] | None = None,
 ) -> ReadExamples:
@@ -142,7 +205,24 @@ def read_choice_examples(
   )
   own = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
   totals = np.array([x['history_total'] for x in found], np.int64)
-  return ReadExamples(samples, [own(x) for x in found], totals, left_out)
+  answers = [(*x['answer'], '')[0] for x in found]
+  return ReadExamples(samples, answers, [own(x) for x in found], totals, left_out)
+
+
+def read_answer_texts(
+  histories_dir: str, question: ExampleQuestion, split: str
+) -> Iterator[str]:
+  """Yields the answers of a split, one by one.
+
+  Args:
+    histories_dir: finished folder of the histories.
+    question: words of the question.
+    split: name of the split, or 'all'.
+  """
+  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
+  for _, record in _records(histories_dir, split, question.name):
+    example = _valid_example(record, question, num_items)
+    yield from example['answer'] if example else ()
 
 
 def _records(histories_dir, split, name) -> Iterator[tuple[str, bytes]]:
@@ -165,7 +245,7 @@ def _valid_example(record, question, num_items):
 
 
 def _option(example, question):
-  """Returns the number of the right option; -1 if it is not known.
+  """Returns the number of the right option, 0 without options; -1 if none is known.
 
   Raises:
     JobError: it is none of the options.
@@ -173,6 +253,8 @@ def _option(example, question):
   if not example['answer']:
     return -1
   (answer,) = example['answer']
+  if not isinstance(question, Choice):
+    return 0
   if answer not in question.options:
     raise JobError(
       f'example {example["example_id"]!r}: the answer {answer!r} is none of the '
@@ -181,7 +263,7 @@ def _option(example, question):
   return question.options.index(answer)
 
 
-def cover_examples(examples: ReadExamples, rejects: int) -> ChoiceCoverage:
+def cover_examples(examples: ReadExamples, rejects: int) -> ExampleCoverage:
   """Compares the examples without a prediction with the rejects.
 
   Raises:
@@ -197,7 +279,7 @@ def cover_examples(examples: ReadExamples, rejects: int) -> ChoiceCoverage:
     )
   known = (samples.answers >= 0).tolist()
   scored = {user for user, has in zip(samples.user_ids, known, strict=True) if has}
-  return ChoiceCoverage(
+  return ExampleCoverage(
     examples_scored=sum(known),
     examples_without_answer=len(known) - sum(known),
     examples_in_split=total,

@@ -1,4 +1,4 @@
-"""Turns stored examples of a choice into examples of a SeqIO task.
+"""Turns stored examples of a question into examples of a SeqIO task.
 
 As in `tasks.examples`, a history is either the vectors of its interactions or text in
 the prompt. The prompt differs from example to example. If the question is about items,
@@ -13,11 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from tasks import example_arrays, examples, item_vectors, question_examples
-from tasks.answers.choice import Choice
-from tasks.choice_prompts import ChoicePrompts, load_choice_prompts
-from tasks.dataset_question import asked_choice
+from tasks.answers.example_question import ExampleQuestion
+from tasks.dataset_question import asked_about_examples, asked_choice
+from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.feature_room import Room
 from tasks.histories import Genres, data_folders, load_genres, load_scale
+from tasks.history_columns import FEATURES, HistoryColumns, on_history
+from tasks.item_statistics import interaction_vectors
 from tasks.text_history import (
   HistoryLimits,
   Interactions,
@@ -28,13 +30,13 @@ from tasks.text_history import (
 from tasks.vocabularies import load_vocabulary, task_vocabulary
 
 
-class ChoiceSource(NamedTuple):
-  """Holds everything that examples of a choice are made from, read from gin once.
+class ExampleParts(NamedTuple):
+  """Holds everything that examples of a question are made from, read from gin once.
 
   Attributes:
     question: question of the recipe.
     prompts: writer of the prompts.
-    targets: token ids of each option as an answer.
+    label: function from an answer to its token ids, and the words of its slots.
     limits: maximum size of a history.
     vectors: vectors of the interactions; None if histories are text.
     text: texts of the interactions; None if histories are vectors.
@@ -42,9 +44,9 @@ class ChoiceSource(NamedTuple):
     scale: lowest and highest rating of the data set's scale.
   """
 
-  question: Choice
-  prompts: ChoicePrompts
-  targets: list[list[int]]
+  question: ExampleQuestion
+  prompts: ExamplePrompts
+  label: Callable[[str], tuple[list[int], list[int]]]
   limits: HistoryLimits
   vectors: item_vectors.ItemVectors | None = None
   text: Interactions | None = None
@@ -52,30 +54,36 @@ class ChoiceSource(NamedTuple):
   scale: tuple[float, float] = (0.5, 5.0)
 
 
-def _source(as_text: bool) -> ChoiceSource:
-  """Reads the settings of examples from gin; raises as `of_choice` does."""
-  question, folders = asked_choice(), data_folders()
+def _source(as_text: bool) -> ExampleParts:
+  """Reads the settings of examples from gin; raises as `of_question` does."""
+  question, folders = asked_about_examples(), data_folders()
   limits, vocabulary = history_limits(), load_vocabulary(task_vocabulary())
   question.check(vocabulary.encode, vocabulary.unk_id)
+
+  def label(answer: str):
+    tokens, slots = question.label(answer, vocabulary.encode)
+    vocabulary.notice_unknown(answer, tokens)
+    return tokens, slots
+
   common = (
     question,
-    load_choice_prompts(question, as_text),
-    question.target_tokens(vocabulary.encode),
+    load_example_prompts(question, as_text),
+    functools.lru_cache(1 << 14)(label),
     limits,
   )
   if as_text:
     nouns = item_vectors.load_words(folders.embeddings_dir)
     text = load_interactions(folders.histories_dir, nouns, '')
-    return ChoiceSource(*common, text=text)
-  vectors = item_vectors.load_item_vectors(folders.embeddings_dir)
+    return ExampleParts(*common, text=text)
+  vectors = interaction_vectors()
   if question.asks_item:
     vectors.require_items()
   genres, scale = load_genres(folders.histories_dir), load_scale(folders.histories_dir)
-  return ChoiceSource(*common, vectors, genres=genres, scale=scale)
+  return ExampleParts(*common, vectors, genres=genres, scale=scale)
 
 
 def draw_shown(
-  source: ChoiceSource, size: int, items, ratings, seed
+  source: ExampleParts, size: int, history: HistoryColumns, seed, user: bytes = b''
 ) -> example_arrays.Known:
   """Draws interactions of a history, whose categories and values are known.
 
@@ -85,37 +93,34 @@ def draw_shown(
   Args:
     source: source of the examples.
     size: E; with repeats if the history is shorter.
-    items: [n] row numbers of the item table.
-    ratings: [n] float32 values.
+    history: n interactions.
     seed: [2] int32 seed of the example.
+    user: id of the user.
 
   Returns:
     Known with values nan if the history is empty.
   """
   # Not the numbers that draw an answer.
   rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 1])
-  if not len(items):
+  length = len(history.items)
+  if not length:
     rows, items, _ = source.vectors.draw(size, rng)
     values = np.full(size, np.nan, np.float32)
   else:
-    drawn = rng.choice(len(items), size, replace=len(items) < size)
-    items, ratings = items[drawn], ratings[drawn]
-    rows = source.vectors.rows(items, ratings)
-    values = example_arrays.centred(ratings, source.scale).astype(np.float32)
+    history = history.take(rng.choice(length, size, replace=length < size))
+    rows, items = source.vectors.rows(history, user), history.items
+    values = example_arrays.centred(history.ratings, source.scale).astype(np.float32)
   return example_arrays.Known(
     rows, source.genres.of_items[items].astype(np.float32), values
   )
 
 
-def _chosen(source, example_id, answer) -> int:
-  """Returns the number of the option that is an example's answer."""
-  text, options = answer[0].decode(), source.question.options
-  if text not in options:
-    raise ValueError(
-      f'example {example_id.decode()!r} has the answer {text!r}: expected one of '
-      f'{list(options)}, the options of question {source.question.name}'
-    )
-  return options.index(text)
+def _label(source, example_id, answer) -> tuple[list[int], list[int]]:
+  """Returns the tokens of an example's answer, and the words of its slots."""
+  try:
+    return source.label(answer[0].decode())
+  except ValueError as error:
+    raise ValueError(f'example {example_id.decode()!r} has {error}') from None
 
 
 def _asked_item(source, example_id, example_item) -> int | None:
@@ -130,7 +135,7 @@ def _asked_item(source, example_id, example_item) -> int | None:
   return int(example_item[0])
 
 
-def _make_arrays(source, room, known, draws, *fields):
+def _make_arrays(source, room, known, draws, history, *fields):
   """Makes the arrays of an example.
 
   Args:
@@ -138,34 +143,37 @@ def _make_arrays(source, room, known, draws, *fields):
     room: room for an example.
     known: E, number of known interactions; 0 for none.
     draws: whether the answer is drawn at random.
-    *fields: features of an example, its own columns, and a seed [2] int32.
+    history: history of an example.
+    *fields: its other features, its own columns, and a seed [2] int32.
   """
-  example_id, item, answer, items, ratings, *own, seed = fields
+  example_id, user, item, answer, *own, seed = fields
   item = _asked_item(source, example_id, item)
   if draws:
     rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
-    chosen = int(rng.integers(len(source.targets)))
+    options = source.question.options
+    targets, slots = source.label(options[rng.integers(len(options))])
   else:
-    chosen = _chosen(source, example_id, answer)
+    targets, slots = _label(source, example_id, answer)
   prompt = source.prompts.tokens(item, tuple(question_examples.texts_of(own)))
-  shown = slice(source.limits.items)  # the newest interactions
+  history = history.take(slice(source.limits.items))  # the newest interactions
   if source.text:
-    history = source.text.prompt(items, ratings, source.limits)
-    prompt, rows = [*history.tolist(), *prompt], np.zeros((0, 1), np.int32)
+    before = source.text.prompt(history, source.limits)
+    prompt, rows = [*before.tolist(), *prompt], np.zeros((0, 1), np.int32)
   else:
-    rows = source.vectors.rows(items[shown], ratings[shown])
-  targets = source.targets[chosen]
+    rows = source.vectors.rows(history, user)
   room.check(inputs=len(prompt), targets=len(targets) + 1, history_mask=len(rows))
   arrays = (np.array(prompt, np.int32), np.array(targets, np.int32))
-  arrays += (np.array([chosen], np.int32), rows)
+  arrays += (np.array(slots, np.int32), rows)
   if source.question.asks_item:
-    arrays += (np.array([[item]], np.int32),)
+    row = np.array([item])  # which a prompt with the history as text does not need
+    vectors = source.vectors
+    arrays += (vectors.item_rows(row, user) if vectors else row[:, None].astype('i4'),)
   if known:
-    arrays += draw_shown(source, known, items[shown], ratings[shown], seed)
+    arrays += draw_shown(source, known, history, seed, user)
   return arrays
 
 
-def of_choice(
+def of_question(
   room: Room = Room(),  # noqa: B008  immutable
   draws: bool = False,
   as_text: bool = False,
@@ -175,22 +183,25 @@ def of_choice(
   Args:
     room: room for an example.
     draws: whether answers are drawn, every option as often as any other: for stages
-      with `Stage.teach`.
+      with `Stage.teach`, of a choice.
     as_text: whether the history is text in the prompt.
 
   Raises:
-    ValueError: the vocabulary cannot write the options, or the vectors have none of an
-      item alone.
+    ValueError: the question is asked about users, or draws and it has no options, or
+      the vocabulary cannot write them, or the vectors have none of an item alone.
   """
+  if draws:
+    asked_choice()
   source = _source(as_text)
   vectors, asks_item = source.vectors, source.question.asks_item
   known = room.lengths.get('known_values', 0) if vectors else 0
   types = (tf.int32,) * (4 + asks_item) + (tf.int32, tf.float32, tf.float32) * bool(
     known
   )
-  names = ['example_id', 'example_item', 'answer', 'history_items', 'history_ratings']
+  names = [*FEATURES, 'example_id', 'user_id', 'example_item', 'answer']
   names += question_examples.field_features(source.question)
   make_arrays = functools.partial(_make_arrays, source, room, known, draws)
+  make_arrays = functools.partial(on_history, make_arrays)
   look_up = examples.look_up_of(vectors, room) if vectors else None
 
   def make_example(example, seed):
@@ -206,7 +217,9 @@ def of_choice(
     rows = tf.ensure_shape(rows, [None, len(vectors.tables)])
     features |= look_up('history', rows) | {'history_mask': tf.ones_like(rows[:, 0])}
     if asks_item:
-      features |= look_up('asked', tf.ensure_shape(next(found), [1, 1]))
+      features |= look_up(
+        'asked', tf.ensure_shape(next(found), [1, vectors.num_of_item])
+      )
     if known:
       rows = tf.ensure_shape(next(found), [known, len(vectors.tables)])
       features |= look_up('known', rows)
@@ -224,10 +237,10 @@ def with_text_history(room: Room = Room()) -> examples.MakeExample:  # noqa: B00
     room: room for an example.
 
   Raises:
-    ValueError: the recipe allows no text of the history; see also `of_choice`.
+    ValueError: the recipe allows no text of the history; see also `of_question`.
   """
   check_text_limit(room.task)
-  return of_choice(room, as_text=True)
+  return of_question(room, as_text=True)
 
 
 def with_drawn_options(room: Room = Room()) -> examples.MakeExample:  # noqa: B008  immutable
@@ -236,7 +249,7 @@ def with_drawn_options(room: Room = Room()) -> examples.MakeExample:  # noqa: B0
   Args:
     room: room for an example.
   """
-  return of_choice(room, draws=True)
+  return of_question(room, draws=True)
 
 
 Maker = Callable[[Room], examples.MakeExample]

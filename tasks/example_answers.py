@@ -1,5 +1,6 @@
-"""Binds the inference engine to a choice, for `tasks.predictor`."""
+"""Binds the inference engine to a question about examples, for `tasks.predictor`."""
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,33 +11,43 @@ import pyarrow.parquet as pq
 from persoma_tf.inference.engine import Answered
 from persoma_tf.inference.grammar import Grammar
 from tasks import item_vectors, schema, text_history
-from tasks.answers.choice import Choice
-from tasks.choice_prompts import load_choice_prompts
+from tasks.answers.example_question import ExampleQuestion
+from tasks.answers.number import Number
+from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.histories import data_folders
+from tasks.history_columns import HistoryColumns
 from tasks.question_examples import field_features
+from tasks.questions import in_other_words
 from tasks.vocabularies import DecoderVocabulary
 
 
-class ChoiceAnswers:
-  """Asks a choice about examples, and writes the answers as rows.
+class ExampleAnswers:
+  """Asks a question about examples, and writes the answers as rows.
 
   Attributes:
     kinds: kind of each field of a record.
     key: name of the field that identifies a record.
     prompt: token ids that stand in rows of a batch without an example.
     options: words that can fill the slot of a draft.
+    needs_all_options: whether the decoder must tell the probabilities of all options,
+      as an expected number needs them.
   """
 
   key = 'example_id'
 
-  def __init__(self, question: Choice, vocabulary: DecoderVocabulary, as_text: bool):
+  def __init__(
+    self, question: ExampleQuestion, vocabulary: DecoderVocabulary, as_text: bool
+  ):
     """Reads the items of the recipe's folder."""
     self._question, self._vocabulary = question, vocabulary
+    self.needs_all_options = isinstance(question, Number)
     self._as_text = as_text
     self.kinds = schema.example_kinds(question.fields)
     self.options, self.prompt = question.slot_options, vocabulary.encode('\n')[:1]
-    self._prompts = load_choice_prompts(question, as_text)
+    self._prompts = load_example_prompts(question, as_text)
+    self._in_words = functools.lru_cache(4)(self._reworded)
     folders = data_folders()
+    self._histories_dir = folders.histories_dir
     if as_text:
       nouns = item_vectors.load_words(folders.embeddings_dir)
       load = text_history.load_interactions
@@ -48,11 +59,15 @@ class ChoiceAnswers:
 
   def longest(self) -> int:
     """Returns the number of tokens of the longest answer."""
-    tokens = self._question.target_tokens(self._vocabulary.encode)
-    return max(map(len, tokens)) + 1  # and the end of the sequence
+    # And the end of the sequence.
+    return self._question.longest(self._vocabulary.encode) + 1
 
-  def grammar(self) -> Grammar:
-    """Returns the automaton of all answers."""
+  def option_tokens(self) -> list[list[int]] | None:
+    """Returns the token ids of each option, in order; None without options."""
+    return self._question.option_tokens(self._vocabulary.encode)
+
+  def grammar(self) -> Grammar | None:
+    """Returns the grammar of all answers; None if every text is one."""
     return self._question.grammar(self._vocabulary.encode, self._vocabulary.eos_id)
 
   def problem(self, example: Mapping[str, Any]) -> str | None:
@@ -66,15 +81,44 @@ class ChoiceAnswers:
       return f'example_item is {item}; the item table has rows 0 to {known - 1}'
     return None
 
-  def own_prompt(self, example: Mapping[str, Any], limits) -> np.ndarray:
-    """Returns the tokens of a record's own prompt, behind the history if it is text."""
+  def task_prompt(self, example: Mapping[str, Any], words: str = '') -> str:
+    """Returns the task prompt of a record; `words` is another template for it.
+
+    Raises:
+      ValueError: the template cannot be read, or names what nothing fills.
+    """
+    item, values = self._filling(example)
+    fields = dict(zip(self._question.fields, values, strict=True))
+    return self._in_words(words).write(item, fields)
+
+  def _reworded(self, words) -> ExamplePrompts:
+    if not words:
+      return self._prompts
+    question = in_other_words(self._question, words)
+    return ExamplePrompts(
+      question, self._histories_dir, self._vocabulary, self._as_text
+    )
+
+  def _filling(self, example):
+    """Returns (row of the item, values of the question's own columns) of a record."""
     names = field_features(self._question)
     only = lambda values: values[0] if len(values) else None
-    fields = tuple(only(example[name]) for name in names)
-    tokens = self._prompts.tokens(self.asked_row(example), fields)
+    return self.asked_row(example), tuple(only(example[name]) for name in names)
+
+  def own_prompt(
+    self, example: Mapping[str, Any], limits, words: str = ''
+  ) -> np.ndarray:
+    """Returns the tokens of a record's own prompt, behind the history if it is text.
+
+    Args:
+      example: the record.
+      limits: limits of the history.
+      words: another template for the prompt, see `task_prompt`.
+    """
+    tokens = self._in_words(words).tokens(*self._filling(example))
     if self._as_text:
-      items, ratings = example['history_items'], example['history_ratings']
-      shown = self._interactions.prompt(items, ratings, limits)
+      history = HistoryColumns.of_record(example)
+      shown = self._interactions.prompt(history, limits)
       tokens = [*shown.tolist(), *tokens]
     return np.array(tokens, np.int32)
 
@@ -94,5 +138,6 @@ class ChoiceAnswers:
     about, row = dict(example), self.asked_row(example)
     if row is not None:
       about['item_id'] = self._item_ids[row].as_py()
-    odds = () if answer.odds is None else answer.odds[0]
-    return self._question.row(about, text, answer.log_prob, size, odds)
+    draft = () if answer.odds is None else answer.odds[0]
+    decoder = () if answer.option_odds is None else answer.option_odds
+    return self._question.row(about, text, answer.log_prob, size, draft, decoder)

@@ -1,0 +1,72 @@
+"""Reads what a dataset file says of the answers to a question about examples."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pipelines.dataset.yaml_parts import Part
+from tasks.answers.choice import Choice
+from tasks.answers.number import Number, write_numbers
+from tasks.answers.text import Text
+
+
+class Answers(NamedTuple):
+  """Holds what a dataset file says of answers.
+
+  Attributes:
+    kind: kind of the answers, such as 'choice'.
+    words: words of the question that are those of its kind, such as `options`.
+    values: text of a column -> the option that it names; none for free words.
+    options: the options; of free words, the kind.
+  """
+
+  kind: str
+  words: Mapping[str, Any]
+  values: Mapping[str, str]
+  options: tuple[str, ...]
+
+
+def read_answers(part: Part) -> Answers:
+  """Reads the part `answer` of a question about examples; it has one key, the kind.
+
+  Raises:
+    JobError: a key or value is wrong.
+  """
+  (kind,) = part.names()
+  return _KINDS[kind](kind, part.get(kind))
+
+
+def _read_choice(kind: str, part: Part) -> Answers:
+  if isinstance(part.value, dict):
+    values = {part.get(option).word(): option for option in part.names()}
+    twice = 'two options have the same text in the data'
+  else:
+    values = {option.word(): option.word() for option in part.items()}
+    twice = 'an option stands twice'
+  if len(values) < len(part.value):
+    part.refuse(twice)
+  options = tuple(dict.fromkeys(values.values()))
+  if len(options) < 2:
+    part.refuse(f'{list(options)}; expected two options or more, such as [Yes, No]')
+  for option in options:
+    if not option or option != option.strip():
+      part.refuse(f'{option!r}; expected an option without outer spaces')
+  return Answers(kind, {'options': options}, values, options)
+
+
+def _read_number(kind: str, part: Part) -> Answers:
+  part.expect('from', 'to', 'step')
+  low, high, step = part.number('from'), part.number('to'), part.number('step', 1.0)
+  options = part.make(lambda _: write_numbers(low, high, step), None)
+  return Answers(kind, {'options': options}, {x: x for x in options}, options)
+
+
+def _read_text(kind: str, part: Part) -> Answers:
+  part.expect('max_tokens')
+  words = {'max_tokens': part.whole('max_tokens', Text.max_tokens)}
+  if words['max_tokens'] < 2:
+    part.get('max_tokens').refuse(f'{words["max_tokens"]}; expected at least 2')
+  return Answers(kind, words, {}, (kind,))
+
+
+_KINDS = {Choice.KIND: _read_choice, Number.KIND: _read_number, Text.KIND: _read_text}
+KINDS = (*_KINDS,)

@@ -1,0 +1,101 @@
+"""Reads what training users' values tell of each item: their mean and their number.
+
+`pipelines.build_histories` sums the values in folds of the users. Whoever is told of an
+item is told of the folds without their own, in training and later. So no example reads
+its own value or any other of its user, and what a model learns from has as many users
+as what it answers from.
+"""
+
+import functools
+import pathlib
+
+import gin
+import numpy as np
+import pyarrow.parquet as pq
+
+from tasks import finished, histories
+from tasks.answers.choice import Choice
+from tasks.dataset_question import asked_question
+from tasks.item_vectors import ItemVectors, load_item_vectors
+from tasks.schema import VALUE_COUNTS, VALUE_SUMS
+from tasks.user_folds import FOLDS, fold_of
+
+_OF_THE_MEAN = 5.0  # values at the overall mean that each item's mean counts more
+_STARS = 4.5  # points of the scale that the model's values are on
+
+
+def told_statistics(
+  sums: np.ndarray, counts: np.ndarray, scale: tuple[float, float]
+) -> np.ndarray:
+  """Returns what the users of each fold are told of the items.
+
+  Args:
+    sums: [I, FOLDS] float, sum of the values that the users of a fold gave to an item.
+    counts: [I, FOLDS] int, number of these values.
+    scale: lowest and highest value of the scale.
+
+  Returns:
+    [FOLDS, I, 2] float32: the mean, with 5 values at the overall mean more and less
+    this mean, in stars of 0.5 to 5; and log(1 + number) / 5. Both are 0 without values.
+  """
+  sums, counts = (x.sum(axis=1) - x.T for x in (sums, counts))
+  overall = sums.sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+  means = (sums - counts * overall[:, None]) / (counts + _OF_THE_MEAN)
+  stars = means * (_STARS / (scale[1] - scale[0]))
+  return np.stack([stars, np.log1p(counts) / 5], axis=-1).astype(np.float32)
+
+
+@functools.cache
+def load_statistics(histories_dir: str) -> np.ndarray:
+  """Reads the statistics of a histories folder; see `told_statistics`.
+
+  Raises:
+    FileNotFoundError: the folder is not finished, or another job made it.
+    ValueError: the folder has none.
+  """
+  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
+  path = pathlib.Path(folder) / 'items.parquet'
+  if VALUE_SUMS not in pq.read_schema(path).names:
+    raise ValueError(
+      f'{path} has no {VALUE_SUMS}, which the recipe reads '
+      '(interaction_vectors.item_statistics): expected histories that this version of '
+      'build_histories made'
+    )
+  table = pq.read_table(path, columns=[VALUE_SUMS, VALUE_COUNTS])
+  flat = (column.combine_chunks().flatten().to_numpy() for column in table.columns)
+  sums, counts = (values.reshape(-1, FOLDS) for values in flat)
+  return told_statistics(sums, counts, histories.load_scale(histories_dir))
+
+
+def interaction_vectors() -> ItemVectors:
+  """Returns the vectors of the interactions of the recipe's folders.
+
+  They have statistics of the items if the recipe says so, values are known, and the
+  question is about items.
+
+  Raises:
+    ValueError: see `load_statistics`.
+  """
+  folders = histories.data_folders()
+  vectors, question = load_item_vectors(folders.embeddings_dir), asked_question()
+  asks_item = isinstance(question, Choice) and question.asks_item
+  if asks_item and vectors.has_values and _tells_statistics():
+    return _with_statistics(folders)
+  return vectors
+
+
+@gin.configurable('interaction_vectors')
+def _tells_statistics(item_statistics: bool = False) -> bool:
+  """Returns a setting; config.gin of other questions does not have it.
+
+  Args:
+    item_statistics: whether the vector of an item ends with its statistics.
+  """
+  return item_statistics
+
+
+@functools.cache
+def _with_statistics(folders: histories.Folders) -> ItemVectors:
+  """Returns the vectors with statistics, once per process."""
+  statistics = load_statistics(folders.histories_dir)
+  return load_item_vectors(folders.embeddings_dir).with_statistics(statistics, fold_of)
