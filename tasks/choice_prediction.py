@@ -23,7 +23,7 @@ from persoma_tf.setting_types import Count
 from tasks import example_features, task_features
 from tasks.answers.choice import ChosenOption
 from tasks.dataset_question import asked_choice
-from tasks.example_tasks import add_example_task, example_lengths
+from tasks.example_tasks import add_example_task, answer_shares, example_lengths
 from tasks.histories import data_folders, load_genres
 from tasks.item_statistics import interaction_vectors
 
@@ -95,10 +95,7 @@ def choice_scores(
   Returns:
     {'accuracy', 'parse_failures'}.
   """
-  right = sum(x == y for x, y in zip(targets, predictions, strict=True))
-  failures = sum(not answer.ok for answer in predictions)
-  size = max(len(predictions), 1)
-  return {'accuracy': right / size, 'parse_failures': failures / size}
+  return answer_shares('accuracy', targets, predictions)
 
 
 _FEATURES = task_features.EXAMPLE_FEATURES

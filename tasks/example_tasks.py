@@ -1,7 +1,7 @@
 """Adds SeqIO tasks that ask about examples, and gives the lengths of their features."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import seqio
 
@@ -66,3 +66,20 @@ def add_example_task(
     metric_fns=[scores],
     shuffle_buffer_size=1,  # `read_answered` shuffles
   )
+
+
+def answer_shares(name: str, targets: Sequence, predictions: Sequence) -> dict:
+  """Computes the shares of right answers and of those that could not be parsed.
+
+  Args:
+    name: name of the share of right answers.
+    targets: parsed labels.
+    predictions: parsed model answers, aligned with `targets`.
+
+  Returns:
+    {name, 'parse_failures'}.
+  """
+  right = sum(x == y for x, y in zip(targets, predictions, strict=True))
+  failures = sum(not answer.ok for answer in predictions)
+  size = max(len(predictions), 1)
+  return {name: right / size, 'parse_failures': failures / size}

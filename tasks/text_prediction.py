@@ -13,7 +13,7 @@ from persoma_tf.setting_types import Count
 from tasks import example_features, task_features
 from tasks.answers.text import WrittenText
 from tasks.dataset_question import asked_about_examples
-from tasks.example_tasks import add_example_task, example_lengths
+from tasks.example_tasks import add_example_task, answer_shares, example_lengths
 
 
 @gin.configurable
@@ -44,10 +44,7 @@ def text_scores(
   Returns:
     {'exact_match', 'parse_failures'}.
   """
-  right = sum(x == y for x, y in zip(targets, predictions, strict=True))
-  size = max(len(predictions), 1)
-  failures = sum(not answer.ok for answer in predictions)
-  return {'exact_match': right / size, 'parse_failures': failures / size}
+  return answer_shares('exact_match', targets, predictions)
 
 
 # Without a draft there are no slots to fill.

@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.common import storage
-from pipelines.report import example_results, run_results
+from pipelines.report import example_results
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
 from pipelines.report.example_results import ExampleResults
 from tasks import choice_metrics
 from tasks.answers.choice import Choice
 from tasks.choice_metrics import OptionAnswers
-from tasks.prompt_texts import PromptTexts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +74,7 @@ def score_choice_run(
     better_baseline=better_floor(
       samples.answers, users, answers, methods, question, run_info
     ),
-    prompts=PromptTexts(question, histories_dir),
-    titles=run_results.read_titles(histories_dir),
-    info=storage.read_json(f'{histories_dir}/dataset_info.json'),
+    **example_results.read_shown(question, histories_dir),
     split=predicted['split'],
     run=run_info,
     training=training,

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.common import storage
-from pipelines.report import example_results, run_results
+from pipelines.report import example_results
 from pipelines.report.example_results import ExampleResults
 from tasks import choice_metrics, text_metrics
 from tasks.answers.text import Text
-from tasks.prompt_texts import PromptTexts
 
 SCORE = 'rouge_l'  # that methods are compared by
 _OURS, _CONTROLS = 'persoma', ('most_frequent', 'swapped_users')
@@ -77,9 +75,7 @@ def score_text_run(
     scores=scores,
     methods=methods,
     better_baseline=better_control(scores, users, methods, run_info),
-    prompts=PromptTexts(question, histories_dir),
-    titles=run_results.read_titles(histories_dir),
-    info=storage.read_json(f'{histories_dir}/dataset_info.json'),
+    **example_results.read_shown(question, histories_dir),
     split=predicted['split'],
     run=run_info,
     training=training,
