@@ -7,6 +7,8 @@ UV := $(VENV)/bin/uv
 # The BigQuery emulator of the tests: in its own environment, so that its packages
 # decide nothing about ours.
 BIGQUERY := $(VENV)-bigquery
+# vLLM, for --engine=vllm, and for the same reason.
+VLLM := $(VENV)-vllm
 
 # A MovieLens CSV folder to run on instead of MovieLens-100K.
 DATA_DIR ?=
@@ -27,7 +29,7 @@ export GLIBC_TUNABLES
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-t5x setup-prism lock pin-images assets quickstart run test \
+.PHONY: help setup setup-vllm test-vllm setup-t5x setup-prism lock pin-images assets quickstart run test \
   test-engine lint format tables clean
 
 help:  ## list the targets
@@ -52,6 +54,19 @@ $(BIGQUERY)/COMPLETED: requirements-bigquery.txt | $(VENV)/COMPLETED
 
 setup: $(VENV)/COMPLETED $(BIGQUERY)/COMPLETED  ## make the virtual environments from the locks
 
+# The lock is complete; --no-deps, as it overrides what vLLM asks of torch.
+$(VLLM)/COMPLETED: requirements-vllm.txt | $(VENV)/COMPLETED
+	rm -rf $(VLLM)
+	$(UV) venv --quiet --python $(PYTHON) $(VLLM)
+	$(UV) pip install --python $(VLLM)/bin/python --require-hashes --no-deps \
+	  --requirement requirements-vllm.txt
+	@touch $@
+
+setup-vllm: $(VLLM)/COMPLETED  ## make the environment of --engine=vllm (6 GB)
+
+test-vllm: setup-vllm  ## run the tests of --engine=vllm with vLLM
+	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/persoma_tf/inference/test_vllm_engine.py
+
 setup-t5x: setup  ## add T5X, from its repository (needs git)
 	$(UV) pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
 
@@ -73,6 +88,8 @@ lock: setup  ## renew the locks: after a change of setup.py or requirements-*.in
 	  requirements-test.in
 	$(COMPILE) --output-file requirements-bigquery.txt --constraint requirements.txt \
 	  requirements-bigquery.in
+	$(COMPILE) --output-file requirements-vllm.txt --override requirements-vllm.override \
+	  requirements-vllm.in
 
 pin-images:  ## write the digests of the Dockerfile's images (needs their registries)
 	$(PYTHON3) cloud/pin_images.py Dockerfile
@@ -157,4 +174,4 @@ tables: setup  ## regenerate the tables of README.md and docs/ from benchmarks/r
 	$(PYTHON) -m benchmarks.tables
 
 clean:  ## delete runs and the virtual environment (not the asset cache)
-	rm -rf runs $(VENV) $(BIGQUERY) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf runs $(VENV) $(BIGQUERY) $(VLLM) build *.egg-info .pytest_cache .ruff_cache

@@ -231,7 +231,12 @@ def _of_small(data: str) -> dict:
   """Where events and items of ml-latest-small are."""
   events = {'user': 'userId', 'item': 'movieId', 'value': 'rating'}
   events |= {'files': 'ratings.csv', 'time': 'timestamp', 'scale': '0.5:5:0.5'}
-  items = {'files': 'movies.csv', 'item': 'movieId', 'lists': {'genres': '|'}}
+  items = {
+    'files': 'movies.csv',
+    'item': 'movieId',
+    'lists': {'genres': '|'},
+    'categories': 'genres',
+  }
   return {
     'folder': str(pathlib.Path(data).absolute()),
     'events': events,
@@ -247,7 +252,7 @@ def _of_100k() -> dict:
   columns = {'title': 'movie_title:token_seq', 'year': 'release_year:token'}
   columns |= {'genres': 'class:token_seq'}
   items = {'files': 'ml-100k.item', 'delimiter': 'tab', 'item': 'item_id:token'}
-  items |= {'columns': columns, 'lists': {'genres': ' '}}
+  items |= {'columns': columns, 'lists': {'genres': ' '}, 'categories': 'genres'}
   return {'folder': str(assets.path('ml-100k')), 'events': events, 'items': items}
 
 

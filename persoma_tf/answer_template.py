@@ -18,7 +18,7 @@ from persoma_tf.answer_form import Options
 from persoma_tf.setting_types import Positive
 
 SLOT = -1  # marks a slot in `Template.layout`
-_BARRED = -1e9
+BARRED = -1e9  # logit of a word that a slot cannot name
 
 
 class SoftTokens(NamedTuple):
@@ -44,7 +44,19 @@ class SoftTokens(NamedTuple):
   values: Array | None = None
 
 
-class Template(nn.Module):
+class Draft(nn.Module):
+  """Drafts answers; base of modules that fill slots, of one question or of several."""
+
+  @property
+  def num_tokens(self) -> int:
+    """Returns the number of soft tokens."""
+
+  @property
+  def num_fixed(self) -> int:
+    """Returns the number of first tokens that are the same for all rows."""
+
+
+class Template(Draft):
   """Arranges words as an answer; base of modules that fill the slots of an answer.
 
   Attributes:
@@ -54,6 +66,11 @@ class Template(nn.Module):
 
   layout: tuple[int, ...] = gin.REQUIRED
   num_words: Positive = gin.REQUIRED
+
+  @property
+  def num_tokens(self) -> int:
+    """Returns K, the number of soft tokens."""
+    return len(self.layout)
 
   @property
   def num_slots(self) -> int:
@@ -86,6 +103,27 @@ class Template(nn.Module):
     place = np.where(is_slot, size + np.cumsum(is_slot), np.cumsum(~is_slot))
     return jnp.concatenate([fixed, weights @ words], axis=1)[:, place - 1]
 
+  def fill(
+    self, logits: Array, words: Array | None, width: int, hard: bool = True
+  ) -> SoftTokens:
+    """Returns the soft tokens of slots that choose among words.
+
+    Args:
+      logits: [B, S, W] logits of the words in each slot.
+      words: [B, S] int32 words to write instead of the best ones; None for the best.
+      width: D.
+      hard: whether a slot is its best word, with the gradient of the mixture; else it
+        is the mixture of all words.
+    """
+    weights = jax.nn.softmax(logits)
+    if words is not None:
+      weights = jax.nn.one_hot(words, self.num_words)
+    elif hard:
+      chosen = jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_words)
+      weights = chosen + (weights - jax.lax.stop_gradient(weights))
+    tokens = self.arrange(weights, width)
+    return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
+
 
 def spread_options(
   own: Array, others: Array, options: Options, num_words: int
@@ -98,7 +136,7 @@ def spread_options(
     options: which words can fill which slots.
     num_words: W.
   """
-  logits = jnp.full((*own.shape[:2], num_words), _BARRED, own.dtype)
+  logits = jnp.full((*own.shape[:2], num_words), BARRED, own.dtype)
   logits = logits.at[:, :, options.others(num_words)].set(others)
   for slot, first in enumerate(options.first_words):
     logits = logits.at[:, slot, first : first + options.number].set(own[:, slot])

@@ -1,12 +1,12 @@
 """Losses of a batch, as sums and as numbers of terms."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from persoma_tf.model import Batch, Persoma
+from persoma_tf.model import Batch, Persoma, adapter_inputs
 
 
 def loss_sums(
@@ -35,6 +35,9 @@ def loss_sums(
       several parts predict them, such as user tokens and draft, each is the sum of
       their losses, so that all train as they would alone.
 
+  Of a model that answers several questions, 'lm_loss' and 'slot_loss' are those of
+  each, by the name 'slot_loss/<question>'. Slots with the label -1 do not count.
+
   Raises:
     ValueError: the adapter predicts another number of categories than the data have.
   """
@@ -44,22 +47,34 @@ def loss_sums(
     losses = optax.softmax_cross_entropy_with_integer_labels(
       logits.astype(jnp.float32), batch['decoder_target_tokens']
     )
-    sums['lm_loss'] = jnp.sum(losses * batch['decoder_loss_weights'])
+    losses *= batch['decoder_loss_weights']
+    sums |= _by_question('lm_loss', losses, batch, model.adapter.questions)
   if not history:
     return sums
-  arguments = batch['history_embeddings'], batch['history_mask']
-  arguments += tuple(batch.get(f'{x}_embeddings') for x in ('known', 'asked'))
-  soft = model.apply({'params': params}, *arguments, method=Persoma.soft_prompt)
+  inputs = adapter_inputs(batch) | {'known': batch.get('known_embeddings')}
+  soft = model.apply({'params': params}, **inputs, method=Persoma.soft_prompt)
   if soft.slot_logits is not None:
-    losses = optax.softmax_cross_entropy_with_integer_labels(
-      soft.slot_logits, batch['answer_slots']
-    )
-    sums['slot_loss'] = jnp.sum(losses)
+    slots = batch['answer_slots']
+    losses = optax.softmax_cross_entropy_with_integer_labels(soft.slot_logits, slots)
+    if model.adapter.questions:  # drafts of different lengths
+      losses = jnp.where(slots < 0, 0.0, losses)
+    sums |= _by_question('slot_loss', losses, batch, model.adapter.questions)
   if soft.statistics is not None:
     sums['statistics_loss'] = _squared(soft.statistics, batch['history_statistics'])
   if soft.values is not None:
     sums |= _item_loss_sums(model.adapter.num_categories, soft, batch)
   return sums
+
+
+def _by_question(name, terms, batch, questions):
+  """Returns the sum of terms [B, ...], or one for each of several questions."""
+  if not questions:
+    return {name: jnp.sum(terms)}
+  is_of = lambda number: (batch['question'] == number).astype(terms.dtype)
+  return {
+    f'{name}/{question}': jnp.sum(terms * is_of(number))
+    for number, question in enumerate(questions)
+  }
 
 
 def _item_loss_sums(num_categories, soft, batch):
@@ -88,15 +103,21 @@ def _squared(found: Array, targets: Array) -> Array:
   return jnp.sum((found - targets) ** 2)
 
 
-def loss_counts(batch: Batch) -> dict[str, Array]:
+def loss_counts(batch: Batch, questions: Collection[str] = ()) -> dict[str, Array]:
   """Returns the number of terms in each loss of a batch, at least 1.
 
   The terms are target tokens, slots, known statistics, known interactions, and known
   values.
+
+  Args:
+    batch: features of `HistoryFeatureConverter`, each [B, ...].
+    questions: names of the questions of a model that answers several.
   """
-  counts = {'lm_loss': jnp.sum(batch['decoder_loss_weights'])}
+  tokens = batch['decoder_loss_weights']
+  counts = _by_question('lm_loss', tokens, batch, questions)
   if 'answer_slots' in batch:
-    counts['slot_loss'] = jnp.float32(batch['answer_slots'].size)
+    slots = jnp.float32(batch['answer_slots'] >= 0)
+    counts |= _by_question('slot_loss', slots, batch, questions)
   if 'history_statistics' in batch:
     counts['statistics_loss'] = jnp.sum(jnp.isfinite(batch['history_statistics']))
   if 'known_values' in batch:
@@ -109,6 +130,6 @@ def mean_losses(
   model: Persoma, params: Mapping, batch: Batch, **which: bool
 ) -> dict[str, Array]:
   """Returns `loss_sums` divided by `loss_counts`."""
-  counts = loss_counts(batch)
+  counts = loss_counts(batch, model.adapter.questions)
   sums = loss_sums(model, params, batch, **which)
   return {name: total / counts[name] for name, total in sums.items()}

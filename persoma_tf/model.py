@@ -71,8 +71,8 @@ def build(
     decoder: name or path of a decoder, see `persoma_tf.decoders.load_decoder`.
     num_statistics: number of history statistics to predict, see `SoftPrompt`.
     num_task_tokens: number of learned task tokens, see `SoftPrompt`.
-    remat: whether the backward pass recomputes the decoder's layers. It then stores
-      the activations of one layer at a time and takes a third more time.
+    remat: whether the backward pass recomputes the decoder's layers: memory for one
+      layer at a time, and a third more time.
     prompt_order: what stands before the answer: 'soft_first', 'prompt_first', 'chat' or
       a list of parts, see `persoma_tf.prompt_parts`. Parts at the beginning that are
       the same for all users are read once for a batch.
@@ -124,14 +124,15 @@ class Persoma(nn.Module):
     mask: Array,
     known: Array | None = None,
     asked: Array | None = None,
+    present: Array | None = None,
+    question: Array | None = None,
   ) -> SoftTokens:
     """Returns the soft prompts of histories; see `SoftPrompt`."""
-    return self.adapter(history, mask, known, None, asked)
+    return self.adapter(history, mask, known, None, asked, present, question)
 
   def soft_prompt_of(self, batch: Batch) -> SoftTokens:
     """Returns the soft prompts of the histories of a batch."""
-    history = batch['history_embeddings'], batch['history_mask']
-    return self.soft_prompt(*history, None, batch.get('asked_embeddings'))
+    return self.adapter(**adapter_inputs(batch))
 
   def prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[Array, Array]:
     """Returns the embeddings before the answer, of soft prompt, task prompt and texts.
@@ -146,6 +147,22 @@ class Persoma(nn.Module):
     pieces = self._pieces(soft, prompt)
     return _concatenate([(piece.embedded, piece.mask) for piece in pieces])
 
+  def all_before(
+    self, soft: SoftTokens, prompt: Prompts, begun: Array
+  ) -> tuple[Array, Array]:
+    """Returns all that a decoder-only model reads before it writes, for other engines.
+
+    Args:
+      soft: soft prompts of B users.
+      prompt: task prompts of B users, or one for all.
+      begun: [F] int32, first tokens of every answer.
+
+    Returns:
+      (embeddings [B, P, D] with the start token if there is one, mask [B, P] bool).
+    """
+    own = [self.prefix(soft, prompt), self._repeat(begun, len(soft.tokens))]
+    return self.decoder.started(*_concatenate(own))
+
   def target_logits(self, batch: Batch, teach: bool = False) -> Array:
     """Returns the logits [B, L, V] that predict the targets of a batch.
 
@@ -153,9 +170,8 @@ class Persoma(nn.Module):
       batch: features of `HistoryFeatureConverter`, each [B, ...].
       teach: whether the draft is the label, and not what the adapter chooses.
     """
-    history = batch['history_embeddings'], batch['history_mask']
     words = batch['answer_slots'] if teach else None
-    soft = self.adapter(*history, None, words, batch.get('asked_embeddings'))
+    soft = self.adapter(**adapter_inputs(batch), words=words)
     prefix, mask = self.prefix(soft, Prompts.of(batch))
     hidden = self.decoder.target_hidden(prefix, mask, batch['decoder_input_tokens'])
     return self.decoder.logits(hidden)
@@ -221,7 +237,7 @@ class Persoma(nn.Module):
     prompt = prompt.for_all(batch)
     embedded = self.decoder.embed(prompt.tokens)
     tokens, draft = soft.tokens.astype(embedded.dtype), self.adapter.template
-    drafted, fixed = (len(draft.layout), draft.num_fixed) if draft else (0, 0)
+    drafted, fixed = (draft.num_tokens, draft.num_fixed) if draft else (0, 0)
     end = tokens.shape[1] - drafted
     named = {
       USER: _Piece(tokens[:, :end], soft.mask[:, :end], self.adapter.num_task_tokens),
@@ -253,13 +269,25 @@ class Persoma(nn.Module):
     return self.target_logits(batch)
 
 
+def adapter_inputs(batch: Batch) -> dict[str, Array | None]:
+  """Returns the arguments of `SoftPrompt` that a batch has, by name."""
+  question = batch.get('question')
+  return {
+    'history': batch['history_embeddings'],
+    'mask': batch['history_mask'],
+    'asked': batch.get('asked_embeddings'),
+    'present': batch.get('asked_mask'),
+    'question': question if question is None else question[:, 0],
+  }
+
+
 class _Piece(NamedTuple):
   """Holds a part of the prefixes of B users.
 
   Attributes:
     embedded: [B, S, D] embeddings.
     mask: [B, S] bool, False for padding.
-    num_shared: number of positions at the start that are the same for all users.
+    num_shared: number of positions at the start that are the same for all.
   """
 
   embedded: Array
@@ -269,5 +297,4 @@ class _Piece(NamedTuple):
 
 def _concatenate(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
   """Concatenates the embeddings and the masks of parts along the sequence."""
-  embedded, masks = zip(*parts, strict=True)
-  return jnp.concatenate(embedded, axis=1), jnp.concatenate(masks, axis=1)
+  return tuple(jnp.concatenate(x, axis=1) for x in zip(*parts, strict=True))

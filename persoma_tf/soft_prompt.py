@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf.adapters.question_drafts import QuestionDrafts
 from persoma_tf.answer_form import AnswerTemplate
-from persoma_tf.answer_template import SLOT, SoftTokens, Template
+from persoma_tf.answer_template import SLOT, Draft, SoftTokens, Template
 from persoma_tf.setting_types import Positive
 
 __all__ = ['SLOT', 'AnswerTemplate', 'SoftTokens']
@@ -143,8 +144,8 @@ class SoftPrompt(nn.Module):
     num_statistics: M, number of history statistics to predict; 0 for none.
     num_task_tokens: number of learned task tokens before the tokens of the user (Lester
       et al. 2021, arXiv 2104.08691).
-    draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S], [B, 1, H']) -> SoftTokens;
-      None for a prompt without a draft.
+    draft: module ([B, N, H], [B, N], D, [B, E, H], [B, S], [B, C, H'], [B, C]) ->
+      SoftTokens; the last only if there is padding. None for a prompt without a draft.
     num_categories: G, number of categories that a linear layer on the resampler's
       `item_vectors` predicts, and a value; 0 for none. A draft predicts its own.
     tell_values: whether the layer predicts a value even without categories.
@@ -160,10 +161,17 @@ class SoftPrompt(nn.Module):
   tell_values: bool = False
 
   @property
-  def template(self) -> Template | None:
+  def template(self) -> Draft | None:
     """Returns the module that drafts an answer; None if there is none."""
     made = self.draft or self.readout
-    return made if isinstance(made, Template) else None
+    return made if isinstance(made, Draft) else None
+
+  @property
+  def questions(self) -> dict[str, float]:
+    """Returns the weight of each question's losses; {} for a model of one question."""
+    if not isinstance(self.draft, QuestionDrafts):
+      return {}
+    return dict(zip(self.draft.questions, self.draft.weights, strict=True))
 
   @property
   def tells_items(self) -> bool:
@@ -178,6 +186,8 @@ class SoftPrompt(nn.Module):
     known: Array | None = None,
     words: Array | None = None,
     asked: Array | None = None,
+    present: Array | None = None,
+    question: Array | None = None,
   ) -> SoftTokens:
     """Returns the soft prompts of histories.
 
@@ -191,9 +201,12 @@ class SoftPrompt(nn.Module):
         training; see `SoftTokens.categories`. If user tokens and draft both predict
         them, the draft's predictions follow along E: [B, 2 E, G] and [B, 2 E].
       words: [B, S] int32 words of the draft; None for the words that it chooses.
-      asked: [B, 1, H'] float32 vectors of the items that the question is about, the
+      asked: [B, C, H'] float32 vectors of the items that the question is about, the
         first components of an interaction's; None without items. Only the draft
         depends on them.
+      present: [B, C], 0 for padding among `asked`; None if nothing there is padding.
+      question: [B] int32 number of each row's question, on which only the draft
+        depends; None if the model answers one question.
     """
     parts = []
     if self.num_task_tokens:
@@ -202,10 +215,10 @@ class SoftPrompt(nn.Module):
       task = jnp.broadcast_to(task, (len(history), *shape))
       parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
     if self.resampler or self.draft:
-      parts += self._of_the_user(history, mask, known, words, asked)
+      parts += self._of_the_user(history, mask, known, words, asked, present, question)
     return SoftTokens(*map(_joined, zip(*parts, strict=True)))
 
-  def _of_the_user(self, history, mask, known, words, asked):
+  def _of_the_user(self, history, mask, known, words, asked, present, question):
     """Returns the user tokens and the draft, as far as the prompt has them."""
     standardize, parts = Standardize(name='standardize'), []
     history = standardize(history)
@@ -230,7 +243,9 @@ class SoftPrompt(nn.Module):
         more = history.shape[-1] - asked.shape[-1]
         padded = standardize(jnp.pad(asked, ((0, 0), (0, 0), (0, more))))
         asked = padded[..., : asked.shape[-1]]
-      parts.append(self.draft(history, mask, self.width, known, words, asked))
+      of = {'present': present, 'question': question}
+      of = {name: x for name, x in of.items() if x is not None}
+      parts.append(self.draft(history, mask, self.width, known, words, asked, **of))
     rms = self.param('token_rms', nn.initializers.ones, ())
     rms = jax.lax.stop_gradient(rms)
     return [part._replace(tokens=scale_to(part.tokens, rms)) for part in parts]

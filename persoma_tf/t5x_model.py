@@ -140,7 +140,7 @@ class PersomaModel(models.BaseTransformerModel):
     if stage.without_decoder:
       found = mean_losses(self.module, params, batch, lm=False)
       for name, value in found.items():
-        if weight := stage.weights[name]:
+        if weight := stage.weight(name, self.module.adapter.questions):
           loss += weight * value
           metrics[name] = clu.metrics.Average.from_model_output(value)
     return loss, metrics

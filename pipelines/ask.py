@@ -27,7 +27,7 @@ class Config:
   histories_dir: str = path_flag('finished folder of build_histories', place=LOCAL)
   embeddings_dir: str = path_flag('finished folder of embed_items', place=LOCAL)
   user: str = flag('id of the user, of any split')
-  question: str = flag("name of the question; '': that of the model", '')
+  question: str = flag("name of the question; '': the first one of the model", '')
   example: str = flag(
     "id of one of the user's examples, for a question about examples; '': the newest",
     '',

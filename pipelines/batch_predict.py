@@ -9,13 +9,16 @@ there are rejects, `bigquery_schema.json` and `run_info.json`. The same command 
 an interrupted run with its missing shards. For several machines that share a folder
 and have no Beam runner, `--shard=0/4` answers a quarter of the shards; the machine that
 ends last completes the folder.
+
+`--questions=like_v1,stars_v1`, or `all`, answers several questions with one loaded
+model: `predictions/like_v1` and `predictions/stars_v1` are then folders as above.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from persoma_tf.inference.decoding_settings import WEIGHTS, Decoding
+from persoma_tf.inference.decoding_settings import ENGINES, WEIGHTS, Decoding
 from pipelines.common import flags
 from pipelines.common.flags import flag, path_flag
 from pipelines.common.places import WORKERS
@@ -33,6 +36,16 @@ class Config:
   output_dir: str = path_flag('folder to write', place=WORKERS)
   overwrite: bool = flag('write a finished or unfinished folder again', False)
   split: Literal[(*SPLITS, 'all')] = flag('split whose users get an answer', 'test')
+  questions: str = flag(
+    "names of questions to answer, with commas, each in a folder of its own; 'all': "
+    "those of the model; '': the only one of the model, in the output folder itself",
+    '',
+  )
+  drafts: bool = flag(
+    'let soft prompts have the drafts of answers; without, the decoder reads the user '
+    'tokens alone, and can be asked questions that the model was not trained on',
+    True,
+  )
   format: Literal[PREDICTION_FORMATS] = flag('format of the table', 'avro')
   run_id: str = flag("value of the column run_id; '': a hash of the inputs", '')
   constrained: bool = flag('allow only answers that the parser can read', True)
@@ -50,6 +63,13 @@ class Config:
     'number of options of a choice whose probabilities the decoder tells, of more the '
     'most probable ones of the draft; 0: none',
     32,
+  )
+  engine: Literal[ENGINES] = flag(
+    'what runs the decoder: jax, or vllm in a process of its own', 'jax'
+  )
+  vllm_python: str = flag(
+    'with engine=vllm: Python of an environment with vLLM, on every worker',
+    '.venv-vllm/bin/python',
   )
   soft_prompts: bool = flag("write every user's soft prompt too, as Parquet", False)
   shard_users: int = flag('number of users in a file of the table', 1000)
@@ -74,7 +94,7 @@ class Config:
       TableName.parse(self.bigquery_table)
     check_run_id(self.run_id)
     self.share  # noqa: B018  raises if it cannot be parsed
-    self.decoding  # noqa: B018
+    self.decoding.check_engine(self.engine)
 
   @property
   def trusted(self) -> list[str]:

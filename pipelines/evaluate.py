@@ -125,10 +125,13 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _score_of(question):
   """Returns the function that scores a run about examples."""
   from pipelines.report.choice_scoring import score_choice_run
+  from pipelines.report.rank_scoring import score_rank_run
   from pipelines.report.text_scoring import score_text_run
-  from tasks.answers.choice import Choice
+  from tasks.answers.rank import Rank
+  from tasks.answers.text import Text
 
-  return score_choice_run if isinstance(question, Choice) else score_text_run
+  own = {Rank.KIND: score_rank_run, Text.KIND: score_text_run}
+  return own.get(question.KIND, score_choice_run)
 
 
 def write_report(folder, results, config: Config) -> str:
@@ -164,10 +167,17 @@ def write_report(folder, results, config: Config) -> str:
 
 def _texts_of(results, data):
   """Returns `scores.txt` and the page; adds the name of the question to `data`."""
-  from pipelines.report import choice_page, run_page, score_lines, text_page
-  from pipelines.report.choice_scoring import ChoiceResults, main_score
+  from pipelines.report import (
+    choice_page,
+    rank_page,
+    rank_scoring,
+    run_page,
+    score_lines,
+    text_page,
+    text_scoring,
+  )
+  from pipelines.report.choice_scoring import main_score
   from pipelines.report.example_results import ExampleResults
-  from pipelines.report.text_scoring import SCORE
 
   better, split = results.better_baseline, results.split
   if not isinstance(results, ExampleResults):
@@ -176,12 +186,15 @@ def _texts_of(results, data):
     )
     return scores, run_page.render_run_page(results)
   data['question'] = results.question.name
-  is_text = not isinstance(results, ChoiceResults)
-  score = SCORE if is_text else main_score(results.methods)
+  if isinstance(results, text_scoring.TextResults):
+    score, render = text_scoring.SCORE, text_page.render_text_page
+  elif isinstance(results, rank_scoring.RankResults):
+    score, render = rank_scoring.SCORE, rank_page.render_rank_page
+  else:
+    score, render = main_score(results.methods), choice_page.render_choice_page
   scores = score_lines.examples_as_text(
     results.methods, data['coverage'], split, score, better
   )
-  render = text_page.render_text_page if is_text else choice_page.render_choice_page
   return scores, render(results)
 
 

@@ -5,7 +5,8 @@
 
 BigQuery reads a folder in a bucket directly; a local folder is uploaded. A missing
 table is created: one partition per day of `predicted_at`, clustered by `user_id`.
-Loading the same folder again changes nothing.
+Loading the same folder again changes nothing. Of a folder of several questions, each
+question is loaded into a table of its own, `project:dataset.table_<question>`.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 from pipelines.common import flags
 from pipelines.common.flags import flag, path_flag
-from pipelines.predictions.table_name import TableName
+from pipelines.predictions.table_name import TableName, table_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,11 @@ def run(argv: Sequence[str] | None = None) -> None:
   """
   config = flags.parse(Config, argv, __doc__)
   from pipelines.predictions.bigquery_load import load_folder  # Google's clients
+  from pipelines.predictions.prediction_files import folders_of_questions
 
-  load_folder(config.predictions_dir, config.bigquery_table, config.bigquery_location)
+  for question, folder in folders_of_questions(config.predictions_dir).items():
+    table = table_of(config.bigquery_table, question)
+    load_folder(folder, table, config.bigquery_location)
 
 
 if __name__ == '__main__':

@@ -56,8 +56,8 @@ def recipe_of(info: Mapping[str, Any]) -> str:
   """
   words = next(iter(info['dataset']['questions'].values()))
   kind = words.get('kind', 'lists')
-  recipes = {'lists': 'dataset', 'choice': 'choice', 'number': 'choice', 'text': 'text'}
-  return f'runs/{recipes[kind]}.gin'
+  recipes = {'lists': 'dataset', 'number': 'choice'}
+  return f'runs/{recipes.get(kind, kind)}.gin'
 
 
 def run_chain(

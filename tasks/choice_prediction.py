@@ -18,6 +18,7 @@ import gin
 from persoma_tf import recipes
 from persoma_tf.adapters.asked_item import AskedItem
 from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.adapters.value_regression import ValueRegression
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.setting_types import Count
 from tasks import example_features, task_features
@@ -35,18 +36,24 @@ def choice_template() -> AnswerTemplate:
 
 
 @gin.configurable
-def choice_draft() -> nn.Module:
+def choice_draft(**form) -> nn.Module:
   """Returns the draft module of the recipe's question, for `build.draft`.
 
   A question about items asks with the item; any other lets its options query the
   history.
+
+  Args:
+    **form: fields of the module that gin does not set, of one of several questions.
   """
   if not asked_choice().asks_item:
-    return OptionQueries(of_categories=False)
-  vectors = interaction_vectors()
+    return OptionQueries(of_categories=False, **form)
+  vectors, of_queries = interaction_vectors(), ('first_words', 'num_options')
+  form = {name: value for name, value in form.items() if name not in of_queries}
   if not vectors.has_values:  # only answers can train it
-    return AskedItem(answers_train_all=True, regressed=0)
-  return AskedItem(num_statistics=vectors.num_statistics)
+    return AskedItem(answers_train_all=True, **form)
+  return ValueRegression(
+    num_categories=choice_categories(), num_statistics=vectors.num_statistics, **form
+  )
 
 
 @gin.configurable

@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 
 from persoma_tf.inference.engine import Answered
 from persoma_tf.inference.grammar import Grammar
-from tasks import item_vectors, schema, text_history
+from tasks import item_vectors, text_history
 from tasks.answers.example_question import ExampleQuestion
 from tasks.answers.number import Number
+from tasks.answers.rank import Rank
 from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.histories import data_folders
 from tasks.history_columns import HistoryColumns
-from tasks.question_examples import field_features
+from tasks.question_examples import asked_field, field_features
 from tasks.questions import in_other_words
 from tasks.vocabularies import DecoderVocabulary
 
@@ -42,7 +43,7 @@ class ExampleAnswers:
     self._question, self._vocabulary = question, vocabulary
     self.needs_all_options = isinstance(question, Number)
     self._as_text = as_text
-    self.kinds = schema.example_kinds(question.fields)
+    self.kinds = question.record_kinds
     self.options, self.prompt = question.slot_options, vocabulary.encode('\n')[:1]
     self._prompts = load_example_prompts(question, as_text)
     self._in_words = functools.lru_cache(4)(self._reworded)
@@ -52,7 +53,7 @@ class ExampleAnswers:
       nouns = item_vectors.load_words(folders.embeddings_dir)
       load = text_history.load_interactions
       self._interactions = load(folders.histories_dir, nouns, '')
-    elif question.asks_item:
+    elif question.num_asked:
       item_vectors.load_item_vectors(folders.embeddings_dir).require_items()
     items = pathlib.Path(folders.histories_dir) / 'items.parquet'
     self._item_ids = pq.read_table(items, columns=['item_id'])['item_id']
@@ -72,13 +73,16 @@ class ExampleAnswers:
 
   def problem(self, example: Mapping[str, Any]) -> str | None:
     """Returns the reason why a record cannot be asked about; None without one."""
-    item, known = self.asked_row(example), self._prompts.num_items
-    if not self._question.asks_item:
-      return None
-    if item is None:
-      return 'example_item is missing'
-    if not 0 <= item < known:
-      return f'example_item is {item}; the item table has rows 0 to {known - 1}'
+    field, known = asked_field(self._question), self._prompts.num_items
+    rows = np.asarray(example[field], np.int64)
+    most = self._question.num_asked
+    wrong = rows[(rows < 0) | (rows >= known)][:1] if most else ()
+    if most and not len(rows):
+      return f'{field} is missing'
+    if len(wrong):
+      return f'{field} is {wrong[0]}; the item table has rows 0 to {known - 1}'
+    if self._question.KIND == Rank.KIND and len(rows) > most:
+      return f'{field} has {len(rows)} items; the model ranks up to {most}'
     return None
 
   def task_prompt(self, example: Mapping[str, Any], words: str = '') -> str:
@@ -103,7 +107,7 @@ class ExampleAnswers:
     """Returns (row of the item, values of the question's own columns) of a record."""
     names = field_features(self._question)
     only = lambda values: values[0] if len(values) else None
-    return self.asked_row(example), tuple(only(example[name]) for name in names)
+    return self._asked_item(example), tuple(only(example[name]) for name in names)
 
   def own_prompt(
     self, example: Mapping[str, Any], limits, words: str = ''
@@ -122,9 +126,14 @@ class ExampleAnswers:
       tokens = [*shown.tolist(), *tokens]
     return np.array(tokens, np.int32)
 
-  def asked_row(self, example: Mapping[str, Any]) -> int | None:
-    """Returns the row of the item that is asked about; None without one."""
-    found = example['example_item'] if self._question.asks_item else ()
+  def asked_rows(self, example: Mapping[str, Any]) -> np.ndarray:
+    """Returns the rows of the items that are asked about, perhaps none."""
+    rows = example[asked_field(self._question)][: self._question.num_asked]
+    return np.asarray(rows, np.int64)
+
+  def _asked_item(self, example) -> int | None:
+    """Returns the row of the only item that is asked about; None without one."""
+    found = self.asked_rows(example) if self._question.asks_item else ()
     return int(found[0]) if len(found) else None
 
   def draft(self, words: Sequence[int]) -> str:
@@ -135,9 +144,8 @@ class ExampleAnswers:
     self, example: Mapping[str, Any], text: str, answer: Answered, size: int
   ) -> dict[str, Any]:
     """Returns a row of the table, without the columns of the run."""
-    about, row = dict(example), self.asked_row(example)
-    if row is not None:
-      about['item_id'] = self._item_ids[row].as_py()
+    ids = self._item_ids.take(self.asked_rows(example)).to_pylist()
+    about = {**example, 'item_id': (*ids, None)[0], 'candidates': ids}
     draft = () if answer.odds is None else answer.odds[0]
     decoder = () if answer.option_odds is None else answer.option_odds
     return self._question.row(about, text, answer.log_prob, size, draft, decoder)

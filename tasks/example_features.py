@@ -12,9 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tasks import example_arrays, examples, item_vectors, question_examples
+from tasks import (
+  example_arrays,
+  examples,
+  item_vectors,
+  question_examples,
+  task_features,
+)
 from tasks.answers.example_question import ExampleQuestion
-from tasks.dataset_question import asked_about_examples, asked_choice
+from tasks.dataset_question import asked_about_examples, asked_options
 from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.feature_room import Room
 from tasks.histories import Genres, data_folders, load_genres, load_scale
@@ -27,6 +33,7 @@ from tasks.text_history import (
   history_limits,
   load_interactions,
 )
+from tasks.vector_features import look_up_of
 from tasks.vocabularies import load_vocabulary, task_vocabulary
 
 
@@ -76,7 +83,7 @@ def _source(as_text: bool) -> ExampleParts:
     text = load_interactions(folders.histories_dir, nouns, '')
     return ExampleParts(*common, text=text)
   vectors = interaction_vectors()
-  if question.asks_item:
+  if question.num_asked:
     vectors.require_items()
   genres, scale = load_genres(folders.histories_dir), load_scale(folders.histories_dir)
   return ExampleParts(*common, vectors, genres=genres, scale=scale)
@@ -123,16 +130,15 @@ def _label(source, example_id, answer) -> tuple[list[int], list[int]]:
     raise ValueError(f'example {example_id.decode()!r} has {error}') from None
 
 
-def _asked_item(source, example_id, example_item) -> int | None:
-  """Returns the row of the item that an example is about; None without one."""
-  if not source.question.asks_item:
-    return None
-  if not len(example_item):
+def _asked_rows(source, example_id, rows) -> np.ndarray:
+  """Returns the rows of the items that an example is about, perhaps none."""
+  if source.question.num_asked and not len(rows):
+    field = question_examples.asked_field(source.question)
     raise ValueError(
       f'example {example_id.decode()!r} of question {source.question.name} is about no '
-      'item: expected the row of one in example_item'
+      f'item: expected rows of the item table in {field}'
     )
-  return int(example_item[0])
+  return rows[: source.question.num_asked]
 
 
 def _make_arrays(source, room, known, draws, history, *fields):
@@ -146,8 +152,9 @@ def _make_arrays(source, room, known, draws, history, *fields):
     history: history of an example.
     *fields: its other features, its own columns, and a seed [2] int32.
   """
-  example_id, user, item, answer, *own, seed = fields
-  item = _asked_item(source, example_id, item)
+  example_id, user, rows, answer, *own, seed = fields
+  asked = _asked_rows(source, example_id, rows)
+  item = int(asked[0]) if source.question.asks_item else None
   if draws:
     rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
     options = source.question.options
@@ -164,10 +171,11 @@ def _make_arrays(source, room, known, draws, history, *fields):
   room.check(inputs=len(prompt), targets=len(targets) + 1, history_mask=len(rows))
   arrays = (np.array(prompt, np.int32), np.array(targets, np.int32))
   arrays += (np.array(slots, np.int32), rows)
-  if source.question.asks_item:
-    row = np.array([item])  # which a prompt with the history as text does not need
-    vectors = source.vectors
-    arrays += (vectors.item_rows(row, user) if vectors else row[:, None].astype('i4'),)
+  if source.question.num_asked:
+    vectors = source.vectors  # a prompt with the history as text needs no vectors
+    arrays += (
+      vectors.item_rows(asked, user) if vectors else asked[:, None].astype('i4'),
+    )
   if known:
     arrays += draw_shown(source, known, history, seed, user)
   return arrays
@@ -191,18 +199,18 @@ def of_question(
       the vocabulary cannot write them, or the vectors have none of an item alone.
   """
   if draws:
-    asked_choice()
+    asked_options()
   source = _source(as_text)
-  vectors, asks_item = source.vectors, source.question.asks_item
+  vectors, num_asked = source.vectors, source.question.num_asked
   known = room.lengths.get('known_values', 0) if vectors else 0
-  types = (tf.int32,) * (4 + asks_item) + (tf.int32, tf.float32, tf.float32) * bool(
-    known
-  )
-  names = [*FEATURES, 'example_id', 'user_id', 'example_item', 'answer']
+  types = (tf.int32,) * (4 + bool(num_asked))
+  types += (tf.int32, tf.float32, tf.float32) * bool(known)
+  of_items = question_examples.asked_field(source.question)
+  names = [*FEATURES, 'example_id', 'user_id', of_items, 'answer']
   names += question_examples.field_features(source.question)
   make_arrays = functools.partial(_make_arrays, source, room, known, draws)
   make_arrays = functools.partial(on_history, make_arrays)
-  look_up = examples.look_up_of(vectors, room) if vectors else None
+  look_up = look_up_of(vectors, room) if vectors else None
 
   def make_example(example, seed):
     arguments = [*(example[name] for name in names), seed]
@@ -216,10 +224,11 @@ def of_question(
       return features | empty | {'history_mask': tf.zeros([0], tf.int32)}
     rows = tf.ensure_shape(rows, [None, len(vectors.tables)])
     features |= look_up('history', rows) | {'history_mask': tf.ones_like(rows[:, 0])}
-    if asks_item:
-      features |= look_up(
-        'asked', tf.ensure_shape(next(found), [1, vectors.num_of_item])
-      )
+    if num_asked:
+      rows = tf.ensure_shape(next(found), [None, vectors.num_of_item])
+      features |= look_up('asked', rows)
+    if num_asked > 1:
+      features[task_features.ASKED_MASK] = tf.ones_like(rows[:, 0])
     if known:
       rows = tf.ensure_shape(next(found), [known, len(vectors.tables)])
       features |= look_up('known', rows)

@@ -35,9 +35,15 @@ def example_lengths(question: ExampleQuestion, known: int = 0) -> dict[str, int]
     'targets': question.longest(encode) + 1,  # and the end of the sequence
     'history_embeddings': vectors,
     'history_mask': vectors,
-    **({task_features.ASKED: 1} if question.asks_item and vectors else {}),
+    **dict.fromkeys(_asked_features(question) if vectors else (), question.num_asked),
     **dict.fromkeys(features, known),
   }
+
+
+def _asked_features(question: ExampleQuestion) -> list[str]:
+  """Returns the features of the items that examples are about."""
+  names = [task_features.ASKED, task_features.ASKED_MASK]
+  return names[: min(question.num_asked, 2)]  # one item needs no mask
 
 
 def add_example_task(

@@ -21,8 +21,10 @@ from tasks.histories import (
   load_scale,
 )
 from tasks.history_columns import FEATURES, on_history
+from tasks.item_statistics import interaction_vectors
 from tasks.questions import Question
 from tasks.text_history import check_text_limit, history_limits, load_interactions
+from tasks.vector_features import look_up_of
 from tasks.vocabularies import (
   VOCABULARY,
   check_writable,
@@ -30,7 +32,7 @@ from tasks.vocabularies import (
   task_vocabulary,
 )
 
-_SEED = slice(3, None)  # fields of an example behind its history and label
+_SEED = slice(4, None)  # fields of an example behind its history, user and label
 # (history, *seed) -> features of one example.
 MakeExample = Callable[..., dict[str, tf.Tensor]]
 
@@ -99,21 +101,24 @@ def _check_question(registered: Question | None) -> None:
     )
 
 
-def _with_vector_rows(source: ExampleSource, *fields):
+def _with_vector_rows(source: ExampleSource, history, user, *fields):
   """Makes the arrays of an example and the table rows of its interactions' vectors."""
-  history, *arrays = make_target(source, *fields)
+  history, *arrays = make_target(source, history, *fields)
   newest = history.take(slice(source.limits.items))
-  return *arrays, source.vectors.rows(newest)
+  return *arrays, source.vectors.rows(newest, user)
 
 
-def _with_random_answer(source, history, liked, disliked, seed):
+def _with_random_answer(source, history, user, liked, disliked, seed):
   """Makes the arrays of a random part of a history, with an answer drawn at random."""
   del liked, disliked
-  return _with_vector_rows(source, *draw_answer(source, history, seed))
+  history, *answer = draw_answer(source, history, seed)
+  return _with_vector_rows(source, history, user, *answer)
 
 
-def _with_text_tokens(source: ExampleSource, *fields):
+def _with_text_tokens(source: ExampleSource, history, user, *fields):
   """Makes the arrays of an example and the tokens of the prompt with its history."""
+  del user
+  fields = history, *fields
   history, *arrays = make_target(source, *fields)
   return *arrays, source.text.prompt(history, source.limits)
 
@@ -130,10 +135,14 @@ def _fitting_arrays(make_arrays, room, history_feature, *fields):
   return made
 
 
-def _with_known(make_arrays, source, size, *fields):
-  """Makes the arrays of an example, and those of `size` known interactions."""
-  known = draw_known(source, size, *fields[_SEED])
-  return *make_arrays(*fields), *known
+def _with_known(make_arrays, draw, *fields):
+  """Makes the arrays of an example, and those of known interactions."""
+  return *make_arrays(*fields), *draw(*fields)
+
+
+def _draw_any(source, size, *fields):
+  """Draws known interactions, whatever the history of the example."""
+  return draw_known(source, size, *fields[_SEED])
 
 
 def _features(make_arrays, history, seed, more=()):
@@ -143,7 +152,7 @@ def _features(make_arrays, history, seed, more=()):
   One call into Python makes everything except the vectors, since a call costs more than
   the work in it.
   """
-  fields = (*FEATURES, 'liked', 'disliked')
+  fields = (*FEATURES, 'user_id', 'liked', 'disliked')
   arguments = [history[name] for name in fields] + list(seed)
   types = (tf.int32, tf.int32, tf.float32, tf.int32, *more)
   make = functools.partial(on_history, make_arrays)
@@ -185,19 +194,22 @@ def from_vectors(
   room: Room = Room(),  # noqa: B008  immutable
   make_arrays=_with_vector_rows,
   prompt: str = '',
+  draw=_draw_any,
 ) -> MakeExample:
   """Returns a function that makes an example with the vectors of a history.
 
   Args:
     room: room for an example.
-    make_arrays: function (ExampleSource, HistoryColumns, liked, disliked, *seed) ->
-      (targets, slots, statistics, rows of the vector tables).
+    make_arrays: function (ExampleSource, HistoryColumns, user, liked, disliked, *seed)
+      -> (targets, slots, statistics, rows of the vector tables).
     prompt: task prompt; '' for the prompt of the question.
+    draw: function (ExampleSource, E, HistoryColumns, user, liked, disliked, *seed) ->
+      E known interactions.
 
   Raises:
     ValueError: there is no room for the prompt.
   """
-  vectors = item_vectors.load_item_vectors(data_folders().embeddings_dir)
+  vectors = interaction_vectors()
   source = _source(vectors=vectors)
   prompt = prompt or source.question.prompt
   tokens = VOCABULARY.encode(prompt)
@@ -207,7 +219,8 @@ def from_vectors(
   make_arrays = functools.partial(_fitting_arrays, make_arrays, room, 'history_mask')
   size, types = room.lengths.get('known_values', 0), ()
   if size:
-    make_arrays = functools.partial(_with_known, make_arrays, source, size)
+    draw = functools.partial(draw, source, size)
+    make_arrays = functools.partial(_with_known, make_arrays, draw)
     types = (tf.int32, tf.float32, tf.float32)
   look_up = look_up_of(vectors, room)
 
@@ -227,44 +240,19 @@ def from_vectors(
   return make_example
 
 
-def with_random_answers(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable
+def with_random_answers(
+  room: Room = Room(),  # noqa: B008  immutable
+  **settings,
+) -> MakeExample:
   """Returns a function that makes an example with a history and a random answer.
 
   Every genre, and every number of genres on a side, is as common as any other.
 
   Args:
     room: room for an example.
+    **settings: see `from_vectors`.
   """
-  return from_vectors(room, _with_random_answer)
-
-
-def look_up_of(vectors: item_vectors.ItemVectors, room: Room) -> Callable:
-  """Returns a function (name, rows [n, T]) -> features with what the rows stand for.
-
-  These are their vectors, `name_embeddings`, or the rows themselves, `name_rows`, if
-  the room has a length for rows: the trainer then has the tables on its device. Rows of
-  fewer columns than there are tables stand for vectors of the first tables only.
-  """
-  return _rows_as_they_are if 'history_rows' in room.lengths else _gathered(vectors)
-
-
-def _gathered(vectors):
-  """Returns a function (name, rows [n, T]) -> feature with the rows' vectors [n, H]."""
-  with tf.init_scope():  # outside of any graph, in which a constant is a copy
-    tables = [tf.constant(table) for table in vectors.tables]
-
-  def look_up(name, rows):
-    # TensorFlow gathers the vectors, the one large part of an example, without Python.
-    columns = tf.unstack(rows, axis=1)  # perhaps fewer than tables
-    found = [tf.gather(*pair) for pair in zip(tables, columns, strict=False)]
-    return {f'{name}_embeddings': tf.concat(found, axis=1)}
-
-  return look_up
-
-
-def _rows_as_they_are(name, rows):
-  """Returns features with rows, for a trainer that has the tables on its device."""
-  return {f'{name}_rows': rows, f'{name}_embeddings': tf.zeros([0, 1])}
+  return from_vectors(room, _with_random_answer, **settings)
 
 
 def from_text(room: Room = Room()) -> MakeExample:  # noqa: B008  immutable

@@ -41,7 +41,7 @@ def item_texts(histories_dir: str) -> list[str]:
   ]
 
 
-def _items(names, room, shown, history, liked, disliked, seed):
+def _items(names, room, shown, history, user, liked, disliked, seed):
   """Makes the arrays of an example of one or two interactions, without genre labels."""
   del liked, disliked
   rng = np.random.default_rng(seed.view(np.uint32))
@@ -58,7 +58,7 @@ def _items(names, room, shown, history, liked, disliked, seed):
     np.array(tokens, np.int32),
     example_arrays.answer_slots([], [], member.shape[1], shown.question.most),
     example_arrays.history_statistics(member, history.ratings, shown.scale),
-    shown.vectors.rows(history),
+    shown.vectors.rows(history, user),
   )
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks import finished, histories
 from tasks.answers.choice import Choice
-from tasks.dataset_question import asked_question
+from tasks.dataset_question import asked_questions
 from tasks.item_vectors import ItemVectors, load_item_vectors
 from tasks.schema import VALUE_COUNTS, VALUE_SUMS
 from tasks.user_folds import FOLDS, fold_of
@@ -70,16 +70,16 @@ def load_statistics(histories_dir: str) -> np.ndarray:
 def interaction_vectors() -> ItemVectors:
   """Returns the vectors of the interactions of the recipe's folders.
 
-  They have statistics of the items if the recipe says so, values are known, and the
+  They have statistics of the items if the recipe says so, values are known, and a
   question is about items.
 
   Raises:
     ValueError: see `load_statistics`.
   """
   folders = histories.data_folders()
-  vectors, question = load_item_vectors(folders.embeddings_dir), asked_question()
-  asks_item = isinstance(question, Choice) and question.asks_item
-  if asks_item and vectors.has_values and _tells_statistics():
+  vectors, asked = load_item_vectors(folders.embeddings_dir), asked_questions()
+  asks_items = any(isinstance(x, Choice) and x.num_asked for x in asked.values())
+  if asks_items and vectors.has_values and _tells_statistics():
     return _with_statistics(folders)
   return vectors
 

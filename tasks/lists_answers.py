@@ -91,9 +91,10 @@ class ListsAnswers:
       asked = [*shown[: -len(self.prompt)].tolist(), *asked]
     return np.array(asked, np.int32) if words or limits.text_tokens else None
 
-  def asked_row(self, history: Mapping[str, Any]) -> int | None:
-    """Returns the row of the item that is asked about; None without one."""
+  def asked_rows(self, history: Mapping[str, Any]) -> np.ndarray:
+    """Returns the rows of the items that are asked about: none."""
     del history
+    return np.zeros(0, np.int64)
 
   def draft(self, words: Sequence[int]) -> tuple[list[str], list[str]]:
     """Returns the liked and disliked genres that the words in the slots name."""

@@ -4,6 +4,8 @@ A record is the history of a user, or an example of a question with the history 
 it (`tasks.schema`).
 """
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from persoma_tf.inference import generate
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.engine import Answered, Engine, Limits, Request
 from persoma_tf.inference.option_scores import OptionTokens
+from persoma_tf.inference.vllm_engine import VllmEngine
 from persoma_tf.training import training_run  # noqa: F401  registers gin parameters
 from persoma_tf.training.run_folder import CONFIG
 from tasks import dataset_question, text_history, vocabularies
@@ -40,10 +43,11 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-  """Answers the question of a trained model about users.
+  """Answers a question of a trained model about users.
 
   Attributes:
-    question: question of the model.
+    question: question that is answered, the first of several; `asking` returns the
+      predictors of the others.
     engine: inference engine.
   """
 
@@ -56,6 +60,9 @@ class Predictor:
     decoding: Decoding = Decoding(),  # noqa: B008  frozen
     batch_tokens: int = 8192,
     trusted: Sequence[str] = (),
+    vllm_python: str = '',
+    questions: Sequence[str] = (),
+    drafts: bool = True,
   ):
     """Reads the recipe and loads the model.
 
@@ -67,10 +74,16 @@ class Predictor:
       decoding: settings of the decoding.
       batch_tokens: maximum number of tokens in a batch if histories are text.
       trusted: modules that the model's recipe may import, see `recipes.parse_model`.
+      vllm_python: Python of an environment whose vLLM writes the answers; '' for JAX.
+      questions: names of the questions to answer: of the model or, without a draft, of
+        the histories' dataset file; () for all of the model.
+      drafts: whether soft prompts have the drafts of answers; if not, the decoder reads
+        the user tokens alone.
 
     Raises:
       ValueError: the recipe imports a module that is not trusted, the adapter was
-        trained with another decoder, or the parameters do not fit.
+        trained with another decoder, the parameters do not fit, or the model cannot
+        answer a question.
     """
     gin.clear_config()
     folders = [f'HISTORIES_DIR = {histories_dir!r}']
@@ -81,28 +94,66 @@ class Predictor:
     self._vectors = interaction_vectors()
     self._limits = text_history.history_limits()
     self._vocabulary = vocabularies.load_vocabulary(vocabularies.task_vocabulary())
+    as_text, trained = self._limits.text_tokens, dataset_question.asked_questions()
+    asked = 0
+    if not as_text:
+      asked = max(getattr(x, 'num_asked', 0) for x in trained.values())
+    nobody = self._vectors.gather_items(np.zeros(0, np.int64))
+    self._batches = Limits(
+      batch_size,
+      as_text or self._limits.items,
+      self._vectors.width,
+      batch_tokens if as_text else 0,
+      (asked, nobody.shape[1]) if asked else (),
+    )
+    self._engine = functools.partial(VllmEngine, vllm_python) if vllm_python else Engine
+    self.engine, self._others = None, {}
+    for name in (*questions,) or trained:
+      made = self if self.engine is None else copy.copy(self)
+      number = [*trained].index(name) if drafts and name in trained else None
+      with dataset_question.asking(name):
+        made._ask(model_dir, decoding, number)
+      made._check_draft(drafts)
+      self._others[name] = made
+
+  def _ask(self, model_dir: str, decoding: Decoding, number: int | None) -> None:
+    """Makes what is of the asked question; the first one loads the model."""
     self.question = question = dataset_question.asked_question()
-    as_text = self._limits.text_tokens
     about_examples = isinstance(question, ExampleQuestion)
     kind = ExampleAnswers if about_examples else ListsAnswers
-    self._answers = kind(question, self._vocabulary, bool(as_text))
-    asks_item = about_examples and question.asks_item and not as_text
-    nobody = self._vectors.gather_items(np.zeros(0, np.int64))
-    self.engine = Engine(
-      model_dir,
-      self._answers.prompt,
-      self._task(decoding),
-      Limits(
-        batch_size,
-        as_text or self._limits.items,
-        self._vectors.width,
-        batch_tokens if as_text else 0,
-        nobody.shape[1] if asks_item else 0,
-        about_examples,
-      ),
-      decoding,
-      self._answers.options,
-    )
+    self._answers = kind(question, self._vocabulary, bool(self._limits.text_tokens))
+    made = self._answers.prompt, self._task(decoding)
+    limits = self._batches._replace(tells_odds=about_examples)
+    if self.engine is None:
+      self.engine = self._engine(
+        model_dir, *made, limits, decoding, self._answers.options, number
+      )
+    else:
+      self.engine = self.engine.asking(*made, limits, self._answers.options, number)
+    self._masks = number is None
+
+  def _check_draft(self, drafts: bool) -> None:
+    """Checks that a masked draft leaves something, and was asked for."""
+    adapter, name = self.engine.model.adapter, self.question.name
+    if not self._masks or adapter.template is None:
+      return
+    if drafts:
+      raise ValueError(
+        f'the model has no draft for question {name}, which it was not trained on: '
+        'expected drafts=False, for user tokens alone, or a question of the model'
+      )
+    if not (adapter.num_task_tokens or adapter.resampler) or adapter.draft is None:
+      raise ValueError(
+        f'question {name}: the soft prompt of this model is a draft alone, so nothing '
+        'would be left without it: expected drafts=True, or a model with user tokens'
+      )
+
+  def asking(self, name: str = '') -> 'Predictor':
+    """Returns the predictor of one of the questions; '' for the first.
+
+    All of them share one loaded model.
+    """
+    return self._others[name or self.question.name]
 
   @property
   def kinds(self) -> Mapping[str, str]:
@@ -208,9 +259,8 @@ class Predictor:
     user = history['user_id'].encode()
     columns = HistoryColumns.of_record(history).take(shown)
     vectors = self._vectors.gather(columns, user)
-    row, asked = self._answers.asked_row(history), None
-    if row is not None:
-      (asked,) = self._vectors.gather_items(np.array([row]), user)
+    rows = self._answers.asked_rows(history) if self._batches.asked else ()
+    asked = self._vectors.gather_items(rows, user) if len(rows) else None
     return Request(key, vectors, prompt, asked)
 
   def _prediction(self, history, answer: Answered) -> Prediction:

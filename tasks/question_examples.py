@@ -22,13 +22,19 @@ from tasks.numbered_records import NumberedRecords
 logger = logging.getLogger(__name__)
 _TYPES = {'bytes': tf.string, 'int64': tf.int64, 'float': tf.float32}
 _READ = ('example_id', 'user_id', 'example_item', 'answer', *FEATURES)
-_KINDS = {**schema.EXAMPLE, **schema.HISTORY_TEXTS}
+_KINDS = {**schema.EXAMPLE, **schema.CANDIDATES, **schema.HISTORY_TEXTS}
 _AT_ONCE = 1_000
 
 
 def field_features(question: ExampleQuestion) -> list[str]:
   """Returns the names of the features that hold a question's own columns."""
   return [f'{schema.FIELD}{name}' for name in question.fields]
+
+
+def asked_field(question: ExampleQuestion) -> str:
+  """Returns the field of a record with the items that an example is about."""
+  (candidates,) = schema.CANDIDATES
+  return candidates if candidates in question.record_kinds else 'example_item'
 
 
 def _features(names: Iterable[str]):
@@ -88,7 +94,8 @@ def _with_answer(records):
 
 
 def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
-  names = [*_READ, *field_features(asked_about_examples())]
+  question = asked_about_examples()
+  names = [*{*_READ, asked_field(question)}, *field_features(question)]
   return tf.io.parse_single_example(record, _features(names))
 
 

@@ -17,10 +17,11 @@ from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
 from tasks.answers.lists import Question
 from tasks.answers.number import Number
+from tasks.answers.rank import Rank
 from tasks.answers.text import Text
 
 AnyQuestion = Question | ExampleQuestion
-_KINDS = {kind.KIND: kind for kind in (Question, Choice, Number, Text)}
+_KINDS = {kind.KIND: kind for kind in (Question, Choice, Number, Rank, Text)}
 MOVIELENS = Question(
   name='movielens_genre_prediction_v1',
   prompt='\nGenres:\n',
@@ -120,6 +121,26 @@ def question_of_config(config: str, trusted: Sequence[str] = ()) -> AnyQuestion:
       'in --trusted_modules, if you know this code'
     )
   return question(name)
+
+
+def questions_of_config(
+  config: str, trusted: Sequence[str] = ()
+) -> dict[str, AnyQuestion]:
+  """Returns all questions of a model, by name, in their order.
+
+  Args:
+    config: text of the model's `config.gin`.
+    trusted: modules that are trusted, see `question_of_config`.
+
+  Raises:
+    ValueError: see `question_of_config`.
+  """
+  found = settings(config)
+  if words := setting(found, 'own_questions.words'):
+    names = setting(found, 'own_questions.names')
+    return {name: from_words(name, words[name]) for name in names}
+  only = question_of_config(config, trusted)
+  return {only.name: only}
 
 
 def search_query(genres: Sequence[str]) -> str:

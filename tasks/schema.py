@@ -35,6 +35,9 @@ EXAMPLE = {
   'history_timestamps': 'int64',
   'history_total': 'int64',
 }
+# A further feature of examples that rank candidates: row numbers of the item table. The
+# answer is then the number of the right one, from 1 on.
+CANDIDATES = {'example_candidates': 'int64'}
 # A further feature of both where events have texts beside their items: row numbers of
 # EVENT_TEXTS. Records of other data sets do not have it.
 HISTORY_TEXTS = {'history_texts': 'int64'}
@@ -132,6 +135,24 @@ _CHOSEN = (
     'than scored_options (32), 0 for those that the soft prompt finds less likely',
   ),
 )
+_RANKED = (
+  Column('answer', 'STRING', 'NULLABLE', 'Candidate that the answer names'),
+  Column('draft_answer', 'STRING', 'NULLABLE', 'First candidate of the soft prompt'),
+  Column('candidates', 'STRING', 'REPEATED', 'Ids of the candidates, best first'),
+  Column(
+    'draft_probabilities',
+    'FLOAT64',
+    'REPEATED',
+    'Probability of each candidate in the soft prompt, in the order of candidates',
+  ),
+  Column(
+    'decoder_probabilities',
+    'FLOAT64',
+    'REPEATED',
+    'Probability of each candidate to the decoder, in the order of candidates; of more '
+    'than scored_options (32), 0 for those that the soft prompt finds less likely',
+  ),
+)
 _NUMBERS = (
   Column('value', 'FLOAT64', 'NULLABLE', 'Expected number of the decoder'),
   Column('draft_value', 'FLOAT64', 'NULLABLE', 'Expected number of the soft prompt'),
@@ -151,6 +172,7 @@ def prediction_columns(question: Mapping[str, Any] | None = None) -> Columns:
   if kind == 'lists':
     return PREDICTIONS
   of_kind = {'choice': _CHOSEN, 'number': (*_CHOSEN, *_NUMBERS), 'text': (_TEXT,)}
+  of_kind['rank'] = _RANKED
   columns = (*_OF_EXAMPLES, *of_kind[kind], *_ANSWERED, *_OF_THE_RUN)
   return tuple(x for x in columns if about_items or x.name != 'item_id')
 

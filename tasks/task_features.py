@@ -10,7 +10,8 @@ _INTEGERS = seqio.PassThroughVocabulary(1)
 # there if the feature lengths name them, so they are not among the features that SeqIO
 # expects of every example.
 KNOWN_FEATURES = ('known_embeddings', 'known_categories', 'known_values')
-ASKED = 'asked_embeddings'  # the vector of the item that an example is about
+ASKED = 'asked_embeddings'  # vectors of the items that an example is about
+ASKED_MASK = 'asked_mask'  # 0 for padding among candidates
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),

@@ -7,28 +7,34 @@ A recipe names the rules as `NAME/Stage.steps = @steps_for_data()` and `.batch_s
 import copy
 import json
 import pathlib
+from collections.abc import Mapping
 
 import gin
 
 from persoma_tf import recipes
 from persoma_tf.setting_types import Amount, Positive
 from tasks.answers.example_question import ExampleQuestion
-from tasks.dataset_question import asked_question
+from tasks.dataset_question import asked_questions
 from tasks.histories import data_folders
+from tasks.questions import AnyQuestion
 
 
 def num_examples() -> int:
-  """Returns the number of training examples of the recipe's question.
+  """Returns the number of training examples of the recipe's questions.
 
-  These are its stored examples with an answer or, of a question about users, the users.
+  These are the stored examples with an answer or, of a question about users, the users.
   """
-  folder, question = data_folders().histories_dir, asked_question()
+  folder = data_folders().histories_dir
   info = json.loads((pathlib.Path(folder) / 'dataset_info.json').read_text())
-  counts = info['counts']
+  return sum(_examples_of(info, question) for question in asked_questions().values())
+
+
+def _examples_of(info: Mapping, question: AnyQuestion) -> int:
+  """Returns the number of a question's training examples."""
   if isinstance(question, ExampleQuestion):
     answers = info['examples'][question.name]['answers']['train']
     return sum(number for option, number in answers.items() if option)
-  return counts['users']['train']
+  return info['counts']['users']['train']
 
 
 @gin.configurable

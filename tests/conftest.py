@@ -214,6 +214,7 @@ def loaded_once(monkeypatch):
 
   predictors, load = {}, answer_shards.AnswerHandler.load_model
   names = (*answer_shards._READ, 'batch_size', 'decoding', 'batch_tokens', 'trusted')
+  names += ('questions', 'drafts')
 
   def load_model(handler):
     key = repr([getattr(handler._config, name) for name in names])

@@ -65,6 +65,7 @@ NOT_RUN = {
   'make setup': 'makes the environment that the tests run in',
   'make setup-prism': 'downloads from the network',
   'make setup-t5x': 'downloads from the network',
+  'make setup-vllm': 'downloads from the network',
   'make test': 'would run itself',
   'make test-engine': 'runs engines/test_job_service.py on a service of yours',
   'tests.pipelines.test_robustness': 'prints a table that its own test compares',

@@ -48,7 +48,9 @@ SETTINGS = [
 ]
 # Others' vocabularies need not be here, nor the encoder of the folders of the tests,
 # which have no examples.
-_ELSEWHERE = re.compile('models/|DECODER|from_texts|choice|runs/text.gin')
+_ELSEWHERE = re.compile(
+  'models/|DECODER|from_texts|choice|questions|runs/text.gin|runs/rank.gin'
+)
 OF_THE_QUICKSTARTS_DECODER = [x for x in SETTINGS if not _ELSEWHERE.search(x)]
 ROWS = [line.split(' | ') for line in TEXT.splitlines() if _SCORES.search(line)]
 

@@ -13,8 +13,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = ('pipelines', 'tasks', 'persoma_tf')
-NOT_ON_PYPI = ('t5x',)  # only its bridge imports it: docs/t5x.md
-LOCKS = ('requirements.txt', 'requirements-test.txt', 'requirements-bigquery.txt')
+# Only the bridge to T5X imports it, and only vLLM's own process imports the others.
+ELSEWHERE = ('t5x', 'torch', 'vllm')
+LOCKS = tuple(f'requirements{x}.txt' for x in ('', '-test', '-bigquery', '-vllm'))
 
 
 def required() -> list[Requirement]:
@@ -41,7 +42,7 @@ def imported(package: str) -> Iterator[tuple[str, str]]:
       elif isinstance(node, ast.ImportFrom):
         names = [f'{node.module}.{alias.name}' for alias in node.names]
       for name in names:
-        if name.split('.')[0] not in (*OURS, *NOT_ON_PYPI):
+        if name.split('.')[0] not in (*OURS, *ELSEWHERE):
           yield str(path.relative_to(ROOT)), name
 
 

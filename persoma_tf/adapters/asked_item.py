@@ -9,11 +9,6 @@ asked item, too, beside statistics of the item if its vector ends with them. A s
 network makes of these numbers the value that the user would give, and one logit for
 each option.
 
-Gates compare an item with one other. A ridge regression weighs all of them together:
-the user's deviations on components of the items, solved anew for each history in closed
-form, through which the components are learned (Bertinetto et al. 2019, arXiv
-1805.08136). Its prediction for the asked item is where the network starts from.
-
 The known interactions of a batch train more than the reading of values: each is asked
 about as an item, with itself left out of the history, and its value is to be told. A
 few thousand labelled examples come with some hundred thousand interactions.
@@ -32,7 +27,7 @@ from persoma_tf.answer_template import SoftTokens, Template
 from persoma_tf.setting_types import Count, Positive
 
 _EPSILON = 1e-6
-_LEAST_PENALTY = 0.01  # which keeps the equations of a regression solvable
+_BARRED = -1e9
 _SAME = (
   1e-4  # squared distance, of an item's squared length, below which it is the same
 )
@@ -51,13 +46,14 @@ class AskedItem(Template):
     head_width: number of components in which a likeness compares items.
     hidden: hidden width of the network on an item's vector.
     width: hidden width of the network that makes the logits.
-    regressed: number of components of items that the regression reads; 0 for none.
     num_statistics: number of statistics that the vector of an item ends with, the first
       of them its mean value; 0 for none.
     answers_train_all: whether answers train all of the draft: for data without values.
       Else they train its last layer, and all other layers learn from the values of
       interactions, of which there are many more: a few thousand answers would be
       learned by heart.
+    ranks: whether W candidates are asked about, and word i names candidate i; else one
+      item is, and the words are options.
     hard: whether the slot's token is its chosen word, with the gradient of the mixture;
       else it is the mixture of all words.
   """
@@ -67,9 +63,9 @@ class AskedItem(Template):
   head_width: Positive = 8
   hidden: Positive = 256
   width: Positive = 64
-  regressed: Count = 0
   num_statistics: Count = 0
   answers_train_all: bool = False
+  ranks: bool = False
   hard: bool = True
 
   @nn.compact
@@ -81,6 +77,7 @@ class AskedItem(Template):
     known: Array | None = None,
     words: Array | None = None,
     asked: Array | None = None,
+    present: Array | None = None,
   ) -> SoftTokens:
     """Drafts the answers about items.
 
@@ -90,8 +87,10 @@ class AskedItem(Template):
       width: D.
       known: [B, E, H] interactions whose categories and values are known, for training.
       words: [B, 1] int32 words to write into the slot instead of the chosen ones.
-      asked: [B, 1, H'] standardized vectors of the items that are asked about: the
-        first components of an interaction's vector are its item's.
+      asked: [B, C, H'] standardized vectors of the items that are asked about: the
+        first components of an interaction's vector are its item's. C is W of a ranking,
+        else 1.
+      present: [B, C], 0 for padding among the candidates of a ranking.
 
     Returns:
       SoftTokens with `slot_logits` [B, 1, W], with `categories` of `known`, and with
@@ -106,13 +105,13 @@ class AskedItem(Template):
         'AskedItem drafts answers about items, but the examples have no '
         'asked_embeddings: expected a question about items, or adapters/options.gin'
       )
-    size, mask = asked.shape[-1], mask > 0
+    number, size, mask = *asked.shape[1:], mask > 0
     # inf or nan in padding would survive a product with 0.
     history = jnp.where(mask[..., None], history, 0.0)
-    items, shown = history[..., :size], mask[:, None]
+    items, shown = history[..., :size], jnp.repeat(mask[:, None], number, axis=1)
     if known is not None:
       asked = jnp.concatenate([asked, known[..., :size]], axis=1)
-      others = ~_is_same(self._own(items), self._own(asked[:, 1:]))
+      others = ~_is_same(self._own(items), self._own(asked[:, number:]))
       shown = jnp.concatenate([shown, shown & others], axis=1)
     read = nn.Dense(1, name='value')
     of_item, expect = nn.Dense(self.hidden, name='item'), nn.Dense(1, name='expected')
@@ -122,24 +121,19 @@ class AskedItem(Template):
     deviations = values - expect(about(items))[..., 0] - means[0]
     own = self._own(items), self._own(asked)
     told = tell_likeness(self._gates(*own), values, deviations, shown)
-    start = told[..., -2]  # the user's mean deviation
     x = [told, expected[..., None], asked[..., size - self.num_statistics :]]
-    if self.regressed:
-      start = self._regress(*own, deviations, shown)
-      x.append(start[..., None])
     x = nn.relu(nn.Dense(self.width, name='in')(jnp.concatenate(x, axis=-1)))
     x = nn.relu(nn.Dense(self.width, name='middle')(x))
-    guessed = expected + start + nn.Dense(1, name='guessed')(x)[..., 0]
-    x = jnp.concatenate([x, guessed[..., None]], axis=-1)[:, :1]
+    guessed = expected + told[..., -2] + nn.Dense(1, name='guessed')(x)[..., 0]
+    x = jnp.concatenate([x, guessed[..., None]], axis=-1)[:, :number]
     x = x if self.answers_train_all else jax.lax.stop_gradient(x)
-    logits = nn.Dense(self.num_words, name='slots')(x)
-    soft = self._soft(logits, words, width)
+    soft = self._soft(self._logits(x, present), words, width)
     if self.num_categories and (known is not None or self.is_initializing()):
       tell = nn.Dense(self.num_categories, name='categories')
-      soft = soft._replace(categories=tell(told_of[:, 1:]))
+      soft = soft._replace(categories=tell(told_of[:, number:]))
     if known is None:
       return soft
-    values = [read(known)[..., 0], expected[:, 1:], guessed[:, 1:]]
+    values = [read(known)[..., 0], expected[:, number:], guessed[:, number:]]
     return soft._replace(values=jnp.concatenate(values, axis=1))
 
   def _own(self, items):
@@ -153,26 +147,6 @@ class AskedItem(Template):
     weight = self.param('mean_weight', nn.initializers.ones, ())
     return [weight * x[..., -self.num_statistics] for x in items]
 
-  def _regress(self, items, asked, deviations, shown):
-    """Returns the deviations [B, A] that a regression on items [B, N, H'] predicts."""
-    # Small, so that learned components soon outweigh random ones.
-    small = nn.initializers.variance_scaling(0.1, 'fan_in', 'normal')
-    project = nn.Dense(
-      self.regressed, use_bias=False, kernel_init=small, name='components'
-    )
-    scaled = lambda x: project(x) / self.regressed**0.5
-    with_one = lambda x: jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
-    components, of_asked = (with_one(scaled(x)) for x in (items, asked))
-    penalty = nn.softplus(self.param('penalty', nn.initializers.constant(3.0), ()))
-    present = shown[:, :1]  # nothing is left out for the first
-    return predict_deviations(
-      components * present.swapaxes(1, 2),
-      deviations,
-      present & ~shown,
-      of_asked,
-      penalty + _LEAST_PENALTY,
-    )
-
   def _gates(self, items, asked):
     """Returns gates [B, A, N, heads] in [0, 1] of items [B, N, H'] for those asked."""
     shape = (self.num_heads, self.head_width)
@@ -181,6 +155,13 @@ class AskedItem(Template):
     threshold = self.param('threshold', nn.initializers.constant(0.4), shape[:1])
     likeness = jnp.einsum('bnhd,bahd->banh', *map(_unit, map(project, (items, asked))))
     return jax.nn.sigmoid(scale * (likeness - threshold))
+
+  def _logits(self, x, present):
+    """Returns slot logits [B, 1, W] of what is known of the asked items [B, C, ...]."""
+    if not self.ranks:
+      return nn.Dense(self.num_words, name='slots')(x)
+    logits = nn.Dense(1, name='slots')(x)[..., 0]
+    return jnp.where(present > 0, logits, _BARRED)[:, None]
 
   def _soft(self, logits, words, width):
     """Returns the soft tokens for slot logits [B, 1, W]."""
@@ -233,37 +214,3 @@ def tell_likeness(
   of_all = lambda x: jnp.einsum('ban,bn->ba', shown, x) / (number + 1)
   rest = (of_all(values), of_all(deviations), jnp.log1p(number) / 5)
   return jnp.concatenate([jnp.log1p(count), mean, jnp.stack(rest, axis=-1)], axis=-1)
-
-
-def predict_deviations(
-  components: Array, deviations: Array, left_out: Array, asked: Array, penalty: Array
-) -> Array:
-  """Predicts deviations by a ridge regression on the components of items.
-
-  Interactions with the asked item itself can be left out of its prediction without a
-  regression of its own: removing m rows c with the sum d of their deviations from the
-  equations A w = b leaves c w' = (c w - h d) / (1 - m h), where h = c A⁻¹ c (Sherman
-  and Morrison 1950, doi 10.1214/aoms/1177729893).
-
-  Args:
-    components: [B, N, C] components of the items of a history; 0 for padding.
-    deviations: [B, N] deviations of their values.
-    left_out: [B, A, N] bool, True for interactions to leave out, whose components must
-      be those of the asked item.
-    asked: [B, A, C] components of the asked items.
-    penalty: positive scalar, the weight of the squared coefficients.
-
-  Returns:
-    [B, A]; 0 for an empty history.
-  """
-  exact = jax.lax.Precision.HIGHEST  # else the matrix may have no factors
-  squares = jnp.einsum('bnc,bnd->bcd', components, components, precision=exact)
-  squares += penalty * jnp.eye(components.shape[-1])
-  sums = jnp.einsum('bn,bnc->bc', deviations, components, precision=exact)
-  factors = jax.scipy.linalg.cho_factor(squares)
-  solved = jax.scipy.linalg.cho_solve(factors, asked.swapaxes(1, 2))  # [B, C, A]
-  predicted = jnp.einsum('bca,bc->ba', solved, sums)
-  leverage = jnp.einsum('bca,bac->ba', solved, asked)
-  left_out = left_out.astype(deviations.dtype)
-  removed = jnp.einsum('ban,bn->ba', left_out, deviations)
-  return (predicted - leverage * removed) / (1 - leverage * left_out.sum(axis=-1))

@@ -85,6 +85,7 @@ class OptionQueries(Template):
     known: Array | None = None,
     words: Array | None = None,
     asked: Array | None = None,
+    present: Array | None = None,
   ) -> SoftTokens:
     """Drafts the answers of histories.
 
@@ -95,11 +96,12 @@ class OptionQueries(Template):
       known: [B, E, H] interactions whose categories and values are known, for training.
       words: [B, S] int32 words to write into the slots instead of the chosen ones.
       asked: vectors of items that a question is about; these queries do not use them.
+      present: which of them are no padding; not used either.
 
     Returns:
       SoftTokens with `slot_logits`, and with `categories` and `values` of `known`.
     """
-    del asked
+    del asked, present
     learned = 0 if self.text_width else self.num_options
     item = nn.Dense(self.hidden, name='item')
     tell = nn.Dense(learned + 1, name='gates')  # a query each, and the value

@@ -113,7 +113,7 @@ class DecoderOnly(nn.Module):
     shape = (layers, *shape)
     return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
-  def _started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
+  def started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
     """Returns a prefix and its mask, with the start token first if there is one."""
     if self.start_token is None:
       return prefix, mask
@@ -131,7 +131,7 @@ class DecoderOnly(nn.Module):
       mask: [B, P] bool, False for padding.
       inputs: [B, L] int32, targets shifted right after a start token.
     """
-    prefix, mask = self._started(prefix, mask)
+    prefix, mask = self.started(prefix, mask)
     batch, size = mask.shape
     length = jnp.sum(mask, axis=1)
     later = jnp.arange(inputs.shape[1] - 1)
@@ -166,10 +166,10 @@ class DecoderOnly(nn.Module):
       (hidden state [B, D] that predicts the first token, cache).
     """
     if shared is None:
-      prefix, mask = self._started(prefix, mask)
+      prefix, mask = self.started(prefix, mask)
       shared, known = prefix[0, :0], mask[0, :0]
     else:
-      shared, known = (x[0] for x in self._started(*(x[None] for x in shared)))
+      shared, known = (x[0] for x in self.started(*(x[None] for x in shared)))
     (batch, width), before = mask.shape, len(shared)
     total = before + width + size
     layers = self._common(shared, known, batch, total)

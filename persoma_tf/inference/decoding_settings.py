@@ -2,8 +2,11 @@
 
 import dataclasses
 
+from persoma_tf.operand_types import TYPES
+
 # Types of the decoder's weights (`persoma_tf.parameters.quantization`).
 WEIGHTS = ('auto', 'float32', 'bfloat16', 'int8')
+ENGINES = ('jax', 'vllm')  # what runs the decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +47,18 @@ class Decoding:
       )
     if self.weights not in WEIGHTS:
       raise ValueError(f'weights={self.weights!r}: expected one of {WEIGHTS}')
+
+  def check_engine(self, engine: str) -> None:
+    """Checks that an engine can decode so.
+
+    Raises:
+      ValueError: vLLM cannot: it decodes greedily, with float weights.
+    """
+    able = {'beams': (1,), 'temperature': (0,), 'weights': ('auto', *TYPES)}
+    for name, values in able.items() if engine == 'vllm' else ():
+      value = getattr(self, name)
+      if value not in values:
+        raise ValueError(
+          f'{name}={value} with engine=vllm: expected {name}='
+          f'{" or ".join(map(str, values))}, or engine=jax'
+        )

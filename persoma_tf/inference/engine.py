@@ -4,9 +4,9 @@ The engine works on tokens, masks and grammars. Only the caller (`tasks.predicto
 knows the question of a request and the meaning of the tokens.
 """
 
+import copy
 import functools
 import itertools
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,11 +16,10 @@ import numpy as np
 from persoma_tf import model as persoma
 from persoma_tf.answer_form import Options
 from persoma_tf.answer_template import chosen_words
-from persoma_tf.inference import generate
+from persoma_tf.inference import batch_shapes, generate
+from persoma_tf.inference.batch_shapes import Limits
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.trained_model import load_trained
-
-_PROMPT = 16  # own prompts are padded to multiples of it, which gives few shapes
 
 
 class Request(NamedTuple):
@@ -32,7 +31,8 @@ class Request(NamedTuple):
     vectors: [n, H] float32 vectors of the history; None if the history is text.
     prompt: [t] int32 tokens of the task prompt, behind those of the history if it is
       text; None for the engine's task prompt. All requests have one, or none has.
-    asked: [H'] float32 vector of the item that the question is about; None without one.
+    asked: [C, H'] float32 vectors of the items that the question is about; None without
+      any.
   """
 
   key: str
@@ -66,26 +66,6 @@ class Answered(NamedTuple):
   option_odds: np.ndarray | None = None
 
 
-class Limits(NamedTuple):
-  """Limits the shapes of batches.
-
-  Attributes:
-    batch_size: B, maximum number of requests in a batch.
-    longest: length of the longest history, in items; in tokens if histories are text.
-    width: H, length of a vector.
-    batch_tokens: maximum number of tokens in a batch if histories are text; else 0.
-    asked: H', length of the vector of an item that is asked about; 0 without one.
-    tells_odds: whether answers have the probabilities of the words in a draft.
-  """
-
-  batch_size: int
-  longest: int
-  width: int
-  batch_tokens: int = 0
-  asked: int = 0
-  tells_odds: bool = False
-
-
 class Engine:
   """Answers requests in batches, with a trained adapter and its decoder.
 
@@ -105,6 +85,7 @@ class Engine:
     limits: Limits,
     decoding: Decoding,
     options: Options = Options(),  # noqa: B008  immutable
+    question: int | None = 0,
   ):
     """Loads the model of the recipe that gin has read.
 
@@ -116,19 +97,61 @@ class Engine:
       decoding: settings of the decoding.
       options: words that can fill the slots of the soft prompt, for `Answered.draft`;
         by default no draft is told.
+      question: number of the question among those of the model, which has a draft for
+        it; None masks the draft, so that the decoder reads the user tokens alone.
 
     Raises:
       ValueError: the adapter was trained with another decoder, or the parameters do not
         fit.
     """
+    self._decoding, self._task = decoding, task
+    shape = (0, 1) if limits.batch_tokens else (limits.longest, limits.width)
+    self.model, self.params = self._load(model_dir, limits, shape)
+    self._adapter = jax.jit(functools.partial(generate.soft_prompt, self.model))
+    self._ask(prompt, task, limits, options, question)
+
+  def asking(
+    self,
+    prompt: Sequence[int],
+    task: generate.Task,
+    limits: Limits,
+    options: Options,
+    question: int | None,
+  ) -> 'Engine':
+    """Returns one that shares the model; of the limits, `tells_odds` may differ."""
+    other = copy.copy(self)
+    other._ask(prompt, task, limits, options, question)
+    return other
+
+  def _ask(self, prompt, task, limits, options, question):
     self._prompt, self._limits = np.array(prompt, np.int32), limits
-    self._seed = decoding.seed
-    longest, width, asked = limits.longest, limits.width, limits.asked
-    shape = (0, 1) if limits.batch_tokens else (longest, width)
-    self.model, self.params = load_trained(model_dir, decoding.weights, shape, asked)
-    self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
-    self._options = options
-    self._answer = jax.jit(_writer(self.model, task, decoding))
+    self._options, self._question = options, question
+    self._write(task)
+
+  def _load(self, model_dir, limits, shape):
+    """Returns the model and its parameters."""
+    return load_trained(model_dir, self._decoding.weights, shape, limits.asked)
+
+  def _write(self, task):
+    """Makes ready to write answers."""
+    self._answer = jax.jit(_writer(self.model, task, self._decoding))
+
+  def _soft(self, vectors, mask, **asked):
+    """Returns the soft prompts of histories, for the engine's question."""
+    adapter = self.model.adapter
+    if adapter.questions:
+      asked['question'] = np.full(len(vectors), self._question or 0, np.int32)
+    soft, draft = self._adapter(self.params, vectors, mask, **asked), adapter.template
+    if draft is None:
+      return soft
+    if self._question is None:
+      shown = soft.mask.at[:, soft.mask.shape[1] - draft.num_tokens :].set(False)
+      return soft._replace(mask=shown, slot_logits=None)
+    if not adapter.questions:
+      return soft
+    if own := draft.drafts[self._question]:
+      own = soft.slot_logits[:, : own.num_slots, : own.num_words]
+    return soft._replace(slot_logits=own)
 
   def answer(self, requests: Sequence[Request]) -> list[Answered]:
     """Returns the answers to requests, in the same order."""
@@ -136,7 +159,9 @@ class Engine:
     for places, length, rows in self._batches(requests):
       batch = [requests[place] for place in places]
       soft, prompt = self._inputs(batch, length, rows)
-      keys = _keys([request.key for request in batch], rows, self._seed)
+      keys = batch_shapes.random_keys(
+        [request.key for request in batch], rows, self._decoding.seed
+      )
       generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
       some = self._drafts(soft), self._odds(soft), generated.option_odds
       some = [itertools.repeat(None) if x is None else x for x in some]
@@ -209,7 +234,9 @@ class Engine:
     """
     batch_size, longest, _, batch_tokens, *_ = self._limits
     fixed = len(self._prompt) if batch_tokens else 0
-    lengths = [_bucket(x.length - fixed, longest) + fixed for x in requests]
+    lengths = [
+      batch_shapes.bucket_size(x.length - fixed, longest) + fixed for x in requests
+    ]
     size = lambda place: requests[place].length
     if requests and requests[0].prompt is not None and not batch_tokens:
       # Of histories in one bucket, those with prompts of similar length.
@@ -222,29 +249,31 @@ class Engine:
         candidates = order[at : at + most]
         most = max(1, min(most, batch_tokens // lengths[candidates[-1]]))
       batch = order[at : at + most]
-      yield batch, lengths[batch[-1]], _bucket(len(batch), most)
+      yield batch, lengths[batch[-1]], batch_shapes.bucket_size(len(batch), most)
       at += most
 
   def _inputs(self, requests, length, rows):
     """Returns (soft prompts, task prompts); unused rows are padding."""
     if self._limits.batch_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
-      return self._soft(self.params, vectors, mask), self._own(requests, length, rows)
+      return self._soft(vectors, mask), self._own(requests, length, rows)
     vectors = np.zeros((rows, length, self._limits.width), np.float32)
     mask = np.zeros((rows, length), np.int32)
-    asked = np.zeros((rows, 1, self._limits.asked), np.float32)
+    asked = np.zeros((rows, *self._limits.asked), np.float32)
+    present = np.zeros(asked.shape[:2], np.int32)
     for row, request in enumerate(requests):
       size = len(request.vectors)
       vectors[row, :size], mask[row, :size] = request.vectors, 1
       if request.asked is not None:
-        asked[row, 0] = request.asked
-    more = (asked,) if self._limits.asked else ()
-    soft = self._soft(self.params, vectors, mask, *more)
+        size = len(request.asked)
+        asked[row, :size], present[row, :size] = request.asked, 1
+    more = {'asked': asked, 'present': present} if self._limits.asked else {}
+    soft = self._soft(vectors, mask, **more)
     if requests[0].prompt is None:
       prompt = persoma.Prompts(self._prompt, np.ones_like(self._prompt))  # of all rows
       return soft, prompt
     longest = max(len(request.prompt) for request in requests)
-    return soft, self._own(requests, _padded(longest), rows)
+    return soft, self._own(requests, batch_shapes.padded_size(longest), rows)
 
   def _own(self, requests, length, rows) -> persoma.Prompts:
     """Returns the prompts of requests, padded; unused rows have the task prompt."""
@@ -265,24 +294,3 @@ def _writer(model, task: generate.Task, decoding: Decoding):
   if not temperature:
     return lambda *args: generate.greedy(model, *args[:3], task)
   return lambda *args: generate.sample(model, *args[:3], task, args[3], temperature)
-
-
-def _keys(texts: Sequence[str], rows: int, seed: int) -> jax.Array:
-  """Returns a random key for each row, which depends only on the seed and its text."""
-  sums = [zlib.crc32(text.encode()) for text in texts]
-  sums = np.array(sums + [0] * (rows - len(sums)), np.uint32)
-  return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(sums)
-
-
-def _bucket(size: int, longest: int) -> int:
-  """Returns the smallest of a quarter, half and all of `longest` that fits `size`.
-
-  A text with a prompt of its own can be longer than the longest history.
-  """
-  sizes = (*(-(-longest // part) for part in (4, 2, 1)), _padded(size))
-  return next(n for n in sizes if n >= size)
-
-
-def _padded(size: int) -> int:
-  """Returns the length to which own prompts are padded."""
-  return -(-size // _PROMPT) * _PROMPT

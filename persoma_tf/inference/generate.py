@@ -24,10 +24,9 @@ class Generated(NamedTuple):
 
   Attributes:
     tokens: [B, L] int32 token ids, padded with `eos_id` after the end of an answer.
-    log_prob: [B] float32 log probability (nats) of the tokens up to and including the
-      first `eos_id`; with a grammar, probabilities are among the allowed tokens.
-    option_odds: [B, O] float32 probabilities of the options, see `option_odds`; None if
-      the task names no options.
+    log_prob: [B] float32 log probability (nats) of the tokens up to the first `eos_id`;
+      with a grammar, probabilities are among the allowed tokens.
+    option_odds: [B, O] float32, see the function; None if the task names no options.
   """
 
   tokens: Array
@@ -76,15 +75,10 @@ class _Row(NamedTuple):
 
 
 def soft_prompt(
-  model: Persoma,
-  params: Mapping,
-  history: Array,
-  mask: Array,
-  asked: Array | None = None,
+  model: Persoma, params: Mapping, history: Array, mask: Array, **asked: Array
 ) -> SoftTokens:
   """Computes the soft prompts of histories; arguments as for `SoftPrompt`."""
-  arguments = history, mask, None, asked
-  return model.apply({'params': params}, *arguments, method=Persoma.soft_prompt)
+  return model.apply({'params': params}, history, mask, **asked, method='soft_prompt')
 
 
 def greedy(

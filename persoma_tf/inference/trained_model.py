@@ -17,7 +17,7 @@ def trained_params(
   folder: str,
   decoder_sha256: str,
   history: tuple[int, int],
-  asked: int = 0,
+  asked: tuple[int, ...] = (),
 ) -> dict:
   """Returns {'adapter': ..., 'decoder': ...} of a trained model.
 
@@ -27,7 +27,7 @@ def trained_params(
     folder: folder of the adapter.
     decoder_sha256: fingerprint of `params`.
     history: shape [N, H] of a history's vectors.
-    asked: length of the vector of an item that is asked about; 0 without one.
+    asked: shape [C, H'] of the vectors of items that are asked about; () without any.
 
   Raises:
     ValueError: the adapter was trained with another decoder, or lacks parameters.
@@ -36,15 +36,16 @@ def trained_params(
   found = freezing.overlay({'decoder': params}, trained)
   zeros = lambda *shape: np.zeros((1, *shape), np.float32)
   arguments = zeros(*history), np.zeros((1, history[0]), np.int32)
-  arguments += (None, None, zeros(1, asked)) if asked else ()
-  start = lambda: model.adapter.init(jax.random.key(0), *arguments)
+  more = {'asked': zeros(*asked), 'present': zeros(asked[0])} if asked else {}
+  more |= {'question': np.zeros(1, np.int32)} if model.adapter.questions else {}
+  start = lambda: model.adapter.init(jax.random.key(0), *arguments, **more)
   expected = jax.eval_shape(start)['params']
   checkpoints.check_same(expected, found.get('adapter', {}), folder)
   return found
 
 
 def load_trained(
-  model_dir: str, weights: str, history: tuple[int, int], asked: int = 0
+  model_dir: str, weights: str, history: tuple[int, int], asked: tuple[int, ...] = ()
 ) -> tuple[persoma.Persoma, dict]:
   """Returns the model in its fastest form, and its parameters on the device.
 
@@ -60,21 +61,37 @@ def load_trained(
   Raises:
     ValueError: see `trained_params`.
   """
-  model, decoder = persoma.build()
-  folder = f'{model_dir}/adapter'
-  params = trained_params(
-    model,
-    decoder.params,
-    folder,
-    checkpoints.fingerprint(decoder.params),
-    history,
-    asked,
-  )
+  model, params, _ = _read_trained(model_dir, history, asked)
   kind = operand_types.chosen_type(weights)
   decoder = params['decoder']
   if kind == 'float32':
     decoder = lora.merge_lora(decoder)
   tuned = quantization.converted(decoder, kind)
-  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
-  module, tuned = stack.unrolled(module, tuned)
+  module, tuned = stack.unrolled(model.decoder, tuned)
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
+
+
+def merged(
+  model_dir: str, history: tuple[int, int], asked: int = 0
+) -> tuple[persoma.Persoma, dict, str]:
+  """Returns the model, its parameters with LoRA merged, and the decoder's name.
+
+  Args:
+    model_dir: finished folder of `persoma_tf.train`.
+    history: shape [N, H] of a history's vectors.
+    asked: see `trained_params`.
+
+  Raises:
+    ValueError: see `trained_params`.
+  """
+  model, params, name = _read_trained(model_dir, history, asked)
+  return model, {**params, 'decoder': lora.merge_lora(params['decoder'])}, name
+
+
+def _read_trained(model_dir, history, asked) -> tuple[persoma.Persoma, dict, str]:
+  """Returns the model as it was trained, its parameters, and the decoder's name."""
+  model, decoder = persoma.build()
+  folder, sha256 = f'{model_dir}/adapter', checkpoints.fingerprint(decoder.params)
+  params = trained_params(model, decoder.params, folder, sha256, history, asked)
+  module = start_tokens.as_trained(model.decoder, checkpoints.adapter_manifest(folder))
+  return model.clone(decoder=module), params, decoder.name

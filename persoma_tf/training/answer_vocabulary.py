@@ -4,7 +4,8 @@ These are the form of answers and the texts around the soft prompt.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import gin
 import seqio
@@ -12,6 +13,8 @@ import seqio
 from persoma_tf import prompt_parts, recipes
 from persoma_tf.adapters.asked_item import AskedItem
 from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.adapters.question_drafts import draft_forms
+from persoma_tf.adapters.value_regression import ValueRegression
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.answer_template import SLOT
 from persoma_tf.decoders import LoadedDecoder
@@ -126,30 +129,53 @@ def bind_order(task: str) -> tuple:
   return texts
 
 
-def bind_template(answer: AnswerTemplate | None, task: str) -> list[list[int]] | None:
+def bind_template(
+  answer: AnswerTemplate | Mapping[str, AnswerTemplate] | None, task: str
+) -> list[list[int]] | dict[str, list[list[int]]] | None:
   """Gives readout and draft the layout of an answer in tokens, through gin.
 
   Every part has the tokens that it has in a whole answer.
 
   Args:
-    answer: form of the answer; None for none.
+    answer: form of the answer; None for none; of several questions the form of each
+      that has a draft, by name.
     task: name of the task whose vocabulary encodes the form.
 
   Returns:
-    Token ids of each word of the form; None without a form.
+    Token ids of each word of the form, or of each form; None without a form.
   """
   if answer is None:
     return None
   encode = vocabulary_of(task).encode
+  if isinstance(answer, Mapping):
+    forms = {name: _form(x, encode) for name, x in answer.items()}
+    recipes.bind_parameter(f'{draft_forms.__name__}.forms', forms)
+    return {name: _word_tokens(x, encode) for name, x in answer.items()}
+  form = _form(answer, encode)
+  for module in (TemplateReadout, OptionQueries, AskedItem, ValueRegression):
+    for field in ('layout', 'num_words'):
+      recipes.bind_parameter(f'{module.__name__}.{field}', form[field])
+  for field in ('first_words', 'num_options'):
+    recipes.bind_parameter(f'OptionQueries.{field}', form[field])
+  return _word_tokens(answer, encode)
+
+
+def _form(answer: AnswerTemplate, encode: Callable) -> dict[str, Any]:
+  """Returns the fields of `Template` and `OptionQueries` that an answer decides."""
   layout, before = [], [''] * len(answer.words)  # each with another word in its slots
   for part in answer.parts:
     layout += [SLOT] if part is None else continued(encode, before, part)
     filled = answer.words if part is None else [part] * len(before)
     before = [text + more for text, more in zip(before, filled, strict=True)]
-  for module in (TemplateReadout, OptionQueries, AskedItem):
-    recipes.bind_parameter(f'{module.__name__}.layout', tuple(layout))
-    recipes.bind_parameter(f'{module.__name__}.num_words', len(answer.words))
-  recipes.bind_parameter('OptionQueries.first_words', answer.options.first_words)
-  recipes.bind_parameter('OptionQueries.num_options', answer.options.number)
+  return {
+    'layout': tuple(layout),
+    'num_words': len(answer.words),
+    'first_words': answer.options.first_words,
+    'num_options': answer.options.number,
+  }
+
+
+def _word_tokens(answer: AnswerTemplate, encode: Callable) -> list[list[int]]:
+  """Returns the token ids of each word, as it follows the first part."""
   first = [answer.parts[0] or '']
   return [continued(encode, first, word) for word in answer.words]

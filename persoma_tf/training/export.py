@@ -91,7 +91,7 @@ def _check_answer(folder, run, decoder_sha256, batch):
   """Checks that the adapter in a folder answers an example, with the loaded decoder."""
   one = {name: values[:1] for name, values in batch.items()}
   shape = one['history_embeddings'].shape[1:]
-  asked = one['asked_embeddings'].shape[2] if 'asked_embeddings' in one else 0
+  asked = one['asked_embeddings'].shape[1:] if 'asked_embeddings' in one else ()
   found = trained_model.trained_params(
     run.model, run.decoder.params, str(folder), decoder_sha256, shape, asked
   )

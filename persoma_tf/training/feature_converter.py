@@ -25,8 +25,9 @@ _MASKED = {'encoder_input_mask': 'inputs', 'decoder_loss_weights': 'targets'}
 _MASKS = dict.fromkeys(_MASKED, _SPEC(dtype=tf.int32))
 # Features that a task may have, for losses that need no decoder: the target word of
 # each slot [S]; regression targets [M], nan for missing values; E interactions with
-# known categories [E, G] and values [E]; the vector of the item that is asked about
-# [1, H']; rows of vectors in tables, [N, T], [E, T] and [1, 1].
+# known categories [E, G] and values [E]; the vectors of C items that are asked about
+# [C, H'], and of a ranking which are no padding [C]; the number of the question [1],
+# for a model that answers several; rows of vectors in tables, [N, T], [E, T], [C, 1].
 OPTIONAL_FEATURES = {
   'answer_slots': _SPEC(dtype=tf.int32),
   'history_statistics': _SPEC(dtype=tf.float32),
@@ -34,6 +35,8 @@ OPTIONAL_FEATURES = {
   'known_categories': _SPEC(dtype=tf.float32, rank=2),
   'known_values': _SPEC(dtype=tf.float32),
   'asked_embeddings': _SPEC(dtype=tf.float32, rank=2),
+  'asked_mask': _SPEC(dtype=tf.int32),
+  'question': _SPEC(dtype=tf.int32),
   **{name: _SPEC(dtype=tf.int32, rank=2) for name in ROWS.values()},
 }
 

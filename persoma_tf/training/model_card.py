@@ -88,7 +88,10 @@ def _task(record):
   else:
     shown = f'Task prompt, {_place(record)}: {_prompts(record)}'
   task = record.config.get('train.task', _NOT_STATED)
-  return f'## Task\n\nTrained on the SeqIO task {markdown_code(task)}. {shown}'
+  about = f'the SeqIO task {markdown_code(task)}'
+  if asked := _several(record):
+    about = f'{len(asked)} questions'
+  return f'## Task\n\nTrained on {about}. {shown}'
 
 
 def _place(record):
@@ -108,6 +111,9 @@ def _prompts(record):
   manifest = record.manifest
   if words := _words_of_examples(record):  # each example has its own prompt
     return f'{markdown_code(json.dumps(words["prompt"]))}, about an example.'
+  if asked := _several(record):
+    each = [(markdown_code(json.dumps(asked[x]['prompt'])), x) for x in asked]
+    return ', '.join(f'{prompt} ({markdown_code(name)})' for prompt, name in each)
   if manifest['task_prompt'] is not None:
     return markdown_code(json.dumps(manifest['task_prompt']))
   show = lambda x: 'one for each user' if x is None else markdown_code(json.dumps(x))
@@ -120,6 +126,12 @@ def _words_of_examples(record):
   """Returns the words of a question about examples; {} of lists, which ask of users."""
   words = record.config.get('own_question.words', {})
   return words if words.get('kind', 'lists') != 'lists' else {}
+
+
+def _several(record):
+  """Returns the words of each question of a model that answers several; else {}."""
+  words = record.config.get('own_questions.words', {})
+  return {name: words[name] for name in record.config.get('own_questions.names', ())}
 
 
 def _data(record):
@@ -238,7 +250,7 @@ def _validation(record):
       if stage and loss <= best.get(stage[1], (math.inf,))[0]:
         best[stage[1]] = (loss, line)
   rows = [
-    (stage, line['step'], key.rsplit('/', 1)[1], f'{line[key]:.4f}')
+    (stage, line['step'], key.split('/', 2)[2], f'{line[key]:.4f}')
     for stage, (_, line) in best.items()
     for key in sorted(line)
     if key.startswith(f'validation/{stage}/')
@@ -253,10 +265,13 @@ def _validation(record):
 
 
 def _limits(record):
-  about_examples = _words_of_examples(record)
+  about_examples, tasks = _words_of_examples(record), 'one task'
+  if asked := _several(record):
+    about_examples = all(x.get('kind', 'lists') != 'lists' for x in asked.values())
+    tasks = 'these questions'
   lines = [
     'The adapter works only with this decoder and these item vectors.',
-    'It was trained for one task and not tested with other prompts.',
+    f'It was trained for {tasks} and not tested with other prompts.',
     _LABELS.get(record.data.get('label_mode'), '') if not about_examples else '',
     'The trained parameters have no licence yet. The publisher chooses it, within the '
     'terms of the data and the decoder.',

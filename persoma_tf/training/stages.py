@@ -69,11 +69,16 @@ class Stage:
   group_by: str = ''
   task: str = ''
 
-  @property
-  def weights(self) -> dict[str, float]:
-    """Returns the weight of each loss, by the name of the loss."""
-    kinds = ('lm', 'slot', 'statistics', 'category', 'value')
-    return {f'{kind}_loss': getattr(self, f'{kind}_weight') for kind in kinds}
+  def weight(self, name: str, of_questions: Mapping[str, float]) -> float:
+    """Returns the weight of a loss.
+
+    Args:
+      name: 'slot_loss', or 'slot_loss/<question>' of one of several questions.
+      of_questions: weight of each question's losses.
+    """
+    kind, _, question = name.partition('_loss/')
+    own = getattr(self, f'{kind.removesuffix("_loss")}_weight')
+    return own * of_questions[question] if question else own
 
   def check_adapter(self, adapter: SoftPrompt) -> None:
     """Checks that an adapter predicts what the stage supervises.
@@ -92,7 +97,8 @@ class Stage:
   @property
   def without_decoder(self) -> bool:
     """Tells whether a loss is used that needs no decoder."""
-    return any(self.weights[name] for name in self.weights if name != 'lm_loss')
+    kinds = ('slot', 'statistics', 'category', 'value')
+    return any(getattr(self, f'{kind}_weight') for kind in kinds)
 
   def __post_init__(self):
     """Checks the settings.
@@ -178,7 +184,7 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
     dtype: type of the operands of the decoder's products; frozen ones come from
       `operands_of_stage`.
   """
-  optimizer = make_optimizer(stage)
+  optimizer, questions = make_optimizer(stage), model.adapter.questions
 
   def loss(trainable, frozen, batch, counts):
     """Returns the weighted loss of a batch, and all losses by name."""
@@ -193,12 +199,12 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
       teach=stage.teach,
     )
     metrics = {name: total / counts[name] for name, total in sums.items()}
-    total = sum(stage.weights[name] * value for name, value in metrics.items())
+    total = sum(stage.weight(x, questions) * value for x, value in metrics.items())
     return total, {'loss': total, **metrics}
 
   def gradients(trainable, frozen, batch):
     """Sums gradients of the parts, each divided by the counts of the whole batch."""
-    counts = losses.loss_counts(batch)
+    counts = losses.loss_counts(batch, questions)
     of_part = lambda part: jax.grad(loss, has_aux=True)(trainable, frozen, part, counts)
     if stage.accumulate == 1:
       return of_part(batch)
@@ -215,7 +221,7 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
     return optax.apply_updates(trainable, updates), state, metrics
 
   def evaluate(trainable, frozen, batch):
-    return loss(trainable, frozen, batch, losses.loss_counts(batch))[1]
+    return loss(trainable, frozen, batch, losses.loss_counts(batch, questions))[1]
 
   return Steps(optimizer, jax.jit(update, donate_argnums=(0, 1)), jax.jit(evaluate))
 

@@ -37,7 +37,8 @@ class Recipe:
     task: SeqIO task or mixture of the training examples.
     feature_lengths: padded length of every task feature.
     stages: stages of the training, in order.
-    answer: form of the answers for `TemplateReadout`; None for other readouts.
+    answer: form of the answers for `TemplateReadout` or a draft; None without either;
+      of several questions the form of each that has a draft, by name.
     tuning: part of the decoder that trains in stages with a language-model loss:
       nothing ('frozen'), low-rank updates ('lora', settings in `lora`) or everything
       ('full').
@@ -60,7 +61,7 @@ class Recipe:
   task: str = gin.REQUIRED
   feature_lengths: Mapping[str, int] = gin.REQUIRED
   stages: Sequence[Stage] = gin.REQUIRED
-  answer: AnswerTemplate | None = None
+  answer: AnswerTemplate | Mapping[str, AnswerTemplate] | None = None
   tuning: str = 'frozen'
   checkpoint_period: Positive = 500
   log_period: Positive = 25

@@ -9,7 +9,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -129,11 +129,18 @@ def fetched(folder: str, wanted: Callable[[str], bool], into: str) -> str:
 
 def write_file(path: str, data: bytes) -> None:
   """Writes a file under a temporary name, then renames it."""
+  with _written(path) as file:
+    file.write(data)
+
+
+@contextlib.contextmanager
+def _written(path: str) -> Iterator[BinaryIO]:
+  """Opens a file under a temporary name, and renames it at the end."""
   temporary = f'{path}.tmp-{uuid.uuid4().hex}'
   with FileSystems.create(
     temporary, compression_type=CompressionTypes.UNCOMPRESSED
   ) as file:
-    file.write(data)
+    yield file
   FileSystems.rename([temporary], [path])
 
 
@@ -156,8 +163,9 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def write_parquet(path: str, table: pa.Table) -> None:
-  """Writes a table as a Parquet file."""
-  write_file(path, to_parquet(table))
+  """Writes a table as a Parquet file, without its bytes in memory."""
+  with _written(path) as file:
+    pq.write_table(table, file)
 
 
 def read_parquet(path: str) -> pa.Table:

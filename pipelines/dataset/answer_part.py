@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 
 from pipelines.dataset.yaml_parts import Part
 from tasks.answers.choice import Choice
-from tasks.answers.number import Number, write_numbers
+from tasks.answers.number import MOST_NUMBERS, Number, write_numbers
+from tasks.answers.rank import Rank
 from tasks.answers.text import Text
+
+MOST_CANDIDATES = 20
 
 
 class Answers(NamedTuple):
@@ -16,7 +19,7 @@ class Answers(NamedTuple):
     kind: kind of the answers, such as 'choice'.
     words: words of the question that are those of its kind, such as `options`.
     values: text of a column -> the option that it names; none for free words.
-    options: the options; of free words, the kind.
+    options: the options; of a ranking, numbers of candidates; of free words, the kind.
   """
 
   kind: str
@@ -68,5 +71,19 @@ def _read_text(kind: str, part: Part) -> Answers:
   return Answers(kind, words, {}, (kind,))
 
 
-_KINDS = {Choice.KIND: _read_choice, Number.KIND: _read_number, Text.KIND: _read_text}
+def _read_rank(kind: str, part: Part) -> Answers:
+  part.expect('most')
+  most = part.whole('most', MOST_CANDIDATES)
+  if not 2 <= most <= MOST_NUMBERS:
+    part.get('most').refuse(f'{most}; expected 2 to {MOST_NUMBERS:,}')
+  options = write_numbers(1, most, 1)
+  return Answers(kind, {'options': options}, {}, options)
+
+
+_KINDS = {
+  Choice.KIND: _read_choice,
+  Number.KIND: _read_number,
+  Rank.KIND: _read_rank,
+  Text.KIND: _read_text,
+}
 KINDS = (*_KINDS,)

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pipelines.dataset.asked_questions import AskedExamples, ListsQuestion, UserFiles
-from pipelines.dataset.table_files import LAYOUTS, ItemFiles, TableFiles
-from pipelines.events import mapping
+from pipelines.dataset.table_files import (
+  LAYOUTS,
+  ItemFiles,
+  TableFiles,
+  table_format,
+)
 from pipelines.events.event_texts import FIELD
 from pipelines.events.formats import REQUIRED, Format
 from pipelines.events.input_files import InputFile, find_files
@@ -36,6 +39,7 @@ class EventFiles(TableFiles):
   Attributes:
     texts: templates of the texts of its events; without items they stand for those.
     of_items: columns of items that these texts name.
+    of_users: columns of users that these texts name.
     scale: lowest value, highest value and step, with colons.
     time_unit: unit of the times: s, ms, us, ns, or iso for dates as text.
     layout: one of `table_files.LAYOUTS`.
@@ -46,6 +50,7 @@ class EventFiles(TableFiles):
   layout: str = 'rows'
   texts: tuple[TextTemplate, ...] = ()
   of_items: tuple[str, ...] = ()
+  of_users: tuple[str, ...] = ()
 
   @property
   def has_value(self) -> bool:
@@ -191,7 +196,10 @@ class Dataset:
     fields = dict(zip(REQUIRED['ratings'], roles, strict=True))
     columns = {field: of[role] for field, role in fields.items() if role in of}
     named = [
-      x for text in source.texts for x in text.fields if x not in source.of_items
+      name
+      for text in source.texts
+      for name in text.fields
+      if name not in (*source.of_items, *source.of_users)
     ]
     columns |= {f'{FIELD}{name}': source.column(name) for name in named}
     return dataclasses.replace(
@@ -199,6 +207,7 @@ class Dataset:
       required=tuple(f'{FIELD}{name}' for name in named),
       texts=source.texts,
       texts_are_items=not self.items,
+      of_users=tuple(dict.fromkeys(x for each in self.events for x in each.of_users)),
       time_unit=source.time_unit,
       absent=tuple(field for field, role in fields.items() if role not in of),
     )
@@ -258,7 +267,7 @@ def _about_table(table: TableFiles) -> dict[str, Any]:
   return {
     field.name: getattr(table, field.name)
     for field in dataclasses.fields(table)
-    if field.name not in ('files', 'texts', 'of_items', 'categories')
+    if field.name not in ('files', 'texts', 'of_items', 'of_users', 'categories')
   }
 
 
@@ -274,27 +283,3 @@ def _about_events(source: EventFiles) -> dict[str, Any]:
   # What older files do not have changes no fingerprint where it is not used.
   unused = {'texts': [], 'layout': LAYOUTS[0]}
   return {key: x for key, x in about.items() if x != unused.get(key)}
-
-
-def table_format(
-  name: str, kind: str, table: TableFiles, columns: Mapping[str, str]
-) -> Format:
-  """Returns the format of files with a table.
-
-  Args:
-    name: path of the dataset file.
-    kind: kind of the files, a key of `formats.REQUIRED`.
-    table: the files.
-    columns: our field name -> name in the files; without any, no column is required.
-  """
-  options = {'delimiter': table.delimiter, 'encoding': table.encoding}
-  options |= {'quotes': table.quotes} if table.quotes else {}
-  found = Format(
-    name,
-    kind,
-    columns,
-    header=table.header,
-    first_line='.' if table.header else '',
-    absent=() if columns else REQUIRED[kind],
-  )
-  return mapping.apply_options(found, options)

@@ -62,7 +62,7 @@ def read_dataset(path: str) -> Dataset:
   events = read_sources(root, items, of_items, folder)
   example_split = read_example_split(root.get('split'))
   users = read_user_files(root.get('users'), folder)
-  known = KnownTables(events[0], items, users)
+  known = KnownTables(events[0], items, of_items, users)
   questions = read_questions(root, known, example_split, folder)
   dataset = Dataset(
     path,
@@ -97,7 +97,11 @@ def _items(part: Part, folder: str) -> ItemFiles:
   no_name = tuple(text.value for text in part.texts('no_name'))
   categories = part.text('categories', '')
   if categories and categories not in lists:
-    part.get('categories').refuse(f'{categories!r}; expected one of {list(lists)}')
+    near = difflib.get_close_matches(categories, lists, n=1)
+    hint = f'; did you mean {near[0]}?' if near else ''
+    part.get('categories').refuse(
+      f'{categories!r}; expected one of items.lists: {list(lists)}{hint}'
+    )
   about = {'lists': lists, 'no_name': no_name, 'categories': categories}
   return ItemFiles(**table, **about)
 
@@ -116,9 +120,10 @@ def _check_names(root: Part, dataset: Dataset) -> None:
     named = {
       name for asked in dataset.about_examples for name in asked.plan.user_fields
     }
+    named |= {name for source in dataset.events for name in source.of_users}
     for field in dataset.users.fields:
       if field not in named:
-        root.get('users').get('fields').refuse(f'no prompt names {field!r}')
+        root.get('users').get('fields').refuse(f'no prompt or text names {field!r}')
   for part, asked in zip(root.get('questions').items(), dataset.questions, strict=True):
     if isinstance(asked, AskedExamples) and asked.files:
       answer = {asked.plan.answer.column} if asked.plan.answer else set()

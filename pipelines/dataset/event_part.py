@@ -11,7 +11,11 @@ from pipelines.dataset.table_part import (
   read_table,
   read_time_unit,
 )
-from pipelines.dataset.text_columns import check_event_columns, is_of_event
+from pipelines.dataset.text_columns import (
+  check_event_columns,
+  find_user_columns,
+  is_of_event,
+)
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.event_texts import text_name
 from pipelines.events.rating_scale import RatingScale
@@ -106,6 +110,7 @@ def _read_source(
   texts = tuple(made.values())
   named = {name: None for text in texts for name in text.fields if name in of_items}
   source = EventFiles(**table, **about, texts=texts, of_items=tuple(named))
+  source = find_user_columns(root, made, source, bool(items))
   if texts and (items or source.header):  # else told where files are found
     check_event_columns(root, [*made], source, of_items)
   if not (texts or items):

@@ -6,18 +6,22 @@ from pipelines.dataset.dataset import EventFiles
 from pipelines.dataset.table_part import (
   KEYS,
   check_header,
+  read_separator,
   read_table,
   read_time_unit,
 )
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.example_plan import (
+  CANDIDATES,
   AnswerRule,
   ExamplePlan,
   ExampleSplit,
   Negatives,
+  Ranking,
 )
 from tasks.answers.number import Number
+from tasks.answers.rank import Rank
 from tasks.answers.text import Text
 from tasks.interaction_texts import VALUE
 
@@ -54,8 +58,10 @@ def read_held_out(
     after = holdout.time('after')
     if not events.has_time:
       holdout.get('after').refuse('the events have no time; expected last')
-  drawn, answer = part.get('negatives'), None
-  if drawn:
+  drawn, answer, ranking = part.get('negatives'), None, None
+  if answers.kind == Rank.KIND:
+    ranking, negatives = Ranking(), _read_drawn(part, events, len(options))
+  elif drawn:
     if part.get('answer'):
       part.get('answer').refuse('beside negatives; events have the first option')
     if len(options) != 2:
@@ -68,8 +74,22 @@ def read_held_out(
         'the events have no value that could answer; expected negatives: {each: 1}'
       )
     answer = _read_own_answer(part, answers, events)
-  own = {'last': last, 'after': after, 'negatives': negatives}
+  own = {'last': last, 'after': after, 'negatives': negatives, 'ranking': ranking}
   return ExamplePlan(name, answer, options, **own)
+
+
+def _read_drawn(part: Part, events: EventFiles, most: int) -> Negatives:
+  """Reads how candidates are drawn beside the user's own event."""
+  if part.get('answer'):
+    part.get('answer').refuse('of a ranking; the item of the event is the right one')
+  drawn = part.need('negatives', 'how other candidates are drawn, such as {each: 19}')
+  negatives = _read_negatives(drawn, events)
+  if negatives.each >= most:
+    drawn.refuse(
+      f'{negatives.each} items and that of the event are {negatives.each + 1} '
+      f'candidates; expected at most {most}, or a larger rank.most'
+    )
+  return negatives
 
 
 def _read_own_answer(part: Part, answers: Answers, events: EventFiles) -> AnswerRule:
@@ -129,11 +149,15 @@ def read_example_files(
   """
   roles = {'user': 'the column with the id of the user'}
   optional = ('item', 'time', 'id')
-  part.expect(*KEYS, *roles, *optional, 'time_unit', 'answer', 'fields')
+  of_kind = ()
+  if ranks := answers.kind == Rank.KIND:
+    roles[CANDIDATES] = 'the column with the ids of the candidates'
+    optional, of_kind = ('time', 'id'), ('separator',)
+  part.expect(*KEYS, *roles, *optional, *of_kind, 'time_unit', 'answer', 'fields')
   table = read_table(part, folder, roles, optional)
   files = ExampleFiles(**table, time_unit=read_time_unit(part))
-  answer, text_answer = None, ''
-  if part.get('answer') and answers.kind == Text.KIND:
+  answer, text_answer, ranking = None, '', None
+  if part.get('answer') and answers.kind in (Text.KIND, Rank.KIND):
     text_answer = part.text('answer', expected='a column')
   elif part.get('answer'):
     answer = _read_answer(part, answers)
@@ -151,9 +175,11 @@ def read_example_files(
     if split.by == 'column':
       column = {'split': files.column(split.column)}
       check_header(files.header, column, lambda _: part.get('header'))
-  plan = ExamplePlan(
-    name, answer, answers.options, fields, from_files=True, text_answer=text_answer
-  )
+  if ranks:
+    separator = read_separator(part, 'separator', Ranking.separator)
+    ranking, text_answer = Ranking(separator, text_answer), ''
+  own = {'text_answer': text_answer, 'ranking': ranking}
+  plan = ExamplePlan(name, answer, answers.options, fields, from_files=True, **own)
   return files, plan
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from pipelines.dataset.answer_part import KINDS, read_answers
@@ -15,13 +16,11 @@ from pipelines.dataset.asked_questions import (
 from pipelines.dataset.dataset import EventFiles
 from pipelines.dataset.example_part import read_example_files, read_held_out
 from pipelines.dataset.table_files import ItemFiles
-from pipelines.dataset.table_part import (
-  check_header,
-)
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.example_plan import ExamplePlan, ExampleSplit
 from tasks.answers.number import Number
+from tasks.answers.rank import Rank
 from tasks.interaction_texts import VALUE
 from tasks.labels import LabelRule
 from tasks.questions import Question, from_words
@@ -37,11 +36,13 @@ class KnownTables(NamedTuple):
   Attributes:
     events: the first source of events.
     items: files of the items; None if there are none.
+    of_items: names of the items' columns; None if they are not known.
     users: files of the users; None if there are none.
   """
 
   events: EventFiles
   items: ItemFiles | None
+  of_items: Collection[str] | None
   users: UserFiles | None
 
 
@@ -160,8 +161,8 @@ def _read_about_examples(
   of_users = known.users.fields if known.users else ()
   named = tuple(x for x in of_users if x in prompt.fields and x not in plan.fields)
   plan = dataclasses.replace(plan, user_fields=named)
-  asks_item = not files or 'item' in files.columns
-  _check_prompt(part, prompt, plan, asks_item, items)
+  asks_item = answers.kind != Rank.KIND and (not files or 'item' in files.columns)
+  _check_prompt(part, prompt, plan, asks_item, known)
   words = {'kind': answers.kind, 'prompt': text, **answers.words}
   words |= {'fields': plan.features, 'asks_item': asks_item}
   return AskedExamples(part.make(lambda x: from_words(name, x), words), plan, files)
@@ -169,6 +170,8 @@ def _read_about_examples(
 
 def _check_truth(options: Part, kind: str, plan: ExamplePlan) -> None:
   """Checks that what is true or false is answered with two options in order."""
+  if kind == Rank.KIND:  # has no options to name
+    return
   is_truth = bool(plan.negatives or (plan.answer and plan.answer.sign))
   if is_truth and kind == Number.KIND:
     options.refuse(
@@ -191,10 +194,10 @@ def _check_prompt(
   template: TextTemplate,
   plan: ExamplePlan,
   asks_item: bool,
-  items: ItemFiles | None,
+  known: KnownTables,
 ) -> None:
   """Checks that something fills each field of a prompt."""
-  prompt = part.get('prompt')
+  prompt, items = part.get('prompt'), known.items
   named = [x for x in template.fields if x not in plan.features]
   if not template.source:
     prompt.refuse('an empty text; expected the text before the answer')
@@ -211,9 +214,15 @@ def _check_prompt(
       near = difflib.get_close_matches(field, template.fields, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
       part.get('examples').get('fields').refuse(f'{field!r} is not in the prompt{hint}')
-  if named and items.header:
-    columns = {name: items.column(name) for name in named}
-    check_header(items.header, columns, lambda _: prompt)
+  for name in named if known.of_items is not None else ():
+    if name not in known.of_items:
+      others = [*plan.fields, *(known.users.fields if known.users else ())]
+      near = difflib.get_close_matches(name, [*known.of_items, *others], n=1)
+      columns = f'expected one of {sorted({*known.of_items, *others})}'
+      prompt.refuse(
+        f'{{{name}}} is no column of items, and not in examples.fields or '
+        f'users.fields; {f"did you mean {{{near[0]}}}?" if near else columns}'
+      )
   lists = items.lists if items else ()
   kinds = {name: ['x'] if name in lists else 'x' for name in template.fields}
   prompt.make(template.write, kinds)

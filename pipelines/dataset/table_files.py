@@ -3,6 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 
+from pipelines.events import mapping
+from pipelines.events.formats import REQUIRED, Format
+
 ITEM_BLOCKS = 'item_blocks'  # a line such as 7: names the item of the rows below it
 LAYOUTS = ('rows', ITEM_BLOCKS)
 
@@ -46,3 +49,27 @@ class ItemFiles(TableFiles):
   lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
   no_name: tuple[str, ...] = ()
   categories: str = ''
+
+
+def table_format(
+  name: str, kind: str, table: TableFiles, columns: Mapping[str, str]
+) -> Format:
+  """Returns the format of files with a table.
+
+  Args:
+    name: path of the dataset file.
+    kind: kind of the files, a key of `formats.REQUIRED`.
+    table: the files.
+    columns: our field name -> name in the files; without any, no column is required.
+  """
+  options = {'delimiter': table.delimiter, 'encoding': table.encoding}
+  options |= {'quotes': table.quotes} if table.quotes else {}
+  found = Format(
+    name,
+    kind,
+    columns,
+    header=table.header,
+    first_line='.' if table.header else '',
+    absent=() if columns else REQUIRED[kind],
+  )
+  return mapping.apply_options(found, options)

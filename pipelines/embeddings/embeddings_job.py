@@ -21,7 +21,8 @@ from pipelines.common import flags, job, output_folder, storage
 from pipelines.common.progress import ShowProgress
 from pipelines.common.reach import CheckReach
 from pipelines.embeddings import encoder_texts, given_vectors, rated_pairs
-from pipelines.embeddings.vector_tables import vector_tables
+from pipelines.embeddings.encoder_texts import TextBatch
+from pipelines.embeddings.vector_tables import TextVectors, vector_tables
 from pipelines.histories.history_records import list_history_files
 from pipelines.items import item_facts
 from tasks import interaction_texts, schema
@@ -32,10 +33,26 @@ if TYPE_CHECKING:
 _JOB = 'pipelines.embed_items'
 _LOGGER = logging.getLogger(__name__)
 _OF_TEXTS = ('template', 'item_noun', 'genres_noun', 'rating_noun')  # flags
-_Vectors = dict[str, np.ndarray]
 
 
-class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
+@dataclasses.dataclass(frozen=True)
+class EncodedTexts:
+  """Holds the vectors of neighbours in the list of distinct texts.
+
+  Attributes:
+    first: place of the first one in the list.
+    vectors: [n, H] float32, in one piece: vectors apart would take twice the memory.
+  """
+
+  first: int
+  vectors: np.ndarray
+
+  def __len__(self) -> int:
+    """Returns the number of texts."""
+    return len(self.vectors)
+
+
+class EncoderHandler(ModelHandler[TextBatch, EncodedTexts, encoders.Encoder]):
   """Loads the encoder once per worker; an element is a batch of texts."""
 
   def __init__(self, encoder: str, **choice: str):
@@ -46,10 +63,10 @@ class EncoderHandler(ModelHandler[list[str], _Vectors, encoders.Encoder]):
     """Loads the encoder with its weights."""
     return encoders.load_encoder(self._encoder, **self._choice)
 
-  def run_inference(self, batch, model, inference_args=None) -> Iterable[_Vectors]:
-    """Encodes batches of texts; each gives {text: vector [H]}."""
-    for batch_of_texts in batch:
-      yield dict(zip(batch_of_texts, model.encode(batch_of_texts), strict=True))
+  def run_inference(self, batch, model, inference_args=None) -> Iterable[EncodedTexts]:
+    """Encodes batches of texts."""
+    for first, texts in batch:
+      yield EncodedTexts(first, np.asarray(model.encode(texts), np.float32))
 
 
 def run_job(config: Config, options: PipelineOptions) -> None:
@@ -84,7 +101,7 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   with beam.Pipeline(options=options) as pipeline:
     known = items, ratings, folder, events_path
     vectors, pairs = build(pipeline, config, words, shards, *known)
-    written = (beam.pvalue.AsList(vectors), beam.pvalue.AsSingleton(pairs))
+    written = (beam.pvalue.AsIter(vectors), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
     write = _write_detached if detached else _write
     known = config, words, about, items, ratings, events_path
@@ -120,8 +137,8 @@ def build(
     events_path: path of the table of event texts; '' where there is none.
 
   Returns:
-    A PCollection with one dict {text: vector [H]} per batch, and one with a single
-    array of `rated_pairs.PAIRS`.
+    A PCollection with EncodedTexts for every batch, and one with a single array of
+    `rated_pairs.PAIRS`.
   """
   pairs = (
     pipeline
@@ -135,7 +152,7 @@ def build(
     pairs
     | 'Texts'
     >> beam.Map(
-      encoder_texts.template_texts, *known, bool(config.item_vectors), events_path
+      encoder_texts.stored_texts, *known, bool(config.item_vectors), events_path
     )
     | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
     | 'Spread' >> beam.Reshuffle()
@@ -186,9 +203,9 @@ def _describe_encoder(name: str, **choice: str) -> tuple[int, str]:
   return encoder.width, encoder.sha256
 
 
-def _are_of_unit_length(vectors: _Vectors) -> bool:
-  norms = [float(np.linalg.norm(vector)) for vector in vectors.values()]
-  return np.allclose(norms, 1, atol=1e-3)
+def _are_of_unit_length(vectors: np.ndarray) -> bool:
+  # The function of numpy for norms copies the vectors.
+  return np.allclose(np.sqrt(np.einsum('ij,ij->i', vectors, vectors)), 1, atol=1e-3)
 
 
 def _write_detached(folder, *arguments):
@@ -200,9 +217,13 @@ def _write_detached(folder, *arguments):
 
 def _write(folder, batches, pairs, config, words, about, items, ratings, events_path):
   """Writes the tables and the info file."""
-  vectors = {text: vector for batch in batches for text, vector in batch.items()}
   width, sha256 = about
   known = (pairs, config.template, items, ratings, words)
+  of_events = encoder_texts.read_event_texts(events_path)
+  texts = encoder_texts.template_texts(*known, bool(config.item_vectors), of_events)
+  vectors = TextVectors(texts, width)
+  for batch in batches:  # read one by one
+    vectors.matrix[batch.first : batch.first + len(batch)] = batch.vectors
   widths, count, given, facts = {}, 0, None, {}
   if config.item_vectors:
     given, others = given_vectors.read_given_vectors(
@@ -210,9 +231,7 @@ def _write(folder, batches, pairs, config, words, about, items, ratings, events_
     )
     without = int((~given.any(axis=1)).sum())
     facts = {'items_without_vector': without, 'vectors_of_other_items': others}
-  of_events = encoder_texts.read_event_texts(events_path)
-  made = vector_tables(vectors, width, *known, given, of_events)
-  for name, table in made.items():
+  for name, table in vector_tables(vectors, *known, given, of_events):
     storage.write_parquet(folder.file(name), table)
     for field in table.schema:
       if pa.types.is_fixed_size_list(field.type):
@@ -226,11 +245,11 @@ def _write(folder, batches, pairs, config, words, about, items, ratings, events_
       'encoder_sha256': sha256,
       'fields': widths,
       'width': sum(widths.values()),
-      'normalization': 'l2' if _are_of_unit_length(vectors) else 'none',
+      'normalization': 'l2' if _are_of_unit_length(vectors.matrix) else 'none',
       'items': items.num_rows,
       'items_sha256': item_facts.items_checksum(items['item_id']),
       'texts': count,
-      'distinct_texts': len(vectors),
+      'distinct_texts': len(texts),
       'versions': job.versions('jax', 'tokenizers'),
     },
   )

@@ -7,6 +7,7 @@ interaction.
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ from tasks.interaction_texts import (
   rating_texts,
   title_genres,
 )
+
+TextBatch = tuple[int, list[str]]  # place of the first text among all, and the texts
 
 
 def joined_texts(
@@ -49,7 +52,7 @@ def template_texts(
   ratings: Iterable[float],
   words: Words = MOVIELENS,
   only_ratings: bool = False,
-  events_path: str = '',
+  of_events: Sequence[Sequence[str]] = (),
 ) -> list[str]:
   """Returns the distinct texts of a template.
 
@@ -60,12 +63,11 @@ def template_texts(
     ratings: distinct ratings of the histories.
     words: nouns for items, genres and ratings, or the templates of a dataset file.
     only_ratings: whether the items have vectors already.
-    events_path: path of the table of event texts, whose content Beam would pickle; ''
-      where there is none.
+    of_events: texts of each template of events, as `read_event_texts` returns them.
   """
   if isinstance(words, OwnTexts):
     columns = [] if only_ratings else words.item_texts(items)
-    columns += words.value_texts(ratings) + read_event_texts(events_path)
+    columns += [*words.value_texts(ratings), *of_events]
     return distinct_texts(itertools.chain(*columns))
   if template == 'joined':
     return distinct_texts(joined_texts(items, pairs, words))
@@ -74,6 +76,18 @@ def template_texts(
   described = items['description'].to_pylist()
   fields = [*title_genres(items, words), *described, *rating_texts(ratings, words)]
   return distinct_texts(fields)
+
+
+def stored_texts(pairs: np.ndarray | None, *known: Any) -> list[str]:
+  """Returns `template_texts`, with texts of events that are read from their table.
+
+  Args:
+    pairs: as there.
+    *known: the others as there, but at last the path of the table of event texts, whose
+      content Beam would pickle; '' where there is none.
+  """
+  *others, events_path = known
+  return template_texts(pairs, *others, read_event_texts(events_path))
 
 
 def read_event_texts(path: str) -> list[list[str]]:
@@ -86,6 +100,6 @@ def distinct_texts(texts: Iterable[str]) -> list[str]:
   return sorted(set(texts) - {''}, key=lambda text: (len(text), text))
 
 
-def text_batches(texts: Sequence[str], size: int) -> list[list[str]]:
+def text_batches(texts: Sequence[str], size: int) -> list[TextBatch]:
   """Divides texts into batches of at most `size`."""
-  return [list(texts[at : at + size]) for at in range(0, len(texts), size)]
+  return [(at, list(texts[at : at + size])) for at in range(0, len(texts), size)]

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.common.job import JobError
 from pipelines.events import (
   column_values,
   event_texts,
@@ -19,6 +18,7 @@ from pipelines.events import (
 from pipelines.events.formats import REQUIRED, Layout
 from pipelines.events.rating_scale import RatingScale, SeenRatings
 from pipelines.events.text_encodings import expected_texts
+from pipelines.events.text_ids import check_found
 
 _MAX_TIME = 4_102_444_800  # the year 2100
 _TIME_EXPECTED = 'seconds since 1970; time_unit=ms reads milliseconds'
@@ -79,7 +79,7 @@ class KnownTexts(NamedTuple):
   """Holds what is known of the texts that events have beside their items.
 
   Attributes:
-    ids: ids [T] of the table of event texts, in its order.
+    ids: ids of what events say, `text_ids.event_ids` of the table of event texts.
     items: columns of items that the texts name.
   """
 
@@ -162,7 +162,7 @@ def check_ratings(
   ]
   schema = shuffle.RATINGS
   if texts:
-    columns.append(_text_rows(found.columns['text'].filter(good), texts.ids))
+    columns.append(check_found(_rows_of(found.columns['text'].filter(good), texts.ids)))
     schema = shuffle.RATINGS_AND_TEXTS
   batch = pa.record_batch(columns, schema=schema)
   num_bad = found.num_lines - found.item_lines - batch.num_rows
@@ -282,17 +282,6 @@ def _rows_of(column: pa.Array, ids: pa.Array) -> pa.Array:
   if not pa.types.is_dictionary(column.type):
     column = column.dictionary_encode()
   return pc.index_in(column.dictionary, value_set=ids).take(column.indices)
-
-
-def _text_rows(column: pa.Array, ids: pa.Array) -> pa.Array:
-  """Returns the rows [n] int32 of texts; raises as `check_ratings` does."""
-  found = _rows_of(column, ids)
-  if found.null_count:
-    raise JobError(
-      'events have texts that they did not have when the job began: their files have '
-      'changed; start the job again'
-    )
-  return found
 
 
 def _to_numpy(booleans):

@@ -44,6 +44,7 @@ class Format:
     lists: our field name -> text between two of the names in its values.
     texts: templates of the texts of events.
     texts_are_items: whether these texts stand for the items, which events lack.
+    of_users: columns of users that texts of events name.
   """
 
   name: str
@@ -63,6 +64,7 @@ class Format:
   lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
   texts: tuple[TextTemplate, ...] = ()
   texts_are_items: bool = False
+  of_users: tuple[str, ...] = ()
 
 
 class Layout(NamedTuple):

@@ -9,13 +9,19 @@ import pyarrow.compute as pc
 
 from pipelines.events import check, column_values, file_blocks, text_rows
 from pipelines.events.formats import Layout
-from pipelines.examples.example_plan import ANSWER_TEXT, NO_ANSWER, ExamplePlan
+from pipelines.examples.candidates import read_candidates
+from pipelines.examples.example_plan import (
+  ANSWER_TEXT,
+  CANDIDATES,
+  NO_ANSWER,
+  ExamplePlan,
+)
 from pipelines.examples.example_rows import rows_schema
 from tasks import schema
 
 # Name of a column here -> its name in formats of kind 'examples'.
 FIELDS = {'user': 'user', 'item': 'item', 'time': 'timestamp', 'id': 'id'}
-FIELDS |= {'answer': 'answer', 'split': 'split'}
+FIELDS |= {'answer': 'answer', 'split': 'split', CANDIDATES: CANDIDATES}
 OWN = 'own:'  # before the name of a column that only the prompt names
 _NEVER = np.iinfo(np.int64).max
 
@@ -105,12 +111,9 @@ def _read_columns(
     unknown = index.is_null().to_numpy(zero_copy_only=False)
     checks.append(('unknown_item', 'item', unknown, 'an id of the items'))
     columns['item'] = index
-  if plan.answer:
-    chosen, good = plan.answer.choose(texts['answer'])
-    checks.append(('unknown_answer', 'answer', ~good, plan.answer.expected))
-    columns['answer'] = pa.array(chosen)
-  elif plan.text_answer:
-    columns |= _free_words(texts['answer'])
+  answers, more = _read_answers(texts, item_ids, plan)
+  columns |= answers
+  checks += more
   if 'split' in texts:
     place = pc.index_in(_text(texts['split']), value_set=pa.array(schema.SPLITS))
     wrong = place.is_null().to_numpy(zero_copy_only=False)
@@ -119,6 +122,21 @@ def _read_columns(
   for name in plan.fields:
     columns[f'{schema.FIELD}{name}'] = _text(texts[f'{OWN}{name}'])
   return columns, checks
+
+
+def _read_answers(
+  texts: Mapping[str, pa.Array], item_ids: pa.Array, plan: ExamplePlan
+) -> tuple[dict[str, pa.Array], list[check.Check]]:
+  """Returns the columns that tell the answers, and their checks."""
+  if plan.ranking:
+    own = texts[CANDIDATES], texts.get('answer'), plan.ranking
+    packed, chosen, checks = read_candidates(*own, len(plan.options), item_ids)
+    return {CANDIDATES: packed, 'answer': pa.array(chosen)}, checks
+  if plan.answer:
+    chosen, good = plan.answer.choose(texts['answer'])
+    wrong = ('unknown_answer', 'answer', ~good, plan.answer.expected)
+    return {'answer': pa.array(chosen)}, [wrong]
+  return (_free_words(texts['answer']) if plan.text_answer else {}), []
 
 
 def _free_words(column: pa.Array) -> dict[str, pa.Array]:

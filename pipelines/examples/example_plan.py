@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.events import column_values
+from tasks import schema
 from tasks.schema import FIELD, SPLITS
 
 SIGNS = {
@@ -25,7 +26,7 @@ _COMPARISON = re.compile(r'(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+)')
 _NO_SIGN = re.compile(r'.+\s(=|=>|=<|<>|=!)\s.+')
 NO_ANSWER = -1
 _SHOWN_VALUES = 50
-ANSWER_TEXT = 'answer_text'  # name of a column of rows
+ANSWER_TEXT, CANDIDATES = 'answer_text', 'candidates'  # names of columns of rows
 USERS = 'users'  # in the place of a question's name: the files with a row a user
 
 
@@ -134,6 +135,19 @@ class Negatives:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ranking:
+  """Describes how files name candidates; where events are examples, they are drawn.
+
+  Attributes:
+    separator: text between two ids in the column with candidates.
+    answer: column with the id of the right candidate; '' for none.
+  """
+
+  separator: str = '|'
+  answer: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class ExamplePlan:
   """Describes the examples of a question: rows of files, or users' own events.
 
@@ -149,6 +163,8 @@ class ExamplePlan:
     after: time from which on events are examples, seconds since 1970; None for `last`.
     negatives: drawn examples beside the events; None for none.
     text_answer: column of the examples' files whose text is the answer; '' for none.
+    ranking: candidates of the examples; None if they have none. The options are then
+      the numbers of candidates.
   """
 
   question: str
@@ -161,22 +177,31 @@ class ExamplePlan:
   after: int | None = None
   negatives: Negatives | None = None
   text_answer: str = ''
+  ranking: Ranking | None = None
 
   @property
   def answer_column(self) -> str:
     """Returns the column of the examples' files with the answer; '' without one."""
+    if self.ranking:
+      return self.ranking.answer
     return self.answer.column if self.answer else self.text_answer
 
   @property
   def row_columns(self) -> tuple[str, ...]:
     """Returns the names of the texts that rows of the examples' files have."""
-    answer = (ANSWER_TEXT,) if self.text_answer else ()
-    return (*(f'{FIELD}{name}' for name in self.fields), *answer)
+    more = (ANSWER_TEXT,) * bool(self.text_answer) + (CANDIDATES,) * bool(self.ranking)
+    return (*(f'{FIELD}{name}' for name in self.fields), *more)
 
   @property
   def features(self) -> tuple[str, ...]:
     """Returns the fields that an example's record has."""
     return (*self.fields, *self.user_fields)
+
+  @property
+  def record_kinds(self) -> dict[str, str]:
+    """Returns the kind of each feature of an example's record."""
+    more = schema.CANDIDATES if self.ranking else {}
+    return schema.example_kinds(self.features) | more
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Makes examples of users' own events, and of items that a user had no event with."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -90,9 +91,6 @@ def add_negatives(
 ) -> tuple[Asked, int]:
   """Adds examples with drawn items, which have the second option.
 
-  The draws for an event follow from the seed, the user, the time and the item alone. A
-  user's own items are skipped, whenever the event with them was.
-
   Args:
     asked: events that are examples.
     timeline: ratings of the shard.
@@ -103,6 +101,45 @@ def add_negatives(
 
   Returns:
     (events and drawn examples, number of items that could not be found).
+
+  Raises:
+    JobError: items are drawn by popularity, and no event is counted.
+  """
+  drawn = draw_negatives(asked, timeline, plan, seed, num_items, counts)
+  lengths = [len(items) for items in drawn]
+  size = sum(lengths)
+  more = Asked(
+    np.repeat(asked.user, lengths),
+    np.fromiter(itertools.chain(*drawn), np.int64, size),
+    np.repeat(asked.time, lengths),
+    np.ones(size, np.int64),
+    np.ones(size, bool),
+  )
+  found = Asked(*map(np.concatenate, zip(asked, more, strict=True)))
+  missing = plan.negatives.each * len(drawn) - size
+  return found.take(sort_asked(found)), missing
+
+
+def draw_negatives(
+  asked: Asked,
+  timeline: clean.Timeline,
+  plan: ExamplePlan,
+  seed: int,
+  num_items: int,
+  counts: np.ndarray | None,
+) -> list[list[int]]:
+  """Draws items that the user of each event had no event with.
+
+  The draws for an event follow from the seed, the user, the time and the item alone. A
+  user's own items are skipped, whenever the event with them was.
+
+  Args:
+    asked: events that are examples.
+    timeline: ratings of the shard.
+    plan: plan of the question.
+    seed: seed of the draws.
+    num_items: I.
+    counts: [I] number of events with each item, for draws by popularity.
 
   Raises:
     JobError: items are drawn by popularity, and no event is counted.
@@ -120,23 +157,11 @@ def add_negatives(
   seeds = mix(seeds + asked.time.astype(np.uint64))
   seeds = mix(seeds ^ asked.item.astype(np.uint64))
   starts = clean.user_starts(timeline.rows.user, len(timeline.ids))
-  users, items, times, missing = [], [], [], 0
-  events = asked.user.tolist(), asked.time.tolist(), seeds.tolist()
-  for user, time, own_seed in zip(*events, strict=True):
-    known = timeline.rows.item[starts[user] : starts[user + 1]]
-    drawn = _draw_items(own_seed, each, known, num_items, weights)
-    missing += each - len(drawn)
-    items += drawn
-    users += [user] * len(drawn)
-    times += [time] * len(drawn)
-  size = len(items)
-  drawn = (users, items, times, np.ones(size), np.ones(size))
-  together = (
-    np.concatenate([column, np.asarray(more, column.dtype)])
-    for column, more in zip(asked, drawn, strict=True)
-  )
-  found = Asked(*together)
-  return found.take(sort_asked(found)), missing
+  known = lambda user: timeline.rows.item[starts[user] : starts[user + 1]]
+  return [
+    _draw_items(own_seed, each, known(user), num_items, weights)
+    for user, own_seed in zip(asked.user.tolist(), seeds.tolist(), strict=True)
+  ]
 
 
 def _draw_items(seed, each, known, num_items, weights) -> list[int]:

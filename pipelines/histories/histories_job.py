@@ -23,7 +23,7 @@ from pipelines.events.rating_scale import RatingScale, thresholds_on
 from pipelines.events.read_events import ReadBlock
 from pipelines.events.reject_share import check_item_shares
 from pipelines.events.rejects import WriteRejects
-from pipelines.examples.example_plan import Examples
+from pipelines.examples.example_plan import USERS, Examples
 from pipelines.examples.read_example_blocks import ReadExampleBlock
 from pipelines.histories import clean, dataset_info
 from pipelines.histories.example_counts import describe_examples
@@ -34,11 +34,17 @@ from pipelines.histories.history_shards import (
   WriteHistories,
 )
 from pipelines.histories.samplers import SAMPLERS
+from pipelines.histories.user_files import read_user_blocks
 from pipelines.items import item_facts
 from pipelines.items.catalogue import ItemTable, read_items
 from pipelines.items.event_items import add_event_texts, read_event_items
 from pipelines.items.item_facts import ItemFactsSource
-from pipelines.items.item_table import LoadEventTexts, LoadItemIds, write_items
+from pipelines.items.item_table import (
+  LoadEventTexts,
+  LoadItemIds,
+  LoadUserTexts,
+  write_items,
+)
 from pipelines.items.item_texts import add_descriptions, add_tags
 from tasks import schema
 from tasks.labels import LabelRule
@@ -73,7 +79,7 @@ def run_job(
   if examples.users:
     _warn_of_thresholds(config)
   files = _find(config, dataset)
-  items = _read_items(config, files)
+  items = _read_items(config, files, examples)
   config = _with_num_shards(config, files)
   settings = {**config.settings(), 'inputs': _read_from(config, files, items)}
   settings |= {'dataset': dataset.about()} if dataset else {}
@@ -165,7 +171,9 @@ def build(
     counts = shards | 'Count' >> beam.ParDo(counter, *before)
     known.append(beam.pvalue.AsSingleton(counts | 'Sum' >> beam.CombineGlobally(sum)))
   about = split.shard_names(), config.compression, settings, examples
-  writer = WriteHistories(folder.place, facts, *about)
+  of_users = blocks[EVENTS][0].layout.format.of_users if blocks[EVENTS] else ()
+  load_texts = LoadUserTexts(texts_path, of_users)
+  writer = WriteHistories(folder.place, facts, *about, load_texts)
   return shards | 'Write' >> beam.ParDo(writer, *known), rejects
 
 
@@ -225,14 +233,18 @@ def _find(config: Config, dataset: Dataset | None) -> _Files:
   }
 
 
-def _read_items(config: Config, files: _Files) -> ItemTable:
+def _read_items(config: Config, files: _Files, examples: Examples) -> ItemTable:
   """Reads the item table, with the tags and descriptions if given."""
   if 'movies' not in files:  # texts of the events stand for items
     return read_event_items(files['ratings'])
   items = read_items(files['movies'], config.no_genre.split('|'))
   if not items.table.num_rows:
     raise JobError(f'--movies: no row of {config.movies} is an item')
-  items = add_event_texts(items, files['ratings'])
+  users = None
+  if files['ratings'][0].layout.format.of_users:
+    blocks = file_blocks.cut_blocks(files[f'examples.{USERS}'], config.block_bytes)
+    users = read_user_blocks(blocks, items.table['item_id'], examples)
+  items = add_event_texts(items, files['ratings'], users)
   items = add_tags(items, files.get('tags', ()))
   items = add_descriptions(items, files.get('descriptions', ()))
   rows_in = {kind: counts['rows_in'] for kind, counts in items.texts.items()}

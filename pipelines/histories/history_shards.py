@@ -5,7 +5,7 @@ the examples' files}).
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.threads import ThreadedDoFn
 from pipelines.events import shuffle
 from pipelines.events.rejects import RejectSummary
+from pipelines.events.user_texts import UserTexts
 from pipelines.examples.example_plan import USERS, Examples
 from pipelines.histories import clean, make_examples
 from pipelines.histories.example_statistics import ExampleStatistics
@@ -26,6 +27,7 @@ from pipelines.histories.make_histories import (
   count_users,
   make_histories,
 )
+from pipelines.histories.user_files import read_user_columns
 from pipelines.histories.value_sums import sum_values
 from pipelines.items.item_facts import ItemFactsSource
 
@@ -113,14 +115,17 @@ class WriteHistories(ThreadedDoFn):
     compression: str,
     settings: HistorySettings,
     examples: Examples = Examples(),  # noqa: B008  immutable
+    load_texts: Callable[[], UserTexts | None] = lambda: None,
   ):
+    self._load_texts = load_texts
     self._output_dir, self._facts = output_dir, facts
     self._names, self._compression = shard_names, compression
     self._settings, self._examples = settings, examples
 
   def setup(self):
-    """Loads the facts about the items."""
+    """Loads the facts about the items, and the ids of texts that name users."""
     super().setup()
+    self._texts = self._load_texts()
     self._items = self._facts.load_lookup()
 
   def process(
@@ -147,15 +152,15 @@ class WriteHistories(ThreadedDoFn):
     # Without training users, the sum of the counts is the number 0, or 0 for each item.
     facts = self._items.facts._replace(counts=counts if np.any(counts) else None)
     ratings, name = shuffle.unpack(packed[EVENTS]), self._names[shard]
+    users = read_user_columns(packed.get(USERS, ()), self._examples.user_fields)
+    if self._texts:
+      ratings = self._texts.find(ratings, users)
     if self._examples.users:
       records, statistics = make_histories(ratings, facts, self._settings)
       write_history_shard(self._output_dir, name, self._compression, records)
     else:
       statistics = count_users(ratings, facts, self._settings)
     items = self._items._replace(facts=facts)
-    users = make_examples.read_user_columns(
-      packed.get(USERS, ()), self._examples.user_fields
-    )
     if not self._examples.plans:
       return [ShardSummary(name, statistics, {}, users.repeated)]
     timeline = clean.read_timeline(ratings, self._settings.ranks)

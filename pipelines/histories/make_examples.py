@@ -7,7 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.examples.example_plan import ANSWER_TEXT, ExamplePlan, ExampleSplit
+from pipelines.events.user_texts import UserColumns
+from pipelines.examples.candidates import rank_drawn, unpack_candidates
+from pipelines.examples.example_plan import (
+  ANSWER_TEXT,
+  CANDIDATES,
+  ExamplePlan,
+  ExampleSplit,
+)
 from pipelines.examples.example_rows import unpack_examples
 from pipelines.histories import clean, history_records, tf_example
 from pipelines.histories.example_histories import (
@@ -16,7 +23,12 @@ from pipelines.histories.example_histories import (
   history_lengths,
 )
 from pipelines.histories.example_statistics import ExampleStatistics, count_examples
-from pipelines.histories.held_out import Asked, add_negatives, find_held_out
+from pipelines.histories.held_out import (
+  Asked,
+  add_negatives,
+  draw_negatives,
+  find_held_out,
+)
 from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.repeated_rows import as_before, repeated_ids
 from pipelines.items.item_table import ItemLookup
@@ -66,40 +78,6 @@ class AskedRows(NamedTuple):
     fields = {name: column.filter(mask) for name, column in self.fields.items()}
     kept = self.asked.take(rows), self.ids.filter(mask), self.splits[rows]
     return AskedRows(*kept, fields, self.dropped)
-
-
-class UserColumns(NamedTuple):
-  """Holds columns of users that prompts name.
-
-  Attributes:
-    ids: [U] user ids.
-    columns: name -> [U] strings.
-    repeated: number of rows that were left out, since they repeat a user.
-  """
-
-  ids: pa.Array
-  columns: dict[str, pa.Array]
-  repeated: int
-
-  def of_users(self, users: pa.Array, name: str) -> pa.Array:
-    """Returns a column [n] for users [n]; '' for users without a row."""
-    place = pc.index_in(users, value_set=self.ids)
-    return self.columns[name].take(place).fill_null('')
-
-
-def read_user_columns(packed: Sequence[bytes], fields: Sequence[str]) -> UserColumns:
-  """Reads the rows of users' files; of several rows of a user, the first sorted one.
-
-  Args:
-    packed: packed rows.
-    fields: names of the columns.
-  """
-  table = unpack_examples(packed, [f'{schema.FIELD}{name}' for name in fields])
-  repeated = as_before(table['user'].combine_chunks())
-  kept = table.filter(pa.array(~repeated))
-  column = lambda name: kept[f'{schema.FIELD}{name}'].combine_chunks()
-  ids = kept['user'].combine_chunks()
-  return UserColumns(ids, {name: column(name) for name in fields}, int(repeated.sum()))
 
 
 def read_asked(
@@ -174,8 +152,12 @@ def make_examples(
   if plan.negatives:
     num_items, counts = len(items.ids), items.facts.counts
     more = timeline, plan, settings.seed, num_items, counts
-    asked, not_found = add_negatives(asked, *more)
-    rows = AskedRows.of_events(asked, dropped)
+    if plan.ranking:
+      rows, not_found = _with_candidates(rows, *more)
+    else:
+      asked, not_found = add_negatives(asked, *more)
+      rows = AskedRows.of_events(asked, dropped)
+    asked, dropped = rows.asked, dict(rows.dropped)
   found = find_histories(timeline, asked, items.facts, settings)
   enough = found.totals >= settings.min_history
   dropped['history_below_least'] = int(np.sum(~enough))
@@ -198,6 +180,28 @@ def make_examples(
   return ShardExamples(records, count_examples(*about), held_out)
 
 
+def _with_candidates(rows: AskedRows, *of_draws) -> tuple[AskedRows, int]:
+  """Adds drawn candidates to events, whose own items are the right ones.
+
+  Args:
+    rows: events that are examples.
+    *of_draws: further arguments of `draw_negatives`.
+
+  Returns:
+    (examples without an item, number of items that could not be found). Those for which
+    no item could be drawn are dropped as 'too_few_candidates'.
+  """
+  drawn = draw_negatives(rows.asked, *of_draws)
+  packed, place = rank_drawn(rows.asked.item, drawn)
+  nothing = np.full(len(place), -1)
+  asked = rows.asked._replace(item=nothing, answer=place)
+  enough = np.array([bool(items) for items in drawn], bool)
+  dropped = rows.dropped | {'too_few_candidates': int(np.sum(~enough))}
+  found = rows._replace(asked=asked, fields={CANDIDATES: packed}, dropped=dropped)
+  each = of_draws[1].negatives.each
+  return found.take(enough), sum(each - len(items) for items in drawn)
+
+
 def _encode(
   timeline: clean.Timeline,
   rows: AskedRows,
@@ -212,6 +216,11 @@ def _encode(
   own = rows.fields | {
     f'{schema.FIELD}{name}': known.of_users(users, name) for name in plan.user_fields
   }
+  if CANDIDATES in own:
+    candidates = unpack_candidates(own.pop(CANDIDATES))
+    more = {'example_candidates': tf_example.packed_varints(*candidates)}
+  else:
+    more = {}
   size = len(asked.user)
   return history_records.encode_examples(
     {
@@ -222,9 +231,10 @@ def _encode(
       'answer': _encode_answers(asked.answer, own.pop(ANSWER_TEXT, None), plan),
       **history_records.encode_interactions(history, found.splits),
       'history_total': tf_example.packed_varints(found.totals, np.arange(size + 1)),
+      **more,
       **{name: tf_example.single_texts(texts) for name, texts in own.items()},
     },
-    schema.example_kinds(plan.features),
+    plan.record_kinds,
   )
 
 

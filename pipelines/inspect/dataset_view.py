@@ -13,14 +13,20 @@ from pipelines.dataset.dataset_file import read_dataset
 from pipelines.events import file_blocks, shuffle
 from pipelines.events.check import Ratings, read_ratings
 from pipelines.events.event_texts import named_of_items
+from pipelines.events.user_texts import UserColumns, UserTexts
 from pipelines.histories import clean, make_histories
 from pipelines.histories.history_settings import HistorySettings
-from pipelines.inspect.example_view import describe_questions, show_row
+from pipelines.inspect.example_view import (
+  describe_questions,
+  read_first_users,
+  show_row,
+)
 from pipelines.items.catalogue import ItemTable, read_items
 from pipelines.items.event_items import add_event_texts, read_event_items
 from pipelines.items.item_table import lookup, lookup_texts
 from tasks import labels
 from tasks.interaction_texts import OwnTexts, event_columns
+from tasks.schema import TEXT_ID
 
 _BLOCK_BYTES, _ROWS = 1 << 23, 200_000  # of events that are read
 
@@ -40,11 +46,7 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
   """
   dataset = read_dataset(path)
   files = dataset.find_files()
-  if dataset.items:
-    items = read_items(files['movies'], dataset.items.no_name)
-    items = add_event_texts(items, files['ratings'], _ROWS)
-  else:
-    items = read_event_items(files['ratings'])
+  items, users = _read_tables(dataset, files)
   block, *others = file_blocks.cut_blocks(files['ratings'], _BLOCK_BYTES)
   pieces = _first_pieces(block, items, dataset)
   read = sum(piece.num_lines - piece.item_lines for piece in pieces)
@@ -56,7 +58,10 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
         first_bad[row.reason] = show_row(row)
   schema = shuffle.RATINGS_AND_TEXTS if items.event_texts else shuffle.RATINGS
   rows = pa.Table.from_batches([piece.batch for piece in pieces], schema)
-  rows = rows.unify_dictionaries()
+  rows = rows.unify_dictionaries().combine_chunks()
+  if named := block.layout.format.of_users:
+    ids = items.event_texts[TEXT_ID].combine_chunks()
+    rows = UserTexts(named, ids).find(rows, users)
   return {
     'path': path,
     'kind': 'dataset file',
@@ -73,8 +78,17 @@ def describe_dataset(path: str, examples: int = 3) -> dict[str, Any]:
       'all_files_read': not others and read < _ROWS,
     },
     'rejected': {reason: {'rows': bad[reason], **x} for reason, x in first_bad.items()},
-    **_about_users(dataset, files, items, rows.combine_chunks(), examples),
+    **_about_users(dataset, files, items, rows, examples),
   }
+
+
+def _read_tables(dataset: Dataset, files) -> tuple[ItemTable, UserColumns | None]:
+  """Returns the items, and the first users where texts can name their columns."""
+  if not dataset.items:
+    return read_event_items(files['ratings']), None
+  users = read_first_users(dataset, files)
+  items = read_items(files['movies'], dataset.items.no_name)
+  return add_event_texts(items, files['ratings'], users, _ROWS), users
 
 
 def _first_pieces(block, items: ItemTable, dataset: Dataset) -> list[Ratings]:

@@ -10,17 +10,15 @@ from pipelines.dataset.asked_questions import AskedExamples
 from pipelines.dataset.dataset import Dataset
 from pipelines.events import file_blocks
 from pipelines.events.check import BadRow
+from pipelines.events.user_texts import UserColumns
 from pipelines.examples.check_examples import read_examples
 from pipelines.examples.example_plan import USERS, ExampleSplit
 from pipelines.examples.example_rows import pack_examples
 from pipelines.histories import clean, history_records
 from pipelines.histories.example_statistics import summarize_examples
 from pipelines.histories.history_settings import HistorySettings
-from pipelines.histories.make_examples import (
-  UserColumns,
-  make_examples,
-  read_user_columns,
-)
+from pipelines.histories.make_examples import make_examples
+from pipelines.histories.user_files import read_user_blocks
 from pipelines.items import bm25
 from pipelines.items.item_table import lookup, search_texts
 from tasks import questions, schema
@@ -53,7 +51,7 @@ def describe_questions(
   relevance = bm25.bm25_scores(search_texts(items), query)
   facts = known.facts._replace(counts=counts, relevance=relevance)
   known = known._replace(facts=facts)
-  users = _read_users(dataset, files, known.ids)
+  users = read_first_users(dataset, files)
   return {
     asked.name: _describe(
       asked, dataset, files, items, known, timeline, settings, shown, users
@@ -62,14 +60,11 @@ def describe_questions(
   }
 
 
-def _read_users(dataset: Dataset, files, ids: pa.Array) -> UserColumns:
+def read_first_users(dataset: Dataset, files) -> UserColumns:
   """Reads the first rows of the users' files."""
-  packed, plans = [], dataset.examples().of_files
-  plan = next((plan for plan in plans if plan.question == USERS), None)
-  for block in file_blocks.cut_blocks(files.get(f'examples.{USERS}', ()), _BLOCK_BYTES):
-    packed += [pack_examples(x.batch) for x in read_examples(block, ids, plan)]
-    break
-  return read_user_columns(packed, dataset.examples().user_fields)
+  found = files.get(f'examples.{USERS}', ())
+  blocks = file_blocks.cut_blocks(found, _BLOCK_BYTES)[:1]
+  return read_user_blocks(blocks, pa.array([], pa.string()), dataset.examples())
 
 
 def _describe(asked, dataset, files, items, known, timeline, settings, shown, users):
@@ -85,7 +80,7 @@ def _describe(asked, dataset, files, items, known, timeline, settings, shown, us
   # All in one split, since only the job divides users.
   how = asked.plan, ExampleSplit(), schema.SPLITS[0], known, settings, users
   made = make_examples(timeline, packed, *how)
-  kinds = schema.example_kinds(asked.plan.features)
+  kinds = asked.plan.record_kinds
   records = [x for each in made.records.values() for x in each[:shown].to_pylist()]
   examples = [history_records.decode_example(x, kinds) for x in records[:shown]]
   statistics, about = made.statistics, summarize_examples([made.statistics])

@@ -13,6 +13,7 @@ from pipelines.report import (
   asked_question,
   choice_scoring,
   example_results,
+  rank_scoring,
   run_results,
   scoring,
   text_scoring,
@@ -20,8 +21,9 @@ from pipelines.report import (
 from pipelines.report.choice_floors import answer_choice_floors
 from pipelines.report.text_scoring import SCORE
 from pipelines.report.vector_answers import answer_from_vectors
-from tasks import choice_metrics, metrics, text_metrics
+from tasks import choice_metrics, metrics, rank_metrics, text_metrics
 from tasks.answers.choice import Choice
+from tasks.answers.rank import Rank
 from tasks.labels import LabelRule
 
 _BOUND = 'rule_on_sample'
@@ -104,17 +106,23 @@ def _of_examples(histories_dir, embeddings_dir, question):
       f'{histories_dir}: no example of {question.name} in the split test has an answer'
     )
   users = np.unique(samples.user_ids, return_inverse=True)[1]
-  if isinstance(question, Choice):
-    folders = histories_dir, embeddings_dir
+  folders = histories_dir, embeddings_dir
+  if isinstance(question, Rank):
+    values = rank_scoring.rank_floors(read, histories_dir, embeddings_dir)
+    told = {
+      x: rank_metrics.rank_scores(own, samples.answers) for x, own in values.items()
+    }
+    methods, score = _means(told), rank_scoring.SCORE
+  elif isinstance(question, Choice):
     methods = _choice_methods(*folders, question, samples, users)
     score = choice_scoring.main_score(methods)
   else:
     constant, score = text_scoring.most_frequent(histories_dir, question), SCORE
     told = text_metrics.compare_texts(read.answers, [constant] * len(read.answers))
-    methods = {'most_frequent': {name: float(x.mean()) for name, x in told.items()}}
+    methods = _means({'most_frequent': told})
   good = lambda name: choice_metrics.goodness(score, methods[name].get(score))
   best = max(methods, key=good)
-  words = choice_metrics.WORDS | text_metrics.WORDS
+  words = choice_metrics.WORDS | text_metrics.WORDS | rank_metrics.WORDS
   told = f'{words[score]} {methods[best][score]:.2f}'
   return {
     'path': histories_dir,
@@ -126,6 +134,14 @@ def _of_examples(histories_dir, embeddings_dir, question):
     'methods': methods,
     'advice': f'{best} has {told} without a language model: a trained model has to do '
     'better',
+  }
+
+
+def _means(scores):
+  """Returns the means of each method's scores [E]."""
+  return {
+    method: {name: float(x.mean()) for name, x in own.items()}
+    for method, own in scores.items()
   }
 
 

@@ -10,9 +10,11 @@ from pipelines.events.event_texts import (
   add_texts,
   named_of_items,
   text_name,
+  texts_of_users,
 )
 from pipelines.events.file_blocks import read_files
 from pipelines.events.input_files import InputFile
+from pipelines.events.user_texts import UserColumns
 from pipelines.items.catalogue import ItemTable
 from pipelines.items.item_table import item_columns
 from tasks import schema
@@ -56,7 +58,10 @@ def read_event_items(files: Sequence[InputFile]) -> ItemTable:
 
 
 def add_event_texts(
-  items: ItemTable, files: Sequence[InputFile], most_rows: float = math.inf
+  items: ItemTable,
+  files: Sequence[InputFile],
+  users: UserColumns | None = None,
+  most_rows: float = math.inf,
 ) -> ItemTable:
   """Adds the distinct texts that events have beside their items, sorted.
 
@@ -66,14 +71,16 @@ def add_event_texts(
   Args:
     items: items of the events.
     files: files of events.
+    users: columns of users that the texts name; None for none.
     most_rows: number of rows after which no further piece of them is read.
   """
   formats = [file.layout.format for file in files]
   if not any(fmt.texts for fmt in formats):
     return items
   columns = item_columns(items.table, named_of_items(formats))
-  found = _distinct_texts(files, 'text', columns, most_rows)
-  order = sorted(found, key=found.__getitem__)
+  found = _distinct_texts(files, 'text', columns, users, most_rows)
+  # Texts of users whose columns differ can be equal.
+  order = sorted(found, key=lambda name: (found[name], name))
   made = {schema.TEXT_ID: order}
   for place in range(len(formats[0].texts)):
     made[text_name(place)] = [found[name][place] for name in order]
@@ -85,16 +92,21 @@ def _distinct_texts(
   files: Sequence[InputFile],
   key: str,
   items: ItemColumns | None = None,
+  users: UserColumns | None = None,
   most_rows: float = math.inf,
 ) -> dict[str, tuple[str, ...]]:
   """Reads events; returns the texts of each id in the column `key`."""
   found: dict[str, tuple[str, ...]] = {}
   for piece in read_files(files, _BLOCK_BYTES):
     fmt = piece.layout.format
-    columns = add_texts(piece.rows, fmt, items).columns
-    names = (key, *map(text_name, range(len(fmt.texts))))
-    rows = zip(*(columns[name].dictionary.to_pylist() for name in names), strict=True)
-    for name, *texts in rows:
+    if fmt.of_users:
+      made = texts_of_users(piece.rows, fmt, items, users).items()
+    else:
+      columns = add_texts(piece.rows, fmt, items).columns
+      names = (key, *map(text_name, range(len(fmt.texts))))
+      lists = (columns[name].dictionary.to_pylist() for name in names)
+      made = ((name, texts) for name, *texts in zip(*lists, strict=True))
+    for name, texts in made:
       found.setdefault(name, tuple(texts))
     most_rows -= piece.rows.num_lines
     if most_rows <= 0:

@@ -12,6 +12,8 @@ from scipy import sparse
 from pipelines.common import storage
 from pipelines.events.check import KnownTexts
 from pipelines.events.event_texts import ItemColumns
+from pipelines.events.text_ids import event_ids
+from pipelines.events.user_texts import UserTexts
 from tasks import schema
 
 
@@ -112,6 +114,25 @@ class LoadEventTexts:
     return lookup_texts(read(self.items_path), read(self.path), self.columns)
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadUserTexts:
+  """Reads the ids of texts that name columns of users, in the worker that calls it.
+
+  Attributes:
+    path: path of the table of event texts.
+    names: columns of users that the texts name; none where they name none.
+  """
+
+  path: str
+  names: tuple[str, ...]
+
+  def __call__(self) -> UserTexts | None:
+    if not self.names:
+      return None
+    table = storage.read_parquet(self.path)
+    return UserTexts(self.names, table[schema.TEXT_ID].combine_chunks())
+
+
 def lookup_texts(
   items: pa.Table, texts: pa.Table | None, names: Sequence[str]
 ) -> KnownTexts | None:
@@ -124,7 +145,7 @@ def lookup_texts(
   """
   if texts is None:
     return None
-  ids = texts[schema.TEXT_ID].combine_chunks()
+  ids = event_ids(texts[schema.TEXT_ID].combine_chunks())
   return KnownTexts(ids, item_columns(items, names))
 
 

@@ -41,6 +41,7 @@ class AnswerShard(NamedTuple):
     path: file of histories; '' for a shard without users.
     first: position of the first user in the file.
     users: number of users.
+    question: name of the question that is asked; '' for the only one of the model.
   """
 
   number: int
@@ -48,6 +49,7 @@ class AnswerShard(NamedTuple):
   path: str
   first: int
   users: int
+  question: str = ''
 
   def file(self, kind: str) -> str:
     """Returns the name of the shard's file of the table; `kind` is a format."""
@@ -85,7 +87,9 @@ class AnsweredShard(NamedTuple):
   seconds: float
 
 
-def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
+def plan_shards(
+  paths: Iterable[str], shard_users: int, question: str = ''
+) -> list[AnswerShard]:
   """Divides files of histories into shards; without users there is one empty shard."""
   cuts = []
   for path in paths:
@@ -93,16 +97,18 @@ def plan_shards(paths: Iterable[str], shard_users: int) -> list[AnswerShard]:
     for first in range(0, users, shard_users):
       cuts.append((path, first, min(shard_users, users - first)))
   cuts = cuts or [('', 0, 0)]
-  return [AnswerShard(number, len(cuts), *cut) for number, cut in enumerate(cuts)]
+  return [
+    AnswerShard(number, len(cuts), *cut, question) for number, cut in enumerate(cuts)
+  ]
 
 
 class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
   """Loads the model once per worker; an element is a shard."""
 
-  def __init__(self, config, share: bool):
-    """Takes the job's flags; `share` shares one model among the worker processes."""
+  def __init__(self, config, questions: Sequence[str] = ()):
+    """Takes the job's flags and the names of the questions; () for the model's."""
     super().__init__(max_batch_size=1)  # the predictor makes batches
-    self._config, self._share = config, share
+    self._config, self._questions = config, questions
 
   def load_model(self):
     """Loads the predictor."""
@@ -119,16 +125,20 @@ class AnswerHandler(ModelHandler[AnswerShard, AnsweredShard, Any]):
         config.decoding,
         config.batch_tokens,
         config.trusted,
+        config.vllm_python if config.engine == 'vllm' else '',
+        self._questions,
+        config.drafts,
       )
 
   def share_model_across_processes(self) -> bool:
     """Tells whether the worker processes of a machine share one model."""
-    return self._share
+    return self._config.share_model
 
   def run_inference(self, batch, model, inference_args=None) -> Iterator[AnsweredShard]:
     """Answers every shard."""
     for shard in batch:
-      yield answer_shard(shard, model, self._config.soft_prompts)
+      predictor = model.asking(shard.question)
+      yield answer_shard(shard, predictor, self._config.soft_prompts)
 
 
 def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredShard:
@@ -157,21 +167,34 @@ def _reject(reason, where, value):
   return job.reject('batch_predict', reason, **where, value=value, expected=expected)
 
 
+class Table(NamedTuple):
+  """Holds what the shards of a question become part of.
+
+  Attributes:
+    folder: folder of the table.
+    constants: columns that are the same in all rows.
+  """
+
+  folder: output_folder.OutputFolder
+  constants: Mapping[str, Any]
+
+
 class WriteAnswers(beam.DoFn):
   """Writes the files of a shard, the file of the table last, and counts users."""
 
-  def __init__(self, folder: output_folder.OutputFolder, kind: str, constants: dict):
-    """Takes the folder, the table's format and the columns of the run."""
-    self._folder, self._kind, self._constants = folder, kind, constants
+  def __init__(self, tables: Mapping[str, 'Table'], kind: str):
+    """Takes the table of each question, and the format."""
+    self._tables, self._kind = tables, kind
 
   def process(self, element: AnsweredShard) -> Iterator[list[dict]]:
     """Writes the files and yields the rows."""
     shard = element.shard
-    self._write_aside(element)
-    rows = [{**row, **self._constants} for row in element.rows]
-    columns = schema.prediction_columns(self._folder.settings.get('question'))
+    folder, constants = self._tables[shard.question]
+    _write_aside(folder, element)
+    rows = [{**row, **constants} for row in element.rows]
+    columns = schema.prediction_columns(folder.settings.get('question'))
     data = prediction_files.to_bytes(rows, self._kind, columns)
-    storage.write_file(self._folder.file(shard.file(self._kind)), data)
+    storage.write_file(folder.file(shard.file(self._kind)), data)
     failures = sum(not row['parse_ok'] for row in rows)
     counts = {
       'users': len(rows),
@@ -185,14 +208,15 @@ class WriteAnswers(beam.DoFn):
     Metrics.distribution('batch_predict', 'part_milliseconds').update(milliseconds)
     yield element.rows
 
-  def _write_aside(self, element):
-    if element.rejects:
-      write_rejects(self._folder, element.shard, element.rejects)
-    if element.soft_prompts is not None:
-      path = self._folder.file(element.shard.beside('soft_prompts', '.parquet'))
-      keys = ('user_id', *('example_id',) * ('question' in self._folder.settings))
-      ids = {key: [row[key] for row in element.rows] for key in keys}
-      storage.write_file(path, soft_prompts_file(ids, element.soft_prompts))
+
+def _write_aside(folder, element):
+  if element.rejects:
+    write_rejects(folder, element.shard, element.rejects)
+  if element.soft_prompts is not None:
+    path = folder.file(element.shard.beside('soft_prompts', '.parquet'))
+    keys = ('user_id', *('example_id',) * ('question' in folder.settings))
+    ids = {key: [row[key] for row in element.rows] for key in keys}
+    storage.write_file(path, soft_prompts_file(ids, element.soft_prompts))
 
 
 def write_rejects(

@@ -23,17 +23,18 @@ from pipelines.common.job import JobError
 from pipelines.histories.user_records import read_user_records
 from pipelines.predictions.predictions_folder import check_model_inputs
 from pipelines.predictions.reply import Reply
-from pipelines.predictions.t5x_lines import question_of
+from pipelines.predictions.t5x_lines import model_questions
 from tasks import interaction_texts, schema
 from tasks.answers.example_question import ExampleQuestion
 from tasks.history_columns import HistoryColumns
+from tasks.questions import AnyQuestion
 
 
 class Asker:
   """Asks one question after another; the first one loads the model.
 
   Attributes:
-    question: question of the model.
+    questions: questions of the model, by name.
   """
 
   def __init__(
@@ -59,10 +60,11 @@ class Asker:
     folders = tuple(map(os.fspath, (model_dir, histories_dir, embeddings_dir)))
     self._model_dir, self._histories_dir, self._embeddings_dir = folders
     self._decoding, self._trusted = decoding, trusted
-    self.question = question_of(self._model_dir, trusted)
+    self.questions = model_questions(self._model_dir, trusted)
     names = ('model_dir', 'histories_dir', 'embeddings_dir')
     config = dict(zip(names, folders, strict=True))
-    check_model_inputs(types.SimpleNamespace(**config, split='all'))
+    config |= {'split': 'all', 'questions': 'all', 'trusted': trusted, 'drafts': True}
+    check_model_inputs(types.SimpleNamespace(**config))
     self._items = pq.read_table(f'{self._histories_dir}/items.parquet')
 
   @functools.cached_property
@@ -86,7 +88,7 @@ class Asker:
 
     Args:
       user: id of the user.
-      question: name of the question; '' for the model's.
+      question: name of the question; '' for the first one of the model.
       example: id of one of the user's examples, for a question about examples; '' for
         the newest one.
       item: id of another item to ask about than the example's, with the history before
@@ -103,9 +105,9 @@ class Asker:
         asked about, or nothing fills what the prompt names.
     """
     started = time.monotonic()
-    self._check_asked(question, example, item)
-    split, record = self._find(user, example, item)
-    predictor = self._predictor
+    asked = self._check_asked(question, example, item)
+    split, record = self._find(asked, user, example, item)
+    predictor = self._predictor.asking(asked.name)
     if problem := predictor.problem(record):
       raise JobError(f'user {user!r} cannot be asked about: {problem}')
     try:
@@ -118,35 +120,40 @@ class Asker:
       prompt=text,
       history=self._texts(record, shown),
       row=answer.row,
-      options=getattr(self.question, 'options', ()),
+      options=getattr(asked, 'options', ()),
       known={name: [*record[name]] for name in _KNOWN if name in record},
       soft_prompt=predictor.soft_prompts([record])[0],
       seconds=time.monotonic() - started,
     )
 
-  def _check_asked(self, question: str, example: str, item: str) -> None:
-    """Checks that the model answers such a question."""
-    name = self.question.name
-    if question not in ('', name):
+  def _check_asked(self, question: str, example: str, item: str) -> AnyQuestion:
+    """Returns the question, after a check that the model answers it."""
+    name = question or next(iter(self.questions))
+    if name not in self.questions:
+      known = ', '.join(self.questions)
       raise JobError(
-        f'{self._model_dir} answers question {name}, not {question}: expected '
-        f'question={name}, or a model that was trained on {question}'
+        f'{self._model_dir} answers question {known}, not {question}: expected '
+        f'question={known}, or a model that was trained on {question}'
       )
-    about_examples = isinstance(self.question, ExampleQuestion)
+    asked = self.questions[name]
+    about_examples = isinstance(asked, ExampleQuestion)
     if example and not about_examples:
       raise JobError(
         f'example={example!r}: question {name} is about users: expected no example'
       )
-    if item and not (about_examples and self.question.asks_item):
+    if item and not (about_examples and asked.asks_item):
       raise JobError(
         f'item={item!r}: question {name} is not about items: expected no item'
       )
+    return asked
 
-  def _find(self, user: str, example: str, item: str) -> tuple[str, Mapping[str, Any]]:
+  def _find(
+    self, asked: AnyQuestion, user: str, example: str, item: str
+  ) -> tuple[str, Mapping[str, Any]]:
     """Returns (split, record) that is to be asked about."""
-    if not isinstance(self.question, ExampleQuestion):
+    if not isinstance(asked, ExampleQuestion):
       return read_user_records(self._histories_dir, user)[0]
-    asked, kinds = self.question, schema.example_kinds(self.question.fields)
+    kinds = asked.record_kinds
     found = read_user_records(self._histories_dir, user, kinds, asked.name)
     found.sort(key=lambda each: each[1]['example_time'][:1].tolist())
     by_id = {record['example_id']: (split, record) for split, record in found}

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.common import storage
 from tasks import schema, shard_files
+from tasks.finished import COMPLETED
 
 TABLE = 'predictions'  # begins the names of its files
 PredictionRows = Sequence[Mapping[str, Any]]
@@ -19,6 +20,23 @@ PredictionRows = Sequence[Mapping[str, Any]]
 def shard_name(kind: str, number: int, total: int) -> str:
   """Returns the file name of a shard of the table; `kind` is a name in FORMATS."""
   return f'{TABLE}-{number:05}-of-{total:05}.{FORMATS[kind][0]}'
+
+
+def folders_of_questions(folder: str) -> dict[str, str]:
+  """Returns the folder of each question's table.
+
+  Args:
+    folder: finished folder of predictions, or one with a finished folder of each
+      question.
+
+  Returns:
+    Name of the question -> its folder; '' -> `folder` if it is not divided.
+  """
+  ends = [name.rpartition('/') for name in storage.names_in(folder)]
+  found = {place for place, _, name in ends if name == COMPLETED}
+  if '' in found or not found:
+    return {'': folder}
+  return {name: f'{folder.rstrip("/")}/{name}' for name in sorted(found)}
 
 
 def to_bytes(

@@ -7,14 +7,15 @@ from typing import NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from persoma_tf.gin_settings import setting, settings
+from persoma_tf.inference.decoding_settings import ENGINES
 from persoma_tf.training import model_record
-from pipelines.common import job, output_folder, storage
+from pipelines.common import flags, job, output_folder, storage
 from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import require_users
 from pipelines.predictions import answer_shards, prediction_files
 from tasks import finished, schema, shard_files
 from tasks.answers.example_question import ExampleQuestion
-from tasks.questions import from_words
+from tasks.questions import AnyQuestion, from_words, questions_of_config
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -25,32 +26,81 @@ class CheckedInputs(NamedTuple):
   Attributes:
     manifest: manifest of the model.
     fingerprints: fingerprints of the histories and embeddings.
-    question: the model's question if it is about examples, else None.
+    questions: the questions to answer: one that is about examples, or None for one
+      about users. By name if they are asked by name, else under ''.
   """
 
   manifest: dict
   fingerprints: dict[str, str]
-  question: ExampleQuestion | None
+  questions: dict[str, ExampleQuestion | None]
 
 
 def check_model_inputs(config) -> CheckedInputs:
   """Checks that folders are finished, belong together, and have whom to ask.
 
   Args:
-    config: `model_dir`, `histories_dir`, `embeddings_dir`, `split`.
+    config: `model_dir`, `histories_dir`, `embeddings_dir`, `split`, `questions`,
+      `drafts`, `trusted`.
 
   Raises:
-    JobError: they are not, or do not.
+    JobError: they are not, or do not, or the model cannot answer a question.
   """
   manifest = read_manifest(config.model_dir)
   fingerprints = input_fingerprints(config)
   check_trained_on(manifest, config)
-  question = question_about_examples(config.model_dir)
-  if question:
-    _require_examples(question, config)
-  else:
-    require_users(config.histories_dir, config.split)
-  return CheckedInputs(manifest, fingerprints, question)
+  asked = {'': None}
+  path = FileSystems.join(config.model_dir, 'config.gin')
+  if FileSystems.exists(path):
+    asked = _asked_questions(storage.read_file(path).decode(), config)
+  for question in asked.values():
+    if question:
+      _require_examples(question, config)
+    else:
+      require_users(config.histories_dir, config.split)
+  return CheckedInputs(manifest, fingerprints, asked)
+
+
+def _asked_questions(recipe: str, config) -> dict[str, ExampleQuestion | None]:
+  """Returns the questions of a run, see `CheckedInputs`.
+
+  Raises:
+    JobError: there is no such question, the model drafts answers, but not to it, or it
+      must be said which of several are asked.
+  """
+  several = setting(settings(recipe), 'own_questions.names')
+  if not config.questions:
+    if several:
+      raise job.JobError(
+        f'{config.model_dir} answers the questions {", ".join(several)}: expected '
+        '--questions with some of them, or --questions=all'
+      )
+    return {'': _question_about_examples(recipe)}
+  trained = questions_of_config(recipe, config.trusted)
+  known = {**_questions_of(config.histories_dir), **trained}
+  every = config.questions == 'all'
+  names = trained if every else flags.split_names(config.questions)
+  for name in names:
+    if name not in known:
+      raise job.JobError(
+        f'--questions: {config.model_dir} and {config.histories_dir} have no question '
+        f'{name!r}: expected all, or some of {", ".join(known)}'
+      )
+    has_drafts = config.drafts and setting(settings(recipe), 'train.answer') is not None
+    if name not in trained and has_drafts:
+      raise job.JobError(
+        f'--questions: {config.model_dir} drafts answers, but not to {name}, which it '
+        f'was not trained on: expected some of {", ".join(trained)}, or --nodrafts for '
+        'its user tokens alone'
+      )
+  about = lambda x: x if isinstance(x, ExampleQuestion) else None
+  return {name: about(known[name]) for name in names}
+
+
+def _questions_of(histories_dir: str) -> dict[str, AnyQuestion]:
+  """Returns the questions of the dataset file of histories."""
+  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
+  words = (info.get('dataset') or {}).get('questions', {})
+  return {name: from_words(name, own) for name, own in words.items()}
 
 
 def _require_examples(question: ExampleQuestion, config) -> None:
@@ -111,15 +161,12 @@ def check_trained_on(manifest: Mapping, config) -> None:
     )
 
 
-def question_about_examples(model_dir: str) -> ExampleQuestion | None:
-  """Returns the question of a model if it is asked about examples, else None.
+def _question_about_examples(recipe: str) -> ExampleQuestion | None:
+  """Returns the only question of a model if it is asked about examples, else None.
 
   Such a model is asked about the examples of its question, others about users.
   """
-  path = FileSystems.join(model_dir, 'config.gin')
-  if not FileSystems.exists(path):
-    return None
-  config = settings(storage.read_file(path).decode())
+  config = settings(recipe)
   words = setting(config, 'own_question.words') or {}
   if words.get('kind', 'lists') == 'lists':
     return None
@@ -181,6 +228,13 @@ def finish_predictions(
       raise
 
 
+def _engine_of(settings) -> dict[str, str]:
+  """Returns the engine and its type; nothing where another program answered."""
+  if 'decoding' not in settings:
+    return {}
+  return {'engine': ENGINES[0], 'dtype': settings['decoding']['weights']}
+
+
 def _count_users(folder, every, kind):
   """Counts the users of all shards, and writes schema and info."""
   columns = schema.prediction_columns(folder.settings.get('question'))
@@ -213,6 +267,7 @@ def _count_users(folder, every, kind):
   folder.write_json(
     'run_info.json',
     {
+      **_engine_of(folder.settings),
       **folder.settings,
       'users': users,
       'rejects': rejects,

@@ -6,14 +6,14 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from persoma_tf import operand_types
-from persoma_tf.inference.decoding_settings import WEIGHTS
+from persoma_tf.inference.decoding_settings import ENGINES, WEIGHTS
 from persoma_tf.units import format_duration
 from pipelines.common import flags, markers, output_folder
 from pipelines.common.progress import ShowProgress
@@ -22,6 +22,7 @@ from pipelines.histories.history_records import list_history_files
 from pipelines.predictions.answer_shards import (
   AnswerHandler,
   AnswerShard,
+  Table,
   WriteAnswers,
   plan_shards,
 )
@@ -32,6 +33,7 @@ from pipelines.predictions.predictions_folder import (
   missing_shards,
   noun_of,
 )
+from pipelines.predictions.table_name import table_of
 from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
 
@@ -48,26 +50,55 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   Raises:
     JobError: the inputs or the output folder are unusable.
   """
-  manifest, fingerprints, question = check_model_inputs(config)
-  inputs = {**fingerprints, 'model': manifest, **_about(question)}
-  config, folder = _with_type(config, inputs)
-  if folder.begin(config.overwrite, go_on=True):
-    _answer_missing(folder, manifest, config, options)
-  if config.bigquery_table and folder.is_finished():
-    _load(folder, config)
+  manifest, fingerprints, questions = check_model_inputs(config)
+  runs = []
+  for name, question in questions.items():
+    inputs = {**fingerprints, 'model': manifest, **_about(name, question)}
+    own = dataclasses.replace(
+      config, output_dir='/'.join(filter(None, (config.output_dir, name)))
+    )
+    own, folder = _with_type(own, inputs)
+    config = dataclasses.replace(config, weights=own.weights)  # one for all: one model
+    runs.append(_Run(name, question, own, folder))
+  begun = [x for x in runs if x.folder.begin(config.overwrite, go_on=True)]
+  if begun:
+    _answer_missing(begun, manifest, config, options)
+  for run in runs:
+    if run.folder.is_finished():
+      _load(run)
 
 
-def _about(question: ExampleQuestion | None) -> dict[str, Any]:
-  """Returns what the folder's settings say of a question about examples.
+class _Run(NamedTuple):
+  """Holds a question of the job, and its table.
 
-  Folders with answers about users have no such setting.
+  Attributes:
+    name: name of the question; '' for the only one of the model.
+    question: the question if it is about examples, else None.
+    config: flags, with the folder of the question as output.
+    folder: that folder.
+    every: all shards of the table.
   """
+
+  name: str
+  question: ExampleQuestion | None
+  config: Config
+  folder: output_folder.OutputFolder
+  every: Sequence[AnswerShard] = ()
+
+
+def _about(name: str, question: ExampleQuestion | None) -> dict[str, Any]:
+  """Returns what the folder's settings say of a question.
+
+  Folders with answers about users have no setting 'question', and only questions that
+  are asked by name have 'asked'.
+  """
+  by_name = {'asked': name} if name else {}
   if not question:
-    return {}
+    return by_name
   words = {name: getattr(question, name) for name in ('name', 'asks_item')}
   if isinstance(question, Choice):
     words['options'] = [*question.options]
-  return {'question': {'kind': question.KIND, **words}}
+  return {'question': {'kind': question.KIND, **words}, **by_name}
 
 
 def _with_type(
@@ -101,7 +132,11 @@ def _settings(config: Config, has_options: bool) -> dict[str, Any]:
   decoding = dataclasses.asdict(config.decoding)
   if not has_options:
     del decoding['scored_options']
+  masked = {} if config.drafts else {'drafts': False}
   return {
+    # Folders from before there was a choice have no such setting.
+    **({'engine': config.engine} if config.engine != ENGINES[0] else {}),
+    **masked,
     'split': config.split,
     'format': config.format,
     'decoding': decoding,
@@ -111,41 +146,56 @@ def _settings(config: Config, has_options: bool) -> dict[str, Any]:
   }
 
 
-def _answer_missing(folder, manifest, config: Config, options) -> None:
-  """Answers the missing shards, and completes the folder if none is missing then."""
+def _answer_missing(runs: Sequence[_Run], manifest, config: Config, options) -> None:
+  """Answers the missing shards, and completes the folders where none is missing."""
   started = time.monotonic()
-  question = folder.settings.get('question', {}).get('name', '')
-  files = list_history_files(config.histories_dir, config.split, question)
-  every = plan_shards(files, config.shard_users)
-  folder.rejoin()
-  if folder.is_finished():  # by another machine of this run, just now
-    _LOGGER.info('%s is finished already', folder.path)
+  planned, todo, tables = [], [], {}
+  for run in runs:
+    about = run.question.name if run.question else ''
+    files = list_history_files(config.histories_dir, config.split, about)
+    run = run._replace(every=plan_shards(files, config.shard_users, run.name))
+    run.folder.rejoin()
+    if run.folder.is_finished():  # by another machine of this run, just now
+      _LOGGER.info('%s is finished already', run.folder.path)
+      continue
+    planned.append(run)
+    todo += _missing_of_share(run)
+    constants = columns_of_run(manifest, config.run_id, run.folder)
+    tables[run.name] = Table(run.folder, constants)
+  if not planned:
     return
-  constants = columns_of_run(manifest, config.run_id, folder)
-  number, total = config.share
-  mine = [shard for shard in every if shard.number % total == number]
-  todo = missing_shards(folder, mine, config.format)
-  if len(todo) < len(mine):
-    _LOGGER.info('%d of %d shards are there already', len(mine) - len(todo), len(mine))
-  writer = WriteAnswers(folder, config.format, constants)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    rows = build(pipeline, config, todo, folder, writer)
+    rows = build(pipeline, config, todo, tables)
     if detached:
       _ = (
         pipeline
-        | 'Last' >> beam.Create([folder])
-        | 'Finish'
-        >> beam.Map(_finish_detached, beam.pvalue.AsIter(rows), every, config)
+        | 'Last' >> beam.Create([planned])
+        | 'Finish' >> beam.Map(_finish_detached, beam.pvalue.AsIter(rows))
       )
+  for run in planned:
+    _finish(run, started, detached)
+
+
+def _missing_of_share(run: _Run) -> list[AnswerShard]:
+  """Returns the shards of a table that this machine has to answer."""
+  number, total = run.config.share
+  mine = [shard for shard in run.every if shard.number % total == number]
+  todo = missing_shards(run.folder, mine, run.config.format)
+  if len(todo) < len(mine):
+    _LOGGER.info('%d of %d shards are there already', len(mine) - len(todo), len(mine))
+  return todo
+
+
+def _finish(run: _Run, started: float, detached: bool) -> None:
+  """Completes a folder, unless a detached job or other machines will."""
+  folder, kind = run.folder, run.config.format
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
-  elif not folder.is_finished() and (
-    left := missing_shards(folder, every, config.format)
-  ):
+  elif not folder.is_finished() and (left := missing_shards(folder, run.every, kind)):
     _LOGGER.info('%s: %d shards are left to other machines', folder.path, len(left))
   else:
-    finish_predictions(folder, every, config.format)
+    finish_predictions(folder, run.every, kind)
     took = format_duration(time.monotonic() - started)
     _LOGGER.info('%s: written in %s', folder.path, took)
 
@@ -154,36 +204,49 @@ def build(
   pipeline: beam.Pipeline,
   config: Config,
   todo: Sequence[AnswerShard],
-  folder: output_folder.OutputFolder,
-  writer: WriteAnswers,
+  tables: Mapping[str, Table],
 ) -> beam.PCollection:
   """Builds the graph that answers shards and writes them.
+
+  Args:
+    pipeline: pipeline to add to.
+    config: flags of the job.
+    todo: shards of all tables.
+    tables: table of each question, by the name that its shards have.
 
   Returns:
     A PCollection with the rows of each shard.
   """
   read = (config.model_dir, config.histories_dir, config.embeddings_dir)
+  folders = [table.folder for table in tables.values()]
   return (
     pipeline
     | 'Shards' >> beam.Create(list(todo))
     | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder, *filter(None, read)))
-    | 'Answer' >> RunInference(AnswerHandler(config, config.share_model))
-    | 'Write' >> beam.ParDo(writer)
-    | 'Progress' >> beam.ParDo(ShowProgress('answered', noun_of(folder)))
+    | 'Reach' >> beam.ParDo(CheckReach(folders[0], *filter(None, read)))
+    | 'Answer' >> RunInference(AnswerHandler(config, [*filter(None, tables)]))
+    | 'Write' >> beam.ParDo(WriteAnswers(tables, config.format))
+    | 'Progress' >> beam.ParDo(ShowProgress('answered', _nouns(folders)))
   )
 
 
-def _finish_detached(folder, rows, every, config: Config) -> None:
-  """Finishes the folder as the last step of a detached job."""
+def _nouns(folders: Sequence[output_folder.OutputFolder]) -> str:
+  """Returns what the rows of tables answer."""
+  return ' and '.join(sorted({noun_of(folder) for folder in folders}))
+
+
+def _finish_detached(runs: Sequence[_Run], rows) -> None:
+  """Finishes the folders as the last step of a detached job."""
   for _ in rows:  # all shards are written when the last row has arrived
     pass
-  finish_predictions(folder, every, config.format)
-  if config.bigquery_table:
-    _load(folder, config)
+  for run in runs:
+    finish_predictions(run.folder, run.every, run.config.format)
+    _load(run)
 
 
-def _load(folder: output_folder.OutputFolder, config: Config) -> None:
-  from pipelines.predictions.bigquery_load import load_folder  # Google's clients
+def _load(run: _Run) -> None:
+  """Loads a finished folder into its table, if the flags name one."""
+  if run.config.bigquery_table:
+    from pipelines.predictions.bigquery_load import load_folder  # Google's clients
 
-  load_folder(folder.path, config.bigquery_table)
+    load_folder(run.folder.path, table_of(run.config.bigquery_table, run.name))

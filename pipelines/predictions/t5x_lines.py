@@ -66,8 +66,10 @@ def to_row(
   return question.row(user_id, text, log_prob, length, genres)
 
 
-def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.AnyQuestion:
-  """Returns the question in a model's `config.gin`; without this file, MovieLens's.
+def model_questions(
+  model_dir: str, trusted: Sequence[str] = ()
+) -> dict[str, questions.AnyQuestion]:
+  """Returns the questions in a model's `config.gin`; without this file, MovieLens's.
 
   Args:
     model_dir: folder of the model.
@@ -78,9 +80,9 @@ def question_of(model_dir: str, trusted: Sequence[str] = ()) -> questions.AnyQue
   """
   path = FileSystems.join(model_dir, 'config.gin')
   if not FileSystems.exists(path):
-    return questions.MOVIELENS
+    return {questions.MOVIELENS.name: questions.MOVIELENS}
   try:
-    return questions.question_of_config(storage.read_file(path).decode(), trusted)
+    return questions.questions_of_config(storage.read_file(path).decode(), trusted)
   except ValueError as error:
     raise job.JobError(f'{path}: {error}') from error
 
@@ -132,7 +134,13 @@ def read_rows(
     JobError: a line cannot be read, a user was not asked, or has two answers.
   """
   info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
-  question, genres = question_of(model_dir, trusted), info['genres']
+  question, *more = model_questions(model_dir, trusted).values()
+  if more:
+    raise job.JobError(
+      f'{model_dir} answers several questions: t5x_answers reads answers of models of '
+      'one question; use python -m pipelines.batch_predict --questions=all'
+    )
+  genres = info['genres']
   if not isinstance(question, questions.Question):
     raise job.JobError(
       f'{model_dir} answers {question.name}, which asks about examples: t5x_answers '

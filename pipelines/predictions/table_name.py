@@ -30,6 +30,18 @@ def check_run_id(run_id: str) -> None:
     )
 
 
+def table_of(table: str, question: str) -> str:
+  """Returns the name of a question's own table.
+
+  Kinds of answers have different columns, so each question gets a table.
+
+  Args:
+    table: name of the table, as `TableName.parse` reads it.
+    question: name of the question; '' for the only one, which needs no other name.
+  """
+  return f'{table}_{question}' if question else table
+
+
 class TableName(NamedTuple):
   """Names a table by project, dataset and table."""
 

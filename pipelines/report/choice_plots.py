@@ -7,10 +7,10 @@ from matplotlib.ticker import PercentFormatter
 
 from pipelines.report import svg
 from pipelines.report.svg import GREY, GRID, LIKED, SERIES
-from tasks import choice_metrics, text_metrics
+from tasks import choice_metrics, rank_metrics, text_metrics
 from tasks.choice_curves import CalibrationBin
 
-_WORDS = choice_metrics.WORDS | text_metrics.WORDS
+_WORDS = choice_metrics.WORDS | text_metrics.WORDS | rank_metrics.WORDS
 
 
 @svg.styled

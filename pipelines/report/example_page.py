@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pipelines.report import run_numbers, run_plots
+from pipelines.report import choice_plots, run_numbers, run_plots
 from pipelines.report.example_results import ExampleResults
+from pipelines.report.score_lines import ranked_methods, shown_scores
 
 _SHOWN_ITEMS = 5
 
@@ -75,6 +76,28 @@ def describe_example(
       for item, value in zip(items.tolist(), values.tolist(), strict=True)
     ],
   )
+
+
+def score_table(results: ExampleResults, score: str) -> dict[str, Any]:
+  """Returns figure, titles and rows of scores that all have an interval.
+
+  Args:
+    results: results of the run.
+    score: name of the score that methods are ordered by.
+  """
+  shown, titles, rows = shown_scores(score), ['method'], []
+  for title in shown:
+    titles += [title, '95 % interval']
+  for name, row in ranked_methods(results.methods, score):
+    cells = [(row[x], _interval(row, x)) for x in shown.values()]
+    rows.append([name, *(part for cell in cells for part in cell)])
+  plot = choice_plots.plot_choice_scores(results.methods, score)
+  return {'plot': plot, 'titles': titles, 'rows': rows}
+
+
+def _interval(row, score):
+  low = row.get(f'{score}_low')
+  return float('nan') if low is None else (low, row[f'{score}_high'])
 
 
 def describe_losses(results: ExampleResults) -> dict[str, Any]:

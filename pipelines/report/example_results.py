@@ -29,6 +29,7 @@ class ReadExamples(NamedTuple):
     fields: texts of each field that an example brings itself, by its name.
     totals: [E] int, length of each history before sampling.
     left_out: names of the split's other examples; the place of a record without one.
+    candidates: items of each example's candidates; none but of a ranking.
   """
 
   samples: ChoiceSamples
@@ -36,17 +37,13 @@ class ReadExamples(NamedTuple):
   fields: Sequence[Mapping[str, Sequence[str]]]
   totals: np.ndarray
   left_out: Sequence[str]
+  candidates: Sequence[np.ndarray]
 
   def take(self, rows: np.ndarray) -> 'ReadExamples':
     """Returns the examples where `rows` [E] bool is true."""
     pick = lambda values: [x for x, kept in zip(values, rows, strict=True) if kept]
-    return ReadExamples(
-      self.samples.take(rows),
-      pick(self.answers),
-      pick(self.fields),
-      self.totals[rows],
-      self.left_out,
-    )
+    parts = pick(self.answers), pick(self.fields), self.totals[rows], self.left_out
+    return ReadExamples(self.samples.take(rows), *parts, pick(self.candidates))
 
 
 class ExampleCoverage(NamedTuple):
@@ -213,10 +210,12 @@ def read_asked_examples(
     items=[x['history_items'] for x in found],
     values=[x['history_ratings'] for x in found],
   )
-  own = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
+  of_fields = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
   totals = np.array([x['history_total'] for x in found], np.int64)
   answers = [(*x['answer'], '')[0] for x in found]
-  return ReadExamples(samples, answers, [own(x) for x in found], totals, left_out)
+  candidates = [x.get(*schema.CANDIDATES, np.zeros(0, np.int64)) for x in found]
+  fields = [*map(of_fields, found)]
+  return ReadExamples(samples, answers, fields, totals, left_out, candidates)
 
 
 def read_answer_texts(
@@ -244,11 +243,11 @@ def _records(histories_dir, split, name) -> Iterator[tuple[str, bytes]]:
 def _valid_example(record, question, num_items):
   """Decodes a record; None if it is not an example about items of the table."""
   try:
-    kinds = schema.example_kinds(question.fields)
-    example = history_records.decode_example(record, kinds)
+    example = history_records.decode_example(record, question.record_kinds)
   except ValueError:
     return None
-  rows = np.concatenate([example['history_items'], example['example_item']])
+  names = ('history_items', 'example_item', *schema.CANDIDATES)
+  rows = np.concatenate([example[name] for name in names if name in example])
   known = np.all((rows >= 0) & (rows < num_items))
   lengths = len(example['history_items']), len(example['history_ratings'])
   return example if known and lengths[0] == lengths[1] else None

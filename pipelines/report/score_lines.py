@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks import choice_metrics, text_metrics
+from tasks import choice_metrics, rank_metrics, text_metrics
 
 _NAME = 14  # characters of a method's name, or more
 _SCORE = 5  # characters of a score
@@ -96,8 +96,9 @@ def shown_scores(score: str) -> dict[str, str]:
   Args:
     score: name of the score that methods are ordered by.
   """
-  if score in text_metrics.WORDS:
-    return {title: key for key, title in text_metrics.WORDS.items()}
+  for words in (text_metrics.WORDS, rank_metrics.WORDS):
+    if score in words:
+      return {title: key for key, title in words.items()}
   of_kind = {'RMSE': 'rmse', 'MAE': 'mae'} if score == 'rmse' else {'AUC': 'auc'}
   return of_kind | {'accuracy': 'accuracy', 'log loss': 'log_loss'}
 

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from pipelines.report import choice_plots
 from pipelines.report.example_page import (
   describe_example,
   describe_losses,
   example_settings,
+  score_table,
 )
 from pipelines.report.run_page import whole_files
-from pipelines.report.score_lines import ranked_methods, shown_scores
 from pipelines.report.templates import fill_template
 from pipelines.report.text_scoring import SCORE, TextResults
 from tasks import text_metrics
@@ -23,7 +22,7 @@ def render_text_page(results: TextResults) -> str:
   return fill_template(
     'text_page.html',
     results=results,
-    scores=_score_rows(results),
+    scores=score_table(results, SCORE),
     gains=_gains(results),
     losses=describe_losses(results),
     examples=_choose_shown(results),
@@ -31,22 +30,6 @@ def render_text_page(results: TextResults) -> str:
     settings=example_settings(results, max_tokens=results.question.max_tokens),
     files=whole_files(results),
   )
-
-
-def _score_rows(results):
-  shown, titles, rows = shown_scores(SCORE), ['method'], []
-  for title in shown:
-    titles += [title, '95 % interval']
-  for name, row in ranked_methods(results.methods, SCORE):
-    cells = [(row[x], _interval(row, x)) for x in shown.values()]
-    rows.append([name, *(part for cell in cells for part in cell)])
-  plot = choice_plots.plot_choice_scores(results.methods, SCORE)
-  return {'plot': plot, 'titles': titles, 'rows': rows}
-
-
-def _interval(row, score):
-  low = row.get(f'{score}_low')
-  return float('nan') if low is None else (low, row[f'{score}_high'])
 
 
 def _gains(results):

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from pipelines.report import example_results
+from pipelines.report.example_means import better_method, summarize
 from pipelines.report.example_results import ExampleResults
-from tasks import choice_metrics, text_metrics
+from tasks import text_metrics
 from tasks.answers.text import Text
 
 SCORE = 'rouge_l'  # that methods are compared by
-_OURS, _CONTROLS = 'persoma', ('most_frequent', 'swapped_users')
+_CONTROLS, _KNOWS = ('most_frequent', 'swapped_users'), 'knows nothing of the user'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,9 @@ def score_text_run(
     answered=answered,
     scores=scores,
     methods=methods,
-    better_baseline=better_control(scores, users, methods, run_info),
+    better_baseline=better_method(
+      scores, users, methods, run_info, SCORE, ('persoma', _CONTROLS), 'ROUGE-L', _KNOWS
+    ),
     **example_results.read_shown(question, histories_dir),
     split=predicted['split'],
     run=run_info,
@@ -93,75 +96,3 @@ def most_frequent(histories_dir: str, question: Text) -> str:
   """
   counted = Counter(example_results.read_answer_texts(histories_dir, question, 'train'))
   return min(counted, key=lambda text: (-counted[text], text), default='')
-
-
-def summarize(
-  scores: Mapping[str, np.ndarray], users: np.ndarray, run_info: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns means and 95 % intervals over users of a method, as in `metrics.json`.
-
-  Args:
-    scores: name -> [E] float64.
-    users: [E] int, number of each example's user.
-    run_info: holds `seed` and `bootstrap_samples`.
-  """
-  number = np.bincount(users)
-  measures = {name: _mean_of(own, users, number) for name, own in scores.items()}
-  samples, seed = run_info['bootstrap_samples'], run_info['seed']
-  found: dict[str, Any] = {name: float(own.mean()) for name, own in scores.items()}
-  if samples:
-    intervals = choice_metrics.bootstrap_measures(
-      measures, len(number), samples=samples, seed=seed
-    )
-    for name, (low, high) in intervals.items():
-      found |= {f'{name}_low': float(low), f'{name}_high': float(high)}
-  return {**found, 'users': len(number), 'examples': len(users), 'parse_failures': 0}
-
-
-def _mean_of(values, users, number) -> choice_metrics.Measure:
-  total = np.bincount(users, values)
-  return lambda drawn: (drawn @ total) / (drawn @ number)
-
-
-def better_control(
-  scores: Mapping[str, Mapping[str, np.ndarray]],
-  users: np.ndarray,
-  methods: Mapping[str, Mapping[str, Any]],
-  run_info: Mapping[str, Any],
-) -> dict[str, Any] | None:
-  """Compares the best control with the model; None if the model scores higher.
-
-  Args:
-    scores: scores [E] of each method.
-    users: [E] int, number of each example's user.
-    methods: scores of each method, as in `metrics.json`.
-    run_info: holds `seed` and `bootstrap_samples`.
-
-  Returns:
-    As `choice_scoring.better_floor`.
-  """
-  known = [name for name in _CONTROLS if name in methods]
-  name = max(known, key=lambda name: methods[name][SCORE])
-  best, ours = methods[name][SCORE], methods[_OURS][SCORE]
-  if best <= ours:
-    return None
-  apart = scores[name][SCORE] - scores[_OURS][SCORE]
-  found = summarize({'difference': apart}, users, run_info)
-  low, high = (found.get(f'difference_{x}') for x in ('low', 'high'))
-  interval = (
-    ''
-    if low is None
-    else (f' with the 95 % interval {low:.3f} to {high:.3f} over users')
-  )
-  return {
-    'method': name,
-    'score': SCORE,
-    SCORE: best,
-    'difference': found['difference'],
-    'difference_low': low,
-    'difference_high': high,
-    'text': (
-      f'persoma scores below {name}, which knows nothing of the user: ROUGE-L '
-      f'{ours:.3f} against {best:.3f}, a difference of {best - ours:.3f}{interval}.'
-    ),
-  }

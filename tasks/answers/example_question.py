@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from persoma_tf.answer_form import Options
 from persoma_tf.inference.grammar import Grammar
 from persoma_tf.tokenizers.plain_text import continued
+from tasks import schema
 from tasks.text_templates import TextTemplate, read_template
 
 Encode = Callable[[str], Sequence[int]]
@@ -80,6 +81,16 @@ class ExampleQuestion(abc.ABC):
   def item_fields(self) -> tuple[str, ...]:
     """Returns the names in the prompt that are columns of the item."""
     return tuple(x for x in self.template.fields if x not in self.fields)
+
+  @property
+  def num_asked(self) -> int:
+    """Returns the largest number of items that an example asks about."""
+    return int(self.asks_item)
+
+  @property
+  def record_kinds(self) -> dict[str, str]:
+    """Returns the kind of each feature of a stored example."""
+    return schema.example_kinds(self.fields)
 
   @property
   def ending(self) -> str:

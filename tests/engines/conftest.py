@@ -69,7 +69,10 @@ def _write_dataset(folder: pathlib.Path) -> None:
   """A dataset file with texts of events, and questions about users and examples."""
   text = (processes.ROOT / 'examples' / 'movielens' / 'genres.yaml').read_text()
   text = re.sub('folder: .*\n', '', text).replace('ratings.csv', '"ratings-*.csv"')
-  text = text.replace('texts:\n', 'texts:\n  - "{title} was seen at {timestamp}"\n')
+  own = '  - "{title} was seen at {timestamp}[ by {age}]"\n'
+  text = text.replace('texts:\n', f'texts:\n{own}')
+  ages = ''.join(f'{user},{user % 7 + 20}\n' for user in range(1, 40, 2))
+  (folder / 'users.csv').write_text(f'id,age\n{ages}')
   (folder / 'movielens.yaml').write_text(f'{text}{_CHOICES}')
 
 
@@ -87,6 +90,7 @@ _CHOICES = """
     prompt: "Will the user watch {title}?"
     answer: {choice: ["Yes", "No"]}
     examples: {holdout: {last: 2}, negatives: {each: 2, by: popularity}}
+users: {files: users.csv, user: id, fields: [age]}
 history: {sampler: long_tail, most: 10}
 """
 

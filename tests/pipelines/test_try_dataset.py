@@ -167,3 +167,62 @@ def test_the_recipe_follows_from_the_first_question():
   }
   assert try_dataset.recipe_of(asked(lists, choice)) == 'runs/dataset.gin'
   assert try_dataset.recipe_of(asked(choice, lists)) == 'runs/choice.gin'
+
+
+def test_a_ranking_from_a_csv(tmp_path):
+  make_data.write(tmp_path / 'data', readers=60, count=30, seed=0)
+  rng = np.random.default_rng(0)
+  with open(tmp_path / 'data' / 'asked.csv', newline='') as file:
+    asked = [x for x in csv.DictReader(file) if x['asked_at'].isdigit()]
+  with open(tmp_path / 'data' / 'books.csv', newline='') as file:
+    books = sorted(x['isbn'] for x in csv.DictReader(file))
+  asked = [x for x in asked if x['isbn'] in books]
+  rows = [['customer', 'asked_at', 'shown', 'chosen']]
+  for row in asked:
+    shown = {row['isbn'], *rng.choice(books, rng.integers(1, 5))} | {books[0], books[1]}
+    rows.append(
+      [row['customer'], row['asked_at'], ';'.join(sorted(shown)), row['isbn']]
+    )
+  rows[1][2], rows[2][2], rows[3][3] = 'unknown;isbn-0001', books[0], ''
+  with open(tmp_path / 'data' / 'ranked.csv', 'w', newline='') as file:
+    csv.writer(file).writerows(rows)
+  text = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
+  start, end = text.index('questions:'), text.index('split:')
+  text = f"""{text[:start]}questions:
+  - name: book_next_v1
+    prompt: "\\nNumber of the book:"
+    answer: {{rank: {{most: 8}}}}
+    examples:
+      files: ranked.csv
+      user: customer
+      time: asked_at
+      time_unit: ms
+      candidates: shown
+      separator: ";"
+      answer: chosen
+{text[end:]}"""
+  (tmp_path / 'next.yaml').write_text(text.replace('../../runs/books/data', 'data'))
+  made = run_chain(tmp_path / 'next.yaml', tmp_path / 'made')
+  counts = made.counts['example_rows']['book_next_v1']
+  reasons = {'unknown_candidate': 1, 'too_few_candidates': 1}
+  assert counts['rows_rejected_by_reason'].items() >= reasons.items()
+  given = {(x[0], int(x[1]) // 1000): {*x[2].split(';')} for x in rows[1:]}
+  assert len(made.rows) == made.counts['examples']['book_next_v1']['test'] > 0
+  for row in made.rows:
+    time = int(row['example_id'].split(':')[2].partition('#')[0])
+    assert {*row['candidates']} == given[row['user_id'], time]
+    assert row['draft_answer'] == row['candidates'][0]
+    odds = row['draft_probabilities']
+    assert odds == sorted(odds, reverse=True)
+    assert sum(odds) == pytest.approx(1, abs=1e-4)
+  report = json.loads((made.folder / 'report' / 'metrics.json').read_text())
+  assert {*report['methods']} == {
+    *('persoma', 'draft', 'random', 'popularity', 'pooled_cosine')
+  }
+  page = (made.folder / 'report' / 'report.html').read_text()
+  assert 'A ranking by soft prompt: book_next_v1' in page
+  found = floors.describe_floors(
+    *(f'{made.folder}/{x}' for x in ('histories', 'embeddings'))
+  )
+  for name, scores in found['methods'].items():
+    assert scores['mrr'] == pytest.approx(report['methods'][name]['mrr'])

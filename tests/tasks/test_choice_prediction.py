@@ -15,8 +15,8 @@ import seqio
 import tensorflow as tf
 
 from persoma_tf import losses
-from persoma_tf.adapters.asked_item import AskedItem
 from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.adapters.value_regression import ValueRegression
 from persoma_tf.training import batching
 from persoma_tf.training.training_run import Recipe, TrainingRun
 from persoma_tf.training.vector_rows import gather, rows_lengths
@@ -255,10 +255,11 @@ def test_a_question_without_an_item(own):
 def test_only_choices_and_no_categories(own):
   own(choices.only_choices)
   run = TrainingRun(Recipe())
-  assert isinstance(run.model.adapter.draft, AskedItem)
+  assert isinstance(run.model.adapter.draft, ValueRegression)
   batch = next(run.data(run.stages[0], 0, 0))
   assert batch['known_categories'].shape == (4, 16, 0)
-  assert 'categories' not in run.fresh_params()['adapter']['draft']
+  size = run.fresh_params()['adapter']['draft']['components'].shape[1]
+  assert size == run.model.adapter.draft.num_components
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from persoma_tf.adapters.asked_item import (
   AskedItem,
-  predict_deviations,
   tell_likeness,
 )
 from persoma_tf.answer_template import SLOT
@@ -25,9 +24,9 @@ SETTINGS = {
   'width': 8,
 }
 LENGTHS = np.array([7, 4, 0])
-# The last of the item's components is its mean value, and a regression reads the rest.
-TOLD = {'regressed': 3, 'num_statistics': 1}
-both = pytest.mark.parametrize('settings', [{}, TOLD], ids=['likeness', 'regression'])
+# The last of the item's components is its mean value.
+TOLD = {'num_statistics': 1}
+both = pytest.mark.parametrize('settings', [{}, TOLD], ids=['alone', 'with_its_mean'])
 
 
 @functools.cache
@@ -64,34 +63,11 @@ def test_statistics_equal_numpy():
   assert not found[2].any()
 
 
-def ridge(x, y, penalty):
-  """Coefficients, by the normal equations."""
-  return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
-
-
-def test_a_regression_equals_numpy_without_what_is_left_out():
-  rng = np.random.default_rng(0)
-  components, deviations = rng.normal(size=(B, N, 3)), rng.normal(size=(B, N))
-  components *= (np.arange(N) < LENGTHS[:, None])[..., None]
-  components[0, 4] = components[0, 2]  # two interactions with one item
-  asked, left_out = rng.normal(size=(B, 2, 3)), np.zeros((B, 2, N), bool)
-  asked[:2, 1] = components[:2, 2]
-  left_out[0, 1, [2, 4]] = left_out[1, 1, 2] = True
-  found = predict_deviations(
-    *map(jnp.array, (components, deviations, left_out, asked)), 0.7
-  )
-  for row, at in np.ndindex(B, 2):
-    kept = ~left_out[row, at]
-    w = ridge(components[row, kept], deviations[row, kept], 0.7)
-    np.testing.assert_allclose(found[row, at], asked[row, at] @ w, rtol=2e-4, atol=1e-6)
-  assert not found[2].any()
-
-
 @both
 def test_the_draft_equals_numpy(settings):
   """The whole forward pass, written again."""
   module, params, history, mask, asked = make(**settings)
-  texts = WIDE - len(settings) // 2  # the rest is the mean
+  texts = WIDE - len(settings)  # the rest is the mean
   p = jax.tree.map(np.asarray, params['params'])
   dense = lambda name, x: x @ p[name]['kernel'] + p[name].get('bias', 0)
   relu = lambda x: np.maximum(x, 0)
@@ -100,8 +76,6 @@ def test_the_draft_equals_numpy(settings):
   unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
   mean = lambda x: p.get('mean_weight', 0) * x[:, WIDE - 1]
   expect = lambda x: dense('expected', about(x[:, :texts]))[:, 0] + mean(x)
-  scaled = lambda x: dense('components', x[:, :texts]) / 3**0.5
-  components = lambda x: np.hstack([scaled(x), np.ones((len(x), 1))])
   found = applied(module, params, history, mask, asked)
   for row, size in enumerate(LENGTHS):
     x, item = np.asarray(history[row, :size]), np.asarray(asked[row])
@@ -116,9 +90,7 @@ def test_the_draft_equals_numpy(settings):
     told += [np.log1p(size) / 5, expect(item)[0]]
     start = told[-3]
     if settings:
-      penalty = np.log1p(np.exp(p['penalty'])) + 0.01
-      start = (components(item) @ ridge(components(x), deviations, penalty))[0]
-      told += [item[0, -1], start]
+      told.append(item[0, -1])
     y = relu(dense('middle', relu(dense('in', np.array(told)))))
     guessed = expect(item)[0] + start + dense('guessed', y)[0]
     logits = dense('slots', np.append(y, guessed))
@@ -241,3 +213,37 @@ def test_what_answers_train(everything):
   trained = {name for name, tree in gradient.items() if nonzero(tree)}
   assert 'slots' in trained
   assert ('item' in trained) == ('value' in trained) == everything
+
+
+def ranked(*present):
+  """(module, params, history, mask, candidates [B, 3, WIDE], present [B, 3])."""
+  module = AskedItem(**SETTINGS | {'ranks': True, 'num_categories': 0})
+  _, _, history, mask, _ = make()
+  asked = jax.random.normal(jax.random.key(3), (B, 3, WIDE))
+  present = jnp.array([present] * B)
+  given = history, mask, D, None, None, asked, present
+  return (
+    module,
+    jax.jit(lambda key: module.init(key, *given))(jax.random.key(1)),
+    *given,
+  )
+
+
+def test_each_candidate_is_scored_on_its_own():
+  module, params, *given, asked, present = ranked(1, 1, 1)
+  apply = jax.jit(lambda *last: module.apply(params, *given, *last).slot_logits[:, 0])
+  logits = apply(asked, present)
+  turned = apply(asked[:, [2, 0, 1]], present)
+  np.testing.assert_allclose(turned, logits[:, [2, 0, 1]], rtol=1e-5, atol=1e-6)
+  other = apply(asked.at[:, 2].set(5.0), present)
+  np.testing.assert_allclose(other[:, :2], logits[:, :2], rtol=1e-5, atol=1e-6)
+  assert not np.allclose(other[:, 2], logits[:, 2])
+
+
+def test_padding_is_no_candidate():
+  module, params, *given, asked, _ = ranked(1, 1, 0)
+  some = jnp.array([[1, 1, 0]] * B)
+  apply = jax.jit(lambda *last: module.apply(params, *given, *last).slot_logits)
+  odds = jax.nn.softmax(apply(asked, some)[:, 0])
+  assert not np.asarray(odds[:, 2]).any()
+  np.testing.assert_allclose(odds.sum(axis=1), 1, rtol=1e-6)

@@ -151,7 +151,7 @@ MISTAKES = {
   'shares': ('test: 0.2', 'test: 0.4', 32, 'add up to 1.2; expected 1'),
   'two questions': (
     *('split:', '  - {name: y_v1, prompt: a}\nsplit:', 32),
-    "no key answer; expected one of ['lists', 'choice', 'number', 'text']",
+    "no key answer; expected one of ['lists', 'choice', 'number', 'rank', 'text']",
   ),
   'no likes': (
     '        likes: The reader enjoys\n',

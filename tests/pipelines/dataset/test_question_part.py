@@ -84,7 +84,7 @@ def test_a_number_is_not_true_or_false(tmp_path):
 
 def test_the_answer_is_not_told_in_the_prompt(tmp_path):
   fields = ('fields: [occasion]', 'fields: [occasion, liked]')
-  with pytest.raises(JobError, match=r"line 30: .*'liked' is the answer"):
+  with pytest.raises(JobError, match=r"line 31: .*'liked' is the answer"):
     read(tmp_path, TEXT, ('{occasion}', '{occasion} {liked}'), fields)
 
 
@@ -124,7 +124,7 @@ def test_free_words(tmp_path):
     ('{max_tokens: 1}', 'max_tokens: 1; expected at least 2'),
     ('[a, b]', 'text: a list; expected keys with values'),
   ):
-    with pytest.raises(JobError, match=r'like.yaml, line 23: .*') as caught:
+    with pytest.raises(JobError, match=r'like.yaml, line 24: .*') as caught:
       read(tmp_path, TEXT, (text[0], f'text: {wrong}'))
     assert told in str(caught.value)
   with pytest.raises(JobError, match='no text; expected files with the answers'):
@@ -148,146 +148,146 @@ FILES = {
   'a field without an item': (
     '      item: isbn\n      time: asked_at',
     '      time: asked_at',
-    22,
+    23,
     '{title} is no field of the examples, and they have no item',
   ),
-  'a mistyped key': ('      fields:', '      field:', 30, 'did you mean fields?'),
-  'no examples': (TEXT[_FROM:_TO], '', 21, 'no key examples; expected files, or hold'),
-  'no user': ('      user: customer\n', '', 24, 'no key user; expected the column'),
-  'one option': ('{"Yes": 1, "No": 0}', '["Yes"]', 23, "['Yes']; expected two options"),
-  'an option twice': ('{"Yes": 1, "No": 0}', '[a, a]', 23, 'an option stands twice'),
+  'a mistyped key': ('      fields:', '      field:', 31, 'did you mean fields?'),
+  'no examples': (TEXT[_FROM:_TO], '', 22, 'no key examples; expected files, or hold'),
+  'no user': ('      user: customer\n', '', 25, 'no key user; expected the column'),
+  'one option': ('{"Yes": 1, "No": 0}', '["Yes"]', 24, "['Yes']; expected two options"),
+  'an option twice': ('{"Yes": 1, "No": 0}', '[a, a]', 24, 'an option stands twice'),
   'an option with a space': (
     '{"Yes": 1, "No": 0}',
     '["Yes ", b]',
-    23,
+    24,
     "'Yes '; expected an option without outer spaces",
   ),
   'a list as an option': (
     '{"Yes": 1, "No": 0}',
     '[[a], b]',
-    23,
+    24,
     'a list; expected a text or a number',
   ),
-  'no version': ('book_like_v1', 'book_like', 21, 'a name with a version, such as'),
+  'no version': ('book_like_v1', 'book_like', 22, 'a name with a version, such as'),
   'a comparison to a word': (
     'answer: liked',
     'answer: liked > many',
-    31,
+    32,
     "compares to 'many'; expected a number",
   ),
   'a field that is nowhere': (
     'fields: [occasion]',
     'fields: [occassion]',
-    30,
+    31,
     "'occassion' is not in the prompt; did you mean occasion?",
   ),
   'a field that nothing uses': (
     'fields: [occasion]',
     'fields: [occasion, price]',
-    30,
+    31,
     "'price' is not in the prompt",
   ),
   'the value in the prompt': (
     '{occasion}?',
     '{occasion} {value}?',
-    22,
+    23,
     '{value} is of an event, which is not known yet',
   ),
-  'an open brace': ('{occasion}', '{occasion', 22, 'expected a column and }'),
+  'an open brace': ('{occasion}', '{occasion', 23, 'expected a column and }'),
   'no prompt': (
     'prompt: "\\nWill the reader like {title} by {author} {occasion}?\\nAnswer:"',
     'prompt: ""',
-    22,
+    23,
     'an empty text; expected the text before the answer',
   ),
   'a unit without a time': (
     '      time: asked_at\n',
     '',
-    28,
+    29,
     'there is no time: expected a column of questions[0].examples as time',
   ),
   'an unknown unit': (
     '      time_unit: ms\n      fields',
     '      time_unit: hours\n      fields',
-    29,
+    30,
     "'hours'; expected one of",
   ),
   'a time, where events have none': (
     '  time: bought_at\n  time_unit: ms\n',
     '',
-    26,
+    27,
     'the events have no time that it could be compared to',
   ),
   'both kinds of answers': (
     '{choice: {"Yes": 1, "No": 0}}',
     '{choice: [a, b], lists: {}}',
-    23,
+    24,
     "['choice', 'lists']; expected one of",
   ),
   'an unknown split': (
     'split: {train',
     'split: {by: weekday, train',
-    32,
+    33,
     "'weekday'; expected one of ['user', 'time', 'column']",
   ),
   'a split by time with shares': (
     'split: {train',
     'split: {by: time, train',
-    32,
+    33,
     'train: unknown key',
   ),
   'test before validation': (
     '{train: 0.7, validation: 0.1, test: 0.2}',
     '{by: time, validation: 2019-01-01, test: 2018-01-01}',
-    32,
+    33,
     'is before validation; expected its first time',
   ),
   'a year': (
     '{train: 0.7, validation: 0.1, test: 0.2}',
     '{by: time, validation: 2018, test: 2019}',
-    32,
+    33,
     '2018; expected a date such as 2015-01-31, or seconds since 1970 from 1973',
   ),
   'milliseconds': (
     '{train: 0.7, validation: 0.1, test: 0.2}',
     '{by: time, validation: 1500000000000, test: 2019-01-01}',
-    32,
+    33,
     '1500000000000; expected a date',
   ),
   'texts of options beside a comparison': (
     'answer: liked',
     'answer: liked > 0',
-    23,
+    24,
     'expected a list of two options, the first for what is true',
   ),
   'one text of two options': (
     '{"Yes": 1, "No": 0}',
     '{"Yes": 1, "No": 1, "Perhaps": 0}',
-    23,
+    24,
     'two options have the same text in the data',
   ),
   'a sign that is none': (
     'answer: liked',
     'answer: liked => 1',
-    31,
+    32,
     "'liked => 1' has =>; expected one of",
   ),
   'a name that nothing uses': (
     '      user: customer',
     '      columns: {price: eur}\n      user: customer',
-    26,
+    27,
     'nothing uses this name',
   ),
   'no date': (
     '{train: 0.7, validation: 0.1, test: 0.2}',
     '{by: time, validation: May, test: 2018-01-01}',
-    32,
+    33,
     "'May'; expected a date such as 2015-01-31, or seconds since 1970",
   ),
   'no such column of a header': (
     '      user: customer\n',
     '      user: customer\n      header: [customer, isbn, asked_at, occasion]\n',
-    32,
+    33,
     "'liked' is no column of header",
   ),
 }
@@ -295,51 +295,51 @@ HELD_OUT = {
   'last and after': (
     '{last: 5}',
     '{last: 5, after: 2019-03-01}',
-    25,
+    26,
     'expected last: a number',
   ),
-  'none of the last': ('{last: 5}', '{last: 0}', 25, '0; expected at least 1'),
+  'none of the last': ('{last: 5}', '{last: 0}', 26, '0; expected at least 1'),
   'another column': (
     'answer: value > 3',
     'answer: stars > 3',
-    26,
+    27,
     "'stars'; expected value, the value of the user's own event",
   ),
   'no value': (
     'value > 3',
     'value > 7',
-    26,
+    27,
     '7 is no value; expected one from 1 to 5',
   ),
-  'no keys': ('{last: 5}', '5', 25, 'expected {last: 5} or {after: 2015-01-31}'),
+  'no keys': ('{last: 5}', '5', 26, 'expected {last: 5} or {after: 2015-01-31}'),
   'no answer': (
     '      answer: value > 3\n',
     '',
-    24,
+    25,
     'no key answer; expected a column',
   ),
   'an answer beside negatives': (
     '      answer: value > 3\n',
     '      answer: value > 3\n      negatives: {each: 2}\n',
-    26,
+    27,
     'beside negatives; events have the first option',
   ),
   'negatives of nothing': (
     'answer: value > 3',
     'negatives: {each: 0}',
-    26,
+    27,
     '0; expected at least 1',
   ),
   'negatives by something else': (
     'answer: value > 3',
     'negatives: {by: luck}',
-    26,
+    27,
     "'luck'; expected one of ['uniform', 'popularity']",
   ),
   'a column that own events lack': (
     'split: {train: 0.7, validation: 0.1, test: 0.2}',
     'split: {by: column, column: fold}',
-    24,
+    25,
     'split by: column needs files with this column',
   ),
 }

@@ -317,8 +317,8 @@ MISTAKES = {
   'nothing near': ('{review}', '{xyz}', "expected one of ['bought_at', 'customer', "),
   OF_USERS: (
     'wrote: {review}',
-    'wrote: {age}',
-    '{age} is a column of users, which only prompts can name',
+    'wrote: {agee}',
+    '{agee} is no column of items or events, nor in users.fields; did you mean {age}?',
   ),
   'a text of items': (
     '  user: customer\n',

@@ -48,5 +48,8 @@ def test_joined():
 
 def test_distinct_and_batches():
   assert encoder_texts.distinct_texts(['bb', 'a', '', 'bb', 'c']) == ['a', 'c', 'bb']
-  assert encoder_texts.text_batches(['a', 'b', 'c'], 2) == [['a', 'b'], ['c']]
+  assert encoder_texts.text_batches(['a', 'b', 'c'], 2) == [
+    (0, ['a', 'b']),
+    (2, ['c']),
+  ]
   assert encoder_texts.text_batches([], 2) == []

@@ -15,6 +15,7 @@ from pipelines.examples.example_plan import (
   ExamplePlan,
   ExampleSplit,
   Negatives,
+  Ranking,
 )
 from pipelines.examples.example_rows import pack_examples, rows_schema
 from pipelines.histories import clean, history_records
@@ -80,7 +81,7 @@ def make(rows, plan=LAST, asked=(), how=None, counts=None, split=None):
   timeline = clean.read_timeline(table(*rows), how.ranks)
   of_split = split or ExampleSplit()
   made = make_examples(timeline, asked, plan, of_split, 'train', items(counts), how)
-  kinds = schema.example_kinds(plan.fields)
+  kinds = plan.record_kinds
   found = {
     name: [history_records.decode_example(x, kinds) for x in records.to_pylist()]
     for name, records in made.records.items()
@@ -333,3 +334,47 @@ def test_nobody_and_nothing():
   assert clean.read_timeline(
     pa.Table.from_batches([], shuffle.RATINGS).combine_chunks()
   )
+
+
+RANKED = ExamplePlan(
+  *('q_v1', None, ('1', '2', '3', '4')),
+  last=2,
+  negatives=Negatives(3),
+  ranking=Ranking(),
+)
+
+
+def test_candidates_are_the_event_and_what_its_user_never_had():
+  rows = draw_rows(3)
+  found, statistics, _ = make(rows, RANKED)
+  newest = {}
+  for user, item, _, time in rows:
+    of_user = newest.setdefault(user, {})
+    of_user[item] = max(time, of_user.get(item, 0))
+  events = {
+    (user, time, item)
+    for user, of_user in newest.items()
+    for item, time in sorted(of_user.items(), key=lambda x: (-x[1], x[0]))[:2]
+  }
+  seen = set()
+  for example in found.values():
+    user, items = example['user_id'], example['example_candidates'].tolist()
+    (answer,), (time,) = example['answer'], example['example_time'].tolist()
+    right = items[int(answer) - 1]
+    assert not len(example['example_item']), 'it would tell the answer'
+    seen.add((user, time, right))
+    assert len({*items}) == len(items)
+    assert {*items} & {*newest[user]} == {right}
+    assert shown(example) == history_before(rows, user, time)[:MOST]
+  assert seen == events
+  assert statistics.not_found + sum(
+    len(x['example_candidates']) for x in found.values()
+  ) == 4 * len(found)
+
+
+def test_an_event_beside_which_nothing_can_be_drawn_is_dropped():
+  rows = [('u0', item, 4.0, 100 + item) for item in range(NUM_ITEMS)]
+  found, statistics, _ = make(rows, RANKED)
+  assert not found
+  assert statistics.dropped['too_few_candidates'] == 2
+  assert statistics.not_found == 6

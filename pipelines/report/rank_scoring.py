@@ -1,0 +1,155 @@
+"""Scores of a run that ranked candidates, beside methods that need no model."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines.report import example_results
+from pipelines.report.example_means import better_method, summarize
+from pipelines.report.example_results import ExampleResults, ReadExamples
+from tasks import schema
+from tasks.answers.rank import Rank
+from tasks.item_vectors import load_item_vectors
+from tasks.rank_metrics import WORDS, padded_values, rank_scores
+
+SCORE = 'ndcg_at_10'  # that methods are compared by
+RANK_FLOORS = ('random', 'popularity', 'pooled_cosine')
+
+
+@dataclasses.dataclass(frozen=True)
+class RankResults(ExampleResults):
+  """Holds everything that the page of a ranking shows.
+
+  Attributes:
+    scores: method -> name of a score -> [E] float64.
+    item_ids: id of each item of the item table.
+  """
+
+  scores: Mapping[str, Mapping[str, np.ndarray]]
+  item_ids: Sequence[str]
+
+
+def score_rank_run(
+  question: Rank,
+  histories_dir: str,
+  predictions_dir: str,
+  predicted: Mapping[str, Any],
+  run_info: Mapping[str, Any],
+  training: Mapping[str, str],
+  embeddings_dir: str = '',
+) -> RankResults:
+  """Reads the examples and their predictions, and scores the rankings.
+
+  Args:
+    question: words of the question.
+    histories_dir: finished folder of the histories.
+    predictions_dir: finished folder of the predictions.
+    predicted: settings in `COMPLETED` of the predictions.
+    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
+    training: files of the model's training, as `read_training` returns them.
+    embeddings_dir: finished folder of the item vectors, for the method that reads them;
+      '' leaves it out.
+
+  Raises:
+    JobError: an example has no prediction and was not rejected, or none has an answer.
+  """
+  answered = example_results.read_answered_examples(
+    question, histories_dir, predictions_dir, predicted
+  )
+  read, users = answered.examples, answered.users
+  items = pq.read_table(f'{histories_dir}/items.parquet', columns=['item_id'])
+  ids = items['item_id'].to_pylist()
+  values = model_values(answered.rows, read, ids)
+  values |= rank_floors(read, histories_dir, embeddings_dir)
+  truth = read.samples.answers
+  scores = {name: rank_scores(own, truth) for name, own in values.items()}
+  methods = {name: summarize(own, users, run_info) for name, own in scores.items()}
+  methods['persoma']['parse_failures'] = sum(not x['parse_ok'] for x in answered.rows)
+  ours = max(('persoma', 'draft'), key=lambda x: methods.get(x, {}).get(SCORE, 0.0))
+  return RankResults(
+    question=question,
+    answered=answered,
+    scores=scores,
+    item_ids=ids,
+    methods=methods,
+    better_baseline=better_method(
+      *(scores, users, methods, run_info, SCORE, (ours, RANK_FLOORS), WORDS[SCORE]),
+      'needs no language model',
+    ),
+    **example_results.read_shown(question, histories_dir),
+    split=predicted['split'],
+    run=run_info,
+    training=training,
+  )
+
+
+def model_values(
+  rows: Sequence[Mapping[str, Any]], examples: ReadExamples, item_ids: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns values of the candidates by the model, and by its draft if it makes one.
+
+  Where the decoder tells no probabilities, the candidate that it names comes first, and
+  all others are in no order.
+
+  Args:
+    rows: rows of the prediction table.
+    examples: E examples with C candidates or fewer.
+    item_ids: id of each item of the item table.
+
+  Returns:
+    Each [E, C] float64, nan for padding.
+  """
+
+  def values(name):
+    def of_row(at, items):
+      row = rows[at]
+      told = dict(zip(row['candidates'], row[name], strict=False))
+      told = told or {row['answer']: 1.0}
+      return np.array([told.get(item_ids[item], 0.0) for item in items])
+
+    return padded_values(examples.candidates, of_row)
+
+  found = {'persoma': values('decoder_probabilities')}
+  if any(row['draft_probabilities'] for row in rows):
+    found['draft'] = values('draft_probabilities')
+  return found
+
+
+def rank_floors(
+  examples: ReadExamples, histories_dir: str, embeddings_dir: str = ''
+) -> dict[str, np.ndarray]:
+  """Returns values of the candidates by every method of RANK_FLOORS.
+
+  'random' gives the expected scores of a random order. 'popularity' counts the events
+  of training users with an item; where examples are divided by time, those before the
+  first one for validation. 'pooled_cosine' compares a candidate's vector with the mean
+  vector of the history.
+
+  Args:
+    examples: E examples with C candidates or fewer.
+    histories_dir: finished folder of the histories.
+    embeddings_dir: finished folder of the item vectors; '' leaves out 'pooled_cosine'.
+
+  Returns:
+    Each [E, C] float64, nan for padding.
+  """
+  table = pq.read_table(f'{histories_dir}/items.parquet', columns=[schema.VALUE_COUNTS])
+  folds = table[schema.VALUE_COUNTS].combine_chunks().flatten().to_numpy()
+  counts = folds.reshape(table.num_rows, -1).sum(axis=1)
+  of_candidates = lambda value: padded_values(examples.candidates, value)
+  found = {
+    'random': of_candidates(lambda _, items: np.zeros(len(items))),
+    'popularity': of_candidates(lambda _, items: counts[items]),
+  }
+  if embeddings_dir:
+    vectors = load_item_vectors(embeddings_dir).by_item(table.num_rows)
+    # The mean over the items: what all of them share says nothing of a candidate.
+    vectors = vectors - vectors.mean(axis=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
+    pooled = lambda at: vectors[examples.samples.items[at]].sum(axis=0)
+    cosine = lambda at, items: vectors[items] @ pooled(at)  # the order is the cosine's
+    found['pooled_cosine'] = of_candidates(cosine)
+  return found
