@@ -157,10 +157,12 @@ class VllmProcess:
   settings: dict[str, Any]
 
   def __post_init__(self):
-    if not os.access(self.python, os.X_OK):
+    find = "import importlib.util as x, sys; sys.exit(x.find_spec('vllm') is None)"
+    is_there = os.access(self.python, os.X_OK)
+    if not is_there or subprocess.run([self.python, '-P', '-c', find]).returncode:
       raise ValueError(
-        f'vllm_python={self.python}: no such program; make setup-vllm makes the '
-        f'environment .venv-vllm, or name the Python of one that has vLLM'
+        f'vllm_python={self.python}: no Python that has vLLM; make setup-vllm makes '
+        f'the environment .venv-vllm, or name the Python of one that has vLLM'
       )
     ours, theirs = socket.socketpair()
     with theirs:

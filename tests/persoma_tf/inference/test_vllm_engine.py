@@ -63,7 +63,7 @@ def test_without_vllm_it_names_the_command(tmp_path):
 
 
 def test_a_python_without_vllm_says_so():
-  with pytest.raises(RuntimeError, match="No module named 'vllm'"):
+  with pytest.raises(ValueError, match='no Python that has vLLM; make setup-vllm'):
     VllmProcess(sys.executable, {'form': None})
 
 
