@@ -111,7 +111,7 @@ class AskedItem(Template):
     items, shown = history[..., :size], jnp.repeat(mask[:, None], number, axis=1)
     if known is not None:
       asked = jnp.concatenate([asked, known[..., :size]], axis=1)
-      others = ~_is_same(self._own(items), self._own(asked[:, number:]))
+      others = ~is_same_item(self._own(items), self._own(asked[:, number:]))
       shown = jnp.concatenate([shown, shown & others], axis=1)
     read = nn.Dense(1, name='value')
     of_item, expect = nn.Dense(self.hidden, name='item'), nn.Dense(1, name='expected')
@@ -127,7 +127,7 @@ class AskedItem(Template):
     guessed = expected + told[..., -2] + nn.Dense(1, name='guessed')(x)[..., 0]
     x = jnp.concatenate([x, guessed[..., None]], axis=-1)[:, :number]
     x = x if self.answers_train_all else jax.lax.stop_gradient(x)
-    soft = self._soft(self._logits(x, present), words, width)
+    soft = self.fill(self._logits(x, present), words, width, self.hard)
     if self.num_categories and (known is not None or self.is_initializing()):
       tell = nn.Dense(self.num_categories, name='categories')
       soft = soft._replace(categories=tell(told_of[:, number:]))
@@ -163,23 +163,12 @@ class AskedItem(Template):
     logits = nn.Dense(1, name='slots')(x)[..., 0]
     return jnp.where(present > 0, logits, _BARRED)[:, None]
 
-  def _soft(self, logits, words, width):
-    """Returns the soft tokens for slot logits [B, 1, W]."""
-    weights = jax.nn.softmax(logits)
-    if words is not None:
-      weights = jax.nn.one_hot(words, self.num_words)
-    elif self.hard:
-      chosen = jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_words)
-      weights = chosen + (weights - jax.lax.stop_gradient(weights))
-    tokens = self.arrange(weights, width)
-    return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
-
 
 def _unit(x):
   return x / jnp.sqrt(jnp.sum(x**2, axis=-1, keepdims=True) + _EPSILON)
 
 
-def _is_same(items: Array, asked: Array) -> Array:
+def is_same_item(items: Array, asked: Array) -> Array:
   """Tells which items [B, N, H'] are those asked about [B, A, H'], [B, A, N] bool."""
   square = lambda x: jnp.sum(x**2, axis=-1)
   # In fewer bits, as accelerators multiply by default, an item is not equal to itself.

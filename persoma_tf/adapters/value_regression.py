@@ -25,16 +25,13 @@ import numpy as np
 from jax import Array
 from jax.scipy.sparse.linalg import cg
 
+from persoma_tf.adapters.asked_item import is_same_item
 from persoma_tf.answer_template import SoftTokens, Template
 from persoma_tf.setting_types import Count, Positive
 
-_EPSILON = 1e-6
 _TOLERANCE, _MOST_ROUNDS = 1e-5, 100  # of the search for a regression's coefficients
 _FAST = (
   10.0  # times as fast as other parameters: the few that start far from their goal
-)
-_SAME = (
-  1e-4  # squared distance, of an item's squared length, below which it is the same
 )
 
 
@@ -190,12 +187,7 @@ def is_before(items: Array, asked: Array) -> Array:
     [B, A, N] bool: behind the newest interaction with the item, and not with the item
     itself; all, for an item that is not in the history.
   """
-  square = lambda x: jnp.sum(x**2, axis=-1)
-  # In fewer bits, as accelerators multiply by default, an item is not equal to itself.
-  exact = jax.lax.Precision.HIGHEST
-  product = jnp.einsum('bnh,bah->ban', items, asked, precision=exact)
-  distance = square(items)[:, None] + square(asked)[..., None] - 2 * product
-  same = distance < _SAME * square(asked)[..., None] + _EPSILON
+  same = is_same_item(items, asked)
   behind = jnp.cumsum(same, axis=-1) > 0
   return ~same & (behind | ~same.any(axis=-1, keepdims=True))
 
