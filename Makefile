@@ -20,6 +20,8 @@ RUN ?= runs/$(if $(DATASET),$(basename $(notdir $(DATASET))),quickstart$(if \
 CHOSEN = $$($(PYTHON) -c 'import json, sys; from pipelines import try_dataset; \
   print(try_dataset.recipe_of(json.load(open(sys.argv[1]))))' \
   $(RUN)/histories/dataset_info.json)
+# More flags of batch_predict, such as --engine=vllm.
+PREDICT_ARGS ?=
 RECIPE ?= $(if $(DATASET),$(CHOSEN),persoma_tf/configs/runs/quickstart.gin)
 
 # Large arrays in huge pages: a training step on CPU takes a fifth less time.
@@ -65,7 +67,8 @@ $(VLLM)/COMPLETED: requirements-vllm.txt | $(VENV)/COMPLETED
 setup-vllm: $(VLLM)/COMPLETED  ## make the environment of --engine=vllm (6 GB)
 
 test-vllm: setup-vllm  ## run the tests of --engine=vllm with vLLM
-	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/persoma_tf/inference/test_vllm_engine.py
+	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/examples/serving \
+	  tests/persoma_tf/inference/test_vllm_engine.py tests/pipelines/test_predict_questions.py
 
 setup-t5x: setup  ## add T5X, from its repository (needs git)
 	$(UV) pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt
@@ -145,7 +148,7 @@ $(RUN)/model/COMPLETED: | $(RUN)/embeddings/COMPLETED
 $(RUN)/predictions/COMPLETED: | $(RUN)/model/COMPLETED
 	$(PYTHON) -m pipelines.batch_predict --model_dir=$(RUN)/model \
 	  --histories_dir=$(RUN)/histories --embeddings_dir=$(RUN)/embeddings \
-	  --output_dir=$(RUN)/predictions
+	  --output_dir=$(RUN)/predictions $(PREDICT_ARGS)
 
 $(RUN)/report/COMPLETED: | $(RUN)/predictions/COMPLETED
 	$(PYTHON) -m pipelines.evaluate --predictions_dir=$(RUN)/predictions \

@@ -50,12 +50,12 @@ _KINDS = {
   'free': {'constrained': False},
   'constrained, 4 beams': {'beams': 4},
 }
-_TYPES = ('float32', 'bfloat16')
+TYPES = ('float32', 'bfloat16')
 _CASES = (  # kind, types of the weights, batch sizes
-  ('constrained', _TYPES, (64, 208)),
-  ('free', _TYPES, (64, 208)),
+  ('constrained', TYPES, (64, 208)),
+  ('free', TYPES, (64, 208)),
   ('constrained', ('int8',), (64,)),
-  ('constrained, 4 beams', _TYPES, (64,)),
+  ('constrained, 4 beams', TYPES, (64,)),
 )
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'decoding.json'
 
@@ -99,7 +99,7 @@ def commands(flags) -> dict[str, list[str]]:
     peer = [flags.peer_python, 'benchmarks/generate_peer.py']
     peer += [f'--inputs={write_inputs(flags)}']
     peer += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
-    cases = [('soft_prompts', x, size) for size in (64, 128) for x in _TYPES]
+    cases = [('soft_prompts', x, size) for size in (64, 128) for x in TYPES]
     if flags.with_text:
       cases += [('text', 'float32', size) for size in (1, 4)]
     for show, dtype, size in cases:
@@ -271,7 +271,7 @@ def ratios(rows: dict[str, dict]) -> dict[str, float]:
   free, peer = of('ours free, float32'), of('peer soft_prompts, float32')
   if free and peer:
     found['users with the same answer'] = same_answers(free[0], peer[0])
-  kept = [best.get(f'ours constrained, {x}, best', 0) for x in (*_TYPES, 'int8')]
+  kept = [best.get(f'ours constrained, {x}, best', 0) for x in (*TYPES, 'int8')]
   if max(kept):
     found['hours a million users, constrained'] = 1e6 / max(kept) / 3600
   return found

@@ -112,14 +112,13 @@ def measure(folder: pathlib.Path, rows: int, texts: int) -> list[dict]:
   """Runs everything; the numbers of each run."""
   write_ratings(folder / 'ratings', rows)
   write_user(folder / 'user', 20_000)
-  write_texts(folder / 'texts', texts)
   write_reviews(folder / 'reviews', texts)
   results = [
     _job('histories', folder / 'ratings', _EVENTS + _LISTS),
     _job('examples', folder / 'ratings', _EVENTS + _LIKE),
     _query(folder / 'ratings'),
     _job('one user', folder / 'user', _EVENTS + _LIKE),
-    _job('texts', folder / 'texts', _TEXTS),
+    build_texts(folder / 'texts', texts),
     _job('reviews', folder / 'reviews', _REVIEWS),
   ]
   compared = compare(folder / 'ratings')
@@ -152,7 +151,13 @@ def write_user(folder: pathlib.Path, events: int) -> None:
   pa_csv.write_csv(ratings.take(pa.array(range(1, size, 2))), folder / 'asked.csv')
 
 
-def write_texts(folder: pathlib.Path, texts: int) -> None:
+def build_texts(folder: pathlib.Path, texts: int) -> dict:
+  """Makes histories of events whose texts stand for items, in the folder `texts`."""
+  _write_texts(folder, texts)
+  return _job('texts', folder, _TEXTS)
+
+
+def _write_texts(folder: pathlib.Path, texts: int) -> None:
   """Two files of events, each text twice, by 50,000 users."""
   folder.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(0)

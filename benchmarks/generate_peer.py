@@ -5,7 +5,7 @@ Runs in an environment of its own (pip install torch transformers gguf accelerat
     python benchmarks/generate_peer.py --gguf=model.gguf --inputs=inputs.npz \
       --show=soft_prompts|text --batch_size=64 --dtype=float32
 
-Prints one JSON line: users and tokens a second of the median of three passes after a
+Prints one JSON line: users and tokens a second of the median of some passes after a
 first one, these passes' seconds, peak memory, tokens.
 """
 
@@ -20,8 +20,6 @@ import numpy as np
 import torch
 import transformers
 
-_PASSES = 3
-
 
 def main() -> None:
   """Measures."""
@@ -31,6 +29,7 @@ def main() -> None:
   parser.add_argument('--show', choices=('soft_prompts', 'text'), required=True)
   parser.add_argument('--batch_size', type=int, required=True)
   parser.add_argument('--dtype', default='float32')
+  parser.add_argument('--passes', type=int, default=3)
   flags = parser.parse_args()
   torch.set_num_threads(2)
   file, inputs = pathlib.Path(flags.gguf), np.load(flags.inputs)
@@ -56,7 +55,7 @@ def main() -> None:
 def timed_passes(model, inputs, flags) -> tuple[list[float], list[list[int]]]:
   """Seconds of the first pass and of those after it, and the tokens of the answers."""
   seconds = []
-  for _ in range(1 + _PASSES):
+  for _ in range(1 + flags.passes):
     started = time.perf_counter()
     made = answer(model, inputs, flags)
     seconds.append(time.perf_counter() - started)

@@ -1,15 +1,17 @@
 """Batch prediction over many users: flat memory, exact counts.
 
-    python -m benchmarks.many_users --work_dir=runs/many_users [--users=100000]
+    python -m benchmarks.many_users --work_dir=runs/many_users [--users=100000] \
+      [--vllm_python=.venv-vllm/bin/python]
 
 Generated ratings, the real encoder, and the tests' decoder of 0.8 M random parameters
 with SmolLM2's vocabulary, so that the job and not the model is what is measured. All
 stages run as processes of their own. Every user must be answered once; the job's memory
-is sampled, and its peak in the first and in the last third compared. Writes
-`benchmarks/results/many_users.json`.
+is sampled, that of vLLM's process with it, and its peak in the first and in the last
+third compared. Writes `benchmarks/results/many_users.json`, or `many_users_vllm.json`.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -35,6 +37,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--work_dir', type=pathlib.Path, default='runs/many_users')
   parser.add_argument('--users', type=int, default=100_000)
+  parser.add_argument('--vllm_python', default='', help='answer with --engine=vllm')
   flags = parser.parse_args()
   work = flags.work_dir
   work.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,10 @@ def main() -> None:
     *('--max_history=20', '--train_fraction=0.05', '--validation_fraction=0.01'),
   )
   run('pipelines.embed_items', folders[0], f'--output_dir={work}/embeddings')
-  decoder = tiny.write_decoder(work / 'decoder.gguf')
+  width = 32 if flags.vllm_python else tiny.WIDTH // tiny.HEADS  # vLLM knows no 4
+  change = lambda writer: writer.add_key_length(width)
+  decoder = tiny.write_decoder(work / 'decoder.gguf', change, head=width)
+  engine = [f'--vllm_python={flags.vllm_python}', '--engine=vllm']
   recipe = [f'--gin.{x.replace(" = ", "=", 1)}' for x in tiny.RECIPE]
   run(
     'persoma_tf.train',
@@ -65,6 +71,7 @@ def main() -> None:
     *folders,
     f'--output_dir={work}/predictions',
     *('--split=all', '--overwrite', '--batch_size=256'),
+    *(engine if flags.vllm_python else ()),
   )
   users = check(work)
   third = len(memory) // 3
@@ -79,7 +86,8 @@ def main() -> None:
       'last third': max(memory[-third:]),
     },
   }
-  path = pathlib.Path(__file__).parent / 'results' / 'many_users.json'
+  name = 'many_users_vllm.json' if flags.vllm_python else 'many_users.json'
+  path = pathlib.Path(__file__).parent / 'results' / name
   path.write_text(json.dumps(result, indent=2) + '\n')
   print(json.dumps(result, indent=2))
 
@@ -102,14 +110,16 @@ def write_ratings(work: pathlib.Path, users: int) -> None:
 
 
 def run(module: str, *arguments: str) -> tuple[list[float], float]:
-  """A process of its own; its memory in GB, sampled, and its seconds."""
+  """A process of its own; memory with its children in GB, sampled, and seconds."""
   print('+', module, flush=True)
   started, memory = time.monotonic(), []
   command = [sys.executable, '-m', module, *arguments]
   with subprocess.Popen(command, env=os.environ | HUGE_PAGES) as process:
     watched = psutil.Process(process.pid)
     while process.poll() is None:
-      memory.append(watched.memory_info().rss / 1e9)
+      with contextlib.suppress(psutil.NoSuchProcess):  # one just ended
+        tree = [watched, *watched.children()]
+        memory.append(sum(x.memory_info().rss for x in tree) / 1e9)
       time.sleep(0.5)
   if process.returncode:
     raise SystemExit(f'{module} failed')

@@ -208,6 +208,17 @@ def grammars() -> str:
   return markdown(headers, rows)
 
 
+def shared_questions() -> str:
+  """Scores of three questions on one model, and of a model for each."""
+  parts = read('shared_questions')['parts']
+  rows = [
+    [what, *(f'{score:.3f}' for score in scores.values())]
+    for part in ('drafts', 'answers')
+    for what, scores in parts.get(part, {'results': {}})['results'].items()
+  ]
+  return markdown(['', 'genres, F1', 'like, AUC', 'stars, absolute error'], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
   'options': options,
   'above-probe': above_probe,
@@ -217,4 +228,5 @@ TABLES: dict[str, Callable[[], str]] = {
   'first-stage': first_stage,
   'many-options': many_options,
   'grammars': grammars,
+  'shared-questions': shared_questions,
 }

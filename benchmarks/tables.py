@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from benchmarks import option_tables
+from benchmarks import item_question_tables, option_tables
 from benchmarks.result_files import PROBE, RESULTS, ROOT, SETS, SIZES, markdown, read
 from pipelines import study_report
 from pipelines.report import score_lines
@@ -173,6 +173,39 @@ def engines() -> str:
   return markdown(['job', *names, imports], rows)
 
 
+_SERVED = {
+  'jax': 'ours',
+  'vllm': '`--engine=vllm`',
+  'bare_vllm': 'vLLM alone, the same soft prompts',
+  'transformers': 'transformers, the same soft prompts',
+  'text, N=10': 'vLLM, the history as text, N = 10',
+  'text, N=50': 'vLLM, the history as text, N = 50',
+}
+_KINDS = [f'{x}, {y}' for y in ('float32', 'bfloat16') for x in ('free', 'kept')]
+
+
+def serving(show: Callable[[dict, str], str]) -> str:
+  """A cell of each engine and kind of answers, where it was measured."""
+  content = read('serving')
+  rows = []
+  for engine, what in _SERVED.items():
+    names = [f'{engine}, {kind}' for kind in _KINDS]
+    if engine.startswith('text'):  # free
+      names = [f'{engine}, {kind.removeprefix("free, ")}' for kind in _KINDS]
+    cells = [show(content, x) if x in content['rows'] else '' for x in names]
+    rows.append([what, *cells])
+  return markdown(['', *(x.replace('kept', 'kept to the form') for x in _KINDS)], rows)
+
+
+def _users_a_second(content, name):
+  return f'{content["rows"][name]["users_a_second"]:.3g}'
+
+
+def _answers(content, name):
+  f1, same = content['rows'][name].get('f1'), content['same_answers'].get(name)
+  return '' if f1 is None else f'{f1:.3f}' + (f' ({same})' if same else '')
+
+
 def study(name: str) -> str:
   """Scores of a study's cells, as its own page has them."""
   return study_report.as_markdown(study_report.read_cells(RESULTS / 'studies' / name))
@@ -183,11 +216,14 @@ TABLES: dict[str, Callable[[], str]] = {
   'quality-ml-100k': lambda: quality('ml-100k'),
   'quality-ml-latest-small': lambda: quality('ml-latest-small'),
   **option_tables.TABLES,
+  **item_question_tables.TABLES,
   'parts': parts,
   'curve': curve,
   'quickstart': quickstart,
   'histories': histories,
   'engines': engines,
+  'serving': lambda: serving(_users_a_second),
+  'serving-answers': lambda: serving(_answers),
   'study-quick': lambda: study('quick'),
   'study-paper-axes': lambda: study('paper_axes'),
 }

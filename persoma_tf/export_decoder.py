@@ -9,10 +9,13 @@
 The first command makes a Hugging Face folder of a decoder in any form: config.json,
 model.safetensors and its tokenizer. The second does so with the decoder of a trained
 model, with LoRA merged into the matrices. The third writes LoRA's matrices alone, as a
-PEFT folder.
+PEFT folder. `persoma.json` in the first two says which decoder it is, for whoever shows
+it soft prompts (examples/serving).
 """
 
 import argparse
+import hashlib
+import json
 import logging
 import pathlib
 import shutil
@@ -72,11 +75,13 @@ def _write(folder, flags):
   if not isinstance(loaded.module, CausalLm):
     raise ValueError(f'{name} is no decoder-only model, whose forms are written here')
   module, params = loaded.module, loaded.params
+  sha256, model_id = checkpoints.fingerprint(params), None
   if flags.model_dir:
     adapter = f'{flags.model_dir}/adapter'
-    trained = checkpoints.load_adapter(adapter, checkpoints.fingerprint(params))
+    trained = checkpoints.load_adapter(adapter, sha256)
     params = freezing.overlay({'decoder': params}, trained)['decoder']
-    module = start_tokens.as_trained(module, checkpoints.adapter_manifest(adapter))
+    manifest = checkpoints.adapter_manifest(adapter)
+    module, model_id = start_tokens.as_trained(module, manifest), manifest['model_id']
     # A GGUF file's tokenizer is written as the adapter knows it.
     copied, start = pathlib.Path(name).is_dir(), loaded.start_token
     if copied and start is not None and module.start_token is None:
@@ -92,6 +97,19 @@ def _write(folder, flags):
   merged = lora.merge_lora(params)
   hugging_face_export.write_model(folder, name, module.config, merged, flags.dtype)
   _write_tokenizer(folder, name, module.config.start_token)
+  about = {
+    'decoder_sha256': sha256,
+    'model_id': model_id,  # whose training is merged; None: nothing is
+    'embedding_scale': module.config.embedding_scale,
+  }
+  _write_about(folder, about)
+
+
+def _write_about(folder, about):
+  with (folder / 'model.safetensors').open('rb') as file:
+    weights = hashlib.file_digest(file, 'sha256').hexdigest()
+  content = json.dumps({**about, 'weights_sha256': weights}, indent=2)
+  (folder / 'persoma.json').write_text(f'{content}\n')
 
 
 def _write_tokenizer(folder, name, start):

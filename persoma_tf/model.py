@@ -79,8 +79,7 @@ def build(
     prompt_tokens: the parts of `prompt_order` with token ids in place of texts, which
       `answer_vocabulary.bind_order` makes; None if there are no texts.
     draft: module that drafts the answer, see `SoftPrompt`.
-    num_categories: number of categories of an interaction that the adapter learns to
-      tell by `Stage.category_weight`, see `SoftPrompt`.
+    num_categories: number of categories that the adapter tells, see `SoftPrompt`.
     tell_values: whether it learns to tell values even without categories.
 
   Returns:
@@ -135,14 +134,11 @@ class Persoma(nn.Module):
     return self.adapter(**adapter_inputs(batch))
 
   def prefix(self, soft: SoftTokens, prompt: Prompts) -> tuple[Array, Array]:
-    """Returns the embeddings before the answer, of soft prompt, task prompt and texts.
+    """Returns what stands before the answers, and its mask: [B, P, D] and [B, P] bool.
 
     Args:
       soft: soft prompts of B users.
       prompt: task prompts of B users.
-
-    Returns:
-      (embeddings [B, P, D], mask [B, P] bool).
     """
     pieces = self._pieces(soft, prompt)
     return _concatenate([(piece.embedded, piece.mask) for piece in pieces])
@@ -259,6 +255,10 @@ class Persoma(nn.Module):
   def step(self, tokens: Array, cache):
     """Reads the next token of each row, [B] int32; see `persoma_tf.decoders`."""
     return self.decoder.step(tokens, cache)
+
+  def read_ahead(self, tokens: Array, cache):
+    """Reads tokens [B, M] int32 ahead; see `persoma_tf.decoders`."""
+    return self.decoder.read_ahead(tokens, cache)
 
   def branch(self, tokens: Array, cache) -> Array:
     """Reads branches [B, C, M] int32; see `persoma_tf.decoders`."""

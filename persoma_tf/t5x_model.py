@@ -23,7 +23,7 @@ from t5x import decoding, losses, models, optimizers, partitioning
 from persoma_tf import model as persoma
 from persoma_tf import recipes
 from persoma_tf.answer_form import AnswerTemplate
-from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.decoders.attention import KeysValues
 from persoma_tf.losses import mean_losses
 from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import axis_names, freezing, lora

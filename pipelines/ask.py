@@ -2,7 +2,7 @@
 
     python -m pipelines.ask --model_dir=model --histories_dir=histories \
       --embeddings_dir=embeddings --user=17 [--question=NAME] [--example=ID]
-      [--item=ID] [--prompt=WORDS] [--json]
+      [--item=ID] [--prompt=WORDS] [--nodrafts] [--json]
 
 Prints the newest interactions, the prompt, the draft, the answer and the probabilities
 of both; `--json` prints them with the numbers of the soft prompt. To ask many times,
@@ -42,6 +42,11 @@ class Config:
     "columns; '': those of the question",
     '',
   )
+  drafts: bool = flag(
+    'let the soft prompt have the draft of the answer; without, the decoder reads the '
+    'user tokens alone, and can be asked what the model was not trained on',
+    True,
+  )
   shown: int = flag('number of interactions to print', 5)
   weights: Literal[WEIGHTS] = flag(
     "number type of the decoder's weights, as for batch_predict", 'auto'
@@ -67,6 +72,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     config.embeddings_dir,
     Decoding(weights=config.weights),
     flags.split_names(config.trusted_modules),
+    config.drafts,
   ).ask(
     config.user,
     config.question,

@@ -8,6 +8,9 @@ Writes `metrics.json`, `scores.txt`, which is also printed, and `report.html`, a
 that needs nothing else. `--embeddings_dir` adds methods that read the item vectors
 without a language model. `--model_dir` adds the training's curves and configuration,
 and `model_card.md`, the adapter's model card with these scores.
+
+Of a folder with the tables of several questions, each is reported in a folder of its
+own, `report/like_v1`; `report/report.html` then has the scores of all, with links.
 """
 
 import dataclasses
@@ -29,7 +32,9 @@ class Config:
   """Holds the flags."""
 
   predictions_dir: str = path_flag(
-    'finished folder of batch_predict or t5x_answers', place=LOCAL
+    'finished folder of batch_predict, of one question or of several, or of '
+    't5x_answers',
+    place=LOCAL,
   )
   histories_dir: str = path_flag(
     'folder of the histories that were answered', place=LOCAL
@@ -91,6 +96,19 @@ def run(argv: Sequence[str] | None = None) -> None:
     JobError: the inputs or the output folder are not as they should be.
   """
   config = flags.parse(Config, argv, __doc__)
+  from pipelines.predictions.prediction_files import folders_of_questions
+  from pipelines.report.questions_page import write_questions_page
+
+  folders = folders_of_questions(config.predictions_dir)
+  for name, folder in folders.items():
+    own = '/'.join(filter(None, (config.output_dir, name)))
+    _report(dataclasses.replace(config, predictions_dir=folder, output_dir=own))
+  if '' not in folders:
+    write_questions_page(config.output_dir, [*folders])
+
+
+def _report(config: Config) -> None:
+  """Writes and prints the report of one table, unless it is finished."""
   from pipelines.common import output_folder
   from pipelines.report.run_results import read_training
   from pipelines.report.scoring import score_run

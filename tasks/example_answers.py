@@ -17,7 +17,7 @@ from tasks.answers.rank import Rank
 from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.histories import data_folders
 from tasks.history_columns import HistoryColumns
-from tasks.question_examples import asked_field, field_features
+from tasks.question_examples import field_features
 from tasks.questions import in_other_words
 from tasks.vocabularies import DecoderVocabulary
 
@@ -73,7 +73,7 @@ class ExampleAnswers:
 
   def problem(self, example: Mapping[str, Any]) -> str | None:
     """Returns the reason why a record cannot be asked about; None without one."""
-    field, known = asked_field(self._question), self._prompts.num_items
+    field, known = self._question.asked_field, self._prompts.num_items
     rows = np.asarray(example[field], np.int64)
     most = self._question.num_asked
     wrong = rows[(rows < 0) | (rows >= known)][:1] if most else ()
@@ -91,9 +91,9 @@ class ExampleAnswers:
     Raises:
       ValueError: the template cannot be read, or names what nothing fills.
     """
-    item, values = self._filling(example)
+    items, values = self._filling(example)
     fields = dict(zip(self._question.fields, values, strict=True))
-    return self._in_words(words).write(item, fields)
+    return self._in_words(words).write(items, fields)
 
   def _reworded(self, words) -> ExamplePrompts:
     if not words:
@@ -104,10 +104,11 @@ class ExampleAnswers:
     )
 
   def _filling(self, example):
-    """Returns (row of the item, values of the question's own columns) of a record."""
+    """Returns (rows of items, values of the question's own columns) of a record."""
     names = field_features(self._question)
     only = lambda values: values[0] if len(values) else None
-    return self._asked_item(example), tuple(only(example[name]) for name in names)
+    items = tuple(self.asked_rows(example).tolist())
+    return items, tuple(only(example[name]) for name in names)
 
   def own_prompt(
     self, example: Mapping[str, Any], limits, words: str = ''
@@ -128,17 +129,16 @@ class ExampleAnswers:
 
   def asked_rows(self, example: Mapping[str, Any]) -> np.ndarray:
     """Returns the rows of the items that are asked about, perhaps none."""
-    rows = example[asked_field(self._question)][: self._question.num_asked]
+    rows = example[self._question.asked_field][: self._question.num_asked]
     return np.asarray(rows, np.int64)
-
-  def _asked_item(self, example) -> int | None:
-    """Returns the row of the only item that is asked about; None without one."""
-    found = self.asked_rows(example) if self._question.asks_item else ()
-    return int(found[0]) if len(found) else None
 
   def draft(self, words: Sequence[int]) -> str:
     """Returns the option that the word in the slot names."""
     return self._question.options[words[0]]
+
+  def draft_tokens(self, words: Sequence[int]) -> list[int]:
+    """Returns the tokens of the option that the word in the slot names."""
+    return self._question.answer_tokens(self.draft(words), self._vocabulary.encode)
 
   def row(
     self, example: Mapping[str, Any], text: str, answer: Answered, size: int

@@ -133,7 +133,7 @@ def _label(source, example_id, answer) -> tuple[list[int], list[int]]:
 def _asked_rows(source, example_id, rows) -> np.ndarray:
   """Returns the rows of the items that an example is about, perhaps none."""
   if source.question.num_asked and not len(rows):
-    field = question_examples.asked_field(source.question)
+    field = source.question.asked_field
     raise ValueError(
       f'example {example_id.decode()!r} of question {source.question.name} is about no '
       f'item: expected rows of the item table in {field}'
@@ -154,14 +154,14 @@ def _make_arrays(source, room, known, draws, history, *fields):
   """
   example_id, user, rows, answer, *own, seed = fields
   asked = _asked_rows(source, example_id, rows)
-  item = int(asked[0]) if source.question.asks_item else None
+  items = tuple(asked.tolist()) if source.question.item_fields else ()
   if draws:
     rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
     options = source.question.options
     targets, slots = source.label(options[rng.integers(len(options))])
   else:
     targets, slots = _label(source, example_id, answer)
-  prompt = source.prompts.tokens(item, tuple(question_examples.texts_of(own)))
+  prompt = source.prompts.tokens(items, tuple(question_examples.texts_of(own)))
   history = history.take(slice(source.limits.items))  # the newest interactions
   if source.text:
     before = source.text.prompt(history, source.limits)
@@ -205,7 +205,7 @@ def of_question(
   known = room.lengths.get('known_values', 0) if vectors else 0
   types = (tf.int32,) * (4 + bool(num_asked))
   types += (tf.int32, tf.float32, tf.float32) * bool(known)
-  of_items = question_examples.asked_field(source.question)
+  of_items = source.question.asked_field
   names = [*FEATURES, 'example_id', 'user_id', of_items, 'answer']
   names += question_examples.field_features(source.question)
   make_arrays = functools.partial(_make_arrays, source, room, known, draws)

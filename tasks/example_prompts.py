@@ -34,9 +34,9 @@ class ExamplePrompts(PromptTexts):
     self._vocabulary, self._follows_text = vocabulary, follows_text
     self.tokens = functools.lru_cache(1 << 17)(self._tokens)
 
-  def _tokens(self, item, fields=()) -> list[int]:
+  def _tokens(self, items, fields=()) -> list[int]:
     """Returns the token ids of a prompt; `tokens` keeps those of the last examples."""
-    text = self.write(item, dict(zip(self.question.fields, fields, strict=True)))
+    text = self.write(items, dict(zip(self.question.fields, fields, strict=True)))
     vocabulary = self._vocabulary
     ids = (
       text_history.after_line(vocabulary, text)
@@ -69,9 +69,9 @@ def _longest(question, folder, vocabulary, follows_text, _):
   prompts = ExamplePrompts(question, folder, loaded, follows_text)
   texts = lambda values: tuple(x if x is None else x.decode() for x in values)
   asked = question_examples.asked_texts(question)
-  size = lambda item, *values: len(prompts.tokens(item, texts(values)))
-  # An example that lacks its item is refused where it is asked.
-  sizes = (size(*x) for x in asked if not question.asks_item or x[0] is not None)
+  size = lambda items, *values: len(prompts.tokens(items, texts(values)))
+  # An example that lacks its items is refused where it is asked.
+  sizes = (size(*x) for x in asked if x[0] or not question.item_fields)
   return max(sizes, default=0)
 
 

@@ -100,6 +100,10 @@ class ListsAnswers:
     """Returns the liked and disliked genres that the words in the slots name."""
     return self._question.draft(words, self._genres)
 
+  def draft_tokens(self, words: Sequence[int]) -> list[int]:
+    """Returns the tokens of the answer that the words in the slots make."""
+    return self._vocabulary.encode(self._question.answer(*self.draft(words)))
+
   def row(
     self, history: Mapping[str, Any], text: str, answer: Answered, size: int
   ) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Predictor:
 
   def _check_draft(self, drafts: bool) -> None:
     """Checks that a masked draft leaves something, and was asked for."""
-    adapter, name = self.engine.model.adapter, self.question.name
+    adapter, name = self.engine.trained.adapter, self.question.name
     if not self._masks or adapter.template is None:
       return
     if drafts:
@@ -176,6 +176,7 @@ class Predictor:
       answers.grammar() if decoding.constrained else None,
       vocabulary.other_ends,
       OptionTokens.of(options, vocabulary.eos_id, most) if options and most else None,
+      functools.lru_cache(1 << 14)(answers.draft_tokens),
     )
 
   def problem(self, history: Mapping[str, Any]) -> str | None:

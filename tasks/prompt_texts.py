@@ -1,7 +1,7 @@
 """Writes the prompts of a question as texts, each about its own example."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -32,19 +32,17 @@ class PromptTexts:
     names = question.item_fields
     rows = _item_columns(file, question.name, names) if names else []
     self._rows = [dict(zip(names, row, strict=True)) for row in rows]
-    self._template, self._unknown = question.template, dict.fromkeys(names)
 
-  def write(self, item: int | None, fields: Mapping[str, Any]) -> str:
+  def write(self, items: Iterable[int], fields: Mapping[str, Any]) -> str:
     """Writes the prompt of an example.
 
     Args:
-      item: row of the item table that is asked about; None for none.
+      items: rows of the item table that are asked about; not read if the prompt names
+        no column of them.
       fields: value of each of `ExampleQuestion.fields`, None for a missing one.
     """
-    known = self._rows and item is not None
-    return self._template.write(
-      {**(self._rows[item] if known else self._unknown), **fields}
-    )
+    rows = [self._rows[item] for item in items] if self._rows else []
+    return self.question.write_prompt(rows, fields)
 
 
 def _item_columns(file, name, names: Sequence[str]):

@@ -5,6 +5,7 @@ questions/<name>/ of the histories folder.
 """
 
 import functools
+import itertools
 import json
 import logging
 import pathlib
@@ -29,12 +30,6 @@ _AT_ONCE = 1_000
 def field_features(question: ExampleQuestion) -> list[str]:
   """Returns the names of the features that hold a question's own columns."""
   return [f'{schema.FIELD}{name}' for name in question.fields]
-
-
-def asked_field(question: ExampleQuestion) -> str:
-  """Returns the field of a record with the items that an example is about."""
-  (candidates,) = schema.CANDIDATES
-  return candidates if candidates in question.record_kinds else 'example_item'
 
 
 def _features(names: Iterable[str]):
@@ -95,7 +90,7 @@ def _with_answer(records):
 
 def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
   question = asked_about_examples()
-  names = [*{*_READ, asked_field(question)}, *field_features(question)]
+  names = [*{*_READ, question.asked_field}, *field_features(question)]
   return tf.io.parse_single_example(record, _features(names))
 
 
@@ -142,13 +137,18 @@ def _log_left_out(name, split, kept, left_out) -> None:
 
 
 def asked_texts(question: ExampleQuestion) -> Iterator[tuple]:
-  """Yields (item, values of the question's own columns) of all examples, once each.
+  """Yields (items, values of the question's own columns) of all examples, once each.
 
-  All splits are read, with their examples without an answer. A missing item is None,
-  and so is a missing value.
+  All splits are read, with their examples without an answer. The items are a tuple of
+  those that the prompt names columns of, perhaps (). A missing value is None.
   """
-  names, seen = ['example_item', *field_features(question)], set()
-  parse = lambda records: tf.io.parse_example(records, _features(names))
+  names, seen = field_features(question), set()
+  of_items = question.asked_field if question.item_fields else None
+  read = [*names, of_items] if of_items else names
+  if not read:  # one prompt for all examples
+    yield ((),)
+    return
+  parse = lambda records: tf.io.parse_example(records, _features(read))
   only = lambda found: found[0] if found else None
   for split in schema.SPLITS:
     try:
@@ -156,8 +156,9 @@ def asked_texts(question: ExampleQuestion) -> Iterator[tuple]:
     except (FileNotFoundError, ValueError):  # a split may be empty
       continue
     for rows in histories.open_records(files).batch(_AT_ONCE).map(parse):
-      columns = [rows[name].to_list() for name in names]
-      new = {tuple(map(only, row)) for row in zip(*columns, strict=True)} - seen
+      items = rows[of_items].to_list() if of_items else itertools.repeat(())
+      columns = [map(only, rows[name].to_list()) for name in names]
+      new = {*zip(map(tuple, items), *columns, strict=False)} - seen
       seen |= new
       yield from new
 

@@ -52,6 +52,7 @@ _LONG = (
   *('test_predictor.py', 'test_batch_predict.py', 'test_engines.py', 'test_loop.py'),
   *('test_stages.py', 'test_chain.py', 'test_train.py', 'test_own_decoder.py'),
   *('test_generate.py', 'test_own_data.py', 'test_export_decoder.py'),
+  *('test_question_mixture.py', 'test_predict_questions.py', 'test_try_dataset.py'),
 )
 _SHARED = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
@@ -77,6 +78,14 @@ def pytest_configure(config):
   if hasattr(config, 'workerinput') or not config.getoption('numprocesses'):
     importlib.import_module('persoma_tf.training.training_run')
     importlib.import_module('tests.tiny')
+    for name in ('traced_once', 'beam_once'):
+      importlib.import_module(f'tests.{name}').install()
+
+
+def pytest_runtest_setup(item):
+  importlib.import_module('tests.traced_once').share(
+    'monkeypatch' not in item.fixturenames
+  )
 
 
 def pytest_collection_modifyitems(items):

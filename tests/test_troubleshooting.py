@@ -26,7 +26,7 @@ WORDLESS = {
   'pipelines/common/output_folder.py': ['JobError(str(error))'],
   'pipelines/histories/history_records.py': ['JobError(str(error))'],
   'pipelines/embeddings/embeddings_job.py': ['job.JobError(str(error))'],
-  'pipelines/predictions/predictions_folder.py': ['job.JobError(str(error))'],
+  'pipelines/predictions/question_checks.py': ['job.JobError(str(error))'],
   'persoma_tf/training/batching.py': ['ValueError(said[1])'],
   # a template's own words, told behind the path of its file
   'persoma_tf/tokenizers/chat_template.py': ['jinja2.TemplateError(message)'],

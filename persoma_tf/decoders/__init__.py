@@ -9,6 +9,7 @@ The decoder protocol: a decoder module, decoder-only or encoder-decoder, has the
     prefill(prefix, mask, size) -> (hidden [B, D], cache)
     step(tokens [B] int32, cache) -> (hidden [B, D], cache)
     branch(tokens [B, C, M] int32, cache) -> hidden [B, C, M, D]
+    read_ahead(tokens [B, M] int32, cache) -> (hidden [B, M, D], cache)
 
 The prefix [B, P, D] holds the embeddings before the answer: the soft tokens and the
 embedded task prompt, with padding where `mask` [B, P] bool is False. No row is all
@@ -17,7 +18,8 @@ padding. `inputs` are the targets shifted right after a start token of id 0;
 the state that predicts the first token of an answer of at most `size` tokens, and
 `step` the state that predicts the next token. `branch` reads C ways to go on with what
 the cache holds, of which none sees another, and leaves the cache as it is; its states
-predict the token after each token.
+predict the token after each token. `read_ahead`, of decoder-only models, reads tokens
+that may be taken back, see `decoder_only.keep_read`.
 """
 
 import difflib

@@ -20,13 +20,8 @@ from jax import Array
 
 from persoma_tf import products
 from persoma_tf.decoders import stack
-from persoma_tf.decoders.decoder_only import (
-  DecoderOnly,
-  KeysValues,
-  attend,
-  newest,
-  write_cache,
-)
+from persoma_tf.decoders.attention import KeysValues, attend, newest, write_cache
+from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.decoders.layers import RMSNorm, some_logits
 from persoma_tf.decoders.rotary import Rotation, rotate
 from persoma_tf.parameters.lora import Dense

@@ -1,4 +1,4 @@
-"""The decoder protocol for decoder-only models, and attention with a cache."""
+"""The decoder protocol for decoder-only models."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,22 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from persoma_tf import products
 from persoma_tf.decoders import branches
+from persoma_tf.decoders.attention import KeysValues
 from persoma_tf.parameters import checkpoints
-
-
-class KeysValues(NamedTuple):
-  """Holds the keys and values of one layer or of all layers.
-
-  Attributes:
-    keys: [layers, B, S, kv_heads, head_dim], in the type of the operands of products;
-      without the first axis for one layer.
-    values: array of the same shape and dtype.
-  """
-
-  keys: Array
-  values: Array
 
 
 class Cache(NamedTuple):
@@ -213,15 +200,27 @@ class DecoderOnly(nn.Module):
     Returns:
       (hidden state [B, D] that predicts the token after it, cache).
     """
-    readable = cache.readable.at[:, cache.index].set(True)
+    hidden, cache = self.read_ahead(tokens[:, None], cache)
+    return hidden[:, 0], keep_read(cache, 1, jnp.ones_like(tokens))
+
+  def read_ahead(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+    """Reads tokens [B, M] int32 that may be no part of the answers.
+
+    Returns:
+      (hidden states [B, M, D] that predict the token after each, cache); the cache
+      holds them, but nothing reads them there before `keep_read`.
+    """
+    behind = jnp.arange(cache.readable.shape[1]) - cache.index
+    places = jnp.arange(tokens.shape[1])
+    own = (behind >= 0) & (behind <= places[:, None])
     hidden, layers = self.read(
-      self.embed(tokens[:, None]),
-      cache.length[:, None],
-      readable[:, None],
+      self.embed(tokens),
+      cache.length[:, None] + places,
+      cache.readable[:, None] | own,
       cache.layers,
       cache.index,
     )
-    return hidden[:, 0], Cache(layers, readable, cache.index + 1, cache.length + 1)
+    return hidden, cache._replace(layers=layers, index=cache.index + len(places))
 
   def branch(self, tokens: Array, cache: Cache) -> Array:
     """Returns the states [B, C, M, D] behind tokens [B, C, M] of C branches."""
@@ -243,50 +242,22 @@ class DecoderOnly(nn.Module):
     return self.logits(hidden)
 
 
+def keep_read(cache: Cache, size: int, counts: Array) -> Cache:
+  """Returns a cache that keeps the first of the tokens that were read ahead.
+
+  Args:
+    cache: cache of B rows.
+    size: number of tokens that `read_ahead` has just read in each row.
+    counts: [B] int32, number of them to keep.
+  """
+  place = jnp.arange(cache.readable.shape[1]) - (cache.index - size)
+  kept = (place >= 0) & (place < counts[:, None])
+  return cache._replace(
+    readable=cache.readable | kept, length=cache.length + counts.astype(jnp.int32)
+  )
+
+
 def _last(hidden: Array, mask: Array) -> Array:
   """Returns the hidden state [B, D] of the last position in each row of `mask`."""
   last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
   return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
-
-
-def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
-  """Computes grouped-query attention: several query heads share a key-value head.
-
-  Args:
-    query: [B, S, heads, head_dim].
-    seen: keys and values [B, keys, kv_heads, head_dim] of one layer.
-    mask: [B or 1, S, keys] bool, True where a query may read a key.
-    scale: factor of the attention scores.
-
-  Returns:
-    [B, S, heads * head_dim].
-  """
-  batch, length, heads, width = query.shape
-  kv_heads = seen.keys.shape[2]
-  query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
-  scores = products.einsum('bqhgd,bkhd->bhgqk', query, seen.keys)
-  weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores * scale, -1e30))
-  read = products.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
-  return read.reshape(batch, length, heads * width)
-
-
-def write_cache(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
-  """Returns one layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
-  update = jax.lax.dynamic_update_slice_in_dim
-  return KeysValues(
-    *(update(old, x, index, 1) for old, x in zip(cache, new, strict=True))
-  )
-
-
-def newest(mask: Array, size: int) -> Array:
-  """Limits a causal mask to a sliding window of the newest keys.
-
-  Args:
-    mask: [B or 1, S, keys] bool, True where a query may read a key. Masked keys do not
-      count towards the window.
-    size: number of keys in the window, including the query's own.
-
-  Returns:
-    [B or 1, S, keys] bool.
-  """
-  return mask & (jnp.cumsum(mask, axis=-1) > jnp.sum(mask, -1, keepdims=True) - size)

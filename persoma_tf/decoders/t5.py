@@ -20,7 +20,7 @@ from jax import Array
 
 from persoma_tf import products
 from persoma_tf.decoders import branches
-from persoma_tf.decoders.decoder_only import KeysValues
+from persoma_tf.decoders.attention import KeysValues
 from persoma_tf.decoders.layers import RMSNorm, some_logits
 from persoma_tf.decoders.t5_layers import (
   DecoderLayer,

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from persoma_tf import products
-from persoma_tf.decoders.decoder_only import KeysValues, write_cache
+from persoma_tf.decoders.attention import KeysValues, write_cache
 from persoma_tf.decoders.layers import RMSNorm
 from persoma_tf.parameters.lora import Dense
 

@@ -19,7 +19,8 @@ from persoma_tf.answer_template import chosen_words
 from persoma_tf.inference import batch_shapes, generate
 from persoma_tf.inference.batch_shapes import Limits
 from persoma_tf.inference.decoding_settings import Decoding
-from persoma_tf.inference.trained_model import load_trained
+from persoma_tf.inference.draft_ahead import DraftAhead
+from persoma_tf.inference.trained_model import for_question, load_trained
 
 
 class Request(NamedTuple):
@@ -73,8 +74,10 @@ class Engine:
   are each padded to a quarter, half or all of their limit.
 
   Attributes:
-    model: model whose decoder layers are unrolled instead of stacked.
-    params: parameters of the model, on the device.
+    model: model whose decoder layers are unrolled instead of stacked, with the draft of
+      the engine's question alone.
+    params: parameters of this model, on the device.
+    trained: the model with the drafts of all its questions.
   """
 
   def __init__(
@@ -106,8 +109,7 @@ class Engine:
     """
     self._decoding, self._task = decoding, task
     shape = (0, 1) if limits.batch_tokens else (limits.longest, limits.width)
-    self.model, self.params = self._load(model_dir, limits, shape)
-    self._adapter = jax.jit(functools.partial(generate.soft_prompt, self.model))
+    self.trained, self._params = self._load(model_dir, limits, shape)
     self._ask(prompt, task, limits, options, question)
 
   def asking(
@@ -125,7 +127,9 @@ class Engine:
 
   def _ask(self, prompt, task, limits, options, question):
     self._prompt, self._limits = np.array(prompt, np.int32), limits
-    self._options, self._question = options, question
+    self._options = options
+    self.model, self.params = for_question(self.trained, self._params, question)
+    self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
     self._write(task)
 
   def _load(self, model_dir, limits, shape):
@@ -135,23 +139,7 @@ class Engine:
   def _write(self, task):
     """Makes ready to write answers."""
     self._answer = jax.jit(_writer(self.model, task, self._decoding))
-
-  def _soft(self, vectors, mask, **asked):
-    """Returns the soft prompts of histories, for the engine's question."""
-    adapter = self.model.adapter
-    if adapter.questions:
-      asked['question'] = np.full(len(vectors), self._question or 0, np.int32)
-    soft, draft = self._adapter(self.params, vectors, mask, **asked), adapter.template
-    if draft is None:
-      return soft
-    if self._question is None:
-      shown = soft.mask.at[:, soft.mask.shape[1] - draft.num_tokens :].set(False)
-      return soft._replace(mask=shown, slot_logits=None)
-    if not adapter.questions:
-      return soft
-    if own := draft.drafts[self._question]:
-      own = soft.slot_logits[:, : own.num_slots, : own.num_words]
-    return soft._replace(slot_logits=own)
+    self._ahead = DraftAhead(self.model, task, self._decoding)
 
   def answer(self, requests: Sequence[Request]) -> list[Answered]:
     """Returns the answers to requests, in the same order."""
@@ -162,8 +150,10 @@ class Engine:
       keys = batch_shapes.random_keys(
         [request.key for request in batch], rows, self._decoding.seed
       )
-      generated = jax.device_get(self._answer(self.params, soft, prompt, keys))
-      some = self._drafts(soft), self._odds(soft), generated.option_odds
+      drafts = self._drafts(soft)
+      asked = soft, prompt, keys, self._ahead.tokens(drafts)
+      generated = jax.device_get(self._answer(self.params, *asked))
+      some = drafts, self._odds(soft), generated.option_odds
       some = [itertools.repeat(None) if x is None else x for x in some]
       for place, tokens, log_prob, *told in zip(
         places, generated.tokens, generated.log_prob, *some, strict=False
@@ -256,7 +246,7 @@ class Engine:
     """Returns (soft prompts, task prompts); unused rows are padding."""
     if self._limits.batch_tokens:
       vectors, mask = np.zeros((rows, 0, 1), np.float32), np.zeros((rows, 0), np.int32)
-      return self._soft(vectors, mask), self._own(requests, length, rows)
+      return self._soft(self.params, vectors, mask), self._own(requests, length, rows)
     vectors = np.zeros((rows, length, self._limits.width), np.float32)
     mask = np.zeros((rows, length), np.int32)
     asked = np.zeros((rows, *self._limits.asked), np.float32)
@@ -268,7 +258,7 @@ class Engine:
         size = len(request.asked)
         asked[row, :size], present[row, :size] = request.asked, 1
     more = {'asked': asked, 'present': present} if self._limits.asked else {}
-    soft = self._soft(vectors, mask, **more)
+    soft = self._soft(self.params, vectors, mask, **more)
     if requests[0].prompt is None:
       prompt = persoma.Prompts(self._prompt, np.ones_like(self._prompt))  # of all rows
       return soft, prompt
@@ -287,10 +277,10 @@ class Engine:
 
 
 def _writer(model, task: generate.Task, decoding: Decoding):
-  """Returns a function (params, soft, prompts, keys) -> Generated."""
+  """Returns a function (params, soft, prompts, keys, drafts) -> Generated."""
   beams, temperature = decoding.beams, decoding.temperature
   if beams > 1:
     return lambda *args: generate.beam_search(model, *args[:3], task, beams)
   if not temperature:
-    return lambda *args: generate.greedy(model, *args[:3], task)
+    return lambda *args: generate.greedy(model, *args[:3], task, args[4])
   return lambda *args: generate.sample(model, *args[:3], task, args[3], temperature)

@@ -53,6 +53,19 @@ class OptionTokens(NamedTuple):
     """Returns the options without their first tokens, which all of them share."""
     return self._replace(tokens=self.tokens[:, begun:], lengths=self.lengths - begun)
 
+  def scored(self, rows: int, slot_logits: Array | None) -> Array:
+    """Returns the numbers [rows, C] of the options that are scored.
+
+    Args:
+      rows: number of prefixes.
+      slot_logits: [rows, S, W] of their drafts, which choose if there are too many
+        options; None without a draft, which leaves all of them.
+    """
+    total = len(self.tokens)
+    if slot_logits is not None and total > self.most:
+      return jax.lax.top_k(slot_logits[:, 0], self.most)[1]
+    return jnp.broadcast_to(jnp.arange(total), (rows, total))
+
 
 def option_odds(
   call: Callable,
@@ -83,9 +96,7 @@ def option_odds(
   if options is None:
     return None
   options, rows, total = options.without(begun), len(hidden), len(options.tokens)
-  scored = jnp.broadcast_to(jnp.arange(total), (rows, total))
-  if soft.slot_logits is not None and total > options.most:
-    scored = jax.lax.top_k(soft.slot_logits[:, 0], options.most)[1]
+  scored = options.scored(rows, soft.slot_logits)
   first = jax.nn.log_softmax(call(Persoma.logits, hidden).astype(jnp.float32))
   read = lambda chosen: _log_likelihoods(call, first, cache, options, chosen)
   found = jnp.moveaxis(jax.lax.map(read, _pieces(scored, options)), 0, 1)

@@ -71,6 +71,32 @@ def load_trained(
   return model.clone(decoder=module), jax.device_put({**params, 'decoder': tuned})
 
 
+def for_question(
+  model: persoma.Persoma, params: Mapping, number: int | None
+) -> tuple[persoma.Persoma, Mapping]:
+  """Returns a model without the drafts of other questions, and its parameters.
+
+  They would be computed for nothing, and the decoder would read tokens for them. The
+  user tokens and all parameters stay as they are.
+
+  Args:
+    model: trained model.
+    params: its parameters.
+    number: number of the question among those of the model; None for a model without a
+      draft, whose decoder reads the user tokens alone.
+  """
+  drafts, questions = model.adapter.draft, [*model.adapter.questions]
+  if drafts is None or not (questions or number is None):
+    return model, params
+  draft = None if number is None else drafts.drafts[number]
+  own = {name: x for name, x in params['adapter'].items() if name != 'draft'}
+  if draft is not None:
+    own['draft'] = params['adapter']['draft'][questions[number]]
+    draft = draft.clone(parent=None, name=None)
+  adapter = model.adapter.clone(draft=draft)
+  return model.clone(adapter=adapter), {**params, 'adapter': own}
+
+
 def merged(
   model_dir: str, history: tuple[int, int], asked: int = 0
 ) -> tuple[persoma.Persoma, dict, str]:

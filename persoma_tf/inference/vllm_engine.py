@@ -52,14 +52,8 @@ class VllmEngine(Engine):
 
   def _load(self, model_dir, limits, shape):
     """Returns the model and its parameters without the layers; starts vLLM."""
-    task, decoding = self._task, self._decoding
+    decoding = self._decoding
     decoding.check_engine('vllm')
-    if task.options is not None:
-      raise ValueError(
-        f'scored_options={decoding.scored_options} with engine=vllm, which tells no '
-        'probabilities of options behind a soft prompt: expected scored_options=0, '
-        'for those of the draft alone, or engine=jax'
-      )
     model, params, name = trained_model.merged(model_dir, shape, limits.asked)
     if not isinstance(model.decoder, DecoderOnly):
       raise ValueError(
@@ -67,7 +61,6 @@ class VllmEngine(Engine):
         'models: expected engine=jax'
       )
     kind = chosen_type(decoding.weights)
-    form, self._begun = form_of(task.grammar)
     with tempfile.TemporaryDirectory() as folder:  # vLLM has read it when it starts
       config, decoder = model.decoder.config, params['decoder']
       path = pathlib.Path(folder)
@@ -76,22 +69,16 @@ class VllmEngine(Engine):
         'folder': folder,
         'dtype': kind,
         'seqs': 4 * limits.batch_size,
-        'form': form,
-        'ends': [task.eos_id, *task.other_ends],
-        'max_tokens': task.max_tokens - len(self._begun),
       }
       self._server = VllmProcess(self._python, settings)
-    self._prefix = jax.jit(self._prefix_of)
     embedder = {'embedder': params['decoder']['embedder']}
     return model, jax.device_put({**params, 'decoder': embedder})
 
   def _write(self, task):
-    """Checks that vLLM was started for these answers."""
-    if task is not self._task:
-      raise ValueError(
-        'engine=vllm answers one question a run: expected one name in questions, or '
-        'engine=jax'
-      )
+    """Tells vLLM the form of the answers."""
+    form, self._begun = form_of(task.grammar)
+    self._task, self._rule = task, self._server.ask('learn', form)
+    self._prefix = jax.jit(self._prefix_of)
 
   def _prefix_of(self, params, soft, prompt):
     begun = np.array(self._begun, np.int32)
@@ -100,19 +87,45 @@ class VllmEngine(Engine):
 
   def answer(self, requests: Sequence[Request]) -> list[Answered]:
     """Returns the answers to requests, in the same order."""
-    prefixes, told = {}, {}
+    prefixes, told, scored = {}, {}, {}
     for places, length, rows in self._batches(requests):
       batch = [requests[place] for place in places]
       soft, prompt = self._inputs(batch, length, rows)
       embedded, mask = jax.device_get(self._prefix(self.params, soft, prompt))
       some = self._drafts(soft), self._odds(soft)
       some = [itertools.repeat(None) if x is None else x for x in some]
-      real = zip(places, embedded, mask, *some, strict=False)
-      for place, row, own, *about in real:
-        prefixes[place], told[place] = row[own], about
+      chosen = (
+        itertools.repeat(None) if self._task.options is None else self._scored(soft)
+      )
+      real = zip(places, embedded, mask, chosen, *some, strict=False)
+      for place, row, own, options, *about in real:
+        prefixes[place], told[place], scored[place] = row[own], about, options
     order = range(len(requests))
-    written = self._server.write([prefixes[place] for place in order])
-    return [self._answered(*written[place], told[place]) for place in order]
+    sent = [packed(prefixes[place]) for place in order]
+    odds = self._option_odds([scored[place] for place in order], sent)
+    task = self._task
+    ends, most = [task.eos_id, *task.other_ends], task.max_tokens - len(self._begun)
+    written = self._server.ask('write', self._rule, most, ends, sent)
+    return [
+      self._answered(*written[place], [*told[place], odds[place]]) for place in order
+    ]
+
+  def _scored(self, soft) -> np.ndarray:
+    """Returns the numbers [B, C] of the options whose probabilities are told."""
+    options = self._task.options
+    return np.asarray(options.scored(soft.tokens.shape[0], soft.slot_logits))
+
+  def _option_odds(self, scored, sent) -> list[np.ndarray | None]:
+    """Returns `Answered.option_odds` behind each prefix."""
+    if self._task.options is None:
+      return [None] * len(sent)
+    options = self._task.options.without(len(self._begun))
+    ids = [x[:n].tolist() for x, n in zip(options.tokens, options.lengths, strict=True)]
+    found = self._server.ask('score', [[ids[x] for x in own] for own in scored], sent)
+    odds = np.zeros((len(sent), len(ids)), np.float32)
+    for row, own, costs in zip(odds, scored, found, strict=True):
+      row[own] = jax.nn.softmax(np.array(costs, np.float32))
+    return [*odds]
 
   def _answered(self, tokens, log_prob, told) -> Answered:
     """Returns an answer as the other engine writes it."""
@@ -139,6 +152,11 @@ def form_of(grammar: Grammar | None) -> tuple[tuple | None, list[int]]:
   arrays = {name: np.asarray(x).tolist() for name, x in grammar._asdict().items()}
   state, place, names = (np.asarray(x)[0].tolist() for x in reached)
   return (arrays, (state, place, tuple(names))), begun
+
+
+def packed(prefix: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+  """Returns a prefix [P, D] as `vllm_server.Prefixes` has it."""
+  return prefix.shape, np.ascontiguousarray(prefix, np.float32).tobytes()
 
 
 @dataclasses.dataclass
@@ -170,18 +188,21 @@ class VllmProcess:
       command = [self.python, '-P', vllm_server.__file__, str(number)]
       subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[number])
     self._channel = Connection(ours.detach())
-    self._ask(self.settings)
+    self._send(self.settings)
 
-  def write(self, prefixes: Sequence[np.ndarray]) -> list[tuple[list[int], float]]:
-    """Returns (token ids, log probability in nats) of the answer to each prefix.
+  def ask(self, method: str, *arguments: Any) -> Any:
+    """Returns what a method of `vllm_server.Writer` returns.
 
     Args:
-      prefixes: [P, D] float32 each.
-    """
-    values = [np.ascontiguousarray(x, np.float32) for x in prefixes]
-    return self._ask([(x.shape, x.tobytes()) for x in values])
+      method: name of the method.
+      *arguments: its arguments, of types that a Python without ours can read.
 
-  def _ask(self, message):
+    Raises:
+      RuntimeError: the process ended, or the method failed.
+    """
+    return self._send((method, *arguments))
+
+  def _send(self, message):
     with contextlib.suppress(OSError):  # what it said before it ended can be read
       self._channel.send(message)
     try:

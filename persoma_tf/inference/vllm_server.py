@@ -15,11 +15,14 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+
+# Shape (P, D) and float32 values of each.
+Prefixes = Sequence[tuple[tuple[int, int], bytes]]
 
 
 class FormWalk:
@@ -68,25 +71,30 @@ class FormWalk:
     return state, place, named + (-1,) * (len(names) - count)
 
 
-def form_processor(walk: FormWalk) -> type:
-  """Returns a class of vLLM that lets a form's tokens pass, with their logits."""
+def form_processor(rules: Sequence[Callable]) -> type:
+  """Returns a class of vLLM that lets the tokens of a rule pass, with their logits.
+
+  Args:
+    rules: functions (tokens so far, logits [V]) -> ids [A] of the tokens that may
+      follow. A request's `extra_args` have the number of its rule.
+  """
   import torch
   from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
   class FormProcessor(AdapterLogitsProcessor):
-    """Keeps every request to the form."""
+    """Keeps requests to their rules."""
 
     def is_argmax_invariant(self) -> bool:
       """Tells vLLM that the most probable token may change."""
       return False
 
     def new_req_logits_processor(self, params):
-      """Returns the function that masks a request's logits [V]."""
-      del params
-      return keep
+      """Returns the function that masks a request's logits [V]; None without a rule."""
+      number = (params.extra_args or {}).get('rule')
+      return None if number is None else functools.partial(keep, rules[number])
 
-  def keep(written, logits):
-    allowed = torch.from_numpy(walk.allowed(written)).to(logits.device)
+  def keep(rule, written, logits):
+    allowed = torch.as_tensor(rule(written, logits), device=logits.device)
     masked = torch.full_like(logits, -torch.inf)
     masked[allowed] = logits[allowed]
     return masked
@@ -102,14 +110,12 @@ class Writer:
 
     Args:
       settings: `folder` of the decoder, as Hugging Face has it; `dtype`; `seqs`, number
-        of answers at once; `form`, arguments of `FormWalk` or None; `ends`, ids of
-        tokens that end an answer; `max_tokens` of an answer.
+        of answers at once.
     """
     import vllm
 
-    form = settings['form']
-    processors = [form_processor(FormWalk(*form))] if form else None
-    self._dtype = settings['dtype']
+    self._vllm, self._dtype = vllm, settings['dtype']
+    self._rules: list[Callable] = []
     self._model = vllm.LLM(
       model=settings['folder'],
       dtype=self._dtype,
@@ -117,39 +123,87 @@ class Writer:
       enable_prompt_embeds=True,
       skip_tokenizer_init=True,
       enforce_eager=True,  # compilation takes minutes, which a shard does not earn
-      async_scheduling=False,  # a form needs the token before
+      async_scheduling=False,  # a rule needs the token before
       enable_prefix_caching=False,
       logprobs_mode='processed_logprobs',  # among the allowed tokens, as ours are
-      logits_processors=processors,
-    )
-    self._params = vllm.SamplingParams(
-      temperature=0,
-      max_tokens=settings['max_tokens'],
-      stop_token_ids=settings['ends'],
-      ignore_eos=True,  # `stop_token_ids` has all ends
-      logprobs=0,
-      detokenize=False,
+      logits_processors=[form_processor(self._rules)],
     )
 
+  def learn(self, form: tuple | None) -> int | None:
+    """Returns the number of the rule that keeps answers to a form; None without one.
+
+    Args:
+      form: arguments of `FormWalk`.
+    """
+    if form is None:
+      return None
+    walk = FormWalk(*form)
+    self._rules.append(lambda written, logits: walk.allowed(written))
+    return len(self._rules) - 1
+
   def write(
-    self, prefixes: Sequence[tuple[tuple[int, int], bytes]]
+    self, rule: int | None, max_tokens: int, ends: Sequence[int], prefixes: Prefixes
   ) -> list[tuple[list[int], float]]:
     """Returns (token ids with the end, log probability in nats) of each answer.
 
     Args:
-      prefixes: shape (P, D) and float32 values of each prefix.
+      rule: what `learn` returned.
+      max_tokens: most tokens of an answer.
+      ends: ids of the tokens that end an answer.
+      prefixes: what stands before the answers.
     """
-    import torch
-
-    dtype = getattr(torch, self._dtype)
-    prompts = []
-    for shape, values in prefixes:
-      embedded = torch.frombuffer(bytearray(values), dtype=torch.float32)
-      prompts.append({'prompt_embeds': embedded.reshape(shape).to(dtype)})
-    found = self._model.generate(prompts, self._params, use_tqdm=False)
+    params = self._params(max_tokens, rule, stop_token_ids=ends)
+    found = self._model.generate(self._prompts(prefixes), params, use_tqdm=False)
     return [
       ([*x.outputs[0].token_ids], float(x.outputs[0].cumulative_logprob)) for x in found
     ]
+
+  def score(
+    self, options: Sequence[Sequence[Sequence[int]]], prefixes: Prefixes
+  ) -> list[list[float]]:
+    """Returns the log probability in nats of each option behind each prefix.
+
+    A rule that lets an option alone pass reads what it would have cost.
+
+    Args:
+      options: for each prefix, the options as token ids.
+      prefixes: what stands before the options.
+    """
+    prompts, params, scores, known = [], [], [], len(self._rules)
+    for prompt, some in zip(self._prompts(prefixes), options, strict=True):
+      scores.append([{} for _ in some])
+      for option, costs in zip(some, scores[-1], strict=True):
+        prompts.append(prompt)
+        params.append(self._params(len(option), len(self._rules)))
+        self._rules.append(functools.partial(_forced, option, costs))
+    self._model.generate(prompts, params, use_tqdm=False)
+    del self._rules[known:]
+    return [[sum(costs.values()) for costs in some] for some in scores]
+
+  def _params(self, max_tokens, rule, **settings):
+    return self._vllm.SamplingParams(
+      temperature=0,
+      max_tokens=max_tokens,
+      ignore_eos=True,  # `stop_token_ids` has all ends
+      logprobs=0,
+      detokenize=False,
+      extra_args={'rule': rule},
+      **settings,
+    )
+
+  def _prompts(self, prefixes: Prefixes) -> list[dict]:
+    import torch
+
+    read = lambda values: torch.frombuffer(bytearray(values), dtype=torch.float32)
+    dtype = getattr(torch, self._dtype)
+    return [{'prompt_embeds': read(x).reshape(p).to(dtype)} for p, x in prefixes]
+
+
+def _forced(option, costs, written, logits):
+  """Lets the next token of an option pass; notes its log probability."""
+  place = len(written)
+  costs[place] = float(logits.float().log_softmax(-1)[option[place]])
+  return [option[place]]
 
 
 def main() -> None:
@@ -166,7 +220,8 @@ def main() -> None:
     writer = Writer(asked.get())
     channel.send(None)
     while True:
-      channel.send(writer.write(asked.get()))
+      method, *arguments = asked.get()
+      channel.send(getattr(writer, method)(*arguments))
   except BaseException as error:
     channel.send(f'{type(error).__name__}: {error}')
     raise

@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -162,10 +162,12 @@ def to_parquet(table: pa.Table) -> bytes:
   return sink.getvalue().to_pybytes()
 
 
-def write_parquet(path: str, table: pa.Table) -> None:
-  """Writes a table as a Parquet file, without its bytes in memory."""
-  with _written(path) as file:
-    pq.write_table(table, file)
+def write_parquet(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+  """Writes tables as groups of rows of a Parquet file, one in memory at a time."""
+  with _written(path) as file, pq.ParquetWriter(file, schema) as writer:
+    for table in tables:
+      writer.write_table(table)
+      del table  # before the next one is made
 
 
 def read_parquet(path: str) -> pa.Table:

@@ -8,6 +8,7 @@ from tasks.answers.choice import Choice
 from tasks.answers.number import MOST_NUMBERS, Number, write_numbers
 from tasks.answers.rank import Rank
 from tasks.answers.text import Text
+from tasks.text_templates import read_template
 
 MOST_CANDIDATES = 20
 
@@ -72,12 +73,16 @@ def _read_text(kind: str, part: Part) -> Answers:
 
 
 def _read_rank(kind: str, part: Part) -> Answers:
-  part.expect('most')
+  part.expect('most', 'candidate')
   most = part.whole('most', MOST_CANDIDATES)
   if not 2 <= most <= MOST_NUMBERS:
     part.get('most').refuse(f'{most}; expected 2 to {MOST_NUMBERS:,}')
   options = write_numbers(1, most, 1)
-  return Answers(kind, {'options': options}, {}, options)
+  words = {'options': options}
+  if text := part.text('candidate', ''):
+    part.get('candidate').make(read_template, text)
+    words['candidate'] = text
+  return Answers(kind, words, {}, options)
 
 
 _KINDS = {

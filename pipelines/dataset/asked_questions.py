@@ -82,4 +82,5 @@ class AskedExamples:
     """Returns what a model needs to ask it, as JSON types."""
     words = {'kind': self.question.KIND, **vars(self.question)}
     del words['name']
-    return {key: [*x] if isinstance(x, tuple) else x for key, x in words.items()}
+    told = {key: x for key, x in words.items() if x != ''}  # no `candidate`, say
+    return {key: [*x] if isinstance(x, tuple) else x for key, x in told.items()}

@@ -26,6 +26,7 @@ from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
 from tasks.text_templates import TextTemplate
 
+_NOT_TOLD = ('files', 'place', 'texts', 'of_items', 'of_users', 'categories')
 NO_VALUES = '0:1:1'  # scale of events without values: each counts as 1
 
 
@@ -175,7 +176,11 @@ class Dataset:
     Raises:
       JobError: a file cannot be read, or lacks a column.
     """
-    find = lambda table, fmt: find_files(table.files, [fmt], 'dataset')
+
+    def find(table: TableFiles, fmt: Format) -> list[InputFile]:
+      with table.explained():
+        return find_files(table.files, [fmt], 'dataset')
+
     found = {
       'ratings': [
         x for each in self.events for x in find(each, self.event_format(each))
@@ -267,7 +272,7 @@ def _about_table(table: TableFiles) -> dict[str, Any]:
   return {
     field.name: getattr(table, field.name)
     for field in dataclasses.fields(table)
-    if field.name not in ('files', 'texts', 'of_items', 'of_users', 'categories')
+    if field.name not in _NOT_TOLD
   }
 
 

@@ -1,7 +1,7 @@
 """Reads a dataset file, which says what the files of a data set are and what is asked.
 
-docs/own_data.md describes the keys. All of them are checked before a row is read; of
-other files only headers are read, to find the columns that texts name.
+docs/dataset_file.md describes the keys. All of them are checked before a row is read;
+of other files only headers are read, to find the columns that texts name.
 """
 
 import difflib

@@ -26,6 +26,7 @@ from tasks.answers.text import Text
 from tasks.interaction_texts import VALUE
 
 _DRAWN_BY = ('uniform', 'popularity')
+_OF_FILES = (*KEYS, 'user', 'item', 'time', 'id', 'time_unit', 'fields', CANDIDATES)
 
 
 def read_held_out(
@@ -42,6 +43,11 @@ def read_held_out(
   Raises:
     JobError: a key or value is wrong.
   """
+  for key in part.names():
+    if key in _OF_FILES:
+      part.get(key).refuse(
+        'of examples from files; beside holdout the own events of users are asked about'
+      )
   part.expect('holdout', 'answer', 'negatives')
   holdout, options = part.get('holdout'), answers.options
   if answers.kind == Text.KIND:

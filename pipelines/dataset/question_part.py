@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pipelines.dataset.answer_part import KINDS, read_answers
@@ -20,7 +20,7 @@ from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.example_plan import ExamplePlan, ExampleSplit
 from tasks.answers.number import Number
-from tasks.answers.rank import Rank
+from tasks.answers.rank import CANDIDATES, Rank
 from tasks.interaction_texts import VALUE
 from tasks.labels import LabelRule
 from tasks.questions import Question, from_words
@@ -197,12 +197,15 @@ def _check_prompt(
   known: KnownTables,
 ) -> None:
   """Checks that something fills each field of a prompt."""
-  prompt, items = part.get('prompt'), known.items
+  prompt = part.get('prompt')
   named = [x for x in template.fields if x not in plan.features]
   if not template.source:
     prompt.refuse('an empty text; expected the text before the answer')
   if VALUE in named:
     prompt.refuse('{value} is of an event, which is not known yet; expected a column')
+  if rank := part.get('answer').get(Rank.KIND):
+    _check_candidate(rank, prompt, CANDIDATES in named, plan, known)
+    named = [x for x in named if x != CANDIDATES]
   if named and not asks_item:
     hint = difflib.get_close_matches(named[0], plan.fields, n=1)
     prompt.refuse(
@@ -214,15 +217,43 @@ def _check_prompt(
       near = difflib.get_close_matches(field, template.fields, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
       part.get('examples').get('fields').refuse(f'{field!r} is not in the prompt{hint}')
+  _check_columns(prompt, template, named, plan, known)
+
+
+def _check_candidate(
+  rank: Part, prompt: Part, listed: bool, plan: ExamplePlan, known: KnownTables
+) -> None:
+  """Checks that candidates have a text if, and only if, the prompt lists them."""
+  text = read_template(rank.text('candidate', ''))
+  if listed and not text.source:
+    prompt.refuse(
+      f'{{{CANDIDATES}}} needs the text of a candidate; expected answer: '
+      '{rank: {candidate: "{title}"}}, say'
+    )
+  if text.source and not listed:
+    where = rank.get('candidate')
+    where.refuse(f'no prompt shows it; expected {{{CANDIDATES}}} in the prompt')
+  if text.source:
+    _check_columns(rank.get('candidate'), text, text.fields, plan, known)
+
+
+def _check_columns(
+  part: Part,
+  template: TextTemplate,
+  named: Sequence[str],
+  plan: ExamplePlan,
+  known: KnownTables,
+) -> None:
+  """Checks that the items have the columns that a text names, in its formats."""
   for name in named if known.of_items is not None else ():
     if name not in known.of_items:
       others = [*plan.fields, *(known.users.fields if known.users else ())]
       near = difflib.get_close_matches(name, [*known.of_items, *others], n=1)
       columns = f'expected one of {sorted({*known.of_items, *others})}'
-      prompt.refuse(
+      part.refuse(
         f'{{{name}}} is no column of items, and not in examples.fields or '
         f'users.fields; {f"did you mean {{{near[0]}}}?" if near else columns}'
       )
-  lists = items.lists if items else ()
+  lists = known.items.lists if known.items else ()
   kinds = {name: ['x'] if name in lists else 'x' for name in template.fields}
-  prompt.make(template.write, kinds)
+  part.make(template.write, kinds)

@@ -1,8 +1,10 @@
 """Describes files with a table."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from pipelines.common.job import JobError
 from pipelines.events import mapping
 from pipelines.events.formats import REQUIRED, Format
 
@@ -21,6 +23,7 @@ class TableFiles:
     quotes: 'double' or 'none': what quotes are; '' if the files must tell.
     encoding: encoding of the text.
     header: names of the columns if the files have no header line.
+    place: file, line and key where a dataset file names the files.
   """
 
   files: str
@@ -29,6 +32,21 @@ class TableFiles:
   quotes: str = ''
   encoding: str = 'utf-8'
   header: tuple[str, ...] = ()
+  place: str = dataclasses.field(default='', compare=False)
+
+  @contextlib.contextmanager
+  def explained(self) -> Iterator[None]:
+    """Tells the place of the files where they are not as they should be.
+
+    Raises:
+      JobError: in place of another one.
+    """
+    try:
+      yield
+    except JobError as error:
+      raise JobError(
+        f'{self.place}: {str(error).removeprefix("--dataset: ")}'
+      ) from None
 
   def column(self, name: str) -> str:
     """Returns the name in the files of a column that a template names."""

@@ -74,6 +74,7 @@ def read_table(
     'quotes': quotes,
     'encoding': encoding,
     'header': tuple(header),
+    'place': f'{part.file}, line {part.get("files").line}: {part.path}.files',
   }
 
 

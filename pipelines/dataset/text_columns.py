@@ -106,5 +106,6 @@ def check_event_columns(
 def _names(root, kind: str, table: TableFiles) -> frozenset[str]:
   """Returns the names that templates can use; reads the first file's header."""
   fmt = table_format(root.file, kind, table, {})
-  header = table.header or read_columns(table.files, fmt)
+  with table.explained():
+    header = table.header or read_columns(table.files, fmt)
   return frozenset({*header, *table.columns})

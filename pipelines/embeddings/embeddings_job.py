@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,51 +21,38 @@ from pipelines.common.progress import ShowProgress
 from pipelines.common.reach import CheckReach
 from pipelines.embeddings import encoder_texts, given_vectors, rated_pairs
 from pipelines.embeddings.encoder_texts import TextBatch
+from pipelines.embeddings.vector_parts import EncodedTexts, WriteParts
 from pipelines.embeddings.vector_tables import TextVectors, vector_tables
 from pipelines.histories.history_records import list_history_files
 from pipelines.items import item_facts
-from tasks import interaction_texts, schema
+from tasks import interaction_texts
 
 if TYPE_CHECKING:
   from pipelines.embed_items import Config
 
 _JOB = 'pipelines.embed_items'
 _LOGGER = logging.getLogger(__name__)
+_BATCHES = 8  # in a file of vectors: single ones would be many files for a bucket
 _OF_TEXTS = ('template', 'item_noun', 'genres_noun', 'rating_noun')  # flags
 
 
-@dataclasses.dataclass(frozen=True)
-class EncodedTexts:
-  """Holds the vectors of neighbours in the list of distinct texts.
-
-  Attributes:
-    first: place of the first one in the list.
-    vectors: [n, H] float32, in one piece: vectors apart would take twice the memory.
-  """
-
-  first: int
-  vectors: np.ndarray
-
-  def __len__(self) -> int:
-    """Returns the number of texts."""
-    return len(self.vectors)
-
-
 class EncoderHandler(ModelHandler[TextBatch, EncodedTexts, encoders.Encoder]):
-  """Loads the encoder once per worker; an element is a batch of texts."""
+  """Loads the encoder once per worker; an element is some batches of texts."""
 
-  def __init__(self, encoder: str, **choice: str):
+  def __init__(self, encoder: str, batch_size: int, **choice: str):
     super().__init__(max_batch_size=1)  # elements are batches already
-    self._encoder, self._choice = encoder, choice
+    self._encoder, self._size, self._choice = encoder, batch_size, choice
 
   def load_model(self) -> encoders.Encoder:
     """Loads the encoder with its weights."""
     return encoders.load_encoder(self._encoder, **self._choice)
 
   def run_inference(self, batch, model, inference_args=None) -> Iterable[EncodedTexts]:
-    """Encodes batches of texts."""
+    """Encodes the texts of elements, batch by batch."""
     for first, texts in batch:
-      yield EncodedTexts(first, np.asarray(model.encode(texts), np.float32))
+      batches = encoder_texts.text_batches(texts, self._size)
+      vectors = np.concatenate([model.encode(each) for _, each in batches])
+      yield EncodedTexts(first, np.asarray(vectors, np.float32))
 
 
 def run_job(config: Config, options: PipelineOptions) -> None:
@@ -79,33 +65,34 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   made_from = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
-  of_histories = lambda name: FileSystems.join(config.histories_dir, name)
-  info = storage.read_json(of_histories('dataset_info.json'))
+  info = storage.read_json(FileSystems.join(config.histories_dir, 'dataset_info.json'))
   settings, words = _texts_of(config, info.get('dataset'))
   has_texts = 'history_texts' in info.get('schema', {})
-  events_path = of_histories(schema.EVENT_TEXTS) if has_texts else ''
+  source = encoder_texts.StoredTexts(
+    config.histories_dir,
+    config.template,
+    info['rating_values'],
+    words,
+    bool(config.item_vectors),
+    has_texts,
+  )
   settings['histories'] = made_from['fingerprint']
-  items = storage.read_parquet(of_histories('items.parquet'))
   if config.item_vectors:
-    given_vectors.read_given_vectors(
-      config.item_vectors, items['item_id']
-    )  # checks them
+    ids = source.read_items()['item_id']
+    given_vectors.read_given_vectors(config.item_vectors, ids)  # checks them
     settings['item_vectors'] = storage.file_checksum(config.item_vectors)
   folder = output_folder.OutputFolder(config.output_dir, settings, _JOB)
   if not folder.begin(config.overwrite):
     return
   about = _describe_encoder(config.encoder, **config.choice)
-  ratings = info['rating_values']
   shards = list_history_files(config.histories_dir)
   detached = flags.is_detached(options)
   with beam.Pipeline(options=options) as pipeline:
-    known = items, ratings, folder, events_path
-    vectors, pairs = build(pipeline, config, words, shards, *known)
-    written = (beam.pvalue.AsIter(vectors), beam.pvalue.AsSingleton(pairs))
+    parts, pairs = build(pipeline, config, source, shards, folder)
+    written = (beam.pvalue.AsIter(parts), beam.pvalue.AsSingleton(pairs))
     last = pipeline | 'Last' >> beam.Create([folder])
     write = _write_detached if detached else _write
-    known = config, words, about, items, ratings, events_path
-    _ = last | 'Write' >> beam.Map(write, *written, *known)
+    _ = last | 'Write' >> beam.Map(write, *written, config.item_vectors, source, about)
   if detached:
     _LOGGER.info('%s: the job is submitted and will complete the folder', folder.path)
     return
@@ -117,28 +104,21 @@ def run_job(config: Config, options: PipelineOptions) -> None:
 def build(
   pipeline: beam.Pipeline,
   config: Config,
-  words: interaction_texts.Words,
+  source: encoder_texts.StoredTexts,
   shards: Sequence[str],
-  items: pa.Table,
-  ratings: Sequence[float],
   folder: output_folder.OutputFolder,
-  events_path: str = '',
 ) -> tuple[beam.PCollection, beam.PCollection]:
   """Builds the graph that encodes texts.
 
   Args:
     pipeline: pipeline to which the transforms are added.
     config: the flags.
-    words: words or templates of the texts.
+    source: source of the texts.
     shards: files of the histories; read only for the template `joined`.
-    items: the item table.
-    ratings: distinct ratings of the histories.
     folder: the output folder.
-    events_path: path of the table of event texts; '' where there is none.
 
   Returns:
-    A PCollection with EncodedTexts for every batch, and one with a single array of
-    `rated_pairs.PAIRS`.
+    A PCollection of VectorPart, and one with a single array of `rated_pairs.PAIRS`.
   """
   pairs = (
     pipeline
@@ -146,21 +126,22 @@ def build(
     | 'ReadPairs' >> beam.Map(rated_pairs.read_pairs)
     | 'MergePairs' >> beam.CombineGlobally(rated_pairs.merge_pairs)
   )
-  known = (config.template, items, ratings, words)
   inputs = filter(None, (config.histories_dir, config.item_vectors))
-  vectors = (
+  reach = beam.ParDo(CheckReach(folder, *inputs))
+  handler = EncoderHandler(config.encoder, config.batch_size, **config.choice)
+  parts = (
     pairs
-    | 'Texts'
-    >> beam.Map(
-      encoder_texts.stored_texts, *known, bool(config.item_vectors), events_path
-    )
-    | 'Batches' >> beam.FlatMap(encoder_texts.text_batches, config.batch_size)
+    | 'ReachTexts' >> reach
+    | 'Texts' >> beam.Map(source.read_texts)
+    | 'Batches'
+    >> beam.FlatMap(encoder_texts.text_batches, _BATCHES * config.batch_size)
     | 'Spread' >> beam.Reshuffle()
-    | 'Reach' >> beam.ParDo(CheckReach(folder, *inputs))
-    | 'Encode' >> RunInference(EncoderHandler(config.encoder, **config.choice))
+    | 'Reach' >> reach
+    | 'Encode' >> RunInference(handler)
     | 'Progress' >> beam.ParDo(ShowProgress('encoded', 'texts'))
+    | 'Keep' >> beam.ParDo(WriteParts(folder))
   )
-  return vectors, pairs
+  return parts, pairs
 
 
 def _texts_of(
@@ -203,11 +184,6 @@ def _describe_encoder(name: str, **choice: str) -> tuple[int, str]:
   return encoder.width, encoder.sha256
 
 
-def _are_of_unit_length(vectors: np.ndarray) -> bool:
-  # The function of numpy for norms copies the vectors.
-  return np.allclose(np.sqrt(np.einsum('ij,ij->i', vectors, vectors)), 1, atol=1e-3)
-
-
 def _write_detached(folder, *arguments):
   """Writes and completes the folder as the last step of a detached job."""
   if not folder.is_finished():  # else Beam repeats the work of a worker that was lost
@@ -215,28 +191,19 @@ def _write_detached(folder, *arguments):
     folder.complete()
 
 
-def _write(folder, batches, pairs, config, words, about, items, ratings, events_path):
+def _write(folder, parts, pairs, item_vectors, source, about):
   """Writes the tables and the info file."""
-  width, sha256 = about
-  known = (pairs, config.template, items, ratings, words)
-  of_events = encoder_texts.read_event_texts(events_path)
-  texts = encoder_texts.template_texts(*known, bool(config.item_vectors), of_events)
-  vectors = TextVectors(texts, width)
-  for batch in batches:  # read one by one
-    vectors.matrix[batch.first : batch.first + len(batch)] = batch.vectors
+  (width, sha256), texts, items = about, source.read_texts(pairs), source.read_items()
+  parts = sorted(parts)
+  vectors = TextVectors(texts, width, parts, folder)
   widths, count, given, facts = {}, 0, None, {}
-  if config.item_vectors:
-    given, others = given_vectors.read_given_vectors(
-      config.item_vectors, items['item_id']
-    )
+  if item_vectors:
+    given, others = given_vectors.read_given_vectors(item_vectors, items['item_id'])
     without = int((~given.any(axis=1)).sum())
     facts = {'items_without_vector': without, 'vectors_of_other_items': others}
-  for name, table in vector_tables(vectors, *known, given, of_events):
-    storage.write_parquet(folder.file(name), table)
-    for field in table.schema:
-      if pa.types.is_fixed_size_list(field.type):
-        widths[field.name] = field.type.list_size
-        count += table.num_rows
+  for name, table in vector_tables(pairs, source, items, given).items():
+    widths |= table.write(folder.file(name), vectors)
+    count += len(table) * len(table.fields)
   folder.write_json(
     'encoder_info.json',
     {
@@ -245,7 +212,7 @@ def _write(folder, batches, pairs, config, words, about, items, ratings, events_
       'encoder_sha256': sha256,
       'fields': widths,
       'width': sum(widths.values()),
-      'normalization': 'l2' if _are_of_unit_length(vectors.matrix) else 'none',
+      'normalization': 'l2' if all(part.of_unit_length for part in parts) else 'none',
       'items': items.num_rows,
       'items_sha256': item_facts.items_checksum(items['item_id']),
       'texts': count,

@@ -7,12 +7,14 @@ interaction.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import storage
+from tasks import schema
 from tasks.interaction_texts import (
   MOVIELENS,
   Nouns,
@@ -78,21 +80,48 @@ def template_texts(
   return distinct_texts(fields)
 
 
-def stored_texts(pairs: np.ndarray | None, *known: Any) -> list[str]:
-  """Returns `template_texts`, with texts of events that are read from their table.
+class StoredTexts(NamedTuple):
+  """Knows where the texts come from; Beam would pickle the tables themselves.
 
-  Args:
-    pairs: as there.
-    *known: the others as there, but at last the path of the table of event texts, whose
-      content Beam would pickle; '' where there is none.
+  Attributes:
+    histories_dir: finished folder of histories.
+    template: 'fields' or 'joined'.
+    ratings: distinct ratings of the histories.
+    words: nouns for items, genres and ratings, or the templates of a dataset file.
+    only_ratings: whether the items have vectors already.
+    has_event_texts: whether the folder has a table of event texts.
   """
-  *others, events_path = known
-  return template_texts(pairs, *others, read_event_texts(events_path))
 
+  histories_dir: str
+  template: str
+  ratings: Sequence[float]
+  words: Words = MOVIELENS
+  only_ratings: bool = False
+  has_event_texts: bool = False
 
-def read_event_texts(path: str) -> list[list[str]]:
-  """Reads the texts of each template in a table of event texts; none without a path."""
-  return event_columns(storage.read_parquet(path)) if path else []
+  def read_items(self) -> pa.Table:
+    """Reads the item table."""
+    return self._read('items.parquet')
+
+  def read_event_texts(self) -> list[list[str]]:
+    """Reads the texts of each template of events."""
+    texts = schema.EVENT_TEXTS
+    return event_columns(self._read(texts)) if self.has_event_texts else []
+
+  def read_texts(self, pairs: np.ndarray | None) -> list[str]:
+    """Returns `template_texts`."""
+    return template_texts(
+      pairs,
+      self.template,
+      self.read_items(),
+      self.ratings,
+      self.words,
+      self.only_ratings,
+      self.read_event_texts(),
+    )
+
+  def _read(self, name):
+    return storage.read_parquet(FileSystems.join(self.histories_dir, name))
 
 
 def distinct_texts(texts: Iterable[str]) -> list[str]:

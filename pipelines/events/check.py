@@ -21,11 +21,13 @@ from pipelines.events.text_encodings import expected_texts
 from pipelines.events.text_ids import check_found
 
 _MAX_TIME = 4_102_444_800  # the year 2100
-_TIME_EXPECTED = 'seconds since 1970; time_unit=ms reads milliseconds'
-_NOT_A_TIME = (
-  'not_a_number',
-  'seconds since 1970; time_unit=iso reads dates',
-)
+_UNITS = {
+  's': 'seconds',
+  'ms': 'milliseconds',
+  'us': 'microseconds',
+  'ns': 'nanoseconds',
+  column_values.ISO: 'dates',
+}
 _NOT_A_DATE = ('not_a_date', 'a date such as 2024-01-31 or 2024-01-31T12:00:00+01:00')
 _RAW_CHARACTERS = 300
 _FILE_BITS = 40  # of the number of a row in files without times: bytes of a file
@@ -202,11 +204,14 @@ def time_checks(time: np.ndarray, is_time: np.ndarray, unit: str) -> list[Check]
     is_time: [n] bool, whether each value is a time.
     unit: unit of the times in the file.
   """
-  not_a_time, expected = _NOT_A_DATE if unit == column_values.ISO else _NOT_A_TIME
+  right = f'{_UNITS[unit]} since 1970'
+  no_time = ('not_a_number', f'{right}; time_unit=iso reads dates')
+  not_a_time, expected = _NOT_A_DATE if unit == column_values.ISO else no_time
+  smaller = f'{right}; time_unit=ms reads milliseconds' if unit == 's' else right
   return [
     (not_a_time, 'timestamp', ~is_time, expected),
-    ('negative_time', 'timestamp', time < 0, 'seconds since 1970'),
-    ('time_too_large', 'timestamp', time >= _MAX_TIME, _TIME_EXPECTED),
+    ('negative_time', 'timestamp', time < 0, right),
+    ('time_too_large', 'timestamp', time >= _MAX_TIME, smaller),
   ]
 
 

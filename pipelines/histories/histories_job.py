@@ -102,8 +102,8 @@ def run_job(
     items.event_texts.num_rows if items.event_texts else 0,
   )
   write_items(run.items_path, items.table)
-  if items.event_texts:
-    storage.write_parquet(folder.file(schema.EVENT_TEXTS), items.event_texts)
+  if texts := items.event_texts:
+    storage.write_parquet(folder.file(schema.EVENT_TEXTS), texts.schema, [texts])
   blocks = _cut_all(config, files, examples)
   with beam.Pipeline(options=options) as pipeline:
     shards, rejects = build(pipeline, config, blocks, items, folder, examples)

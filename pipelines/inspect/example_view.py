@@ -98,15 +98,14 @@ def _describe(asked, dataset, files, items, known, timeline, settings, shown, us
 
 def _prompt(asked: AskedExamples, example, items: pa.Table) -> dict[str, Any]:
   """Returns an example with its prompt as text."""
-  values = {}
-  if asked.question.item_fields:
-    values = items['fields'][int(example['example_item'][0])].as_py()
-  for name in asked.plan.features:
-    values[name] = example[f'{schema.FIELD}{name}'][0]
+  question = asked.question
+  rows = example[question.asked_field] if question.item_fields else ()
+  columns = [items['fields'][int(row)].as_py() for row in rows]
+  values = {x: example[f'{schema.FIELD}{x}'][0] for x in asked.plan.features}
   return {
     'example': example['example_id'],
     'history': len(example['history_items']),
-    'prompt': asked.question.template.write(values),
+    'prompt': question.write_prompt(columns, values),
     'answer': (*example['answer'], None)[0],
   }
 

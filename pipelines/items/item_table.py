@@ -58,7 +58,7 @@ def with_num_ratings(table: pa.Table, num_ratings: np.ndarray) -> pa.Table:
 
 def write_items(path: str, table: pa.Table) -> None:
   """Writes an item table with the schema schema.ITEMS."""
-  storage.write_parquet(path, table)
+  storage.write_parquet(path, table.schema, [table])
 
 
 def load_items(path: str) -> ItemLookup:

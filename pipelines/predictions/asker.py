@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common.job import JobError
 from pipelines.histories.user_records import read_user_records
-from pipelines.predictions.predictions_folder import check_model_inputs
+from pipelines.predictions.predictions_folder import check_folders
+from pipelines.predictions.question_checks import check_questions, dataset_questions
 from pipelines.predictions.reply import Reply
 from pipelines.predictions.t5x_lines import model_questions
 from tasks import interaction_texts, schema
@@ -34,7 +35,8 @@ class Asker:
   """Asks one question after another; the first one loads the model.
 
   Attributes:
-    questions: questions of the model, by name.
+    questions: what can be asked, by name: the questions of the model and, without
+      drafts, those of the histories' dataset file.
   """
 
   def __init__(
@@ -44,6 +46,7 @@ class Asker:
     embeddings_dir: str | os.PathLike,
     decoding: Decoding = Decoding(),  # noqa: B008  frozen
     trusted: Sequence[str] = (),
+    drafts: bool = True,
   ):
     """Checks the folders.
 
@@ -53,6 +56,8 @@ class Asker:
       embeddings_dir: folder with the embeddings of the same items.
       decoding: settings of the decoding.
       trusted: modules that the model's recipe may import.
+      drafts: whether soft prompts have the drafts of answers; if not, the decoder reads
+        the user tokens alone, and can be asked what the model was not trained on.
 
     Raises:
       JobError: a folder is not finished, or they do not belong together.
@@ -60,11 +65,15 @@ class Asker:
     folders = tuple(map(os.fspath, (model_dir, histories_dir, embeddings_dir)))
     self._model_dir, self._histories_dir, self._embeddings_dir = folders
     self._decoding, self._trusted = decoding, trusted
-    self.questions = model_questions(self._model_dir, trusted)
     names = ('model_dir', 'histories_dir', 'embeddings_dir')
     config = dict(zip(names, folders, strict=True))
-    config |= {'split': 'all', 'questions': 'all', 'trusted': trusted, 'drafts': True}
-    check_model_inputs(types.SimpleNamespace(**config))
+    config |= {'split': 'all', 'trusted': trusted, 'drafts': drafts}
+    self._config = types.SimpleNamespace(**config)
+    check_folders(self._config)
+    self.questions = model_questions(self._model_dir, trusted)
+    if not drafts:
+      stored = dataset_questions(self._histories_dir)
+      self.questions = {**self.questions, **stored, **self.questions}
     self._items = pq.read_table(f'{self._histories_dir}/items.parquet')
 
   @functools.cached_property
@@ -72,7 +81,14 @@ class Asker:
     from tasks.predictor import Predictor  # JAX and TensorFlow
 
     folders = self._model_dir, self._histories_dir, self._embeddings_dir
-    return Predictor(*folders, 1, self._decoding, trusted=self._trusted)
+    return Predictor(
+      *folders,
+      1,
+      self._decoding,
+      trusted=self._trusted,
+      questions=[*self.questions],
+      drafts=self._config.drafts,
+    )
 
   def ask(
     self,
@@ -101,11 +117,13 @@ class Asker:
       The answer.
 
     Raises:
-      JobError: there is no such user, example, item or question, the user cannot be
-        asked about, or nothing fills what the prompt names.
+      JobError: there is no such user, example, item or question, the folder has no
+        examples of the question, the user cannot be asked about, or nothing fills what
+        the prompt names.
     """
     started = time.monotonic()
     asked = self._check_asked(question, example, item)
+    check_questions(types.SimpleNamespace(**vars(self._config), questions=asked.name))
     split, record = self._find(asked, user, example, item)
     predictor = self._predictor.asking(asked.name)
     if problem := predictor.problem(record):

@@ -6,16 +6,14 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
-from persoma_tf.gin_settings import setting, settings
 from persoma_tf.inference.decoding_settings import ENGINES
 from persoma_tf.training import model_record
-from pipelines.common import flags, job, output_folder, storage
+from pipelines.common import job, output_folder, storage
 from pipelines.embeddings.embeddings_folder import input_fingerprints
-from pipelines.histories.history_records import require_users
 from pipelines.predictions import answer_shards, prediction_files
-from tasks import finished, schema, shard_files
+from pipelines.predictions.question_checks import check_questions
+from tasks import schema, shard_files
 from tasks.answers.example_question import ExampleQuestion
-from tasks.questions import AnyQuestion, from_words, questions_of_config
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,94 +37,29 @@ def check_model_inputs(config) -> CheckedInputs:
   """Checks that folders are finished, belong together, and have whom to ask.
 
   Args:
-    config: `model_dir`, `histories_dir`, `embeddings_dir`, `split`, `questions`,
-      `drafts`, `trusted`.
+    config: as of `check_folders` and `check_questions`.
 
   Raises:
     JobError: they are not, or do not, or the model cannot answer a question.
   """
-  manifest = read_manifest(config.model_dir)
-  fingerprints = input_fingerprints(config)
+  return CheckedInputs(*check_folders(config), check_questions(config))
+
+
+def check_folders(config) -> tuple[dict, dict[str, str]]:
+  """Checks that folders are finished and belong together.
+
+  Args:
+    config: `model_dir`, `histories_dir`, `embeddings_dir`.
+
+  Returns:
+    (manifest of the model, fingerprints of the histories and embeddings).
+
+  Raises:
+    JobError: they are not, or do not.
+  """
+  manifest, fingerprints = read_manifest(config.model_dir), input_fingerprints(config)
   check_trained_on(manifest, config)
-  asked = {'': None}
-  path = FileSystems.join(config.model_dir, 'config.gin')
-  if FileSystems.exists(path):
-    asked = _asked_questions(storage.read_file(path).decode(), config)
-  for question in asked.values():
-    if question:
-      _require_examples(question, config)
-    else:
-      require_users(config.histories_dir, config.split)
-  return CheckedInputs(manifest, fingerprints, asked)
-
-
-def _asked_questions(recipe: str, config) -> dict[str, ExampleQuestion | None]:
-  """Returns the questions of a run, see `CheckedInputs`.
-
-  Raises:
-    JobError: there is no such question, the model drafts answers, but not to it, or it
-      must be said which of several are asked.
-  """
-  several = setting(settings(recipe), 'own_questions.names')
-  if not config.questions:
-    if several:
-      raise job.JobError(
-        f'{config.model_dir} answers the questions {", ".join(several)}: expected '
-        '--questions with some of them, or --questions=all'
-      )
-    return {'': _question_about_examples(recipe)}
-  trained = questions_of_config(recipe, config.trusted)
-  known = {**_questions_of(config.histories_dir), **trained}
-  every = config.questions == 'all'
-  names = trained if every else flags.split_names(config.questions)
-  for name in names:
-    if name not in known:
-      raise job.JobError(
-        f'--questions: {config.model_dir} and {config.histories_dir} have no question '
-        f'{name!r}: expected all, or some of {", ".join(known)}'
-      )
-    has_drafts = config.drafts and setting(settings(recipe), 'train.answer') is not None
-    if name not in trained and has_drafts:
-      raise job.JobError(
-        f'--questions: {config.model_dir} drafts answers, but not to {name}, which it '
-        f'was not trained on: expected some of {", ".join(trained)}, or --nodrafts for '
-        'its user tokens alone'
-      )
-  about = lambda x: x if isinstance(x, ExampleQuestion) else None
-  return {name: about(known[name]) for name in names}
-
-
-def _questions_of(histories_dir: str) -> dict[str, AnyQuestion]:
-  """Returns the questions of the dataset file of histories."""
-  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
-  words = (info.get('dataset') or {}).get('questions', {})
-  return {name: from_words(name, own) for name, own in words.items()}
-
-
-def _require_examples(question: ExampleQuestion, config) -> None:
-  """Checks that the split has examples of a question.
-
-  Raises:
-    JobError: it has none, or the folder has none of this question, or its examples have
-      other words.
-  """
-  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
-  info = storage.read_json(path)
-  counts = info['counts'].get('examples', {})
-  try:
-    finished.check_examples(config.histories_dir, question.name, config.split, counts)
-  except ValueError as error:
-    raise job.JobError(str(error)) from None
-  stored = info['dataset']['questions'][question.name]
-  asked = {'kind': question.KIND, **vars(question)}
-  for name in sorted(stored.keys() - {'prompt'}):  # it may ask in other words
-    own = asked.get(name)
-    own = list(own) if isinstance(own, tuple) else own
-    if stored[name] != own:
-      raise job.JobError(
-        f'{path}: {name} of question {question.name} are {stored[name]}, but the model '
-        f'was trained with {own}: expected histories with the same question'
-      )
+  return manifest, fingerprints
 
 
 def check_trained_on(manifest: Mapping, config) -> None:
@@ -159,18 +92,6 @@ def check_trained_on(manifest: Mapping, config) -> None:
     _LOGGER.warning(
       '%s: the model was not trained on the genres %s', path, ', '.join(new)
     )
-
-
-def _question_about_examples(recipe: str) -> ExampleQuestion | None:
-  """Returns the only question of a model if it is asked about examples, else None.
-
-  Such a model is asked about the examples of its question, others about users.
-  """
-  config = settings(recipe)
-  words = setting(config, 'own_question.words') or {}
-  if words.get('kind', 'lists') == 'lists':
-    return None
-  return from_words(setting(config, 'own_question.name'), words)
 
 
 def read_manifest(model_dir: str) -> dict:

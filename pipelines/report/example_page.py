@@ -61,7 +61,7 @@ def describe_example(
     example_id=samples.example_ids[at],
     user_id=samples.user_ids[at],
     prompt=results.prompts.write(
-      int(samples.asked[at]) if samples.asked[at] >= 0 else None,
+      examples.asked_items(at),
       {name: (*texts, None)[0] for name, texts in examples.fields[at].items()},
     ),
     right=examples.answers[at],

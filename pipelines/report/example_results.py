@@ -39,6 +39,10 @@ class ReadExamples(NamedTuple):
   left_out: Sequence[str]
   candidates: Sequence[np.ndarray]
 
+  def asked_items(self, at: int) -> Sequence[int]:
+    """Returns the items that the prompt of the example at a place can name."""
+    return [*self.candidates[at], *(x for x in self.samples.asked[[at]] if x >= 0)]
+
   def take(self, rows: np.ndarray) -> 'ReadExamples':
     """Returns the examples where `rows` [E] bool is true."""
     pick = lambda values: [x for x, kept in zip(values, rows, strict=True) if kept]
@@ -210,12 +214,11 @@ def read_asked_examples(
     items=[x['history_items'] for x in found],
     values=[x['history_ratings'] for x in found],
   )
-  of_fields = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
+  own = lambda x: {name: x[f'{schema.FIELD}{name}'] for name in question.fields}
   totals = np.array([x['history_total'] for x in found], np.int64)
   answers = [(*x['answer'], '')[0] for x in found]
-  candidates = [x.get(*schema.CANDIDATES, np.zeros(0, np.int64)) for x in found]
-  fields = [*map(of_fields, found)]
-  return ReadExamples(samples, answers, fields, totals, left_out, candidates)
+  of_rank = [x.get(*schema.CANDIDATES, np.zeros(0, np.int64)) for x in found]
+  return ReadExamples(samples, answers, [*map(own, found)], totals, left_out, of_rank)
 
 
 def read_answer_texts(
@@ -246,8 +249,7 @@ def _valid_example(record, question, num_items):
     example = history_records.decode_example(record, question.record_kinds)
   except ValueError:
     return None
-  names = ('history_items', 'example_item', *schema.CANDIDATES)
-  rows = np.concatenate([example[name] for name in names if name in example])
+  rows = np.concatenate([example['history_items'], example[question.asked_field]])
   known = np.all((rows >= 0) & (rows < num_items))
   lengths = len(example['history_items']), len(example['history_ratings'])
   return example if known and lengths[0] == lengths[1] else None

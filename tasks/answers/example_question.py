@@ -61,7 +61,7 @@ class ExampleQuestion(abc.ABC):
     if not self.prompt:
       self._refuse('prompt', 'a text')
     # Read for all: a prompt that is no template is an error here.
-    if self.item_fields and not self.asks_item:
+    if self.item_fields and not self.num_asked:
       self._refuse('prompt', f'only names in fields={self.fields}, as there is no item')
 
   def _refuse(self, field, expected):
@@ -82,10 +82,27 @@ class ExampleQuestion(abc.ABC):
     """Returns the names in the prompt that are columns of the item."""
     return tuple(x for x in self.template.fields if x not in self.fields)
 
+  def write_prompt(
+    self, items: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+  ) -> str:
+    """Writes the prompt of an example.
+
+    Args:
+      items: value of each of `item_fields`, of each item that is asked about.
+      fields: value of each of `fields`, None for a missing one.
+    """
+    columns = items[0] if items else dict.fromkeys(self.item_fields)
+    return self.template.write({**columns, **fields})
+
   @property
   def num_asked(self) -> int:
     """Returns the largest number of items that an example asks about."""
     return int(self.asks_item)
+
+  @property
+  def asked_field(self) -> str:
+    """Returns the feature of a stored example with the items that it is about."""
+    return 'example_item'
 
   @property
   def record_kinds(self) -> dict[str, str]:

@@ -6,6 +6,11 @@ Every example has candidates of its own, which are items in an order that tells 
 The model writes the number of a candidate: 7 is the seventh one. So a ranking is a
 choice whose options are the numbers from 1 on, and the first of them can be written for
 every example. The draft finds a score for each candidate, and its order is the ranking.
+
+Where the prompt has `{candidates}`, the decoder reads them as a list:
+
+    1. Heat (1995)
+    2. Toy Story (1995)
 """
 
 import dataclasses
@@ -16,6 +21,9 @@ import numpy as np
 
 from tasks import schema
 from tasks.answers.choice import Choice
+from tasks.text_templates import read_template
+
+CANDIDATES = 'candidates'  # their name in a prompt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +33,18 @@ class Rank(Choice):
   Attributes:
     options: numbers from 1 to C, the most candidates that an example has, as texts.
     asks_item: False, for the candidates are what is asked about.
+    candidate: template of a candidate in the prompt, over the columns of its item; ''
+      for a prompt without candidates.
 
   Raises:
-    ValueError: as of a choice, or the options are other texts.
+    ValueError: as of a choice, or the options are other texts, or only one of prompt
+      and `candidate` tells of candidates.
   """
 
   KIND: ClassVar[str] = 'rank'
 
   asks_item: bool = dataclasses.field(default=False, kw_only=True)
+  candidate: str = dataclasses.field(default='', kw_only=True)
 
   def __post_init__(self):
     super().__post_init__()
@@ -40,11 +52,39 @@ class Rank(Choice):
       self._refuse('options', "numbers from 1 on, such as ('1', '2', '3')")
     if self.asks_item:
       self._refuse('asks_item', 'False, for the candidates are what is asked about')
+    if other := [x for x in self._own_names if x != CANDIDATES]:
+      self._refuse('prompt', f'only names in fields={self.fields}, and not {other}')
+    if bool(self.candidate) != bool(self._own_names):
+      self._refuse('candidate', 'a text if, and only if, {candidates} is in the prompt')
+
+  @property
+  def _own_names(self) -> tuple[str, ...]:
+    """Returns the names in the prompt that no column fills."""
+    return super().item_fields
+
+  @property
+  def item_fields(self) -> tuple[str, ...]:
+    """Returns the columns of an item that the text of a candidate names."""
+    return read_template(self.candidate).fields
+
+  def write_prompt(
+    self, items: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+  ) -> str:
+    """Writes the prompt of an example, with its candidates as a numbered list."""
+    text = read_template(self.candidate)
+    lines = (f'{at}. {text.write(row)}' for at, row in enumerate(items, 1))
+    return self.template.write({CANDIDATES: '\n'.join(lines), **fields})
 
   @property
   def num_asked(self) -> int:
     """Returns C, the most candidates that an example has."""
     return len(self.options)
+
+  @property
+  def asked_field(self) -> str:
+    """Returns the feature of a stored example with its candidates."""
+    (name,) = schema.CANDIDATES
+    return name
 
   @property
   def record_kinds(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import threading
 import pytest
 from google.cloud import bigquery
 
-from pipelines import t5x_answers
+from pipelines import load_predictions, t5x_answers
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions import bigquery_load, t5x_lines
@@ -55,6 +55,54 @@ def test_rows_come_back(table, place, kind, shards):
   assert found == {'liked': liked, 'nulls': 1, 'micros': 1772409599123456}
   assert bigquery_load.load_folder(place, table) == 0
   assert read(table) == ROWS
+
+
+KINDS = [
+  {'kind': 'choice'},
+  {'kind': 'choice', 'asks_item': False},
+  {'kind': 'number'},
+  {'kind': 'text'},
+  {'kind': 'rank'},
+]
+
+
+@pytest.mark.parametrize('kind', FORMATS)
+@pytest.mark.parametrize(
+  'question', KINDS, ids=lambda x: '-'.join(map(str, x.values()))
+)
+def test_rows_about_examples_come_back(table, tmp_path, kind, question):
+  rows = predictions.rows_of(question, 20)
+  place = predictions.write(tmp_path, [rows[:8], [], rows[8:]], kind, question)
+  assert bigquery_load.load_folder(place, table) == len(rows)
+  found = query('SELECT * FROM TABLE ORDER BY example_id', table)
+  assert found == rows
+  assert [*found[0]] == [x.name for x in schema.prediction_columns(question)]
+  asked = 'answer, COUNT(*) AS number'
+  (top,) = query(f"SELECT {asked} FROM TABLE WHERE user_id = 'ü0007' GROUP BY 1", table)
+  assert top == {'answer': 'ü0007', 'number': 1}
+  assert bigquery_load.load_folder(place, table) == 0
+
+
+def test_a_table_of_another_kind_is_refused(table, tmp_path):
+  asked = {'kind': 'choice'}, {'kind': 'number'}
+  for number, question in enumerate(asked):
+    rows = predictions.rows_of(question, 3)
+    predictions.write(tmp_path / str(number), [rows], question=question)
+  bigquery_load.load_folder(str(tmp_path / '0'), table)
+  with pytest.raises(JobError, match='column value is None, expected FLOAT64 NULLABLE'):
+    bigquery_load.load_folder(str(tmp_path / '1'), table)
+
+
+def test_each_question_has_a_table(table, tmp_path):
+  """Of a folder with those of several, as `batch_predict --questions` writes it."""
+  asked = {'like_v1': {'kind': 'choice'}, 'stars_v1': {'kind': 'number'}}
+  written = {name: predictions.rows_of(words, 5) for name, words in asked.items()}
+  for name, words in asked.items():
+    predictions.write(tmp_path / 'p' / name, [written[name]], 'avro', words)
+  flags = [f'--predictions_dir={tmp_path}/p', f'--bigquery_table={table}']
+  load_predictions.run(flags)
+  for name, rows in written.items():
+    assert query('SELECT * FROM TABLE ORDER BY example_id', f'{table}_{name}') == rows
 
 
 def test_the_table(table, tmp_path):

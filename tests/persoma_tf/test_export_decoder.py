@@ -116,6 +116,11 @@ def test_merged(trained, qwen, tmp_path):
   merged = decoders.load_decoder(f'{tmp_path}/out')
   np.testing.assert_allclose(logits(merged), logits(decoder), atol=1e-4)
   assert np.abs(logits(decoder) - logits(decoders.load_decoder(str(qwen)))).max() > 0.01
+  about = json.loads((tmp_path / 'out' / 'persoma.json').read_text())
+  manifest = checkpoints.adapter_manifest(f'{folder}/adapter')
+  assert {name: about[name] for name in ('model_id', 'decoder_sha256')} == {
+    name: manifest[name] for name in ('model_id', 'decoder_sha256')
+  }
 
 
 def test_peft(trained, tmp_path):

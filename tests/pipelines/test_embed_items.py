@@ -19,7 +19,12 @@ from persoma_tf import encoders
 from pipelines import embed_items
 from pipelines.common import output_folder, tfrecord
 from pipelines.common.job import JobError
-from pipelines.embeddings import encoder_texts, rated_pairs
+from pipelines.embeddings import (
+  embeddings_job,
+  encoder_texts,
+  rated_pairs,
+  vector_tables,
+)
 from pipelines.histories import history_records
 from tasks import schema
 from tasks.history_columns import HistoryColumns
@@ -303,6 +308,23 @@ def test_a_job_that_was_submitted_again(submit):
   work(Submitted.last)
   assert (output / 'COMPLETED').exists()
   assert not any(output.glob('attempt-*'))
+
+
+def test_vectors_in_several_parts(tmp_path, monkeypatch):
+  """And a job that was killed behind them begins again."""
+  monkeypatch.setattr(encoders, 'load_encoder', lambda name: Letters())
+  histories = write_histories(tmp_path / 'h')
+  embed(histories, tmp_path / 'whole')
+  before = contents(tmp_path / 'whole')
+  monkeypatch.setattr(embeddings_job, '_BATCHES', 1)
+  monkeypatch.setattr(embeddings_job, 'vector_tables', lambda *_: 1 / 0)
+  with pytest.raises(Exception, match='division by zero'):
+    embed(histories, tmp_path / 'e', '--batch_size=2')
+  parts = list((tmp_path / 'e').glob('attempt-*/vectors-*'))
+  assert len(parts) == 4  # of seven texts
+  monkeypatch.setattr(embeddings_job, 'vector_tables', vector_tables.vector_tables)
+  embed(histories, tmp_path / 'e', '--batch_size=2')
+  assert contents(tmp_path / 'e') == before
 
 
 def test_a_runner_that_runs_nothing(submit):

@@ -81,6 +81,24 @@ def test_the_page_is_whole_and_says_what_the_scores_say(parts, tmp_path, capsys)
   assert any('user <b>u' in x for x in page.texts), 'users'
 
 
+def test_several_questions_have_a_page_above_theirs(parts, tmp_path, capsys):
+  (tmp_path / 'p').mkdir()
+  for name, right in (('likes_v1', 0.8), ('others_v1', 0.3)):
+    rows = choices.answer(SPLITS['test'], right=right)
+    choices.write_predictions(tmp_path / 'p' / name, rows)
+  for _ in range(2):
+    flags = [f'--predictions_dir={tmp_path}/p', f'--histories_dir={parts}/histories']
+    evaluate.run([*flags, f'--output_dir={tmp_path}/r', '--bootstrap_samples=50'])
+  page = (tmp_path / 'r' / 'report.html').read_text()
+  links = [x for name, x in Page(page).attributes if name == 'href']
+  assert links == ['likes_v1/report.html', 'others_v1/report.html']
+  assert all((tmp_path / 'r' / link).exists() for link in links)
+  told = [(tmp_path / 'r' / link).with_name('scores.txt').read_text() for link in links]
+  assert told[0] != told[1]
+  assert all(text in page for text in told)
+  assert capsys.readouterr().out == ''.join(told)  # once: they are finished
+
+
 def test_examples_without_an_answer_are_counted_and_not_scored(parts, tmp_path):
   text, found = report(parts, tmp_path / 'r')
   without = sum(not x['answer'] for x in SPLITS['test'])

@@ -1,14 +1,18 @@
 """Several questions are answered with one model, each into a table of its own."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
+from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions import prediction_files
+from pipelines.predictions.asker import Asker
 from pipelines.predictions.table_name import table_of
 from tasks.predictor import Predictor
 from tests.tasks.test_question_mixture import (
@@ -18,6 +22,7 @@ from tests.tasks.test_question_mixture import (
   folder,  # noqa: F401  a fixture
   recipe,  # noqa: F401  a fixture
 )
+from tests.vllm import both, check_same, tiny_decoder, with_vllm  # noqa: F401
 
 ALL = (LIKE, SUBJECTS, SHELF)
 STEPS = ('histories/Stage.steps = 1', 'decoder/Stage.steps = 1')
@@ -106,6 +111,55 @@ def test_a_name_of_no_question(predict, folder, model_dir):  # noqa: F811
     Predictor(*places, questions=[SHELF])
 
 
+def test_one_user_is_asked_one_of_them(predict, folder, model_dir, tmp_path):  # noqa: F811
+  """Of the others the folder needs no examples."""
+  del predict  # trains the model
+  shutil.copytree(folder / 'histories', tmp_path / 'histories')
+  info = tmp_path / 'histories' / 'dataset_info.json'
+  without = json.loads(info.read_text())
+  del without['counts']['examples'][LIKE]
+  info.write_text(json.dumps(without))
+  places = model_dir, tmp_path / 'histories', folder / 'embeddings'
+  user = 'reader-0031'
+  asker = Asker(*places, Decoding(weights='float32'))
+  drafted = asker.ask(user, SUBJECTS)
+  assert drafted.row['task'] == SUBJECTS
+  with pytest.raises(JobError, match=f'no examples of .*{LIKE}'):
+    asker.ask(user, LIKE)
+  with pytest.raises(JobError, match=f'{LIKE}, {SUBJECTS}, not {SHELF}: expected'):
+    asker.ask(user, SHELF)
+  masked = Asker(*places, Decoding(weights='float32'), drafts=False)
+  assert [*masked.questions] == [LIKE, SUBJECTS, SHELF]
+  named = masked.ask(user, SHELF, prompt='What is on the shelf?')
+  assert named.row['task'] == SHELF
+  assert named.prompt.strip() == 'What is on the shelf?'
+  user_tokens = drafted.soft_prompt[: len(named.soft_prompt)]
+  assert len(user_tokens) < len(drafted.soft_prompt)
+  listed = masked.ask(user, SUBJECTS)
+  assert (listed.row['draft_liked'], listed.row['parse_ok']) == ([], True)
+  np.testing.assert_allclose(listed.soft_prompt, user_tokens, atol=1e-5)
+
+
 def test_names_of_tables():
   assert table_of('p:d.t', '') == 'p:d.t'
   assert table_of('p:d.t', LIKE) == f'p:d.t_{LIKE}'
+
+
+@with_vllm
+@pytest.mark.assets
+def test_vllm_answers_them_in_one_process(
+  recipe,  # noqa: F811
+  folder,  # noqa: F811
+  tiny_decoder,  # noqa: F811
+  tmp_path,
+):
+  """With the probabilities of all options of a choice, or of the draft's."""
+  asked = f"own_questions.names = ('{LIKE}', '{SUBJECTS}')"
+  recipe(asked, f'DECODER = {str(tiny_decoder)!r}', *STEPS)
+  trainer.train(f'{tmp_path}/model')
+  inputs = [tmp_path / 'model', folder / 'histories', folder / 'embeddings']
+  for name, *flags in (('all',), ('first', '--scored_options=1', '--noconstrained')):
+    outs = both(tmp_path / name, *inputs, '--questions=all', *flags)
+    for question in (LIKE, SUBJECTS):
+      check_same([out / question for out in outs])
+    assert all(row['decoder_probabilities'] for row in rows_of(outs[1] / LIKE))

@@ -4,6 +4,7 @@ And what `pipelines.inspect` tells of its folders, since making them takes the t
 """
 
 import csv
+import html
 import json
 import re
 import subprocess
@@ -175,7 +176,8 @@ def test_a_ranking_from_a_csv(tmp_path):
   with open(tmp_path / 'data' / 'asked.csv', newline='') as file:
     asked = [x for x in csv.DictReader(file) if x['asked_at'].isdigit()]
   with open(tmp_path / 'data' / 'books.csv', newline='') as file:
-    books = sorted(x['isbn'] for x in csv.DictReader(file))
+    texts = {x['isbn']: '{title} by {author}'.format(**x) for x in csv.DictReader(file)}
+  books = sorted(texts)
   asked = [x for x in asked if x['isbn'] in books]
   rows = [['customer', 'asked_at', 'shown', 'chosen']]
   for row in asked:
@@ -190,8 +192,8 @@ def test_a_ranking_from_a_csv(tmp_path):
   start, end = text.index('questions:'), text.index('split:')
   text = f"""{text[:start]}questions:
   - name: book_next_v1
-    prompt: "\\nNumber of the book:"
-    answer: {{rank: {{most: 8}}}}
+    prompt: "\\nBooks:\\n{{candidates}}\\nNumber of the book:"
+    answer: {{rank: {{most: 8, candidate: "{{title}} by {{author}}"}}}}
     examples:
       files: ranked.csv
       user: customer
@@ -221,6 +223,16 @@ def test_a_ranking_from_a_csv(tmp_path):
   }
   page = (made.folder / 'report' / 'report.html').read_text()
   assert 'A ranking by soft prompt: book_next_v1' in page
+  lists = re.findall(
+    r'Books:\n((?:\d+\. .+\n)+)Number of the book:', html.unescape(page)
+  )
+  listed = [re.findall(r'(?m)^(\d+)\. (.+)$', x) for x in lists]
+  known = [sorted(texts[x] for x in row['candidates']) for row in made.rows]
+  assert listed
+  assert all(
+    [text for _, text in sorted(x, key=lambda y: y[1])] in known for x in listed
+  )
+  assert all([int(at) for at, _ in x] == [*range(1, len(x) + 1)] for x in listed)
   found = floors.describe_floors(
     *(f'{made.folder}/{x}' for x in ('histories', 'embeddings'))
   )

@@ -247,7 +247,7 @@ def test_a_question_without_an_item(own):
   # Every word is an option, and options are no categories of interactions.
   params = {'adapter': run.fresh_params()['adapter']}
   batch = gather(next(run.data(run.stages[0], 0, 0)), run.recipe.vector_tables)
-  found = losses.mean_losses(run.model, params, batch, lm=False)
+  found = jax.jit(lambda p: losses.mean_losses(run.model, p, batch, lm=False))(params)
   assert found.keys() == {'slot_loss', 'value_loss'}
   assert all(np.isfinite(x) for x in found.values())
 

@@ -11,7 +11,7 @@ import pytest
 
 from persoma_tf import decoders, operand_types
 from persoma_tf.decoders import stack
-from persoma_tf.inference import generate, grammar
+from persoma_tf.inference import answer_rows, generate, grammar
 from persoma_tf.inference.decoding_settings import WEIGHTS
 from persoma_tf.model import Persoma, Prompts
 from persoma_tf.parameters import quantization
@@ -107,6 +107,22 @@ def case(request):
   return shared_case(request.param)
 
 
+@pytest.mark.parametrize('task', [FREE, KEPT], ids=['free', 'kept'])
+@pytest.mark.parametrize('name', ['llama', 'gemma'])
+def test_drafts_change_no_answer(name, task):
+  case, rows = shared_case(name, 8), np.arange(40) % 8  # halves of 40 go on alone
+  plain = case.run(generate.greedy, task=task, rows=rows)
+  begun = len(GRAMMAR.forced()[0]) if task.grammar else 0
+  right = plain.tokens[:, begun:]
+  rng = np.random.default_rng(0)
+  wrong = np.where(rng.random(right.shape) < 0.3, 9, right)
+  for drafts in (right, wrong, wrong[:, :1]):
+    search = lambda *args, drafts=drafts: generate.greedy(*args, drafts)
+    made = case.run(search, task=task, rows=rows)
+    np.testing.assert_array_equal(made.tokens, plain.tokens)
+    np.testing.assert_allclose(made.log_prob, plain.log_prob, atol=1e-5)
+
+
 def ended(answer):
   return (*answer, *[EOS] * (L - len(answer)))
 
@@ -147,7 +163,7 @@ def test_logits_of_all_tokens_at_once(monkeypatch):
   """As with many names, where rows have tokens in common."""
   case = shared_case()
   apart = case.kept
-  monkeypatch.setattr(generate, '_FEW_TOKENS', 0)
+  monkeypatch.setattr(answer_rows, '_FEW_TOKENS', 0)
   together = case.run(generate.greedy, task=KEPT)
   np.testing.assert_array_equal(apart.tokens, together.tokens)
   np.testing.assert_allclose(apart.log_prob, together.log_prob, rtol=1e-5)

@@ -1,10 +1,13 @@
 """vLLM behind soft prompts: JAX's form, the same answers, clear refusals."""
 
-import os
-import pathlib
+import concurrent.futures
+import shutil
+import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from persoma_tf.inference import grammar, vllm_server
@@ -12,10 +15,18 @@ from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.grammar import FormPlace, Phrase
 from persoma_tf.inference.vllm_engine import VllmProcess, form_of
 from pipelines import batch_predict
-from pipelines.predictions import prediction_files
 from tests import tiny
+from tests.vllm import (
+  PYTHON,
+  ROOT,
+  _model_folder,  # noqa: F401  a fixture
+  both,
+  check_same,
+  command,
+  tiny_decoder,  # noqa: F401  a fixture
+  with_vllm,
+)
 
-PYTHON = pathlib.Path(sys.prefix).with_name('.venv-vllm') / 'bin' / 'python'
 _END = 9
 
 
@@ -64,40 +75,67 @@ def test_without_vllm_it_names_the_command(tmp_path):
 
 def test_a_python_without_vllm_says_so():
   with pytest.raises(ValueError, match='no Python that has vLLM; make setup-vllm'):
-    VllmProcess(sys.executable, {'form': None})
+    VllmProcess(sys.executable, {})
 
 
-@pytest.fixture(scope='module')
-def tiny_decoder(tmp_path_factory) -> pathlib.Path:
-  """As elsewhere, but vLLM's attention on CPUs knows no heads of width 4."""
-  folder, width = tmp_path_factory.mktemp('decoder'), 32
-  change = lambda writer: writer.add_key_length(width)
-  return tiny.write_decoder(folder / 'tiny.gguf', change, head=width)
+@with_vllm
+@pytest.mark.assets
+@pytest.mark.parametrize('flag', ['--constrained', '--noconstrained'])
+def test_the_same_table(folders, model, tmp_path, flag):
+  check_same(both(tmp_path, model, *folders, flag))
 
 
-@pytest.fixture(scope='module')
-def _model_folder(tmp_path_factory) -> pathlib.Path:
-  """Where `model` is trained, with this decoder."""
-  return tmp_path_factory.mktemp('model')
+@with_vllm
+@pytest.mark.assets
+@pytest.mark.parametrize('victim', ['vLLM', 'worker'])
+def test_nothing_is_lost_when_a_process_is_killed(folders, model, tmp_path, victim):
+  """After some shards; the next run has the missing ones, and the same table."""
+  out = tmp_path / 'out'
+  flags = ('--engine=vllm', '--shard_users=1', '--split=all', '--batch_size=2')
+  argv = command(model, *folders, out, *flags)
+  started = [sys.executable, '-m', 'pipelines.batch_predict', *argv]
+  worker = psutil.Popen(started, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+  read = concurrent.futures.ThreadPoolExecutor(1).submit(worker.stderr.read)
+  while not (done := sorted(out.rglob('predictions-*'))):
+    assert worker.poll() is None
+    time.sleep(0.01)
+  (server,) = [x for x in worker.children() if 'vllm_server' in ' '.join(x.cmdline())]
+  (server if victim == 'vLLM' else worker).kill()
+  assert worker.wait(60) != 0
+  server.wait(60)  # it ends with the worker
+  said = read.result(60)
+  if victim == 'vLLM':
+    assert f'the process of vLLM ({PYTHON}) ended; its log above says why' in said
+  kept = {path: path.stat().st_mtime_ns for path in out.rglob('predictions-*')}
+  assert {*done} <= {*kept}
+  assert not (out / 'COMPLETED').exists()
+  batch_predict.run(argv)
+  again = [path.stat().st_mtime_ns for path in kept if path.exists()]
+  assert again == [kept[path] for path in kept if path.exists()]
+  batch_predict.run(command(model, *folders, tmp_path / 'jax', *flags[1:]))
+  check_same([tmp_path / 'jax', out])
 
 
 @pytest.mark.assets
-@pytest.mark.skipif(
-  not os.access(PYTHON, os.X_OK), reason='no vLLM here: make setup-vllm'
-)
-@pytest.mark.parametrize('flag', ['--constrained', '--noconstrained'])
-def test_the_same_table(folders, model, tmp_path, flag):
-  common = [
-    *(f'--model_dir={model}', f'--histories_dir={folders[0]}', '--format=json'),
-    *(f'--embeddings_dir={folders[1]}', '--weights=float32', '--run_id=r', flag),
-  ]
-  tables = []
-  for engine in ('jax', 'vllm'):
-    out = tmp_path / engine
-    batch_predict.run(
-      [*common, f'--output_dir={out}', f'--engine={engine}', f'--vllm_python={PYTHON}']
-    )
-    tables.append(prediction_files.read_predictions(str(out), 'json'))
-  for ours, theirs in zip(*tables, strict=True):
-    assert theirs['text'] == ours['text']
-    assert theirs['log_prob'] == pytest.approx(ours['log_prob'], abs=1e-3)
+def test_the_decoder_is_another_one_or_not_there(
+  folders,
+  model,
+  tiny_decoder,  # noqa: F811
+  tmp_path,
+):
+  """Both are said before vLLM would be started."""
+  wider = lambda writer: writer.add_key_length(64)
+  other = tiny.write_decoder(tmp_path / 'other.gguf', wider, head=64)
+  for place, told in (
+    (other, 'the adapter was trained with the decoder of'),
+    (tmp_path / 'none.gguf', 'none.gguf'),
+  ):
+    changed = tmp_path / place.name.removesuffix('.gguf') / 'model'
+    shutil.copytree(model, changed)
+    config = changed / 'config.gin'
+    text = config.read_text()
+    assert str(tiny_decoder) in text
+    config.write_text(text.replace(str(tiny_decoder), str(place)))
+    argv = command(changed, *folders, tmp_path / f'out_{place.name}', '--engine=vllm')
+    with pytest.raises(Exception, match=told):
+      batch_predict.run(argv)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from examples.books import make_data
 from pipelines.common.job import JobError
 from pipelines.dataset.dataset_file import read_dataset
 from pipelines.examples.example_plan import AnswerRule, ExamplePlan, Negatives
@@ -129,6 +130,29 @@ def test_free_words(tmp_path):
     assert told in str(caught.value)
   with pytest.raises(JobError, match='no text; expected files with the answers'):
     read(tmp_path, HOLDOUT, ('choice: ["Yes", "No"]', 'text: {}'))
+
+
+RANKED = (
+  ('      answer: value > 3\n', '      negatives: {each: 2}\n'),
+  ('choice: ["Yes", "No"]', 'rank: {most: 3, candidate: "{title} of {published}"}'),
+)
+_NAMED = HOLDOUT.partition('prompt: ')[2].partition('\n')[0]
+
+
+def test_candidates_in_the_prompt(tmp_path):
+  shown = (_NAMED, '"\\n{candidates}\\nNext:"')
+  found = read(tmp_path, HOLDOUT, *RANKED, shown)
+  assert found.questions[0].question.candidate == '{title} of {published}'
+  assert {'title', 'published'} <= {*found.item_columns()}
+  for change, told in (
+    ((shown[1], '"Next:"'), 'candidate: no prompt shows it; expected {candidates} in'),
+    ((', candidate: "{title} of {published}"', ''), '{candidates} needs the text of'),
+    (('{published}"', '{published"'), 'expected a column and }'),
+    (('{candidates}', '{candidates}{title}'), '{title} is no field of the examples'),
+  ):
+    with pytest.raises(JobError, match=r'like.yaml, line \d+: .*') as caught:
+      read(tmp_path, HOLDOUT, *RANKED, shown, change)
+    assert told in str(caught.value)
 
 
 def test_splits(tmp_path):
@@ -402,3 +426,39 @@ def test_users_are_not_divided_by_time(tmp_path):
       HOLDOUT.replace('book_like_v1', 'book_subjects_v1'),
       ('split:', lists + 'split:'),
     )
+
+
+def test_keys_of_files_beside_holdout(tmp_path):
+  both = (
+    '      holdout: {last: 5}\n',
+    '      holdout: {last: 5}\n      user: customer\n',
+  )
+  with pytest.raises(JobError, match=r'examples\.user: of examples from files; beside'):
+    read(tmp_path, HOLDOUT, both)
+
+
+# (old text, new text, what is said of the files that make_data writes).
+IN_FILES = {
+  'no such events': ('files: ratings.csv', 'files: rating.csv', 'line 5: events.files'),
+  'no such examples': (
+    'files: asked.csv',
+    'files: x*.csv',
+    'line 26: questions[0].exa',
+  ),
+  'no such column': (
+    'value: stars',
+    'value: star',
+    'line 5: events.files: {folder}/ra',
+  ),
+  'no such answer': ('answer: liked', 'answer: like', 'line 26: questions[0].examples'),
+}
+
+
+@pytest.mark.parametrize('name', IN_FILES)
+def test_mistakes_that_files_show_have_the_place_of_their_files(name, tmp_path):
+  old, new, told = IN_FILES[name]
+  make_data.write(tmp_path, readers=3, count=5, seed=0)
+  text = TEXT.replace('../../runs/books/data', str(tmp_path))
+  with pytest.raises(JobError, match=r'(no such file|lacks the column)') as caught:
+    read(tmp_path, text, (old, new)).find_files()
+  assert f'like.yaml, {told.format(folder=tmp_path)}' in str(caught.value)

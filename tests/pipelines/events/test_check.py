@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.common.job import JobError
 from pipelines.events import file_blocks, input_files, rejects, shuffle
-from pipelines.events.check import read_ratings
+from pipelines.events.check import read_ratings, time_checks
 from pipelines.events.mapping import formats_of
 from pipelines.events.rating_scale import RatingScale
 
@@ -132,3 +132,13 @@ def test_scale():
 def test_wrong_scale(text):
   with pytest.raises(ValueError, match='expected'):
     RatingScale.parse(text)
+
+
+@pytest.mark.parametrize(
+  ('unit', 'said'),
+  [('s', 'seconds since 1970; time_unit='), ('ms', 'milliseconds'), ('iso', 'a date ')],
+)
+def test_a_right_time_is_told_in_the_unit_of_the_file(unit, said):
+  found = time_checks(np.zeros(1), np.zeros(1, bool), unit)
+  assert found[0][3].startswith(said)
+  assert ('time_unit=ms' in found[2][3]) == (unit == 's')

@@ -76,13 +76,13 @@ def test_prompts(folder, question):
   writer = PromptTexts(question, f'{folder}/histories')
   title = f'Book 3 {choices.HOSTILE}'
   wanted = f'On a Monday: will the reader like {title}, 3 pages?'
-  assert writer.write(3, {'weekday': 'Monday'}) == wanted
-  assert writer.write(0, {'weekday': None}).startswith('On a : will the reader like B')
-  assert writer.write(None, {'weekday': 'Monday'}) == (
+  assert writer.write([3], {'weekday': 'Monday'}) == wanted
+  assert writer.write([0], {'weekday': None}).startswith('On a : will the reader like')
+  assert writer.write((), {'weekday': 'Monday'}) == (
     'On a Monday: will the reader like ?'
   )
   own = dataclasses.replace(question, prompt='{weekday}!')
-  assert PromptTexts(own, f'{folder}/histories').write(2, {'weekday': 'Friday'}) == (
+  assert PromptTexts(own, f'{folder}/histories').write([2], {'weekday': 'Friday'}) == (
     'Friday!'
   )
   with pytest.raises(ValueError, match='its prompt names colour, but'):

@@ -1,5 +1,7 @@
 """Rankings: how candidates are written, read, ordered and told in a row."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,20 @@ def test_words_that_make_no_ranking():
     Rank('next_v1', 'Next:', ('2', '3'))
   with pytest.raises(ValueError, match='the candidates are what is asked about'):
     Rank('next_v1', 'Next:', ('1', '2'), asks_item=True)
+
+
+def test_a_prompt_lists_the_candidates():
+  listed = dataclasses.replace(
+    NEXT, prompt='{mood}:\n{candidates}\nNext:', fields=('mood',), candidate='{title}'
+  )
+  assert listed.item_fields == ('title',)
+  rows = [{'title': 'Heat'}, {'title': 'Toy Story'}]
+  text = listed.write_prompt(rows, {'mood': 'sad'})
+  assert text == 'sad:\n1. Heat\n2. Toy Story\nNext:'
+  assert NEXT.write_prompt([], {}) == 'Next:'
+  for words in ({'candidate': ''}, {'prompt': 'Next:'}, {'fields': ()}):
+    with pytest.raises(ValueError, match=r'expected (a text if|only names)'):
+      dataclasses.replace(listed, **words)
 
 
 def test_the_words_of_a_dataset_file_make_the_same_question():

@@ -1,0 +1,104 @@
+"""Tables about questions of single items; `benchmarks.tables` writes them."""
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.result_files import RESULTS, markdown, read
+from tasks.rank_metrics import WORDS
+
+_METHODS = {
+  'draft': 'the draft',
+  'value_mean_user_bias': "mean value of the item, the user's mean deviation",
+  'matrix_factorization': 'matrix factorization (scikit-surprise)',
+  'item_mean_user_bias': "the item's share, the user's mean deviation, fitted",
+  'logistic_regression': 'logistic regression on pooled × item vectors',
+  'item_mean': "the item's share of answers",
+  'majority': "the training's shares of answers",
+}
+_DECODER = {
+  'frozen': 'frozen',
+  'mixed': 'frozen, a mixture of words in the slot',
+  'lora': 'LoRA',
+}
+_RANKING = {
+  'draft': 'the draft',
+  'popularity': 'number of ratings',
+  'pooled_cosine': 'likeness of the vectors',
+  'random': 'chance',
+}
+
+
+def like() -> str:
+  """AUC of each method on each set."""
+  return _of_sets({'AUC': ('like', 'auc')})
+
+
+def stars() -> str:
+  """Errors of each method on each set."""
+  return _of_sets({'MAE': ('stars', 'mae'), 'RMSE': ('stars', 'rmse')})
+
+
+def _of_sets(scores: Mapping[str, tuple[str, str]]) -> str:
+  columns = {
+    f'{name}{_part(found)}, {word}': found[score]
+    for word, (question, score) in scores.items()
+    for name, found in read(question)['results'].items()
+  }
+  rows = [
+    [what, *(_value(column.get(method)) for column in columns.values())]
+    for method, what in _METHODS.items()
+  ]
+  less = [x for x in _METHODS if x in ('value_mean_user_bias', 'matrix_factorization')]
+  for method in less:
+    cells = [_value(x.get(f'draft less {method}'), 3) for x in columns.values()]
+    rows.append([f'the draft less: {_METHODS[method]}', *cells])
+  return markdown(['', *columns], rows)
+
+
+def _part(found):
+  folds, of_folds = len(found['folds']), found['of_folds']
+  return '' if folds == of_folds else f' ({folds} of {of_folds} folds)'
+
+
+def _value(found, digits=3):
+  """0.782 (0.709 to 0.850): the value and its interval."""
+  if found is None:
+    return 'not run'
+  low, high = found['interval']
+  return f'{found["value"]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
+
+
+def like_decoder() -> str:
+  """AUC of the decoder's own probabilities on TALLRec's set."""
+  names = {'decoder': 'its answer', 'decoder, other user': "another user's history"}
+  names |= {'decoder, no history': 'no history', 'draft': 'the draft, same rows'}
+  rows = [
+    [
+      _DECODER[method],
+      f'{found["examples"]:,}',
+      *(_value(found['auc'].get(name)) for name in names),
+      ', '.join(f'{x} s' for x in found['training_processor_seconds']),
+    ]
+    for method, found in read('like_decoder')['results'].items()
+  ]
+  return markdown(['decoder', 'rows', *names.values(), 'its training'], rows)
+
+
+def rank() -> str:
+  """Scores of rankings, by set and negatives."""
+  rows = []
+  for name, found in read('rank')['results'].items():
+    for method, what in _RANKING.items():
+      rows.append([name, what, *(_value(found[x][method]) for x in WORDS)])
+  return markdown(['', '', *WORDS.values()], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+  name: table
+  for name, table in {
+    'like': like,
+    'stars': stars,
+    'like-decoder': like_decoder,
+    'rank': rank,
+  }.items()
+  if (RESULTS / f'{name.replace("-", "_")}.json').exists()
+}

@@ -1,0 +1,1 @@
+"""Soft prompts in front of other servers of the decoder."""
