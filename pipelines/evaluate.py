@@ -128,7 +128,7 @@ def _report(config: Config) -> None:
     return
   versions = job.versions('matplotlib', 'scipy')
   run_info = {'model': model, **settings, 'versions': versions}
-  score = functools.partial(_score_of(question), question) if question else score_run
+  score = functools.partial(_score_examples, question) if question else score_run
   results = score(
     config.histories_dir,
     config.predictions_dir,
@@ -140,16 +140,18 @@ def _report(config: Config) -> None:
   print(write_report(folder, results, config), end='')
 
 
-def _score_of(question):
-  """Returns the function that scores a run about examples."""
+def _score_examples(question, *arguments):
+  """Scores a run about examples; arguments as of `read_example_run`."""
   from pipelines.report.choice_scoring import score_choice_run
+  from pipelines.report.example_run import read_example_run
   from pipelines.report.rank_scoring import score_rank_run
   from pipelines.report.text_scoring import score_text_run
   from tasks.answers.rank import Rank
   from tasks.answers.text import Text
 
   own = {Rank.KIND: score_rank_run, Text.KIND: score_text_run}
-  return own.get(question.KIND, score_choice_run)
+  score = own.get(question.KIND, score_choice_run)
+  return score(read_example_run(question, *arguments))
 
 
 def write_report(folder, results, config: Config) -> str:

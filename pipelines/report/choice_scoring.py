@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.report import example_results
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
 from pipelines.report.example_results import ExampleResults
+from pipelines.report.example_run import ExampleRun
 from tasks import choice_metrics
 from tasks.answers.choice import Choice
 from tasks.choice_metrics import OptionAnswers
@@ -30,35 +30,13 @@ class ChoiceResults(ExampleResults):
     return self.answered.examples.samples.answers
 
 
-def score_choice_run(
-  question: Choice,
-  histories_dir: str,
-  predictions_dir: str,
-  predicted: Mapping[str, Any],
-  run_info: Mapping[str, Any],
-  training: Mapping[str, str],
-  embeddings_dir: str = '',
-) -> ChoiceResults:
-  """Reads the examples and their predictions, and scores every method on them.
-
-  Args:
-    question: words of the choice.
-    histories_dir: finished folder of the histories.
-    predictions_dir: finished folder of the predictions.
-    predicted: settings in `COMPLETED` of the predictions.
-    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
-    training: files of the model's training, as `read_training` returns them.
-    embeddings_dir: finished folder of the item vectors, for the methods that read them;
-      '' leaves these out.
-
-  Raises:
-    JobError: an example has no prediction and was not rejected, or none has an answer.
-  """
-  answered = example_results.read_answered_examples(
-    question, histories_dir, predictions_dir, predicted
-  )
+def score_choice_run(run: ExampleRun) -> ChoiceResults:
+  """Scores the answers of a run and of methods without a model."""
+  question, answered, run_info = run.question, run.answered, run.run_info
   samples, rows, users = answered.examples.samples, answered.rows, answered.users
-  floors = answer_choice_floors(histories_dir, question, samples, embeddings_dir)
+  floors = answer_choice_floors(
+    run.histories_dir, question, samples, run.embeddings_dir
+  )
   answers = answers_of_model(rows, question.options)
   answers |= {name: x.answers for name, x in floors.items()}
   failures = sum(not row['parse_ok'] for row in rows)
@@ -67,17 +45,12 @@ def score_choice_run(
     if found.settings:
       methods[name]['settings'] = dict(found.settings)
   return ChoiceResults(
-    question=question,
-    answered=answered,
     answers=answers,
     methods=methods,
     better_baseline=better_floor(
       samples.answers, users, answers, methods, question, run_info
     ),
-    **example_results.read_shown(question, histories_dir),
-    split=predicted['split'],
-    run=run_info,
-    training=training,
+    **run.shown,
   )
 
 

@@ -11,7 +11,6 @@ from pipelines.common import storage, tfrecord
 from pipelines.common.job import JobError
 from pipelines.histories import history_records
 from pipelines.predictions.prediction_files import read_predictions
-from pipelines.report.run_results import read_titles
 from tasks import schema
 from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
@@ -126,15 +125,6 @@ class ExampleResults:
   def predictions(self) -> Mapping[str, Any]:
     """Returns `run_info.json` of the predictions."""
     return self.answered.predictions
-
-
-def read_shown(question: ExampleQuestion, histories_dir: str) -> dict[str, Any]:
-  """Returns the fields of `ExampleResults` that a page shows of the histories."""
-  return {
-    'prompts': PromptTexts(question, histories_dir),
-    'titles': read_titles(histories_dir),
-    'info': storage.read_json(f'{histories_dir}/dataset_info.json'),
-  }
 
 
 def read_answered_examples(

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.report import example_results
 from pipelines.report.example_means import better_method, summarize
 from pipelines.report.example_results import ExampleResults, ReadExamples
+from pipelines.report.example_run import ExampleRun
 from tasks import schema
-from tasks.answers.rank import Rank
 from tasks.item_vectors import load_item_vectors
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
 
@@ -32,46 +31,20 @@ class RankResults(ExampleResults):
   item_ids: Sequence[str]
 
 
-def score_rank_run(
-  question: Rank,
-  histories_dir: str,
-  predictions_dir: str,
-  predicted: Mapping[str, Any],
-  run_info: Mapping[str, Any],
-  training: Mapping[str, str],
-  embeddings_dir: str = '',
-) -> RankResults:
-  """Reads the examples and their predictions, and scores the rankings.
-
-  Args:
-    question: words of the question.
-    histories_dir: finished folder of the histories.
-    predictions_dir: finished folder of the predictions.
-    predicted: settings in `COMPLETED` of the predictions.
-    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
-    training: files of the model's training, as `read_training` returns them.
-    embeddings_dir: finished folder of the item vectors, for the method that reads them;
-      '' leaves it out.
-
-  Raises:
-    JobError: an example has no prediction and was not rejected, or none has an answer.
-  """
-  answered = example_results.read_answered_examples(
-    question, histories_dir, predictions_dir, predicted
-  )
+def score_rank_run(run: ExampleRun) -> RankResults:
+  """Scores the rankings of a run and of methods without a model."""
+  answered, run_info = run.answered, run.run_info
   read, users = answered.examples, answered.users
-  items = pq.read_table(f'{histories_dir}/items.parquet', columns=['item_id'])
+  items = pq.read_table(f'{run.histories_dir}/items.parquet', columns=['item_id'])
   ids = items['item_id'].to_pylist()
   values = model_values(answered.rows, read, ids)
-  values |= rank_floors(read, histories_dir, embeddings_dir)
+  values |= rank_floors(read, run.histories_dir, run.embeddings_dir)
   truth = read.samples.answers
   scores = {name: rank_scores(own, truth) for name, own in values.items()}
   methods = {name: summarize(own, users, run_info) for name, own in scores.items()}
   methods['persoma']['parse_failures'] = sum(not x['parse_ok'] for x in answered.rows)
   ours = max(('persoma', 'draft'), key=lambda x: methods.get(x, {}).get(SCORE, 0.0))
   return RankResults(
-    question=question,
-    answered=answered,
     scores=scores,
     item_ids=ids,
     methods=methods,
@@ -79,10 +52,7 @@ def score_rank_run(
       *(scores, users, methods, run_info, SCORE, (ours, RANK_FLOORS), WORDS[SCORE]),
       'needs no language model',
     ),
-    **example_results.read_shown(question, histories_dir),
-    split=predicted['split'],
-    run=run_info,
-    training=training,
+    **run.shown,
   )
 
 

@@ -3,13 +3,13 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from pipelines.report import example_results
 from pipelines.report.example_means import better_method, summarize
 from pipelines.report.example_results import ExampleResults
+from pipelines.report.example_run import ExampleRun
 from tasks import text_metrics
 from tasks.answers.text import Text
 
@@ -28,36 +28,12 @@ class TextResults(ExampleResults):
   scores: Mapping[str, Mapping[str, np.ndarray]]
 
 
-def score_text_run(
-  question: Text,
-  histories_dir: str,
-  predictions_dir: str,
-  predicted: Mapping[str, Any],
-  run_info: Mapping[str, Any],
-  training: Mapping[str, str],
-  embeddings_dir: str = '',
-) -> TextResults:
-  """Reads the examples and their predictions, and scores the texts.
-
-  Args:
-    question: words of the question.
-    histories_dir: finished folder of the histories.
-    predictions_dir: finished folder of the predictions.
-    predicted: settings in `COMPLETED` of the predictions.
-    run_info: `run` of `metrics.json`, with `seed` and `bootstrap_samples`.
-    training: files of the model's training, as `read_training` returns them.
-    embeddings_dir: not read; no method without a model reads vectors.
-
-  Raises:
-    JobError: an example has no prediction and was not rejected, or none has an answer.
-  """
-  del embeddings_dir
-  answered = example_results.read_answered_examples(
-    question, histories_dir, predictions_dir, predicted
-  )
+def score_text_run(run: ExampleRun) -> TextResults:
+  """Scores the texts of a run and of controls without a model."""
+  question, answered, run_info = run.question, run.answered, run.run_info
   truth, users = answered.examples.answers, answered.users
   written = [row['answer'] or '' for row in answered.rows]
-  constant = most_frequent(histories_dir, question)
+  constant = most_frequent(run.histories_dir, question)
   scores = {
     'persoma': text_metrics.compare_texts(truth, written),
     'most_frequent': text_metrics.compare_texts(truth, [constant] * len(truth)),
@@ -71,17 +47,12 @@ def score_text_run(
   methods['most_frequent']['settings'] = {'text': constant}
   methods['persoma']['parse_failures'] = sum(not x['parse_ok'] for x in answered.rows)
   return TextResults(
-    question=question,
-    answered=answered,
     scores=scores,
     methods=methods,
     better_baseline=better_method(
       scores, users, methods, run_info, SCORE, ('persoma', _CONTROLS), 'ROUGE-L', _KNOWS
     ),
-    **example_results.read_shown(question, histories_dir),
-    split=predicted['split'],
-    run=run_info,
-    training=training,
+    **run.shown,
   )
 
 
