@@ -16,9 +16,9 @@ DATA_DIR ?=
 DATASET ?=
 RUN ?= runs/$(if $(DATASET),$(basename $(notdir $(DATASET))),quickstart$(if \
   $(DATA_DIR),-$(notdir $(DATA_DIR:/=))))
-# Of a dataset file, the recipe for the first question that its histories ask.
+# Of a dataset file, the recipe for what its histories ask.
 CHOSEN = $$($(PYTHON) -c 'import json, sys; from pipelines import try_dataset; \
-  print(try_dataset.recipe_of(json.load(open(sys.argv[1]))))' \
+  print(try_dataset.recipe_of(json.load(open(sys.argv[1]))["dataset"]["questions"]))' \
   $(RUN)/histories/dataset_info.json)
 # More flags of batch_predict, such as --engine=vllm.
 PREDICT_ARGS ?=
@@ -101,7 +101,7 @@ assets: setup  ## download the pinned data set and models, once
 	$(PYTHON) -m persoma_tf.assets
 
 quickstart: $(RUN)/report/COMPLETED  ## run all jobs from ratings to report, on MovieLens-100K or DATA_DIR=...
-	@cat $(RUN)/report/scores.txt
+	@tail -n +1 $$(find $(RUN)/report -name scores.txt | sort)
 	@echo "prediction table: $(RUN)/predictions"
 	@echo "report: $(RUN)/report/report.html"
 
@@ -110,7 +110,8 @@ $(error make run needs DATASET=..., the path of a dataset file)
 endif
 run: quickstart  ## run all jobs on DATASET=..., a dataset file
 
-# One rule for each stage. A stage is finished when its COMPLETED marker exists.
+# One rule for each stage. A stage is finished when its COMPLETED marker exists. Of
+# several questions, each has its own: then the jobs themselves see that all is there.
 ifeq ($(DATA_DIR),)
 RATINGS = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.inter
 MOVIES = $$($(PYTHON) -m persoma_tf.assets --path ml-100k)/ml-100k.item

@@ -98,7 +98,7 @@ def commands(flags) -> dict[str, list[str]]:
   if flags.peer_python:
     peer = [flags.peer_python, 'benchmarks/generate_peer.py']
     peer += [f'--inputs={write_inputs(flags)}']
-    peer += [f'--gguf={decoders.gguf_file("smollm2-135m-instruct")}']
+    peer += [f'--decoder={decoders.gguf_file("smollm2-135m-instruct")}']
     cases = [('soft_prompts', x, size) for size in (64, 128) for x in TYPES]
     if flags.with_text:
       cases += [('text', 'float32', size) for size in (1, 4)]

@@ -22,7 +22,7 @@ from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import job
 from tasks.predictor import Predictor
 
-_SIZES = (1, 8, 32)
+_SIZES = (1, 8, 32, 64)
 _PASSES = 3
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'draft_ahead.json'
 
@@ -66,7 +66,7 @@ def measure(flags, kind: str, size: int) -> dict:
   requests = [predictor._request(x) for x in histories[:users]]
   ahead = predictor.engine
   plain = ahead.asking(
-    *(ahead._prompt, ahead._task._replace(drafted=None), ahead._limits),
+    *(ahead._prompt, ahead.task._replace(drafted=None), ahead._limits),
     *(ahead._options, 0),
   )
   ways, seconds = {'ahead': ahead, 'one by one': plain}, {}
@@ -90,7 +90,7 @@ def measure(flags, kind: str, size: int) -> dict:
 
 def accepted(answers, engine) -> float:
   """Returns the share of tokens, with the ends of answers, that drafts have right."""
-  begun, eos_id = engine._ahead._begun, engine._task.eos_id
+  begun, eos_id = engine._ahead._begun, engine.task.eos_id
   right = written = 0
   for answer in answers:
     ended = eos_id in answer.tokens

@@ -2,7 +2,7 @@
 
 Runs in an environment of its own (pip install torch transformers gguf accelerate):
 
-    python benchmarks/generate_peer.py --gguf=model.gguf --inputs=inputs.npz \
+    python benchmarks/generate_peer.py --decoder=folder --inputs=inputs.npz \
       --show=soft_prompts|text --batch_size=64 --dtype=float32
 
 Prints one JSON line: users and tokens a second of the median of some passes after a
@@ -24,7 +24,7 @@ import transformers
 def main() -> None:
   """Measures."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-  parser.add_argument('--gguf', required=True)
+  parser.add_argument('--decoder', required=True, help='a folder, or a GGUF file')
   parser.add_argument('--inputs', required=True)
   parser.add_argument('--show', choices=('soft_prompts', 'text'), required=True)
   parser.add_argument('--batch_size', type=int, required=True)
@@ -32,9 +32,10 @@ def main() -> None:
   parser.add_argument('--passes', type=int, default=3)
   flags = parser.parse_args()
   torch.set_num_threads(2)
-  file, inputs = pathlib.Path(flags.gguf), np.load(flags.inputs)
+  inputs, path = np.load(flags.inputs), pathlib.Path(flags.decoder)
+  place = (path.parent, path.name) if path.suffix == '.gguf' else (path, None)
   model = transformers.AutoModelForCausalLM.from_pretrained(
-    file.parent, gguf_file=file.name, dtype=getattr(torch, flags.dtype)
+    place[0], gguf_file=place[1], dtype=getattr(torch, flags.dtype)
   ).eval()
   seconds, made = timed_passes(model, inputs, flags)
   first, *seconds = seconds if seconds[1:] else seconds * 2

@@ -16,7 +16,7 @@ _METHODS = {
 }
 _DECODER = {
   'frozen': 'frozen',
-  'mixed': 'frozen, a mixture of words in the slot',
+  'word': 'frozen, the chosen word in the slot',
   'lora': 'LoRA',
 }
 _RANKING = {
@@ -68,7 +68,7 @@ def _value(found, digits=3):
 
 
 def like_decoder() -> str:
-  """AUC of the decoder's own probabilities on TALLRec's set."""
+  """AUC and log loss of the decoder's own probabilities on TALLRec's set."""
   names = {'decoder': 'its answer', 'decoder, other user': "another user's history"}
   names |= {'decoder, no history': 'no history', 'draft': 'the draft, same rows'}
   rows = [
@@ -76,11 +76,14 @@ def like_decoder() -> str:
       _DECODER[method],
       f'{found["examples"]:,}',
       *(_value(found['auc'].get(name)) for name in names),
+      *(f'{found["log_loss"][name]["value"]:.3f}' for name in ('decoder', 'draft')),
       ', '.join(f'{x} s' for x in found['training_processor_seconds']),
     ]
     for method, found in read('like_decoder')['results'].items()
   ]
-  return markdown(['decoder', 'rows', *names.values(), 'its training'], rows)
+  names = [f'AUC: {x}' for x in names.values()]
+  columns = ['decoder', 'rows', *names, 'log loss: its answer', 'the draft']
+  return markdown([*columns, 'its training'], rows)
 
 
 def rank() -> str:

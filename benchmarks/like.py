@@ -228,8 +228,9 @@ def compared(
     """Returns the score of a method with each seed, as functions of drawn users."""
     found = []
     for own in pooled:
-      order = np.stack([own[name], -own[name]], axis=1) if score == 'auc' else None
-      answers = OptionAnswers(own['truth'], order, own[name])
+      odds = np.stack([own[name], 1 - own[name]], axis=1)
+      odds = odds if len(numbers) == 2 else None
+      answers = OptionAnswers(own['truth'], odds, own[name])
       users = np.searchsorted(known, own['users'])
       parts = own['truth'], users, answers, len(numbers), numbers
       found.append(choice_metrics.choice_measures(*parts)[score])

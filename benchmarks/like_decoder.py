@@ -1,14 +1,17 @@
 """AUC of "Will the user like {title}?" on TALLRec's movie set, as the decoder tells it.
 
     python -m benchmarks.like_decoder [--seeds=0,1,2] [--work_dir=runs/like] \
-      [--methods=frozen,mixed,lora]
+      [--methods=frozen,word,lora,text,text_zero_shot] [--text_steps=30]
 
 The probability of "Yes" is the decoder's own: its likelihood of each option
 (`persoma_tf.inference.option_scores`). `frozen` goes on with the draft of
 `benchmarks.like`, so its processor seconds are those of the second stage of
-`runs/choice.gin`; `mixed` is the same with a mixture of the options' words in the slot,
-in place of the chosen one; `lora` trains both stages, LoRA in the second. The decoder
-is also asked with the histories of other users of the test, and without a history.
+`runs/choice.gin`; `word` is the same with the draft's chosen word in the slot, in place
+of the mixture of all options; `lora` trains both stages, LoRA in the second. `text` has
+no soft tokens: the same decoder reads the ten films as text (`runs/choice_text.gin`)
+and trains LoRA for `--text_steps`, which are to cost what `lora` does: compare the
+processor seconds. `text_zero_shot` is not trained at all. The decoder is also asked
+with the histories of other users of the test, and without a history.
 
 Answers are kept in the work folder and are not asked for again. Adds to
 `benchmarks/results/like_decoder.json`; intervals are bootstrapped over users, of the
@@ -21,6 +24,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,10 +32,27 @@ from benchmarks import draft_cells, like
 from benchmarks.decoding import machine
 from pipelines.common import job
 
-_RECIPE = 'runs/choice.gin'
-_LORA = "--gin.train.tuning='lora'"
-_MIXED = '--gin.ValueRegression.hard=False'
-METHODS = {'frozen': (), 'mixed': (_MIXED,), 'lora': (_LORA,)}
+
+class Method(NamedTuple):
+  """How a model is trained: recipe, flags, and whether with the draft's first stage."""
+
+  recipe: str
+  flags: tuple[str, ...] = ()
+  goes_on: bool = False
+
+
+_RECIPE, _TEXT = 'runs/choice.gin', 'runs/choice_text.gin'
+_TEN_FILMS = '--gin.history_limits.text_tokens=512'
+_NO_UPDATE = '--gin.decoder/Stage.steps=1', '--gin.decoder/Stage.learning_rate=0.0'
+_WORD = '--gin.ValueRegression.hard=True', '--gin.decoder/Stage.teach=True'
+METHODS = {
+  'frozen': Method(_RECIPE, goes_on=True),
+  'word': Method(_RECIPE, _WORD, goes_on=True),
+  'lora': Method(_RECIPE, ("--gin.train.tuning='lora'",)),
+  'text': Method(_TEXT, (_TEN_FILMS,)),
+  'text_zero_shot': Method(_TEXT, (_TEN_FILMS, *_NO_UPDATE)),
+}
+_NUMBERS = np.array([1.0, 0.0])
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'like_decoder.json'
 
 
@@ -40,6 +61,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--methods', default=','.join(METHODS))
   parser.add_argument('--seeds', default='0,1,2')
+  parser.add_argument('--text_steps', type=int, default=30)
   parser.add_argument('--work_dir', default='runs/like')
   flags = parser.parse_args()
   flags.question, flags.data = 'like', ''
@@ -71,11 +93,14 @@ def cell(flags: argparse.Namespace, method: str, seed: int) -> dict[str, np.ndar
   kept = model.with_suffix('.npz')
   if not kept.exists():
     shutil.rmtree(model, ignore_errors=True)
-    if method != 'lora':  # goes on with the first stage that the draft had
+    how, more = METHODS[method], ()
+    if how.goes_on:
       finished = shutil.ignore_patterns('COMPLETED', 'config.gin')
       shutil.copytree(one.model, model, ignore=finished)
+    if method == 'text':
+      more = (f'--gin.decoder/Stage.steps={flags.text_steps}',)
     folders = one.histories, one.embeddings
-    spent = draft_cells.train(model, _RECIPE, folders, seed, *METHODS[method])
+    spent = draft_cells.train(model, how.recipe, folders, seed, *how.flags, *more)
     predictor, records, _ = draft_cells.load(
       model, folders, one.question, scored_options=2
     )
@@ -127,16 +152,21 @@ def _history(record):
 
 
 def summary(cells: Sequence[dict[str, np.ndarray]]) -> dict:
-  """AUC of who answers, and the decoder's less it, mean over the seeds."""
+  """Scores of who answers, and the decoder's less them, mean over the seeds."""
   answers = [
     {name: x for name, x in cell.items() if name not in ('spent', 'steps')}
     for cell in cells
+  ]
+  odds = [
+    {name: x for name, x in own.items() if name != 'value_mean_user_bias'}
+    for own in answers
   ]
   return {
     'examples': len(answers[0]['truth']),
     'training_processor_seconds': [int(cell['spent']) for cell in cells],
     'decoder_steps': [int(cell['steps']) for cell in cells],
-    'auc': like.compared(answers, 'auc', np.array([1.0, 0.0]), of='decoder'),
+    'auc': like.compared(answers, 'auc', _NUMBERS, of='decoder'),
+    'log_loss': like.compared(odds, 'log_loss', _NUMBERS, of='decoder'),
   }
 
 

@@ -22,10 +22,11 @@ def last_line(command: Sequence[str]) -> dict:
   return row
 
 
-def run_measured(command: Sequence[str]) -> tuple[float, float]:
+def run_measured(command: Sequence[str], shown: bool = False) -> tuple[float, float]:
   """Seconds and peak memory [GB] of a process and its children together."""
   started, peak = time.monotonic(), 0
-  process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  output = None if shown else subprocess.DEVNULL
+  process = psutil.Popen(command, stdout=output, stderr=output)
   while process.poll() is None:
     with contextlib.suppress(psutil.Error):
       tree = [process, *process.children(recursive=True)]

@@ -1,9 +1,13 @@
 """Runs `make quickstart` from nothing and records time, memory and scores.
 
-    python -m benchmarks.quickstart [--data_dir=/path/to/ml-latest-small]
+    python -m benchmarks.quickstart [--data_dir=/path/to/ml-latest-small] \
+      [--engine=vllm]
 
-Needs a clone without `.venv` and `runs`, to measure all of it; the asset cache may be
-anywhere (PERSOMA_CACHE). Writes `benchmarks/results/quickstart_<data>.json`.
+Needs a clone without `.venv` and `runs`, to measure all of it, and a Python from
+elsewhere that has psutil; the asset cache may be anywhere (PERSOMA_CACHE). With vLLM,
+the environments must be there (`make setup-vllm`). Memory is that of all processes at
+one moment. Writes `benchmarks/results/quickstart_<data>.json`, or
+`quickstart_<data>_vllm.json`.
 """
 
 import argparse
@@ -12,9 +16,9 @@ import json
 import os
 import pathlib
 import platform
-import resource
-import subprocess
 import time
+
+from benchmarks.processes import run_measured
 
 STAGES = ('histories', 'embeddings', 'model', 'predictions', 'report')
 
@@ -23,26 +27,29 @@ def main() -> None:
   """Runs, measures, writes."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--data_dir', default='', help='a MovieLens CSV folder')
-  data_dir = parser.parse_args().data_dir
-  name = pathlib.Path(data_dir).name or 'ml-100k'
-  run = pathlib.Path('runs', f'quickstart-{name}' if data_dir else 'quickstart')
+  parser.add_argument('--engine', choices=('jax', 'vllm'), default='jax')
+  flags = parser.parse_args()
+  name = pathlib.Path(flags.data_dir).name or 'ml-100k'
+  name += '_vllm' * (flags.engine == 'vllm')
+  run = pathlib.Path('runs', f'quickstart_{name}')
   if run.exists():
     raise SystemExit(f'{run} is there already: this measures from nothing')
+  chosen = f'DATA_DIR={flags.data_dir}', f'PREDICT_ARGS=--engine={flags.engine}'
   started = time.time()
-  subprocess.run(['make', 'quickstart', f'DATA_DIR={data_dir}'], check=True)
-  ended = time.time()
+  seconds, peak = run_measured(
+    ['make', 'quickstart', f'RUN={run}', *chosen], shown=True
+  )
   marks = [started, *((run / x / 'COMPLETED').stat().st_mtime for x in STAGES)]
   spans = [round(end - begin, 1) for begin, end in itertools.pairwise(marks)]
-  peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
   report = json.loads((run / 'report' / 'metrics.json').read_text())
   result = {
-    'command': f'make quickstart DATA_DIR={data_dir and name}',
+    'command': f'python -m benchmarks.quickstart --engine={flags.engine}',
     'machine': {'cpus': os.cpu_count(), 'processor': platform.processor() or 'x86_64'},
     'seconds': {
-      'all': round(ended - started, 1),
+      'all': round(seconds, 1),
       **dict(zip(STAGES, spans, strict=True)),
     },
-    'peak_memory_gb': round(peak / 1e6, 2),
+    'peak_memory_gb': round(peak, 2),
     **report,
   }
   path = pathlib.Path('benchmarks', 'results', f'quickstart_{name}.json')

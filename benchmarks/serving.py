@@ -21,6 +21,7 @@ name another one for another model.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import re
@@ -36,7 +37,7 @@ from benchmarks import decoding
 from benchmarks.answers import test_histories
 from benchmarks.processes import last_line
 from benchmarks.result_files import RESULTS
-from persoma_tf import decoders, export_decoder
+from persoma_tf import export_decoder
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import job
 from tasks import genre_prediction, questions, text_history
@@ -105,13 +106,14 @@ def commands(flags) -> Iterator[tuple[str, list[str]]]:
     case, dtype = case.split(', ')
     yield f'bare_vllm, {kind}', [*vllm, f'--case={case}', f'--dtype={dtype}']
   for dtype in decoding.TYPES if 'transformers' in chosen else ():
-    gguf = decoders.gguf_file(_DECODER)
+    # A GGUF file would stay in 4 bits.
     command = [flags.peer_python, 'benchmarks/generate_peer.py', *inputs, *short]
-    command += [f'--gguf={gguf}', '--show=soft_prompts', '--batch_size=128']
+    command += [f'--decoder={folder}', '--show=soft_prompts', '--batch_size=128']
     yield f'transformers, free, {dtype}', [*command, f'--dtype={dtype}']
-  for items in _TEXT_USERS if 'text' in chosen else ():
-    command = [*vllm, f'--case=text_{items}', '--dtype=bfloat16']
-    yield f'text, N={items}, bfloat16', command
+  texts = itertools.product(_TEXT_USERS, decoding.TYPES) if 'text' in chosen else ()
+  for items, dtype in texts:
+    command = [*vllm, f'--case=text_{items}', f'--dtype={dtype}']
+    yield f'text, N={items}, free, {dtype}', command
 
 
 def histories_of(flags) -> list[dict]:

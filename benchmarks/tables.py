@@ -190,8 +190,6 @@ def serving(show: Callable[[dict, str], str]) -> str:
   rows = []
   for engine, what in _SERVED.items():
     names = [f'{engine}, {kind}' for kind in _KINDS]
-    if engine.startswith('text'):  # free
-      names = [f'{engine}, {kind.removeprefix("free, ")}' for kind in _KINDS]
     cells = [show(content, x) if x in content['rows'] else '' for x in names]
     rows.append([what, *cells])
   return markdown(['', *(x.replace('kept', 'kept to the form') for x in _KINDS)], rows)

@@ -104,7 +104,7 @@ class Template(Draft):
     return jnp.concatenate([fixed, weights @ words], axis=1)[:, place - 1]
 
   def fill(
-    self, logits: Array, words: Array | None, width: int, hard: bool = True
+    self, logits: Array, words: Array | None, width: int, hard: bool
   ) -> SoftTokens:
     """Returns the soft tokens of slots that choose among words.
 
@@ -113,10 +113,10 @@ class Template(Draft):
       words: [B, S] int32 words to write instead of the best ones; None for the best.
       width: D.
       hard: whether a slot is its best word, with the gradient of the mixture; else it
-        is the mixture of all words.
+        is the mixture of all words, which has no use for `words`.
     """
     weights = jax.nn.softmax(logits)
-    if words is not None:
+    if hard and words is not None:
       weights = jax.nn.one_hot(words, self.num_words)
     elif hard:
       chosen = jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_words)

@@ -26,6 +26,7 @@ HELP = (
   'setting of the files. VALUE is a Python literal: --gin.train.seed=1, '
   '--gin.train.tuning="\'lora\'".'
 )
+_looked_up: dict[str, Any] = {}  # settings of this recipe that `look_up` has read
 
 
 def parse_recipes(files: Sequence[str], bindings: Sequence[str] = ()) -> None:
@@ -85,6 +86,7 @@ def is_trusted(module: str, trusted: Sequence[str] = ()) -> bool:
 
 
 def _parse(files, bindings):
+  _looked_up.clear()
   try:
     gin.parse_config_files_and_bindings(files, list(bindings))
   except (SyntaxError, ValueError, ImportError, OSError, TypeError) as error:
@@ -163,6 +165,22 @@ def bind_parameter(name: str, value: Any) -> None:
     gin.bind_parameter(name, value)
 
 
+def look_up(name: str) -> Any:
+  """Returns what the recipe sets a parameter to, or None; its function is not called.
+
+  `config.gin` has the parameters of what was called. So a parameter that is only looked
+  up is not in it, but `without_effect` knows that it was read.
+
+  Args:
+    name: name of the parameter, such as 'train.seed', without a scope.
+  """
+  selector, _, parameter = name.rpartition('.')
+  value = gin.get_bindings(selector).get(parameter)
+  if value is not None:
+    _looked_up[name] = value
+  return value
+
+
 def bindings_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
   """Separates the `--gin.NAME=VALUE` flags from the other arguments.
 
@@ -184,7 +202,7 @@ def bindings_of(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def without_effect(bindings: Sequence[str]) -> list[str]:
-  """Returns the bindings that no configurable has read.
+  """Returns the bindings that neither a configurable nor `look_up` has read.
 
   Call it after everything was built from the recipe. gin accepts bindings of any known
   parameter in any scope, and of any macro. So mistyped scopes and parameters of parts
@@ -193,7 +211,7 @@ def without_effect(bindings: Sequence[str]) -> list[str]:
   Args:
     bindings: gin bindings, "NAME = VALUE".
   """
-  read = settings(gin.operative_config_str())
+  read = settings(gin.operative_config_str()) | _looked_up
   return [binding for binding in bindings if not _is_read(binding, read)]
 
 

@@ -1,7 +1,8 @@
 """Turns a history into K soft tokens for the frozen decoder.
 
 The soft tokens are learned task tokens, the same for all users; user tokens, the same
-for all questions; and the draft of an answer. Each part can be left out. An adapter
+for all questions; and the draft of an answer. Each part can be left out, and all of
+them where the history is text in the prompt. An adapter
 (Perceiver, ...) maps the history to latents [B, M, A], and a readout maps the latents
 to user tokens [B, K, D]. The draft (`persoma_tf.adapters.option_queries`) reads the
 history itself. User tokens and draft are scaled to the root-mean-square of the
@@ -216,6 +217,9 @@ class SoftPrompt(nn.Module):
       parts.append(SoftTokens(task, jnp.ones(task.shape[:2], bool)))
     if self.resampler or self.draft:
       parts += self._of_the_user(history, mask, known, words, asked, present, question)
+    if not parts:
+      nothing = jnp.zeros((len(history), 0, self.width))
+      parts.append(SoftTokens(nothing, jnp.ones(nothing.shape[:2], bool)))
     return SoftTokens(*map(_joined, zip(*parts, strict=True)))
 
   def _of_the_user(self, history, mask, known, words, asked, present, question):

@@ -30,10 +30,13 @@ SMALL_RECIPE = (
   'AskedItem.num_heads = 2',
   'histories/Stage.batch_size = 4',
   'decoder/Stage.batch_size = 2',
+  'users/Stage.batch_size = 2',
   'histories/Stage.steps = 6',
   'decoder/Stage.steps = 5',
+  'users/Stage.steps = 3',
   "histories/Stage.group_by = ''",  # one shape to compile
   "decoder/Stage.group_by = ''",
+  "users/Stage.group_by = ''",
   'train.checkpoint_period = 3',
   'train.log_period = 2',
 )

@@ -10,8 +10,9 @@ an interrupted run with its missing shards. For several machines that share a fo
 and have no Beam runner, `--shard=0/4` answers a quarter of the shards; the machine that
 ends last completes the folder.
 
-`--questions=like_v1,stars_v1`, or `all`, answers several questions with one loaded
-model: `predictions/like_v1` and `predictions/stars_v1` are then folders as above.
+A model of several questions answers all of them, or those of
+`--questions=like_v1,stars_v1`: `predictions/like_v1` and `predictions/stars_v1` are
+then folders as above.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ class Config:
   split: Literal[(*SPLITS, 'all')] = flag('split whose users get an answer', 'test')
   questions: str = flag(
     "names of questions to answer, with commas, each in a folder of its own; 'all': "
-    "those of the model; '': the only one of the model, in the output folder itself",
+    "those of the model; '': likewise, but an only one in the output folder itself",
     '',
   )
   drafts: bool = flag(

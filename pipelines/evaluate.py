@@ -186,7 +186,7 @@ def write_report(folder, results, config: Config) -> str:
 
 
 def _texts_of(results, data):
-  """Returns `scores.txt` and the page; adds the name of the question to `data`."""
+  """Returns `scores.txt` and the page; adds question and main score to `data`."""
   from pipelines.report import (
     choice_page,
     rank_page,
@@ -212,6 +212,7 @@ def _texts_of(results, data):
     score, render = rank_scoring.SCORE, rank_page.render_rank_page
   else:
     score, render = main_score(results.methods), choice_page.render_choice_page
+  data['score'] = score
   scores = score_lines.examples_as_text(
     results.methods, data['coverage'], split, score, better
   )

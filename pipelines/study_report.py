@@ -4,7 +4,8 @@
       --output_dir=runs/studies/quick/report
 
 Writes `study.html`, a page that needs nothing else, and `scores.md`, its main table,
-which is also printed. `pipelines.study` calls it after every run.
+which is also printed. Where cells name their questions, each of these has a page,
+`study_like_v1.html`, and a table. `pipelines.study` calls it after every run.
 """
 
 import dataclasses
@@ -17,7 +18,6 @@ from pipelines.common import flags, job
 from pipelines.common.flags import flag, path_flag
 from pipelines.common.job import JobError
 from pipelines.common.places import LOCAL
-from pipelines.report import study_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,8 @@ def read_cells(results_dir: str) -> list[dict[str, Any]]:
   Raises:
     JobError: the folder holds no result, or a file that is no result of a cell.
   """
+  from pipelines.report import study_numbers  # takes time, see `run`
+
   cells = []
   for path in sorted(pathlib.Path(results_dir).glob('*.json')):
     try:
@@ -58,15 +60,18 @@ def read_cells(results_dir: str) -> list[dict[str, Any]]:
 
 
 def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
-  """Returns the settings' scores as a Markdown table, best first."""
+  """Returns the scores of one question's settings as a Markdown table, best first."""
+  from pipelines.report import study_numbers  # takes time, see `run`
+
+  word = study_numbers.word_of(cells)
   lines = [
-    '| setting | seeds | F1 | 95 % interval | of the bound | training | a user |',
+    f'| setting | seeds | {word} | 95 % interval | of the bound | training | a user |',
     '|---|---|---|---|---|---|---|',
   ]
   for x in study_numbers.group_settings(cells):
-    share = f'{x.f1 / x.bound:.2f}' if x.bound else '–'
+    share = f'{x.value / x.bound:.2f}' if x.bound > 0 else '–'
     lines.append(
-      f'| {x.label} | {len(x.cells)} | {x.f1:.3f} | {x.low:.3f} to {x.high:.3f} '
+      f'| {x.label} | {len(x.cells)} | {x.value:.3f} | {x.low:.3f} to {x.high:.3f} '
       f'| {share} | {x.training_minutes:.1f} min | {x.prediction_seconds:.2f} s |'
     )
   return '\n'.join(lines) + '\n'
@@ -81,6 +86,7 @@ def run(argv: Sequence[str] | None = None) -> None:
   config = flags.parse(Config, argv, __doc__)
   # After the flags, for it takes seconds: --help and a bad flag answer at once.
   from pipelines.common import output_folder, storage
+  from pipelines.report import study_numbers
   from pipelines.report.study_page import render_study_page
 
   cells = read_cells(config.results_dir)
@@ -91,11 +97,16 @@ def run(argv: Sequence[str] | None = None) -> None:
   )
   if not folder.begin(config.overwrite):
     return
-  table = as_markdown(cells)
-  storage.write_file(folder.file('scores.md'), table.encode())
-  storage.write_file(folder.file('study.html'), render_study_page(cells).encode())
+  tables = []
+  for question, own in study_numbers.by_question(cells).items():
+    title = f'## {question}\n\n' if question else ''
+    tables.append(f'{title}{as_markdown(own)}')
+    page = f'study_{question}.html' if question else 'study.html'
+    storage.write_file(folder.file(page), render_study_page(own).encode())
+  text = '\n'.join(tables)
+  storage.write_file(folder.file('scores.md'), text.encode())
   folder.complete()
-  print(table, end='')
+  print(text, end='')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from typing import Literal
 from pipelines.common import flags
 from pipelines.common.flags import flag, path_flag
 from pipelines.predictions.table_name import check_run_id
+from tasks import schema
 from tasks.schema import PREDICTION_FORMATS, SPLITS
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,13 +50,15 @@ def run(argv: Sequence[str] | None = None) -> None:
   config = flags.parse(Config, argv, __doc__)
   # Imported after the flags are parsed: these import Beam and TensorFlow.
   from pipelines.common import output_folder, storage
-  from pipelines.histories.history_records import require_users
   from pipelines.predictions import predictions_folder, t5x_lines
 
   histories = output_folder.require_finished(
     config.histories_dir, 'pipelines.build_histories'
   )
-  require_users(config.histories_dir, config.split)
+  trusted = flags.split_names(config.trusted_modules)
+  question = t5x_lines.answered_by(
+    config.model_dir, config.histories_dir, config.split, trusted
+  )
   manifest = predictions_folder.read_manifest(config.model_dir)
   paths = t5x_lines.answer_files(config.answers_dir)
   settings = {
@@ -64,6 +67,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     'answers': [storage.file_checksum(path) for path in paths],
     'split': config.split,
     'format': config.format,
+    **predictions_folder.question_settings(question),
   }
   if config.run_id:  # older folders, of a run without an id, have no such setting
     settings['run_id'] = config.run_id
@@ -73,28 +77,26 @@ def run(argv: Sequence[str] | None = None) -> None:
   if not folder.begin(config.overwrite):
     return
   constants = predictions_folder.columns_of_run(manifest, config.run_id, folder)
-  _write(config, paths, constants, folder)
+  _write(config, paths, constants, folder, question)
 
 
-def _write(config, paths, constants, folder):
+def _write(config, paths, constants, folder, question):
   """Writes and completes the folder."""
   from pipelines.common import storage
   from pipelines.predictions import predictions_folder, t5x_lines
   from pipelines.predictions.answer_shards import AnswerShard, write_rejects
   from pipelines.predictions.prediction_files import to_bytes
 
-  trusted = flags.split_names(config.trusted_modules)
-  users = t5x_lines.split_users(config.histories_dir, config.split)
-  rows = t5x_lines.read_rows(
-    paths, config.model_dir, config.histories_dir, users, trusted
-  )
-  shard = AnswerShard(0, 1, '', 0, len(users))
-  if rejects := t5x_lines.reject_unanswered(users, rows):
+  asked = t5x_lines.asked_records(question, config.histories_dir, config.split)
+  rows = t5x_lines.read_rows(paths, asked)
+  shard = AnswerShard(0, 1, '', 0, len(asked.records))
+  if rejects := t5x_lines.reject_unanswered(asked, rows):
     write_rejects(folder, shard, rejects)
-  data = to_bytes([row | constants for row in rows], config.format)
+  columns = schema.prediction_columns(folder.settings.get('question'))
+  data = to_bytes([row | constants for row in rows], config.format, columns)
   storage.write_file(folder.file(shard.file(config.format)), data)
   predictions_folder.finish_predictions(folder, [shard], config.format)
-  _LOGGER.info('%s: %d users', folder.path, len(rows))
+  _LOGGER.info('%s: %d %ss', folder.path, len(rows), asked.noun)
 
 
 if __name__ == '__main__':

@@ -35,7 +35,7 @@ class Chain(NamedTuple):
   Attributes:
     folder: folder with `histories`, `embeddings`, `model`, `predictions` and `report`.
     info: content of `dataset_info.json`.
-    rows: rows of the prediction table.
+    rows: rows of the prediction tables.
   """
 
   folder: pathlib.Path
@@ -48,16 +48,20 @@ class Chain(NamedTuple):
     return self.info['counts']
 
 
-def recipe_of(info: Mapping[str, Any]) -> str:
-  """Returns the recipe for the first question of a dataset file, which is asked.
+def recipe_of(questions: Mapping[str, Mapping[str, Any]]) -> str:
+  """Returns the recipe for questions of a dataset file.
+
+  One model answers several questions, unless one is a ranking or all are answered in
+  free words: then the first is asked.
 
   Args:
-    info: content of `dataset_info.json`.
+    questions: words of each question by name, as in `dataset_info.json`.
   """
-  words = next(iter(info['dataset']['questions'].values()))
-  kind = words.get('kind', 'lists')
+  kinds = [words.get('kind', 'lists') for words in questions.values()]
+  if len(kinds) > 1 and 'rank' not in kinds and {*kinds} != {'text'}:
+    return 'runs/questions.gin'
   recipes = {'lists': 'dataset', 'number': 'choice'}
-  return f'runs/{recipes.get(kind, kind)}.gin'
+  return f'runs/{recipes.get(kinds[0], kinds[0])}.gin'
 
 
 def run_chain(
@@ -94,14 +98,15 @@ def run_chain(
   gin.clear_config()
   settings = [*testing.small_flags(decoder), *testing.gin_flags(bindings)]
   info = storage.read_json(at('histories/dataset_info.json'))
-  recipe = [f'--gin_file={recipe_of(info)}', *settings]
+  recipe = [f'--gin_file={recipe_of(info["dataset"]["questions"])}', *settings]
   train.main([*recipe, *made, f'--model_dir={at("model")}'])
   gin.clear_config()
   made.append(f'--model_dir={at("model")}')
   batch_predict.run([*made, f'--output_dir={at("predictions")}'])
   predictions = f'--predictions_dir={at("predictions")}'
   evaluate.run([*made, predictions, f'--output_dir={at("report")}'])
-  rows = prediction_files.read_predictions(at('predictions'), 'avro')
+  tables = prediction_files.folders_of_questions(at('predictions')).values()
+  rows = [row for x in tables for row in prediction_files.read_predictions(x, 'avro')]
   return Chain(folder, info, rows)
 
 

@@ -1,9 +1,9 @@
 """Registers the choice as SeqIO tasks, for the questions of dataset files.
 
-`choice_v1` asks about the examples that have an answer. `choice_random_answers_v1` is
-for stages with `Stage.teach`: what a decoder copies from a draft has nothing to do with
-the user, so every option comes equally often. `choice_text_v1` has the history as text
-in the prompt; it is the baseline for soft prompts.
+`choice_v1` asks about the examples that have an answer. `choice_text_v1` has the
+history as text in the prompt; it is the baseline for soft prompts. `choice_items_v1` is
+`choice_v1` for questions about items in T5X: SeqIO's evaluator keeps only features that
+a task names.
 
 The folders with the data are gin parameters: `data_folders.histories_dir`,
 `.embeddings_dir`; `question.name` names one of several questions in the folder.
@@ -110,5 +110,9 @@ _add = functools.partial(
   add_example_task, features=_FEATURES, parse=parse_choice, scores=choice_scores
 )
 _add('choice_v1', example_features.of_question)
-_add('choice_random_answers_v1', example_features.with_drawn_options)
+_add(
+  'choice_items_v1',
+  example_features.of_question,
+  features={**_FEATURES, task_features.ASKED: task_features.ASKED_FEATURE},
+)
 _add('choice_text_v1', example_features.with_text_history)

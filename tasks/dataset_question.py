@@ -140,7 +140,7 @@ def _only_question() -> AnyQuestion:
   """Returns the question of a recipe that asks one."""
   if 'name' in gin.get_bindings('own_question', resolve_references=False):
     return own_question()
-  named = gin.get_bindings('question').get('name')
+  named = recipes.look_up('question.name')
   stored = _stored_questions()
   found = stored.get(named) if named else next(iter(stored.values()), None)
   if found and _is_asked(found, named):
@@ -192,15 +192,6 @@ def asked_rank() -> Rank:
   return _of_kind(Rank)
 
 
-def asked_options() -> Choice:
-  """Returns the question of the recipe, which has options: a choice or a ranking.
-
-  Raises:
-    ValueError: the recipe asks another kind of question; see also `asked_question`.
-  """
-  return _of_kind(Choice)
-
-
 def asked_about_examples() -> ExampleQuestion:
   """Returns the question of the recipe, which is asked about examples.
 
@@ -230,7 +221,7 @@ def fix_question() -> None:
   own = gin.get_bindings('own_question', resolve_references=False)
   if asks_several():
     return
-  if 'name' not in own and 'name' not in gin.get_bindings('question'):
+  if 'name' not in own and recipes.look_up('question.name') is None:
     _bind(questions.MOVIELENS)
 
 

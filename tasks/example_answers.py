@@ -144,8 +144,7 @@ class ExampleAnswers:
     self, example: Mapping[str, Any], text: str, answer: Answered, size: int
   ) -> dict[str, Any]:
     """Returns a row of the table, without the columns of the run."""
-    ids = self._item_ids.take(self.asked_rows(example)).to_pylist()
-    about = {**example, 'item_id': (*ids, None)[0], 'candidates': ids}
+    about = self._question.about(example, self._item_ids)
     draft = () if answer.odds is None else answer.odds[0]
     decoder = () if answer.option_odds is None else answer.option_odds
     return self._question.row(about, text, answer.log_prob, size, draft, decoder)

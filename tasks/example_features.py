@@ -20,7 +20,7 @@ from tasks import (
   task_features,
 )
 from tasks.answers.example_question import ExampleQuestion
-from tasks.dataset_question import asked_about_examples, asked_options
+from tasks.dataset_question import asked_about_examples
 from tasks.example_prompts import ExamplePrompts, load_example_prompts
 from tasks.feature_room import Room
 from tasks.histories import Genres, data_folders, load_genres, load_scale
@@ -107,7 +107,6 @@ def draw_shown(
   Returns:
     Known with values nan if the history is empty.
   """
-  # Not the numbers that draw an answer.
   rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 1])
   length = len(history.items)
   if not length:
@@ -141,26 +140,20 @@ def _asked_rows(source, example_id, rows) -> np.ndarray:
   return rows[: source.question.num_asked]
 
 
-def _make_arrays(source, room, known, draws, history, *fields):
+def _make_arrays(source, room, known, history, *fields):
   """Makes the arrays of an example.
 
   Args:
     source: source of the examples.
     room: room for an example.
     known: E, number of known interactions; 0 for none.
-    draws: whether the answer is drawn at random.
     history: history of an example.
     *fields: its other features, its own columns, and a seed [2] int32.
   """
   example_id, user, rows, answer, *own, seed = fields
   asked = _asked_rows(source, example_id, rows)
   items = tuple(asked.tolist()) if source.question.item_fields else ()
-  if draws:
-    rng = np.random.default_rng([*seed.view(np.uint32).tolist(), 2])
-    options = source.question.options
-    targets, slots = source.label(options[rng.integers(len(options))])
-  else:
-    targets, slots = _label(source, example_id, answer)
+  targets, slots = _label(source, example_id, answer)
   prompt = source.prompts.tokens(items, tuple(question_examples.texts_of(own)))
   history = history.take(slice(source.limits.items))  # the newest interactions
   if source.text:
@@ -183,23 +176,18 @@ def _make_arrays(source, room, known, draws, history, *fields):
 
 def of_question(
   room: Room = Room(),  # noqa: B008  immutable
-  draws: bool = False,
   as_text: bool = False,
 ) -> examples.MakeExample:
   """Returns a function that makes an example of the recipe's question.
 
   Args:
     room: room for an example.
-    draws: whether answers are drawn, every option as often as any other: for stages
-      with `Stage.teach`, of a choice.
     as_text: whether the history is text in the prompt.
 
   Raises:
-    ValueError: the question is asked about users, or draws and it has no options, or
-      the vocabulary cannot write them, or the vectors have none of an item alone.
+    ValueError: the question is asked about users, or the vocabulary cannot write its
+      options, or the vectors have none of an item alone.
   """
-  if draws:
-    asked_options()
   source = _source(as_text)
   vectors, num_asked = source.vectors, source.question.num_asked
   known = room.lengths.get('known_values', 0) if vectors else 0
@@ -208,7 +196,7 @@ def of_question(
   of_items = source.question.asked_field
   names = [*FEATURES, 'example_id', 'user_id', of_items, 'answer']
   names += question_examples.field_features(source.question)
-  make_arrays = functools.partial(_make_arrays, source, room, known, draws)
+  make_arrays = functools.partial(_make_arrays, source, room, known)
   make_arrays = functools.partial(on_history, make_arrays)
   look_up = look_up_of(vectors, room) if vectors else None
 
@@ -250,15 +238,6 @@ def with_text_history(room: Room = Room()) -> examples.MakeExample:  # noqa: B00
   """
   check_text_limit(room.task)
   return of_question(room, as_text=True)
-
-
-def with_drawn_options(room: Room = Room()) -> examples.MakeExample:  # noqa: B008  immutable
-  """Returns a function that makes an example whose answer is drawn at random.
-
-  Args:
-    room: room for an example.
-  """
-  return of_question(room, draws=True)
 
 
 Maker = Callable[[Room], examples.MakeExample]

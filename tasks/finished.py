@@ -14,7 +14,7 @@ OWN_FILE = {
   'pipelines.batch_predict': 'run_info.json',
   'pipelines.t5x_answers': 'run_info.json',
   'pipelines.evaluate': 'metrics.json',
-  'pipelines.study_report': 'study.html',
+  'pipelines.study_report': 'scores.md',
 }
 
 

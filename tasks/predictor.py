@@ -227,6 +227,17 @@ class Predictor:
     """Returns the soft prompts [U, K, D] float32 that `predict` gives the decoder."""
     return self.engine.soft_prompts([self._request(history) for history in histories])
 
+  def limits(self) -> dict[str, Any]:
+    """Returns what answers are kept to, as JSON has it, for other engines.
+
+    Returns:
+      `max_tokens`, the most tokens of an answer, its end among them; `form`, see
+      `grammar.Grammar.as_lists`, or None if answers are free.
+    """
+    task = self.engine.task
+    form = task.grammar.as_lists() if task.grammar else None
+    return {'max_tokens': task.max_tokens, 'form': form}
+
   def drafts(self, histories: Sequence[Mapping[str, Any]]) -> list:
     """Returns what the drafts answer, without running the decoder.
 

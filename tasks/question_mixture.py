@@ -4,8 +4,9 @@ Each question has a task for each use, such as `movielens_like_v1.asked`:
 
 - `asked` is for training: examples with an answer or, of a question about users, random
   parts of their histories with the label of the part.
-- `taught` is for stages with `Stage.teach`: answers are drawn at random. Questions that
-  are answered in free words have no draft that could be taught, and are left out.
+- `taught` is for stages with `Stage.teach`, which teach the decoder to read drafts:
+  lists are drawn at random. Questions that are answered in free words have no draft,
+  and are left out.
 - `whole` is for answers: of a question about users it asks about the stored history.
 
 The mixture `questions.asked` has all tasks of a use, at the rates that gin sets. All of
@@ -39,7 +40,7 @@ from tasks.histories import HistorySource, data_folders, load_genres
 from tasks.item_statistics import interaction_vectors
 from tasks.metrics import genre_scores
 from tasks.questions import AnyQuestion
-from tasks.task_features import ASKED, EXAMPLE_FEATURES
+from tasks.task_features import ASKED, ASKED_FEATURE, EXAMPLE_FEATURES
 from tasks.vector_features import look_up_of
 
 Use = Literal['asked', 'taught', 'whole']
@@ -49,7 +50,7 @@ _INTEGERS = seqio.PassThroughVocabulary(1)
 _FEATURES = {
   **EXAMPLE_FEATURES,
   _NUMBER: seqio.Feature(_INTEGERS, add_eos=False),
-  ASKED: seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False),
+  ASKED: ASKED_FEATURE,
 }
 
 
@@ -81,7 +82,7 @@ def question_mixture(use: Use = 'asked', rates: Mapping[str, Amount] = {}) -> st
 
 @gin.configurable
 def taught_mixture() -> str:
-  """Registers the mixture with random answers, and returns its name.
+  """Registers the mixture that teaches to read drafts, and returns its name.
 
   Raises:
     ValueError: see `question_mixture`.
@@ -226,7 +227,7 @@ def _maker(name: str, draws: bool, room: Room) -> examples.MakeExample:
   """Returns a function that makes an example with the features of all questions."""
   asked = asked_questions()
   if isinstance(asked[name], ExampleQuestion):
-    make = example_features.of_question(room, draws)
+    make = example_features.of_question(room)
   else:
     make = examples.with_random_answers if draws else examples.from_vectors
     make = make(room, draw=_draw_own)

@@ -1,10 +1,8 @@
-"""Registers the ranking as SeqIO tasks, for the questions of dataset files.
+"""Registers the ranking as a SeqIO task, for the questions of dataset files.
 
-`rank_v1` asks about the examples that have an answer. `rank_random_answers_v1` is for
-stages with `Stage.teach`: every number of a candidate comes equally often.
+`rank_v1` asks about the examples that have an answer.
 """
 
-import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -59,9 +57,10 @@ def rank_shares(
   return answer_shares('accuracy', targets, predictions)
 
 
-_FEATURES = task_features.EXAMPLE_FEATURES
-_add = functools.partial(
-  add_example_task, features=_FEATURES, parse=parse_rank, scores=rank_shares
+add_example_task(
+  'rank_v1',
+  example_features.of_question,
+  features=task_features.EXAMPLE_FEATURES,
+  parse=parse_rank,
+  scores=rank_shares,
 )
-_add('rank_v1', example_features.of_question)
-_add('rank_random_answers_v1', example_features.with_drawn_options)

@@ -12,6 +12,7 @@ _INTEGERS = seqio.PassThroughVocabulary(1)
 KNOWN_FEATURES = ('known_embeddings', 'known_categories', 'known_values')
 ASKED = 'asked_embeddings'  # vectors of the items that an example is about
 ASKED_MASK = 'asked_mask'  # 0 for padding among candidates
+ASKED_FEATURE = seqio.ContinuousFeature(dtype=tf.float32, rank=2, required=False)
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),

@@ -265,9 +265,9 @@ def choice_recipe(choice_folder):
   """Parses the recipe of a choice for the small parts; with bindings."""
   from tests import choices
 
-  def parse(*bindings: str) -> None:
+  def parse(*bindings: str, file: str = 'runs/choice.gin') -> None:
     gin.clear_config()
     settings = choices.settings_of(choice_folder[0])
-    recipes.parse_recipes(['runs/choice.gin'], [*settings, *bindings])
+    recipes.parse_recipes([file], [*settings, *bindings])
 
   return parse

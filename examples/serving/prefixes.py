@@ -1,8 +1,10 @@
 """Reads soft prompts for another server of their decoder.
 
-Nothing of PERSOMA is imported: pyarrow, safetensors, torch and transformers are enough.
+pyarrow, safetensors, torch and transformers are enough: of PERSOMA, a file is imported
+that needs numpy alone.
 """
 
+import json
 import pathlib
 
 import pyarrow.dataset
@@ -11,6 +13,7 @@ import transformers
 from safetensors import safe_open
 
 from examples.serving.fitting import check_decoder
+from persoma_tf.inference.vllm_server import FormWalk
 
 
 def read_prefixes(predictions: pathlib.Path, decoder: pathlib.Path) -> dict:
@@ -24,11 +27,10 @@ def read_prefixes(predictions: pathlib.Path, decoder: pathlib.Path) -> dict:
     ValueError: the soft prompts are not of this decoder, or lack a common task prompt.
   """
   run, about = check_decoder(predictions, decoder)
-  files = sorted(map(str, predictions.glob('soft_prompts-*.parquet')))
-  table = pyarrow.dataset.dataset(files).to_table()
-  tokens, width = map(table.schema.metadata.get, (b'num_tokens', b'width'))
+  table = _soft_prompts(predictions).to_table()
+  tokens, width = told(predictions, 'num_tokens', 'width')
   values = torch.tensor(table['soft_prompt'].combine_chunks().values.to_numpy())
-  soft = values.reshape(-1, int(tokens), int(width))
+  soft = values.reshape(-1, tokens, width)
   with safe_open(decoder / 'model.safetensors', 'pt') as weights:
     embedding = weights.get_tensor('model.embed_tokens.weight')
   embed = lambda ids: embedding[ids].float() * about['embedding_scale']
@@ -37,3 +39,27 @@ def read_prefixes(predictions: pathlib.Path, decoder: pathlib.Path) -> dict:
   start = [x for x in [run['model']['start_token']] if x is not None]
   users = zip(table['user_id'].to_pylist(), soft, strict=True)
   return {user: torch.cat([embed(start), x, embed(prompt)]) for user, x in users}
+
+
+def read_limits(predictions: pathlib.Path) -> tuple[int, FormWalk | None]:
+  """Returns what the table's answers are kept to.
+
+  Args:
+    predictions: folder of `pipelines.batch_predict --soft_prompts`.
+
+  Returns:
+    (most tokens of an answer, their form or None if they are free).
+  """
+  most, form = told(predictions, 'max_tokens', 'form')
+  return most, FormWalk(form) if form else None
+
+
+def told(predictions: pathlib.Path, *names: str) -> list:
+  """Returns what the metadata of soft prompts say."""
+  metadata = _soft_prompts(predictions).schema.metadata
+  return [json.loads(metadata[name.encode()]) for name in names]
+
+
+def _soft_prompts(predictions):
+  files = sorted(map(str, predictions.glob('soft_prompts-*.parquet')))
+  return pyarrow.dataset.dataset(files)

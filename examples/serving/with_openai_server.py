@@ -22,14 +22,14 @@ def main() -> None:
   parser.add_argument('--predictions', type=pathlib.Path, required=True)
   parser.add_argument('--decoder', type=pathlib.Path, required=True)
   parser.add_argument('--server', default='http://127.0.0.1:8000')
-  parser.add_argument('--max_tokens', type=int, default=64)
   parser.add_argument('--batch_size', type=int, default=64)
   flags = parser.parse_args()
-  from examples.serving.prefixes import read_prefixes
+  from examples.serving.prefixes import read_limits, read_prefixes
 
   prefixes = read_prefixes(flags.predictions, flags.decoder)
   (model,) = ask(f'{flags.server}/v1/models')['data']
-  settings = {'model': model['id'], 'max_tokens': flags.max_tokens, 'temperature': 0}
+  max_tokens, _ = read_limits(flags.predictions)
+  settings = {'model': model['id'], 'max_tokens': max_tokens, 'temperature': 0}
   for at in range(0, len(prefixes), flags.batch_size):
     users = [*prefixes][at : at + flags.batch_size]
     shown = [encoded(prefixes[user]) for user in users]

@@ -3,7 +3,8 @@
     python -m examples.serving.with_transformers --predictions=predictions \
       --decoder=smollm2 > answers.jsonl
 
-Writes what `batch_predict --noconstrained --weights=float32` writes as `text`.
+Writes what `batch_predict --weights=float32` writes as `text`, kept to its form, or
+freely if the table was made with `--noconstrained`.
 """
 
 import argparse
@@ -16,14 +17,15 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--predictions', type=pathlib.Path, required=True)
   parser.add_argument('--decoder', type=pathlib.Path, required=True)
-  parser.add_argument('--max_tokens', type=int, default=64)
   flags = parser.parse_args()
   import torch
   import transformers
 
-  from examples.serving.prefixes import read_prefixes
+  from examples.serving.prefixes import read_limits, read_prefixes
 
   prefixes = read_prefixes(flags.predictions, flags.decoder)
+  max_tokens, form = read_limits(flags.predictions)
+  allowed = form and (lambda _, written: form.allowed(written.tolist()).tolist())
   tokenizer = transformers.AutoTokenizer.from_pretrained(flags.decoder)
   load = transformers.AutoModelForCausalLM.from_pretrained
   model = load(flags.decoder, dtype=torch.float32).eval()
@@ -31,8 +33,9 @@ def main() -> None:
     (tokens,) = model.generate(
       inputs_embeds=prefix[None],
       attention_mask=torch.ones(1, len(prefix), dtype=torch.long),
-      max_new_tokens=flags.max_tokens,
+      max_new_tokens=max_tokens,
       do_sample=False,
+      prefix_allowed_tokens_fn=allowed,  # which makes a logits processor of it
     )
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     print(json.dumps({'user_id': user, 'text': text}), flush=True)

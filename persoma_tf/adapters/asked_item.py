@@ -55,7 +55,7 @@ class AskedItem(Template):
     ranks: whether W candidates are asked about, and word i names candidate i; else one
       item is, and the words are options.
     hard: whether the slot's token is its chosen word, with the gradient of the mixture;
-      else it is the mixture of all words.
+      else it is the mixture of all words, which tells the decoder how sure it is.
   """
 
   num_categories: Count = 0
@@ -66,7 +66,7 @@ class AskedItem(Template):
   num_statistics: Count = 0
   answers_train_all: bool = False
   ranks: bool = False
-  hard: bool = True
+  hard: bool = False
 
   @nn.compact
   def __call__(
@@ -86,7 +86,8 @@ class AskedItem(Template):
       mask: [B, N], 1 for interactions and 0 for padding.
       width: D.
       known: [B, E, H] interactions whose categories and values are known, for training.
-      words: [B, 1] int32 words to write into the slot instead of the chosen ones.
+      words: [B, 1] int32 words to write into the slot instead of the chosen ones, if
+        it is `hard`.
       asked: [B, C, H'] standardized vectors of the items that are asked about: the
         first components of an interaction's vector are its item's. C is W of a ranking,
         else 1.

@@ -56,7 +56,8 @@ class OptionQueries(Template):
       (`persoma_tf.adapters.option_texts`); 0 for learned queries, one for each option.
     of_categories: whether the options are the categories of interactions.
     hard: whether a slot's token is its chosen word (`chosen_words`), with the gradient
-      of the mixture; else it is the mixture of all words.
+      of the mixture; else it is the mixture of all words, which tells the decoder how
+      sure it is.
   """
 
   num_options: Positive = gin.REQUIRED
@@ -94,7 +95,8 @@ class OptionQueries(Template):
       mask: [B, N], 1 for interactions and 0 for padding.
       width: D.
       known: [B, E, H] interactions whose categories and values are known, for training.
-      words: [B, S] int32 words to write into the slots instead of the chosen ones.
+      words: [B, S] int32 words to write into the slots instead of the chosen ones, if
+        they are `hard`.
       asked: vectors of items that a question is about; these queries do not use them.
       present: which of them are no padding; not used either.
 
@@ -118,7 +120,7 @@ class OptionQueries(Template):
     told = tell_statistics(jax.nn.sigmoid(logits), values, mask)
     slots = self._slot_logits(told, told[..., 0])
     weights = jax.nn.softmax(slots)
-    if words is not None:
+    if self.hard and words is not None:
       weights = jax.nn.one_hot(words, self.num_words)
     elif self.hard:
       chosen = jax.nn.one_hot(chosen_words(slots, self.options), self.num_words)

@@ -49,14 +49,14 @@ class ValueRegression(Template):
       of them its mean value; 0 for none.
     width: hidden width of the network that corrects the value.
     hard: whether the slot's token is its chosen word, with the gradient of the mixture;
-      else it is the mixture of all words.
+      else it is the mixture of all words, which tells the decoder how sure it is.
   """
 
   num_components: Positive = 32
   num_categories: Count = 0
   num_statistics: Count = 0
   width: Positive = 32
-  hard: bool = True
+  hard: bool = False
 
   @nn.compact
   def __call__(
@@ -76,7 +76,8 @@ class ValueRegression(Template):
       mask: [B, N], 1 for interactions and 0 for padding.
       width: D.
       known: [B, E, H] interactions whose values are known, for training.
-      words: [B, 1] int32 words to write into the slot instead of the chosen ones.
+      words: [B, 1] int32 words to write into the slot instead of the chosen ones, if
+        it is `hard`.
       asked: [B, 1, H'] standardized vectors of the items that are asked about: the
         first components of an interaction's vector are its item's.
       present: which of them are no padding; the one item is none.

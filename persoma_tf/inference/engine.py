@@ -78,6 +78,7 @@ class Engine:
       the engine's question alone.
     params: parameters of this model, on the device.
     trained: the model with the drafts of all its questions.
+    task: end, length and grammar of all answers.
   """
 
   def __init__(
@@ -107,7 +108,7 @@ class Engine:
       ValueError: the adapter was trained with another decoder, or the parameters do not
         fit.
     """
-    self._decoding, self._task = decoding, task
+    self._decoding = decoding
     shape = (0, 1) if limits.batch_tokens else (limits.longest, limits.width)
     self.trained, self._params = self._load(model_dir, limits, shape)
     self._ask(prompt, task, limits, options, question)
@@ -127,7 +128,7 @@ class Engine:
 
   def _ask(self, prompt, task, limits, options, question):
     self._prompt, self._limits = np.array(prompt, np.int32), limits
-    self._options = options
+    self.task, self._options = task, options
     self.model, self.params = for_question(self.trained, self._params, question)
     self._soft = jax.jit(functools.partial(generate.soft_prompt, self.model))
     self._write(task)

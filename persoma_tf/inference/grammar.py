@@ -7,7 +7,7 @@ a place has, and which names a list already has, is looked up for each token.
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +99,10 @@ class Grammar(NamedTuple):
   below: Array
   start: int
   width: int
+
+  def as_lists(self) -> dict[str, Any]:
+    """Returns name -> value of the fields, for `vllm_server.FormWalk` and JSON."""
+    return {name: np.asarray(x).tolist() for name, x in self._asdict().items()}
 
   def begin(self) -> Reached:
     """Returns how far an answer (R = 1) without tokens is written."""

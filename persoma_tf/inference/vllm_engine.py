@@ -25,7 +25,6 @@ from persoma_tf.decoders import hugging_face_export
 from persoma_tf.decoders.decoder_only import DecoderOnly
 from persoma_tf.inference import trained_model, vllm_server
 from persoma_tf.inference.engine import Answered, Engine, Request
-from persoma_tf.inference.grammar import Grammar
 from persoma_tf.model import Persoma
 from persoma_tf.operand_types import chosen_type
 
@@ -76,8 +75,10 @@ class VllmEngine(Engine):
 
   def _write(self, task):
     """Tells vLLM the form of the answers."""
-    form, self._begun = form_of(task.grammar)
-    self._task, self._rule = task, self._server.ask('learn', form)
+    grammar = task.grammar
+    self._begun = grammar.forced()[0] if grammar else []
+    form = (grammar.as_lists(), self._begun) if grammar else None
+    self._rule = self._server.ask('learn', form)
     self._prefix = jax.jit(self._prefix_of)
 
   def _prefix_of(self, params, soft, prompt):
@@ -95,7 +96,7 @@ class VllmEngine(Engine):
       some = self._drafts(soft), self._odds(soft)
       some = [itertools.repeat(None) if x is None else x for x in some]
       chosen = (
-        itertools.repeat(None) if self._task.options is None else self._scored(soft)
+        itertools.repeat(None) if self.task.options is None else self._scored(soft)
       )
       real = zip(places, embedded, mask, chosen, *some, strict=False)
       for place, row, own, options, *about in real:
@@ -103,7 +104,7 @@ class VllmEngine(Engine):
     order = range(len(requests))
     sent = [packed(prefixes[place]) for place in order]
     odds = self._option_odds([scored[place] for place in order], sent)
-    task = self._task
+    task = self.task
     ends, most = [task.eos_id, *task.other_ends], task.max_tokens - len(self._begun)
     written = self._server.ask('write', self._rule, most, ends, sent)
     return [
@@ -112,14 +113,14 @@ class VllmEngine(Engine):
 
   def _scored(self, soft) -> np.ndarray:
     """Returns the numbers [B, C] of the options whose probabilities are told."""
-    options = self._task.options
+    options = self.task.options
     return np.asarray(options.scored(soft.tokens.shape[0], soft.slot_logits))
 
   def _option_odds(self, scored, sent) -> list[np.ndarray | None]:
     """Returns `Answered.option_odds` behind each prefix."""
-    if self._task.options is None:
+    if self.task.options is None:
       return [None] * len(sent)
-    options = self._task.options.without(len(self._begun))
+    options = self.task.options.without(len(self._begun))
     ids = [x[:n].tolist() for x, n in zip(options.tokens, options.lengths, strict=True)]
     found = self._server.ask('score', [[ids[x] for x in own] for own in scored], sent)
     odds = np.zeros((len(sent), len(ids)), np.float32)
@@ -129,29 +130,11 @@ class VllmEngine(Engine):
 
   def _answered(self, tokens, log_prob, told) -> Answered:
     """Returns an answer as the other engine writes it."""
-    task = self._task
+    task = self.task
     tokens = [task.eos_id if x in task.other_ends else x for x in tokens]
     tokens = [*self._begun, *tokens]
     padding = [task.eos_id] * (task.max_tokens - len(tokens))
     return Answered(tokens + padding, log_prob, *told)
-
-
-def form_of(grammar: Grammar | None) -> tuple[tuple | None, list[int]]:
-  """Returns a grammar as the other process reads it.
-
-  Args:
-    grammar: grammar of the answers; None for free ones.
-
-  Returns:
-    (arguments of `vllm_server.FormWalk`, or None; ids of the tokens that all answers
-    begin with).
-  """
-  if grammar is None:
-    return None, []
-  begun, reached = grammar.forced()
-  arrays = {name: np.asarray(x).tolist() for name, x in grammar._asdict().items()}
-  state, place, names = (np.asarray(x)[0].tolist() for x in reached)
-  return (arrays, (state, place, tuple(names))), begun
 
 
 def packed(prefix: np.ndarray) -> tuple[tuple[int, ...], bytes]:

@@ -28,23 +28,28 @@ Prefixes = Sequence[tuple[tuple[int, int], bytes]]
 class FormWalk:
   """Tells which tokens may come next, as `grammar.Grammar` does, for single answers."""
 
-  def __init__(self, arrays: dict[str, Any], start: tuple[int, int, tuple[int, ...]]):
-    """Takes the fields of a grammar as lists, and (state, place, names) of the start.
+  def __init__(self, form: dict[str, Any], begun: Sequence[int] = ()):
+    """Takes a grammar, and what is not asked of the answers.
 
     Args:
-      arrays: name of a field of `grammar.Grammar` -> its value.
-      start: how far every answer is written when it begins, see `grammar.Reached`.
+      form: `grammar.Grammar.as_lists`.
+      begun: ids of the first tokens of every answer, which the written ones lack.
     """
-    self._form = {name: np.array(value) for name, value in arrays.items()}
+    self._form = {name: np.array(value) for name, value in form.items()}
     self._after = functools.lru_cache(100_000)(self._find)
-    self._start = start
+    self._start = form['start'], 0, (-1,) * max(form['named'])
+    self._start = self._reached(begun)
 
   def allowed(self, written: Sequence[int]) -> np.ndarray:
     """Returns the ids [A] int of the tokens that may follow the written ones."""
+    return np.fromiter(self._after(*self._reached(written)), int)
+
+  def _reached(self, written) -> tuple[int, int, tuple[int, ...]]:
+    """Returns (state, place, names) behind tokens, see `grammar.Reached`."""
     reached = self._start
     for token in written:
       reached = self._after(*reached)[token]
-    return np.fromiter(self._after(*reached), int)
+    return reached
 
   def _find(self, state, place, names) -> dict[int, tuple]:
     """Returns what is reached by each token that may come next."""

@@ -37,13 +37,13 @@ def init_adapter(
       `OptionQueries.text_width`.
 
   Returns:
-    The parameter tree under 'adapter'.
+    The parameter tree under 'adapter'; {} for a model without soft tokens.
   """
   history, mask = (np.asarray(batch[f'history_{x}']) for x in ('embeddings', 'mask'))
   # One program: operation by operation, each would be compiled on its own.
   initial = jax.jit(model.adapter.init)
   first = {x: y if y is None else y[:1] for x, y in adapter_inputs(batch).items()}
-  params = initial(jax.random.key(seed), **first)['params']
+  params = initial(jax.random.key(seed), **first).get('params', {})
   params = jax.tree.map(np.asarray, params)
   rng, vocabulary = np.random.default_rng(seed), decoder.vocab_size
   if 'task_tokens' in params:  # start as random tokens of low, thus frequent, ids

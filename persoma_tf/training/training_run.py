@@ -215,9 +215,10 @@ class TrainingRun:
   def trained_part(self, params: Mapping) -> dict[str, np.ndarray]:
     """Returns the adapter and what a stage trains of the decoder, {path: array}.
 
-    The adapter is whole, since a part of it cannot answer.
+    The adapter is whole, since a part of it cannot answer; without soft tokens there is
+    none.
     """
     patterns = {pattern for stage in self.stages for pattern in stage.trainable}
-    patterns |= {'adapter/.*'}
+    patterns |= {'adapter/.*'} if params.get('adapter') else set()
     patterns |= {'decoder/.*/lora_scale'} if self.recipe.tuning == 'lora' else set()
     return quantization.widened(freezing.split_params(params, patterns)[0])

@@ -75,6 +75,7 @@ class AnsweredShard(NamedTuple):
     rows: rows of the table, without the columns of the run.
     rejects: records of `job.reject`; every user is in `rows` or in `rejects`.
     soft_prompts: [rows, K, D] float32, or None if not requested.
+    limits: what the answers behind them are kept to; None if not requested.
     tokens: number of generated tokens.
     seconds: wall time in seconds.
   """
@@ -83,6 +84,7 @@ class AnsweredShard(NamedTuple):
   rows: list[dict[str, Any]]
   rejects: list[dict]
   soft_prompts: np.ndarray | None
+  limits: Mapping[str, Any] | None
   tokens: int
   seconds: float
 
@@ -157,9 +159,12 @@ def answer_shard(shard: AnswerShard, predictor, soft_prompts: bool) -> AnsweredS
     else:
       histories.append(history)
   answers = predictor.predict(histories) if histories else []
-  soft = predictor.soft_prompts(histories) if histories and soft_prompts else None
+  soft = limits = None
+  if histories and soft_prompts:
+    soft, limits = predictor.soft_prompts(histories), predictor.limits()
   rows, tokens = [x.row for x in answers], sum(x.tokens for x in answers)
-  return AnsweredShard(shard, rows, rejects, soft, tokens, time.monotonic() - started)
+  took = time.monotonic() - started
+  return AnsweredShard(shard, rows, rejects, soft, limits, tokens, took)
 
 
 def _reject(reason, where, value):
@@ -216,7 +221,8 @@ def _write_aside(folder, element):
     path = folder.file(element.shard.beside('soft_prompts', '.parquet'))
     keys = ('user_id', *('example_id',) * ('question' in folder.settings))
     ids = {key: [row[key] for row in element.rows] for key in keys}
-    storage.write_file(path, soft_prompts_file(ids, element.soft_prompts))
+    data = soft_prompts_file(ids, element.soft_prompts, element.limits)
+    storage.write_file(path, data)
 
 
 def write_rejects(
@@ -229,18 +235,22 @@ def write_rejects(
 
 
 def soft_prompts_file(
-  ids: Mapping[str, Sequence[str]], soft_prompts: np.ndarray
+  ids: Mapping[str, Sequence[str]],
+  soft_prompts: np.ndarray,
+  limits: Mapping[str, Any],
 ) -> bytes:
-  """Returns a Parquet file of soft prompts [R, K, D], with K and D in its metadata.
+  """Returns a Parquet file of soft prompts, with K, D and the limits in its metadata.
 
   Args:
     ids: name of a column -> R ids: of users, and of examples.
     soft_prompts: [R, K, D] float32.
+    limits: `tasks.predictor.Predictor.limits`.
   """
   _, tokens, width = soft_prompts.shape
   flat = pa.array(np.ascontiguousarray(soft_prompts, np.float32).ravel())
   column = pa.FixedSizeListArray.from_arrays(flat, tokens * width)
   columns = {name: pa.array(texts, pa.string()) for name, texts in ids.items()}
   table = pa.table({**columns, 'soft_prompt': column})
-  about = {'num_tokens': str(tokens), 'width': str(width)}
+  about = {'num_tokens': tokens, 'width': width, **limits}
+  about = {name: json.dumps(value) for name, value in about.items()}
   return storage.to_parquet(table.replace_schema_metadata(about))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -13,7 +13,9 @@ from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.predictions import answer_shards, prediction_files
 from pipelines.predictions.question_checks import check_questions
 from tasks import schema, shard_files
+from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
+from tasks.questions import AnyQuestion
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -113,6 +115,16 @@ def columns_of_run(
     'run_id': run_id or folder.fingerprint[:16],
     'predicted_at': folder.begun_at(),
   }
+
+
+def question_settings(question: AnyQuestion | None) -> dict[str, Any]:
+  """Returns what a folder's settings say of its question; {} of one about users."""
+  if not isinstance(question, ExampleQuestion):
+    return {}
+  words = {name: getattr(question, name) for name in ('name', 'asks_item')}
+  if isinstance(question, Choice):
+    words['options'] = [*question.options]
+  return {'question': {'kind': question.KIND, **words}}
 
 
 def missing_shards(

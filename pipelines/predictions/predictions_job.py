@@ -32,9 +32,9 @@ from pipelines.predictions.predictions_folder import (
   finish_predictions,
   missing_shards,
   noun_of,
+  question_settings,
 )
 from pipelines.predictions.table_name import table_of
-from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def run_job(config: Config, options: PipelineOptions) -> None:
   manifest, fingerprints, questions = check_model_inputs(config)
   runs = []
   for name, question in questions.items():
-    inputs = {**fingerprints, 'model': manifest, **_about(name, question)}
+    inputs = {**fingerprints, 'model': manifest, **question_settings(question)}
+    inputs |= {'asked': name} if name else {}
     own = dataclasses.replace(
       config, output_dir='/'.join(filter(None, (config.output_dir, name)))
     )
@@ -84,21 +85,6 @@ class _Run(NamedTuple):
   config: Config
   folder: output_folder.OutputFolder
   every: Sequence[AnswerShard] = ()
-
-
-def _about(name: str, question: ExampleQuestion | None) -> dict[str, Any]:
-  """Returns what the folder's settings say of a question.
-
-  Folders with answers about users have no setting 'question', and only questions that
-  are asked by name have 'asked'.
-  """
-  by_name = {'asked': name} if name else {}
-  if not question:
-    return by_name
-  words = {name: getattr(question, name) for name in ('name', 'asks_item')}
-  if isinstance(question, Choice):
-    words['options'] = [*question.options]
-  return {'question': {'kind': question.KIND, **words}, **by_name}
 
 
 def _with_type(

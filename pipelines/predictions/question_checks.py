@@ -29,7 +29,7 @@ def check_questions(config) -> dict[str, ExampleQuestion | None]:
     asked = _asked_questions(storage.read_file(path).decode(), config)
   for question in asked.values():
     if question:
-      _require_examples(question, config)
+      check_examples_of(question, config.histories_dir, config.split)
     else:
       require_users(config.histories_dir, config.split)
   return asked
@@ -39,20 +39,14 @@ def _asked_questions(recipe: str, config) -> dict[str, ExampleQuestion | None]:
   """Returns the questions of a run, see `check_questions`.
 
   Raises:
-    JobError: there is no such question, the model drafts answers, but not to it, or it
-      must be said which of several are asked.
+    JobError: there is no such question, or the model drafts answers, but not to it.
   """
   several = setting(settings(recipe), 'own_questions.names')
-  if not config.questions:
-    if several:
-      raise job.JobError(
-        f'{config.model_dir} answers the questions {", ".join(several)}: expected '
-        '--questions with some of them, or --questions=all'
-      )
+  if not (config.questions or several):
     return {'': _question_about_examples(recipe)}
   trained = questions_of_config(recipe, config.trusted)
   known = {**dataset_questions(config.histories_dir), **trained}
-  every = config.questions == 'all'
+  every = config.questions in ('', 'all')
   names = trained if every else flags.split_names(config.questions)
   for name in names:
     if name not in known:
@@ -78,18 +72,20 @@ def dataset_questions(histories_dir: str) -> dict[str, AnyQuestion]:
   return {name: from_words(name, own) for name, own in words.items()}
 
 
-def _require_examples(question: ExampleQuestion, config) -> None:
-  """Checks that the split has examples of a question.
+def check_examples_of(
+  question: ExampleQuestion, histories_dir: str, split: str
+) -> None:
+  """Checks that a split of histories has examples of a model's question.
 
   Raises:
     JobError: it has none, or the folder has none of this question, or its examples have
       other words.
   """
-  path = FileSystems.join(config.histories_dir, 'dataset_info.json')
+  path = FileSystems.join(histories_dir, 'dataset_info.json')
   info = storage.read_json(path)
   counts = info['counts'].get('examples', {})
   try:
-    finished.check_examples(config.histories_dir, question.name, config.split, counts)
+    finished.check_examples(histories_dir, question.name, split, counts)
   except ValueError as error:
     raise job.JobError(str(error)) from None
   stored = info['dataset']['questions'][question.name]

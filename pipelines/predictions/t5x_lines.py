@@ -1,14 +1,20 @@
 """Reads the answers that t5x.infer has written."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.common import job, storage
 from pipelines.histories import history_records
-from tasks import questions, shard_files
+from pipelines.histories.history_records import require_users
+from pipelines.predictions.question_checks import check_examples_of
+from tasks import questions, schema, shard_files
+from tasks.answers.example_question import ExampleQuestion
+from tasks.answers.rank import Rank
 
 _TABLE = '-predict_with_aux.jsonl'
 
@@ -41,31 +47,6 @@ def answer_files(folder: str) -> list[str]:
   return [paths[name] for name in wanted]
 
 
-def to_row(
-  line: str, place: str, question: questions.Question, genres: Sequence[str]
-) -> dict[str, Any]:
-  """Parses a line of t5x.infer to a row without the columns of the run.
-
-  Raises:
-    JobError: the line lacks a field; the message names file, line and field.
-  """
-  try:
-    answer = json.loads(line)
-    user_id, shown = (answer['inputs'][key] for key in ('user_id', 'history_mask'))
-    text, log_prob = answer['prediction'], float(answer['aux']['scores'])
-    length = sum(shown)
-  except (ValueError, KeyError, TypeError) as error:
-    raise job.JobError(
-      f'{place}: {error!r}; expected inputs.user_id, inputs.history_mask, prediction '
-      'and aux.scores, as configs/t5x/infer.gin writes them'
-    ) from error
-  if not (isinstance(user_id, str) and isinstance(text, str)):
-    raise job.JobError(
-      f'{place}: user_id is {user_id!r}, prediction is {text!r}; expected texts'
-    )
-  return question.row(user_id, text, log_prob, length, genres)
-
-
 def model_questions(
   model_dir: str, trusted: Sequence[str] = ()
 ) -> dict[str, questions.AnyQuestion]:
@@ -87,78 +68,164 @@ def model_questions(
     raise job.JobError(f'{path}: {error}') from error
 
 
-def split_users(histories_dir: str, split: str) -> dict[str, dict[str, Any]]:
-  """Maps the id of each user of a split, or of 'all', to their place in the histories.
+class AskedRecords(NamedTuple):
+  """Holds what t5x.infer was asked.
+
+  Attributes:
+    key: name of what tells answers apart: 'user_id' or, of examples, 'example_id'.
+    records: file and line of each record of the split, and of an example what its row
+      has of it, by the value of the key.
+    write: function (value of the key, text, log probability, number of interactions)
+      -> row without the columns of the run.
+  """
+
+  key: str
+  records: Mapping[str, Mapping[str, Any]]
+  write: Callable[[str, str, float, int], dict[str, Any]]
+
+  @property
+  def noun(self) -> str:
+    """Returns 'user' or 'example'."""
+    return self.key.removesuffix('_id')
+
+
+def answered_by(
+  model_dir: str, histories_dir: str, split: str, trusted: Sequence[str] = ()
+) -> questions.AnyQuestion:
+  """Returns the question of a model, and checks that there is whom to ask.
+
+  Args:
+    model_dir: folder of the model; its recipe names the question.
+    histories_dir: folder of the histories that the model read.
+    split: name of the split, or 'all'.
+    trusted: modules that the model's `config.gin` may import.
+
+  Raises:
+    JobError: the model answers several questions, or ranks, or there is nobody to ask.
+  """
+  question, *more = model_questions(model_dir, trusted).values()
+  if more or isinstance(question, Rank):
+    raise job.JobError(
+      f'{model_dir} answers several questions, or ranks candidates: t5x_answers reads '
+      'answers to one question with a text of its own; use python -m '
+      'pipelines.batch_predict'
+    )
+  if isinstance(question, ExampleQuestion):
+    check_examples_of(question, histories_dir, split)
+  else:
+    require_users(histories_dir, split)
+  return question
+
+
+def asked_records(
+  question: questions.AnyQuestion, histories_dir: str, split: str
+) -> AskedRecords:
+  """Reads whom t5x.infer asked.
+
+  Args:
+    question: question of the model.
+    histories_dir: folder of the histories that the model read.
+    split: name of the split, or 'all'.
 
   Raises:
     JobError: a record is no history.
   """
+  if isinstance(question, ExampleQuestion):
+    ids = pa.BufferReader(storage.read_file(f'{histories_dir}/items.parquet'))
+    ids = pq.read_table(ids, columns=['item_id'])['item_id']
+    about = lambda record: _of_example(question.about(record, ids))
+    asked = question.name, question.record_kinds, about
+    records = _read_records(histories_dir, split, 'example_id', *asked)
+    write = lambda name, *told: question.row(records[name], *told)
+    return AskedRecords('example_id', records, write)
+  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
+  records = _read_records(histories_dir, split, 'user_id')
+  write = lambda user, *told: question.row(user, *told, info['genres'])
+  return AskedRecords('user_id', records, write)
+
+
+def _of_example(record):
+  """Returns an example without its history."""
+  return {name: x for name, x in record.items() if not name.startswith('history_')}
+
+
+def _read_records(
+  histories_dir, split, key, question='', kinds=schema.HISTORY, about=lambda _: {}
+):
+  """Returns the place of each record of a split, and what `about` tells of it."""
   return {
-    history['user_id']: {'file': path, 'line': line}
-    for path in history_records.list_history_files(histories_dir, split)
-    for line, history in enumerate(history_records.read_history_file(path), start=1)
+    record[key]: {'file': path, 'line': line, **about(record)}
+    for path in history_records.list_history_files(histories_dir, split, question)
+    for line, record in enumerate(history_records.read_history_file(path, kinds), 1)
   }
 
 
 def reject_unanswered(
-  users: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+  asked: AskedRecords, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict]:
-  """Returns a reject for each user without a row, in the order of `users`."""
-  answered = {row['user_id'] for row in rows}
-  expected = 'an answer of t5x.infer'
+  """Returns a reject for each record without a row, in their order."""
+  answered = {row[asked.key] for row in rows}
   return [
-    job.reject('t5x_answers', 'no_answer', **place, user_id=user, expected=expected)
-    for user, place in users.items()
-    if user not in answered
+    job.reject(
+      't5x_answers',
+      'no_answer',
+      file=record['file'],
+      line=record['line'],
+      expected='an answer of t5x.infer',
+      **{asked.key: name},
+    )
+    for name, record in asked.records.items()
+    if name not in answered
   ]
 
 
-def read_rows(
-  paths: Sequence[str],
-  model_dir: str,
-  histories_dir: str,
-  users: Collection[str],
-  trusted: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-  """Reads the rows of all files, sorted by user.
+def read_rows(paths: Sequence[str], asked: AskedRecords) -> list[dict[str, Any]]:
+  """Reads the rows of all files, sorted by user, or by example.
 
   Args:
     paths: files of one run of t5x.infer.
-    model_dir: folder of the model that wrote the answers; its recipe names the
-      question.
-    histories_dir: folder of the histories that the model read.
-    users: ids of the users that were asked.
-    trusted: modules that the model's `config.gin` may import.
+    asked: what it was asked.
 
   Raises:
-    JobError: a line cannot be read, a user was not asked, or has two answers.
+    JobError: a line cannot be read, somebody was not asked, or has two answers.
   """
-  info = storage.read_json(FileSystems.join(histories_dir, 'dataset_info.json'))
-  question, *more = model_questions(model_dir, trusted).values()
-  if more:
-    raise job.JobError(
-      f'{model_dir} answers several questions: t5x_answers reads answers of models of '
-      'one question; use python -m pipelines.batch_predict --questions=all'
-    )
-  genres = info['genres']
-  if not isinstance(question, questions.Question):
-    raise job.JobError(
-      f'{model_dir} answers {question.name}, which asks about examples: t5x_answers '
-      'reads answers about users only; use python -m pipelines.batch_predict'
-    )
   rows = {}
   for path in paths:
     with FileSystems.open(path) as file:
       for number, line in enumerate(file, start=1):
-        row = to_row(line, f'{path}:{number}', question, genres)
-        if row['user_id'] not in users:
+        place = f'{path}:{number}'
+        name, *told = _parse(line, place, asked.key)
+        if name not in asked.records:
           raise job.JobError(
-            f'{path}:{number}: user {row["user_id"]!r} is not in the split of '
-            f'{histories_dir}: give the histories and the --split that t5x.infer read'
+            f'{place}: {asked.noun} {name!r} is not in the split of these histories: '
+            'give the histories and the --split that t5x.infer read'
           )
-        if row['user_id'] in rows:
+        if name in rows:
           raise job.JobError(
-            f'{path}:{number}: user {row["user_id"]!r} has two answers; expected one'
+            f'{place}: {asked.noun} {name!r} has two answers; expected one'
           )
-        rows[row['user_id']] = row
-  return sorted(rows.values(), key=lambda row: row['user_id'])
+        rows[name] = asked.write(name, *told)
+  return [rows[name] for name in sorted(rows)]
+
+
+def _parse(line: str, place: str, key: str) -> tuple[str, str, float, int]:
+  """Parses a line of t5x.infer to the arguments of `AskedRecords.write`.
+
+  Raises:
+    JobError: the line lacks a field; the message names file, line and field.
+  """
+  try:
+    answer = json.loads(line)
+    name, shown = (answer['inputs'][field] for field in (key, 'history_mask'))
+    text, log_prob = answer['prediction'], float(answer['aux']['scores'])
+    length = sum(shown)
+  except (ValueError, KeyError, TypeError) as error:
+    raise job.JobError(
+      f'{place}: {error!r}; expected inputs.{key}, inputs.history_mask, prediction and '
+      'aux.scores, as configs/t5x/infer.gin writes them'
+    ) from error
+  if not (isinstance(name, str) and isinstance(text, str)):
+    raise job.JobError(
+      f'{place}: {key} is {name!r}, prediction is {text!r}; expected texts'
+    )
+  return name, text, log_prob, length

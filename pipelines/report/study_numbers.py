@@ -5,8 +5,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tasks import choice_metrics, rank_metrics, text_metrics
+
 SEED = 'seed'
 LENGTH = 'max_history'
+_WORDS = choice_metrics.WORDS | text_metrics.WORDS | rank_metrics.WORDS | {'f1': 'F1'}
 
 
 class Setting(NamedTuple):
@@ -16,11 +19,11 @@ class Setting(NamedTuple):
     label: name for people: values of the axes that vary, without common values.
     axes: value of every axis but the seed.
     cells: results in the order of their seeds.
-    f1: F1, mean over the seeds.
+    value: the main score, mean over the seeds; nan if there is none.
     low: lower end of the 95 % interval over users, mean over the seeds.
     high: upper end of the same interval.
-    spread: largest F1 of the seeds minus the smallest; nan for one seed.
-    bound: F1 of the label rule on the same histories.
+    spread: largest value of the seeds minus the smallest; nan for one seed.
+    bound: value of the label rule on the same histories; nan without a rule.
     failures: number of answers that could not be parsed, mean over the seeds.
     training_minutes: wall time of the training, start and compilation included;
       mean over the seeds.
@@ -31,7 +34,7 @@ class Setting(NamedTuple):
   label: str
   axes: Mapping[str, Any]
   cells: Sequence[Mapping[str, Any]]
-  f1: float
+  value: float
   low: float
   high: float
   spread: float
@@ -40,6 +43,35 @@ class Setting(NamedTuple):
   training_minutes: float
   prediction_seconds: float
   peak_bytes: int
+
+
+def by_question(
+  cells: Sequence[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Returns the results of each question, by its name; '' of a study without names."""
+  found: dict[str, list] = {}
+  for cell in cells:
+    found.setdefault(cell['axes'].get('question', ''), []).append(cell)
+  return found
+
+
+def score_of(cell: Mapping[str, Any]) -> str:
+  """Returns the key of a cell's main score, by which methods are compared."""
+  return cell.get('score', 'f1')  # older results have lists alone
+
+
+def word_of(cells: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the main score of one question's cells, in words."""
+  return _WORDS[score_of(cells[0])]
+
+
+def value_of(cell: Mapping[str, Any], method: str = 'persoma', end: str = '') -> float:
+  """Returns a method's main score, or the `end` '_low' or '_high' of its interval.
+
+  It is nan if the method or its score does not exist.
+  """
+  found = cell['methods'].get(method, {}).get(f'{score_of(cell)}{end}')
+  return float('nan') if found is None else found
 
 
 def varied_axes(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -88,23 +120,24 @@ def group_settings(cells: Sequence[Mapping[str, Any]]) -> list[Setting]:
     _of_cells(setting_label(axes, names, common), axes, own)
     for axes, own in groups.values()
   ]
-  return sorted(found, key=lambda setting: (-setting.f1, setting.label))
+  good = lambda x: choice_metrics.goodness(score_of(cells[0]), x.value)
+  return sorted(found, key=lambda setting: (-good(setting), setting.label))
 
 
 def _of_cells(label, axes, cells):
   ours = [cell['methods']['persoma'] for cell in cells]
   mean = lambda values: statistics.mean(map(float, values))
-  values = [row['f1'] for row in ours]
+  values = [value_of(cell) for cell in cells]
   seconds = lambda stage: [cell['took'][stage]['seconds'] for cell in cells]
   return Setting(
     label,
     axes,
     cells,
-    f1=mean(values),
-    low=mean(row['f1_low'] for row in ours),
-    high=mean(row['f1_high'] for row in ours),
+    value=mean(values),
+    low=mean(value_of(cell, end='_low') for cell in cells),
+    high=mean(value_of(cell, end='_high') for cell in cells),
     spread=max(values) - min(values) if len(values) > 1 else float('nan'),
-    bound=mean(cell['methods']['rule_on_sample']['f1'] for cell in cells),
+    bound=mean(value_of(cell, 'rule_on_sample') for cell in cells),
     failures=mean(row['parse_failures'] for row in ours),
     training_minutes=mean(seconds('training')) / 60,
     prediction_seconds=mean(seconds('predictions')) / ours[0]['users'],

@@ -8,16 +8,23 @@ from pipelines.report.better_baseline import BASELINES, VECTOR_BASELINES
 from pipelines.report.templates import fill_template
 
 _REFERENCES = ('rule_on_sample', *BASELINES, *VECTOR_BASELINES)
+_OURS = ('persoma', 'draft', 'swapped_users')
+_OF_HISTORIES = ('sampler', study_numbers.LENGTH)  # axes that decide them
 
 
 def render_study_page(cells: Sequence[Mapping[str, Any]]) -> str:
-  """Returns the page of at least one result; the same results give the same text."""
+  """Returns the page of at least one result, all of one question, if they name it.
+
+  The same results give the same text.
+  """
   settings = study_numbers.group_settings(cells)
   users = sorted({cell['methods']['persoma']['users'] for cell in cells})
   cells = sorted(cells, key=lambda cell: cell['cell'])
   return fill_template(
     'study_page.html',
     name=cells[0]['study'],
+    word=study_numbers.word_of(cells),
+    question=cells[0]['axes'].get('question', ''),
     data=', '.join(sorted({cell['data']['name'] for cell in cells})),
     users=' or '.join(map(str, users)),
     hours=sum(cell['wall_seconds'] for cell in cells) / 3600,
@@ -48,7 +55,8 @@ def _describe_fixed_axes(cells):
   """Returns 'recipe x.gin, sampler recency', the axes that do not vary."""
   varied = {*study_numbers.varied_axes(cells), study_numbers.SEED}
   axes = cells[0]['axes']
-  return ', '.join(f'{name} {axes[name]}' for name in axes if name not in varied)
+  fixed = {name: x for name, x in axes.items() if x != '' and name not in varied}
+  return ', '.join(f'{name} {value}' for name, value in fixed.items())
 
 
 def _describe_common_values(cells):
@@ -65,12 +73,12 @@ def _scores_of_settings(settings):
     (
       x.label,
       number,
-      x.f1,
+      x.value,
       (x.low, x.high),
       x.spread,
       len(x.cells),
       x.bound,
-      x.f1 / x.bound if x.bound else float('nan'),
+      x.value / x.bound if x.bound else float('nan'),
       round(x.failures),
     )
     for number, x in enumerate(settings, 1)
@@ -80,7 +88,7 @@ def _scores_of_settings(settings):
 
 def _scores_of_lines(lines):
   rows = [
-    (line.label, x.axes[study_numbers.LENGTH], x.f1, (x.low, x.high), x.bound)
+    (line.label, x.axes[study_numbers.LENGTH], x.value, (x.low, x.high), x.bound)
     for line in lines
     for x in line.settings
   ]
@@ -92,7 +100,7 @@ def _costs_of_settings(settings):
     (
       x.label,
       number,
-      x.f1,
+      x.value,
       round(60 * x.training_minutes),
       x.prediction_seconds,
       x.peak_bytes / 1e9,
@@ -103,25 +111,28 @@ def _costs_of_settings(settings):
 
 
 def _scores_of_references(settings):
-  """Returns the F1 of the methods without a model, by the histories that they read.
+  """Returns the scores of methods without a model, by the histories that they read.
 
   Results of older versions lack some methods.
   """
-  by_histories = {}
-  for setting in settings:
-    histories = setting.axes['sampler'], setting.axes[study_numbers.LENGTH]
-    by_histories[histories] = setting.cells[0]['methods']
-  found = {name for methods in by_histories.values() for name in methods}
-  names = tuple(name for name in _REFERENCES if name in found)
-  f1 = lambda methods: [methods.get(x, {}).get('f1', float('nan')) for x in names]
-  rows = [(*key, *f1(by_histories[key])) for key in sorted(by_histories)]
-  return {'methods': names, 'rows': rows}
+  named = [name for name in _OF_HISTORIES if name in settings[0].axes]
+  by_histories = {
+    tuple(setting.axes[name] for name in named): setting.cells[0]
+    for setting in settings
+  }
+  found = {name for cell in by_histories.values() for name in cell['methods']}
+  names = [name for name in _REFERENCES if name in found]
+  names += sorted(found - {*_OURS, *names})
+  told = lambda cell: [study_numbers.value_of(cell, name) for name in names]
+  rows = [(*key, *told(by_histories[key])) for key in sorted(by_histories)]
+  heads = {'sampler': 'sampler', study_numbers.LENGTH: 'N'}
+  return {'heads': [*(heads[name] for name in named), *names], 'rows': rows}
 
 
 def _summarise_cell(cell):
   return (
     cell['cell'],
-    cell['methods']['persoma']['f1'],
+    study_numbers.value_of(cell),
     round(cell['wall_seconds']),
     cell['peak_bytes'] / 1e9,
     cell['finished_at'][:16].replace('T', ' '),

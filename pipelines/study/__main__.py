@@ -48,7 +48,7 @@ def _parser():
     '--data',
     default='',
     type=local_argument,
-    help="ml-100k or a folder; replaces the study file's data",
+    help="ml-100k, a folder or a dataset file; replaces the study file's data",
   )
   run.add_argument(
     '--output_dir',

@@ -21,7 +21,8 @@ class StudyFolder:
   """Names the parts of a study's folder.
 
   `results/` has a JSON file for every finished cell, `cells/` the outputs of the runs,
-  `inputs/` histories and embeddings by sampler and length, `claims/` the claims of the
+  `inputs/` histories and embeddings, by sampler and length where a cell names them,
+  `claims/` the claims of the
   processes.
   """
 
@@ -95,7 +96,8 @@ def _run(folder, study, cell, claim):
 def _inputs(study, cell):
   """Names the folder of inputs that cells with the same histories share."""
   data = digest_settings(data_files.checksums(study.data))
-  name = f'{cell.axes["sampler"]}-{cell.axes["max_history"]}-{data}'
+  own = [str(cell.axes[x]) for x in ('sampler', 'max_history') if x in cell.axes]
+  name = '-'.join([*own, data])
   return f'{name}-{digest_settings(study.flags)}' if any(study.flags.values()) else name
 
 
@@ -121,6 +123,7 @@ def cell_result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> d
     'axes': dict(cell.axes),
     'data': {'name': name, 'sha256': data_files.checksums(study.data)},
     'flags': study.flags,
+    'score': report['data'].get('score', 'f1'),
     'methods': report['methods'],
     'model': report['run']['model'],
     'took': took,

@@ -4,13 +4,14 @@ import json
 import statistics
 
 from persoma_tf.units import format_duration
+from pipelines.report import study_numbers
 from pipelines.study import claims
 from pipelines.study.cells import StudyFolder
 from pipelines.study.study_file import Cell, Study
 
 # Cells with equal values on these axes take similar time; the closest match first.
 _ALIKE = (
-  ('recipe', 'adapter', 'tuning', 'backbone', 'max_history'),
+  ('question', 'recipe', 'adapter', 'tuning', 'backbone', 'max_history'),
   ('recipe', 'adapter', 'tuning', 'backbone'),
   ('recipe', 'backbone'),
 )
@@ -32,7 +33,7 @@ def estimate_minutes(folder: StudyFolder, study: Study, cell: Cell) -> float:
     alike = [
       row['wall_seconds'] / 60
       for row in results
-      if all(row['axes'][name] == cell.axes[name] for name in names)
+      if all(row['axes'].get(name) == cell.axes.get(name) for name in names)
     ]
     if alike:
       return statistics.mean(alike)
@@ -60,8 +61,8 @@ def study_table(folder: StudyFolder, study: Study) -> str:
     now = cell_state(folder, cell)
     if now == 'finished':
       row = json.loads(folder.result(cell).read_text())
-      scores = row['methods']['persoma']
-      number = f'F1 {scores["f1"]:.3f}  {format_duration(row["wall_seconds"]):>9}'
+      score = f'{study_numbers.word_of([row])} {study_numbers.value_of(row):.3f}'
+      number = f'{score:<8}  {format_duration(row["wall_seconds"]):>9}'
     else:
       minutes = estimate_minutes(folder, study, cell)
       left.append(minutes)

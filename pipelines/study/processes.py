@@ -42,21 +42,27 @@ def input_commands(
   """Returns the arguments of each stage whose output cells share.
 
   Args:
-    cell: cell that sets sampler and history length.
+    cell: cell that sets sampler and history length, unless a dataset file does.
     study: study that sets data and flags.
     folder: folder to write `histories` and `embeddings` into.
   """
-  ratings, movies = data_files.find_data(study.data)
-  return {
-    'histories': [
-      'pipelines.build_histories',
+  if data_files.is_dataset(study.data):
+    data = [f'--dataset={study.data}']
+  else:
+    ratings, movies = data_files.find_data(study.data)
+    data = [
       f'--ratings={ratings}',
       f'--movies={movies}',
-      f'--output_dir={folder}/histories',
       f'--sampler={cell.axes["sampler"]}',
       f'--max_history={cell.axes["max_history"]}',
       '--train_fraction=0.7',
       '--validation_fraction=0.1',
+    ]
+  return {
+    'histories': [
+      'pipelines.build_histories',
+      *data,
+      f'--output_dir={folder}/histories',
       *study.flags['histories'],
     ],
     'embeddings': [

@@ -10,9 +10,15 @@
     embeddings: {item_noun: book}            # flags of embed_items
     minutes: 6                               # estimate for the first cells
 
-A grid is the product of its lists; `base` has the values of all other axes. Two grids
-can share a cell, which runs once. All cells with the first seed run before those with
-the second seed, so that an interrupted study covers every axis.
+A grid is the product of its lists; `base` has the values of all other axes. `data` may
+be a dataset file, which says itself how histories are made: its cells share one folder
+of them, and their axis is the question.
+
+    data: examples/movielens/all.yaml
+    grids: [{question: [movielens_like_v1, movielens_stars_v1], seed: [0, 1]}]
+
+Two grids can share a cell, which runs once. All cells with the first seed run before
+those with the second seed, so that an interrupted study covers every axis.
 """
 
 import dataclasses
@@ -30,7 +36,7 @@ import yaml
 from persoma_tf import recipes
 from persoma_tf.parameters import freezing
 from persoma_tf.training import training_run  # noqa: F401  registers what recipes set
-from pipelines import build_histories, embed_items
+from pipelines import build_histories, embed_items, try_dataset
 from pipelines.histories.samplers import SAMPLERS
 from pipelines.study import data_files
 
@@ -44,6 +50,8 @@ AXES: dict[str, Any] = {
   'backbone': 'smollm2-135m-instruct',
   'seed': 0,
 }
+# Of a dataset file: '' is the recipe for the question's kind, and its own adapter.
+_OF_A_FILE = {'question': '', 'recipe': '', 'adapter': ''}
 _VALUES = {'sampler': tuple(SAMPLERS), 'tuning': tuple(freezing.TUNING)}
 _NO_DATA = ("HISTORIES_DIR = ''", "EMBEDDINGS_DIR = ''")  # paths do not change a result
 # Jobs that take flags from the study file, and the flags that the study sets itself.
@@ -57,7 +65,7 @@ class Cell:
   """Describes a cell: one run.
 
   Attributes:
-    axes: value of each axis in `AXES`.
+    axes: value of each axis.
     bindings: gin bindings of the study, then those of the axes.
     name: name of the cell's files: the values of the axes, and a digest of everything
       that decides the result: axes, the resolved recipe and the data's checksums.
@@ -70,7 +78,7 @@ class Cell:
   config: str
 
   @property
-  def recipes(self) -> tuple[str, str]:
+  def recipes(self) -> tuple[str, ...]:
     """Returns the gin files: names under `persoma_tf/configs`, or paths."""
     return _recipes(self.axes)
 
@@ -83,7 +91,7 @@ class Study:
     name: name of the file, without suffix.
     about: question that the study asks.
     minutes: estimated minutes per cell; 0 if not given.
-    data: name of an asset, or a MovieLens CSV folder.
+    data: name of an asset, a MovieLens CSV folder, or a dataset file.
     flags: flags of the jobs that write `histories` and `embeddings`.
     cells: cells in the order in which they run.
   """
@@ -101,7 +109,8 @@ def read_study(path: str, data: str = '') -> Study:
 
   Args:
     path: YAML file.
-    data: asset or folder that replaces the file's data; '' for the file's.
+    data: asset, folder or dataset file that replaces the file's data; '' for the
+      file's.
 
   Raises:
     ValueError: a key or axis is unknown, a list is empty, or a recipe does not parse.
@@ -119,10 +128,10 @@ def read_study(path: str, data: str = '') -> Study:
     f'{key} = {value!r}' for key, value in content.get('bindings', {}).items()
   ]
   flags = {job: _flags(path, job, content.get(job) or {}) for job in _JOBS}
-  base = content.get('base', {})
+  base, known = content.get('base', {}), _axes_of(data)
   by_name: dict[str, Cell] = {}
   for grid in content['grids']:
-    for axes in _product(path, {**AXES, **base, **grid}):
+    for axes in _product(path, {**known, **base, **grid}, known):
       cell = _cell(axes, bindings, data, flags)
       by_name.setdefault(cell.name, cell)
   about, minutes = content.get('about', ''), float(content.get('minutes', 0))
@@ -151,26 +160,53 @@ def _flags(path, job, own):
   return [f'--{name}={value}' for name, value in own.items()]
 
 
-def _product(path, grid):
+def _axes_of(data):
+  """Returns the axes that a study of some data has, with their default values."""
+  if not data_files.is_dataset(data):
+    return AXES
+  question = next(iter(data_files.questions_in(data)))
+  common = ('tuning', 'backbone', 'seed')
+  own = {**_OF_A_FILE, 'question': question}
+  return own | {name: AXES[name] for name in common}
+
+
+def _product(path, grid, known):
   """Yields every combination of a grid's values; the last axis changes fastest."""
-  _check_known(path, grid, AXES)
+  _check_known(path, grid, known)
   lists = {name: x if isinstance(x, list) else [x] for name, x in grid.items()}
   for name, values in lists.items():
     if not values:
       raise ValueError(f'{path}: the list of {name!r} is empty')
     _check_known(path, values, _VALUES.get(name, values))
-  for values in itertools.product(*(lists[name] for name in AXES)):
-    yield dict(zip(AXES, values, strict=True))
+  for values in itertools.product(*(lists[name] for name in known)):
+    yield dict(zip(known, values, strict=True))
 
 
 def _recipes(axes):
-  return axes['recipe'], f'adapters/{axes["adapter"]}.gin'
+  adapter = axes['adapter']
+  return axes['recipe'], *([f'adapters/{adapter}.gin'] if adapter else [])
+
+
+def _recipe_for(data, name):
+  """Returns the recipe for a question of a dataset file."""
+  questions = data_files.questions_in(data)
+  if name not in questions:
+    raise ValueError(
+      f'question {name!r}: expected one of those of {data}, {list(questions)}'
+    )
+  return try_dataset.recipe_of({name: questions[name]})
 
 
 def _cell(axes, bindings, data, flags):
+  if (question := axes.get('question')) is not None:
+    recipe = _recipe_for(data, question)
+    axes = axes | {'recipe': axes['recipe'] or recipe}
+    own = f'question.name = {question!r}'
+  else:
+    own = f'history_limits.items = {axes["max_history"]}'
   bindings = (
     *bindings,
-    f'history_limits.items = {axes["max_history"]}',
+    own,
     f'train.tuning = {axes["tuning"]!r}',
     f'DECODER = {axes["backbone"]!r}',
     f'train.seed = {axes["seed"]}',
@@ -183,5 +219,6 @@ def _cell(axes, bindings, data, flags):
   if any(flags.values()):
     decides.append(flags)
   # Recipes and backbones may be paths.
-  short = [str(x).removesuffix('.gin').rpartition('/')[2] for x in axes.values()]
+  named = [str(x) for x in axes.values() if x != '']
+  short = [x.removesuffix('.gin').rpartition('/')[2] for x in named]
   return Cell(axes, bindings, '-'.join([*short, digest_settings(decides)]), config)

@@ -16,7 +16,8 @@ def run_study(path: str, data: str, output_dir: str, dry_run: bool) -> None:
 
   Args:
     path: study file.
-    data: asset or folder that replaces the study file's data; '' for the file's.
+    data: asset, folder or dataset file that replaces the study file's data; '' for the
+      file's.
     output_dir: folder to write; '' for the default, `runs/studies/<study>`.
     dry_run: whether to list the cells without running them.
 
@@ -37,7 +38,7 @@ def run_study(path: str, data: str, output_dir: str, dry_run: bool) -> None:
     with claims.wait(folder.claim('report')):
       log = folder.path / 'study.log'
       processes.run_process('study report', _report(folder), log)
-    print(f'report: {folder.path}/report/study.html')
+    print(f'report: {folder.path}/report')
   if 'failed' in states:
     sys.exit(1)
 

@@ -22,6 +22,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+import pyarrow as pa
+
 from persoma_tf.answer_form import Options
 from persoma_tf.inference.grammar import Grammar
 from persoma_tf.tokenizers.plain_text import continued
@@ -103,6 +106,17 @@ class ExampleQuestion(abc.ABC):
   def asked_field(self) -> str:
     """Returns the feature of a stored example with the items that it is about."""
     return 'example_item'
+
+  def about(self, example: Mapping[str, Any], item_ids: pa.Array) -> dict[str, Any]:
+    """Returns an example with the ids of the items that it asks about, for `row`.
+
+    Args:
+      example: a stored example.
+      item_ids: ids of all items, in the order of the item table.
+    """
+    rows = np.asarray(example[self.asked_field][: self.num_asked], np.int64)
+    ids = item_ids.take(rows).to_pylist()
+    return {**example, 'item_id': (*ids, None)[0], 'candidates': ids}
 
   @property
   def record_kinds(self) -> dict[str, str]:
@@ -194,7 +208,8 @@ class ExampleQuestion(abc.ABC):
     """Returns an example's row of the prediction table, without the columns of the run.
 
     Args:
-      example: `example_id`, `user_id` and, if the question asks about items, `item_id`.
+      example: what `about` returns: `example_id`, `user_id` and, if the question asks
+        about items, `item_id`.
       text: text that the language model wrote.
       log_prob: log probability of the text, nats.
       history_length: number of interactions that the model saw.

@@ -11,12 +11,13 @@ from google.cloud import bigquery
 from pipelines import load_predictions, t5x_answers
 from pipelines.common import storage
 from pipelines.common.job import JobError
-from pipelines.predictions import bigquery_load, t5x_lines
+from pipelines.predictions import bigquery_load
 from pipelines.predictions.prediction_files import FORMATS
 from tasks import schema
 from tests import predictions
 from tests.engines import processes
 from tests.engines.conftest import query
+from tests.pipelines.test_t5x_answers import split_users
 
 ROWS = predictions.rows(25)
 SHARDS = [ROWS[:10], [], ROWS[10:]]
@@ -322,7 +323,7 @@ def test_files_and_count_differ(table, place):
 
 
 def test_answers_of_t5x(table, tmp_path, folders):
-  user = min(t5x_lines.split_users(str(folders[0]), 'test'))
+  user = min(split_users(folders[0]))
   (tmp_path / 'model' / 'adapter').mkdir(parents=True)
   (tmp_path / 'model' / 'adapter' / 'manifest.json').write_text('{"model_id": "m"}')
   (tmp_path / 'model' / 'COMPLETED').write_text('{}')

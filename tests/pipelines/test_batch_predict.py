@@ -375,7 +375,10 @@ def test_soft_prompts_in_another_implementation(predict, tmp_path, tiny_decoder)
   assert [x for table in tables for x in table['user_id'].to_pylist()] == [
     row['user_id'] for row in made
   ]
-  about = {key.decode(): int(x) for key, x in tables[0].schema.metadata.items()}
+  about = {
+    name.decode(): json.loads(x) for name, x in tables[0].schema.metadata.items()
+  }
+  assert (about['max_tokens'], about['form']) == (most, None)
   for row, soft in zip(made, tables[0]['soft_prompt'].to_pylist(), strict=False):
     soft = np.array(soft).reshape(about['num_tokens'], about['width'])
     tokens, log_prob = other.greedy(soft, prompt, vocabulary.eos_id, most)

@@ -66,6 +66,7 @@ def test_the_page_is_whole_and_says_what_the_scores_say(parts, tmp_path, capsys)
   methods = {'persoma', 'draft', 'majority', 'item_mean', 'item_mean_user_bias'}
   assert found['methods'].keys() == methods | {'logistic_regression'}
   assert found['data']['question'] == choices.NAME
+  assert found['data']['score'] == 'auc'
   assert found['run']['embeddings'] == 'v'
   shown = capsys.readouterr().out
   assert shown == (tmp_path / 'r' / 'scores.txt').read_text()

@@ -5,17 +5,19 @@ import json
 import shutil
 
 import gin
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from persoma_tf import decoders
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage
 from pipelines.common.job import JobError
 from pipelines.predictions import finished_shards, prediction_files
-from tasks import schema
+from tasks import schema, vocabularies
 from tasks.predictor import Predictor
 from tests import choices
 
@@ -203,17 +205,12 @@ def test_the_model_card(choice_model):
 
 def test_a_model_of_text_histories(choice_recipe, choice_folder, tmp_path):
   choice_recipe(
-    "train.task = 'choice_text_v1'",
     'history_limits.text_tokens = 200',
-    'build.draft = None',
     'build.num_task_tokens = 2',
-    'train.answer = None',
-    'train.vector_tables = ()',
-    'train.stages = [@decoder/Stage()]',
-    "decoder/Stage.task = ''",
+    "train.tuning = 'frozen'",
     "decoder/Stage.trainable = ('adapter/.*',)",
-    'decoder/Stage.teach = False',
     'decoder/Stage.steps = 2',
+    file='runs/choice_text.gin',
   )
   trainer.train(str(tmp_path))
   folder = choice_folder[0]
@@ -226,4 +223,37 @@ def test_a_model_of_text_histories(choice_recipe, choice_folder, tmp_path):
     assert [row[name] for row in rows] == [[]] * 5, 'no draft, none scored'
   with pytest.raises(ValueError, match='drafts no answer'):
     predictor.draft_probabilities(choice_folder[1]['test'][:5])
+  gin.clear_config()
+
+
+def test_without_soft_tokens_the_decoder_reads_text_alone(
+  choice_recipe, choice_folder, tmp_path
+):
+  """LoRA with a rate of 0 leaves the decoder as it is, which is asked by itself."""
+  choice_recipe(
+    'history_limits.text_tokens = 200',
+    'decoder/Stage.learning_rate = 0.0',
+    'decoder/Stage.steps = 1',
+    file='runs/choice_text.gin',
+  )
+  trainer.train(str(tmp_path))
+  folder, examples = choice_folder[0], choice_folder[1]['test'][:3]
+  places = f'{folder}/histories', f'{folder}/embeddings'
+  predictor = Predictor(str(tmp_path), *places, 3, Decoding(weights='float32'))
+  assert predictor.soft_prompts(examples).shape == (3, 0, 16)
+  vocabulary = vocabularies.load_vocabulary(f'{folder}/small_decoder')
+  decoder = decoders.load_decoder(f'{folder}/small_decoder')
+  read = jax.jit(functools.partial(decoder.module.apply, {'params': decoder.params}))
+  for example, answer in zip(examples, predictor.predict(examples), strict=True):
+    before = predictor._request(example).prompt.tolist()
+    assert vocabulary.decode(before).endswith(predictor.task_prompt(example))
+    scores = []
+    for option in predictor.question.option_tokens(vocabulary.encode):
+      tokens, end = [*option, vocabulary.eos_id], len(before) - 1
+      row = np.zeros((1, 400), np.int32)  # one shape; what stands behind is not read
+      row[0, : len(before) + len(tokens)] = [*before, *tokens]
+      told = np.asarray(jax.nn.log_softmax(read(row)))[0, end : end + len(tokens)]
+      scores.append(told[np.arange(len(tokens)), tokens].sum())
+    odds = answer.row['decoder_probabilities']
+    np.testing.assert_allclose(odds, jax.nn.softmax(np.array(scores)), atol=1e-4)
   gin.clear_config()

@@ -76,7 +76,7 @@ def test_each_question_has_a_folder_of_its_own(predict, monkeypatch):
     patch.setattr(storage, 'write_file', cut)
     with pytest.raises(OSError, match='cut'):
       predict('both', '--questions=all')
-  both = predict('both', '--questions=all')
+  both = predict('both')  # all questions, too
   folders = prediction_files.folders_of_questions(str(both))
   assert folders == {name: f'{both}/{name}' for name in (LIKE, SUBJECTS)}
   assert prediction_files.folders_of_questions(folders[LIKE]) == {'': folders[LIKE]}
@@ -95,8 +95,6 @@ def test_other_questions_are_asked_without_drafts(predict):
     predict('out', f'--questions={SHELF}')
   with pytest.raises(JobError, match=r"have no question 'shelves'.*expected all, or"):
     predict('out', '--questions=shelves')
-  with pytest.raises(JobError, match=f'answers the questions {LIKE}, {SUBJECTS}'):
-    predict('out')
   out = predict('out', f'--questions={LIKE},{SHELF}', '--nodrafts')
   for row in rows_of(out / LIKE):
     assert row['draft_probabilities'] == []

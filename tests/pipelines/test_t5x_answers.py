@@ -3,14 +3,15 @@
 import json
 import re
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import evaluate, t5x_answers
 from pipelines.common import job, tfrecord
 from pipelines.histories import history_records
-from pipelines.predictions import t5x_lines
 from tasks import schema
+from tests import choices
 
 SHARD = 'movielens_genre_prediction_v1-predict_with_aux.jsonl-{:05}-of-{:05}'
 
@@ -185,9 +186,66 @@ def test_unfinished_and_foreign_folders(answers, table, tmp_path):
     table(empty)
 
 
-def test_a_question_about_examples_is_refused(model, folders):
-  words = {'kind': 'choice', 'prompt': 'x', 'options': ['A', 'B'], 'asks_item': False}
-  config = f"own_question.name = 'a_v1'\nown_question.words = {words!r}\n"
+def of_question(model, name, words):
+  """Gives the model a question."""
+  config = f'own_question.name = {name!r}\nown_question.words = {words!r}\n'
   (model / 'config.gin').write_text(config)
-  with pytest.raises(job.JobError, match='answers a_v1, which asks about examples'):
-    t5x_lines.read_rows([], str(model), str(folders[0]), [])
+
+
+def test_a_choice_has_a_row_for_each_example(answers, model, choice_folder, tmp_path):
+  folder, examples = choice_folder[0] / 'histories', choice_folder[1]['test']
+  of_question(model, choices.NAME, choices.WORDS)
+  lines = []
+  for number, example in enumerate(examples[1:]):
+    made = line(example['user_id'], (' Yes', ' No', ' Perhaps')[number % 3], number % 5)
+    made['inputs']['example_id'] = example['example_id']
+    lines.append(made)
+  output = tmp_path / 'predictions'
+  flags = [f'--answers_dir={answers(lines)}', f'--model_dir={model}']
+  flags += [f'--histories_dir={folder}', f'--output_dir={output}', '--format=parquet']
+  t5x_answers.run(flags)
+  rows = pq.read_table(output / 'predictions-00000-of-00001.parquet').to_pylist()
+  columns = schema.prediction_columns(choices.WORDS)
+  assert [*rows[0]] == [column.name for column in columns]
+  ids = pq.read_table(folder / 'items.parquet')['item_id'].to_pylist()
+  known, told = (
+    {x['example_id']: x for x in found}
+    for found in (examples, (y['inputs'] for y in lines))
+  )
+  texts = {x['inputs']['example_id']: x['prediction'] for x in lines}
+  assert [row['example_id'] for row in rows] == sorted(texts)
+  for row in rows:
+    example, text = known[row['example_id']], texts[row['example_id']].strip()
+    assert row['user_id'] == example['user_id']
+    assert row['item_id'] == ids[example['example_item'][0]]
+    assert row['history_length'] == sum(told[row['example_id']]['history_mask'])
+    assert row['answer'] == (text if text in ('Yes', 'No') else None)
+    assert row['parse_ok'] == (row['answer'] is not None)
+    assert (row['draft_answer'], row['decoder_probabilities']) == (None, [])
+  info = json.loads((output / 'run_info.json').read_text())
+  assert (info['users'], info['rejects']) == (len(examples) - 1, 1)
+  (reject,) = map(json.loads, (output / 'rejects-00000-of-00001.jsonl').open())
+  assert reject['record']['example_id'] == examples[0]['example_id']
+  evaluate.run(
+    [
+      f'--predictions_dir={output}',
+      f'--histories_dir={folder}',
+      f'--output_dir={tmp_path / "report"}',
+      '--bootstrap_samples=10',
+    ]
+  )
+  scores = json.loads((tmp_path / 'report' / 'metrics.json').read_text())
+  right = [
+    texts[x].strip() == known[x]['answer'][0] for x in texts if known[x]['answer']
+  ]
+  assert scores['methods']['persoma']['accuracy'] == pytest.approx(np.mean(right))
+  lines[1]['inputs']['example_id'] = lines[0]['inputs']['example_id']
+  with pytest.raises(job.JobError, match=r'00001:2: example .* has two answers'):
+    t5x_answers.run([*flags[1:], f'--answers_dir={answers(lines)}', '--overwrite'])
+
+
+def test_a_ranking_is_refused(answers, model, table):
+  words = {'kind': 'rank', 'prompt': 'x', 'options': ['1', '2']}
+  of_question(model, 'a_v1', words)
+  with pytest.raises(job.JobError, match='or ranks candidates'):
+    table(answers([line('7', GOOD)]))

@@ -3,6 +3,7 @@
 And what `pipelines.inspect` tells of its folders, since making them takes the time.
 """
 
+import collections
 import csv
 import html
 import json
@@ -124,7 +125,7 @@ def test_free_words(tmp_path):
   text = (ROOT / 'examples' / 'books' / 'shelf.yaml').read_text()
   (tmp_path / 'shelf.yaml').write_text(text.replace('../../runs/books/data', 'data'))
   made = run_chain(tmp_path / 'shelf.yaml', tmp_path / 'made')
-  assert try_dataset.recipe_of(made.info) == 'runs/text.gin'
+  assert try_dataset.recipe_of(made.info['dataset']['questions']) == 'runs/text.gin'
   with open(tmp_path / 'data' / 'shelves.csv', newline='') as file:
     named = {row['customer']: row['shelf'] for row in csv.DictReader(file)}
   assert len(made.rows) == made.counts['examples']['book_shelf_v1']['test'] > 0
@@ -154,20 +155,46 @@ def test_make_takes_the_recipe_of_the_question(made, asked):
   text = (ROOT / 'Makefile').read_text().replace('\\\n', ' ')
   words = re.search(r'CHOSEN = \$(.*)', text)[1].replace('$(PYTHON)', sys.executable)
   for chain, recipe in ((made, 'runs/dataset.gin'), (asked, 'runs/choice.gin')):
-    assert try_dataset.recipe_of(chain.info) == recipe
+    assert try_dataset.recipe_of(chain.info['dataset']['questions']) == recipe
     command = f'echo {words.replace("$(RUN)", str(chain.folder))}'
     assert subprocess.check_output(['sh', '-c', command], cwd=ROOT, text=True) == (
       f'{recipe}\n'
     )
 
 
-def test_the_recipe_follows_from_the_first_question():
-  lists, choice = {'prompt': 'x'}, {'kind': 'choice', 'prompt': 'x'}
-  asked = lambda *words: {
-    'dataset': {'questions': dict(zip('ab', words, strict=False))}
+@pytest.mark.parametrize(
+  ('kinds', 'recipe'),
+  [
+    (['number'], 'runs/choice.gin'),
+    (['lists', 'choice', 'number', 'text'], 'runs/questions.gin'),
+    (['text', 'number'], 'runs/questions.gin'),
+    (['text', 'text'], 'runs/text.gin'),
+    (['choice', 'rank'], 'runs/choice.gin'),
+    (['rank', 'choice'], 'runs/rank.gin'),
+  ],
+)
+def test_the_recipe_follows_from_the_questions(kinds, recipe):
+  questions = {f'q{at}_v1': {'kind': kind} for at, kind in enumerate(kinds)}
+  assert try_dataset.recipe_of(questions) == recipe
+
+
+def test_one_model_answers_all_questions(tmp_path):
+  make_data.write(tmp_path / 'data', readers=60, count=30, seed=0)
+  text = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
+  text = text.replace('../../runs/books/data', 'data')
+  found = re.search(r'(?s)\nquestions:\n(.*?\n)(?=\w)', TEXT)[1]
+  asked = tmp_path / 'all.yaml'
+  asked.write_text(text.replace('questions:\n', f'questions:\n{found}'))
+  made = run_chain(asked, tmp_path / 'made')
+  counts = made.counts
+  expected = {
+    'book_subjects_v1': counts['users']['test'],
+    'book_like_v1': counts['examples']['book_like_v1']['test'],
   }
-  assert try_dataset.recipe_of(asked(lists, choice)) == 'runs/dataset.gin'
-  assert try_dataset.recipe_of(asked(choice, lists)) == 'runs/choice.gin'
+  assert collections.Counter(row['task'] for row in made.rows) == expected
+  for name in expected:
+    assert (made.folder / 'predictions' / name / 'COMPLETED').exists()
+    assert (made.folder / 'report' / name / 'scores.txt').exists()
 
 
 def test_a_ranking_from_a_csv(tmp_path):

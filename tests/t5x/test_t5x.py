@@ -33,8 +33,8 @@ FEW = ('TRAIN_STEPS = 4', 'EVAL_PERIOD = 2', 'BATCH_SIZE = 4')
 class Runs:
   """Commands on the small folders."""
 
-  def __init__(self, folder, folders, decoder):
-    self.folder, self._decoder = folder, decoder
+  def __init__(self, folder, folders, decoder, recipe='runs/quickstart.gin'):
+    self.folder, self._decoder, self._recipe = folder, decoder, recipe
     self.histories, self.embeddings = folders
 
   def start(self, module: str, *flags: str, devices: int = 1) -> subprocess.Popen:
@@ -73,7 +73,7 @@ class Runs:
     """persoma_tf.convert_checkpoint with the small recipe."""
     self.native(
       'persoma_tf.convert_checkpoint',
-      '--gin_file=runs/quickstart.gin',
+      f'--gin_file={self._recipe}',
       f'--output_dir={self.folder / output}',
       *flags,
       gin_bindings=[*SMALL, f"build.decoder = '{self._decoder}'", *bindings],
@@ -81,7 +81,7 @@ class Runs:
     return self.folder / output
 
   def t5x(self, program: str, recipe: str, *bindings: str, devices=1, mode=''):
-    """Starts t5x.<program> with one of our recipes."""
+    """Starts t5x.<program> with one of our recipes, or several, with spaces."""
     values = [
       f"HISTORIES_DIR = '{self.histories}'",
       f"EMBEDDINGS_DIR = '{self.embeddings}'",
@@ -89,7 +89,8 @@ class Runs:
       *SMALL,
       *bindings,
     ]
-    flags = ['--gin_search_paths=.', f'--gin_file=persoma_tf/configs/t5x/{recipe}.gin']
+    flags = ['--gin_search_paths=.']
+    flags += [f'--gin_file=persoma_tf/configs/t5x/{x}.gin' for x in recipe.split()]
     flags += [f'--gin.{x.replace(" = ", "=", 1)}' for x in values]
     flags += [f'--run_mode={mode}'] if mode else []
     return self.start(f't5x.{program}', *flags, devices=devices)
@@ -110,23 +111,38 @@ class Runs:
       *FEW,
     )
 
-  def infer(self, checkpoint, output, *bindings) -> dict[str, dict]:
+  def infer(
+    self, checkpoint, output, *bindings, recipe='infer', key='user_id'
+  ) -> dict[str, dict]:
     """t5x.infer over the test users; user id -> line."""
     values = [f"CHECKPOINT_PATH = '{checkpoint}'"]
     values += [f"INFER_OUTPUT_DIR = '{self.folder / output}'"]
-    self.finish(self.t5x('infer', 'infer', *values, *bindings))
+    self.finish(self.t5x('infer', recipe, *values, *bindings))
     (file,) = (self.folder / output).glob('*.jsonl-00000-of-00001')
     lines = [json.loads(line) for line in file.open()]
-    return {line['inputs']['user_id']: line for line in lines}
+    return {line['inputs'][key]: line for line in lines}
 
-  def predict(self, model, output, *flags: str) -> dict[str, dict]:
+  def predict(self, model, output, *flags: str, key='user_id') -> dict[str, dict]:
     """pipelines.batch_predict over the test users; user id -> row."""
     folders = (f'--model_dir={model}', f'--output_dir={self.folder / output}')
     # T5X's answers are free, and in the type of the restored parameters.
     free = ('--noconstrained', '--weights=float32', '--format=json')
     self.native('pipelines.batch_predict', *folders, *free, *flags)
-    (file,) = (self.folder / output).glob('predictions*')
-    return {row['user_id']: row for row in map(json.loads, file.open())}
+    return self.rows(output, key)
+
+  def answers(self, model, lines, output, key='user_id') -> dict[str, dict]:
+    """pipelines.t5x_answers of what `infer` wrote; user id -> row."""
+    flags = [f'--answers_dir={self.folder / lines}', f'--model_dir={model}']
+    flags += [f'--histories_dir={self.histories}', '--format=json']
+    table = f'--output_dir={self.folder / output}'
+    self.finish(self.start('pipelines.t5x_answers', *flags, table))
+    return self.rows(output, key)
+
+  def rows(self, output, key) -> dict[str, dict]:
+    """The rows of a table."""
+    files = (self.folder / output).glob('predictions*')
+    lines = [line for file in files for line in file.open()]
+    return {row[key]: row for row in map(json.loads, lines)}
 
 
 @pytest.fixture(scope='module')
@@ -208,13 +224,8 @@ def test_answers_equal_those_of_batch_predict(runs, trained, exported, answers):
     assert theirs[user]['aux']['scores'] == pytest.approx(row['log_prob'], rel=1e-5)
     assert sum(theirs[user]['inputs']['history_mask']) == row['history_length']
   # One command makes the same table of T5X's lines.
-  table = runs.folder / 'table'
-  flags = [f'--answers_dir={runs.folder / "answers"}', f'--model_dir={exported}']
-  flags += [f'--histories_dir={runs.histories}', f'--output_dir={table}']
-  runs.finish(runs.start('pipelines.t5x_answers', *flags, '--format=json'))
-  (file,) = table.glob('predictions*')
-  for row in map(json.loads, file.open()):
-    ours_row = ours[row['user_id']]
+  for user, row in runs.answers(exported, 'answers', 'table').items():
+    ours_row = ours[user]
     for column in ('predicted_liked', 'predicted_disliked', 'text', 'parse_ok'):
       assert row[column] == ours_row[column]
   # A native checkpoint has only what was trained; the converter adds the decoder.
@@ -257,6 +268,34 @@ def test_evaluation(runs, trained):
   values = [f"CHECKPOINT_PATH = '{trained}'", f"EVAL_OUTPUT_DIR = '{output}'"]
   log = runs.finish(runs.t5x('eval', 'eval', *values))
   assert 'movielens_genre_prediction_v1/f1' in log
+
+
+def test_a_choice(tmp_path, choice_folder):
+  """Trained, asked and written as a table: that of batch_predict, where T5X asks."""
+  folder, examples = choice_folder
+  decoder = folder / 'small_decoder'
+  places = folder / 'histories', folder / 'embeddings'
+  runs = Runs(tmp_path, places, decoder, 'runs/choice.gin')
+  own = f"DECODER = '{decoder}'"
+  start = runs.convert('start', bindings=[own]) / 'checkpoint_0'
+  log = runs.train('model', start, own, recipe='train choice')
+  assert 'choice_items_v1/accuracy at step 4' in log
+  trained = tmp_path / 'model' / 'checkpoint_4'
+  assert changed(start, trained) == {'adapter/draft/words', 'adapter/draft/template'}
+  of = {'key': 'example_id'}
+  lines = runs.infer(trained, 'lines', own, recipe='infer choice', **of)
+  answered = {x['example_id'] for x in examples['test'] if x['answer']}
+  assert lines.keys() == answered
+  exported = runs.convert('exported', f'--checkpoint={trained}', bindings=[own])
+  ours = runs.predict(exported, 'predictions', **of)
+  table = runs.answers(exported, 'lines', 'table', **of)
+  assert table.keys() == answered < ours.keys()
+  for name, row in table.items():
+    same = ('user_id', 'item_id', 'text', 'answer', 'parse_ok', 'history_length')
+    assert [row[x] for x in same] == [ours[name][x] for x in same]
+    assert row['log_prob'] == pytest.approx(ours[name]['log_prob'], rel=1e-5)
+  (rejects,) = (tmp_path / 'table').glob('rejects*')
+  assert len(rejects.read_text().splitlines()) == len(ours) - len(table) > 0
 
 
 def test_lora(runs):

@@ -1,6 +1,5 @@
 """Examples of a choice: what is asked, the history before it, the prompt of each."""
 
-import collections
 import json
 import logging
 import shutil
@@ -34,7 +33,7 @@ from tasks.questions import question_of_config
 from tasks.vocabularies import VOCABULARY
 from tests import choices
 
-TASK, DRAWN = 'choice_v1', 'choice_random_answers_v1'
+TASK = 'choice_v1'
 SOURCE = question_examples.AnsweredSource()
 
 
@@ -174,18 +173,6 @@ def test_known_interactions_are_of_the_history(choice_recipe, choice_folder):
     np.testing.assert_array_equal(
       batch['known_categories'][row], genres[known[:, 0]].astype(float)
     )
-
-
-def test_random_answers_have_every_option_equally_often(choice_recipe):
-  choice_recipe()
-  lengths = choice_prediction.choice_lengths()
-  batches = batching.training_batches(DRAWN, 'train', lengths, 200, 0)
-  batch = next(batches)
-  count = collections.Counter(batch['answer_slots'][:, 0].tolist())
-  assert 70 < count[0] < 130
-  for row, (slot,) in enumerate(batch['answer_slots']):
-    tokens = batch['decoder_target_tokens'][row][batch['decoder_loss_weights'][row] > 0]
-    assert VOCABULARY.decode(tokens.tolist()) == [' Yes', ' No'][slot]
 
 
 def test_the_history_as_text(choice_recipe, answered, items):

@@ -6,6 +6,7 @@ import logging
 import gin
 import pytest
 
+from persoma_tf import recipes
 from persoma_tf.gin_settings import settings
 from tasks import dataset_question, histories, questions
 from tasks.answers.choice import Choice
@@ -64,6 +65,22 @@ def test_folders_without_one_and_questions_by_name(folder):
   gin.bind_parameter('question.name', 'nobody_v1')
   with pytest.raises(ValueError, match=r'question\.name=.nobody_v1.: expected one of'):
     asked_question()
+
+
+def test_a_name_that_chooses_a_stored_question_is_no_binding_without_effect(folder):
+  binding = "question.name = 'others_v1'"
+  folder({'topics_v1': WORDS, 'others_v1': WORDS})
+  recipes.parse_recipes([], [binding])
+  assert recipes.without_effect([binding]) == [binding]
+  assert asked_question().name == 'others_v1'
+  assert recipes.without_effect([binding]) == []
+  assert 'question.name' not in settings(gin.operative_config_str())
+  # A model that carries its question does not ask for a name.
+  gin.clear_config()
+  own = "own_question.name = 'topics_v1'", f'own_question.words = {WORDS!r}'
+  recipes.parse_recipes([], [binding, *own])
+  assert asked_question() == OWN
+  assert recipes.without_effect([binding]) == [binding]
 
 
 def test_a_model_reads_as_much_as_in_its_training(folder, tmp_path):

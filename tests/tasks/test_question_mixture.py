@@ -27,11 +27,6 @@ from tests import choices
 
 LIKE, SUBJECTS = choices.NAME, 'book_subjects_v1'
 SHELF = 'book_shelf_v1'
-SMALL_USERS = (
-  'users/Stage.steps = 3',
-  'users/Stage.batch_size = 2',
-  "users/Stage.group_by = ''",
-)
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +53,7 @@ def recipe(folder):
 
   def parse(*bindings: str) -> None:
     gin.clear_config()
-    small = [*choices.settings_of(folder), *SMALL_USERS]
+    small = choices.settings_of(folder)
     recipes.parse_recipes(['runs/questions.gin'], [*small, *bindings])
 
   return parse
@@ -221,7 +216,7 @@ def test_known_interactions_are_of_the_own_history(recipe):
   assert len(vectors.tables) == found['known_rows'].shape[-1]
 
 
-def test_what_is_taught_has_random_answers_and_no_free_words(recipe):
+def test_what_is_taught_has_random_lists_and_no_free_words(recipe):
   recipe()
   task = question_mixture.taught_mixture()
   names = [x.name for x in seqio.get_mixture_or_task(task).tasks]
@@ -229,8 +224,16 @@ def test_what_is_taught_has_random_answers_and_no_free_words(recipe):
   (batch,) = batches(task, 1, question_mixture.question_lengths(), 60)
   numbers = batch['question'][:, 0]
   assert sorted({*numbers.tolist()}) == [0, 1]
-  yes = batch['answer_slots'][numbers == 0][:, 0]
-  assert 5 < yes.sum() < 25
+  answers = {
+    (name, use): [
+      row['answer_slots'].tolist()
+      for row in examples(question_mixture.question_task(name, use))
+    ]
+    for name in (LIKE, SUBJECTS)
+    for use in ('asked', 'taught')
+  }
+  assert answers[LIKE, 'taught'] == answers[LIKE, 'asked']
+  assert answers[SUBJECTS, 'taught'] != answers[SUBJECTS, 'asked']
   recipe(f"own_questions.names = ('{SHELF}',)")
   with pytest.raises(ValueError, match='has a draft: expected no stage with'):
     question_mixture.taught_mixture()

@@ -12,7 +12,6 @@ import pytest
 from examples.serving.fitting import check_decoder
 from persoma_tf import export_decoder
 from pipelines import batch_predict
-from tasks import genre_prediction
 from tests.vllm import (
   PYTHON,
   ROOT,
@@ -24,11 +23,11 @@ from tests.vllm import (
 )
 
 
-@pytest.fixture
-def exported(folders, model, tiny_decoder, tmp_path):  # noqa: F811
+@pytest.fixture(params=['--noconstrained'])
+def exported(request, folders, model, tiny_decoder, tmp_path):  # noqa: F811
   """(predictions with soft prompts, folder of the decoder)."""
   predictions, decoder = tmp_path / 'predictions', tmp_path / 'decoder'
-  flags = ('--soft_prompts', '--noconstrained')
+  flags = ('--soft_prompts', request.param)
   batch_predict.run(command(model, *folders, predictions, *flags))
   export_decoder.main([f'--decoder={tiny_decoder}', f'--output_dir={decoder}'])
   return predictions, decoder
@@ -38,14 +37,16 @@ def check_answers(module: str, exported, *more: str):
   """Checks what an example writes against the table."""
   predictions, decoder = exported
   argv = [PYTHON, '-m', module, f'--predictions={predictions}', f'--decoder={decoder}']
-  argv += [f'--max_tokens={genre_prediction.feature_lengths()["targets"]}', *more]
-  done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+  done = subprocess.run([*argv, *more], cwd=ROOT, stdout=subprocess.PIPE, check=True)
   answers = {x['user_id']: x['text'] for x in map(json.loads, done.stdout.splitlines())}
   assert answers == {row['user_id']: row['text'] for row in rows_of(predictions)}
 
 
 @with_vllm
 @pytest.mark.assets
+@pytest.mark.parametrize(
+  'exported', ['--constrained', '--noconstrained'], indirect=True
+)
 def test_transformers(exported):
   check_answers('examples.serving.with_transformers', exported)
 

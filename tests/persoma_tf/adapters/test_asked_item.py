@@ -95,15 +95,14 @@ def test_the_draft_equals_numpy(settings):
     guessed = expect(item)[0] + start + dense('guessed', y)[0]
     logits = dense('slots', np.append(y, guessed))
     np.testing.assert_allclose(found.slot_logits[row, 0], logits, rtol=1e-4, atol=1e-5)
-    words = p['words'][logits.argmax()]
-    np.testing.assert_allclose(found.tokens[row, 2], words, atol=1e-6)
+    odds = np.exp(logits - logits.max())
+    mixture = odds / odds.sum() @ p['words']
+    np.testing.assert_allclose(found.tokens[row, 2], mixture, atol=1e-4)
 
 
 @both
 def test_padding_changes_nothing_and_gets_no_gradient(settings):
-  module, params, history, mask, asked = make(
-    hard=False, answers_train_all=True, **settings
-  )
+  module, params, history, mask, asked = make(answers_train_all=True, **settings)
   known = history[:, :2]
   padded = jnp.concatenate([history, jnp.full((B, 5, H), jnp.nan)], axis=1)
   more = jnp.concatenate([mask, jnp.zeros((B, 5), jnp.int32)], axis=1)
@@ -189,13 +188,18 @@ def test_what_is_told_of_known_interactions():
   assert 'categories' not in without['params']
 
 
-def test_words_that_are_given():
-  module, params, history, mask, asked = make()
-  words = jnp.array([[2], [0], [1]])
-  soft = applied(module, params, history, mask, asked, None, words)
-  np.testing.assert_array_equal(
-    soft.tokens[:, 2], params['params']['words'][words[:, 0]]
-  )
+def test_a_hard_slot_is_the_best_word_or_that_which_is_given():
+  module, params, history, mask, asked = make(hard=True)
+  given, own = jnp.array([[2], [0], [1]]), params['params']['words']
+  for words in (None, given):
+    soft = applied(module, params, history, mask, asked, None, words)
+    best = soft.slot_logits.argmax(-1) if words is None else words
+    np.testing.assert_allclose(soft.tokens[:, 2], own[best[:, 0]], atol=1e-6)
+  mixed = [
+    applied(module.clone(hard=False), params, history, mask, asked, None, words)
+    for words in (None, given)
+  ]
+  np.testing.assert_array_equal(*(soft.tokens for soft in mixed))
 
 
 def test_a_question_without_an_item_is_refused():

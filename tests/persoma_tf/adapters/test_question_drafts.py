@@ -45,6 +45,7 @@ def drafts():
     head_width=3,
     hidden=8,
     width=8,
+    hard=True,
     name=CHOICE,
   )
   return {LISTS: lists, CHOICE: choice, FREE: None}

@@ -123,8 +123,9 @@ def test_the_draft_equals_numpy(statistics):
     guessed = expected + start + dense('correction', y)[0]
     logits = 10 * dense('slots', np.array([guessed, *told]))
     np.testing.assert_allclose(found.slot_logits[row, 0], logits, rtol=1e-3, atol=1e-3)
-    words = p['words'][logits.argmax()]
-    np.testing.assert_allclose(found.tokens[row, 2], words, atol=1e-6)
+    odds = np.exp(logits - logits.max())
+    mixture = odds / odds.sum() @ p['words']
+    np.testing.assert_allclose(found.tokens[row, 2], mixture, atol=1e-4)
 
 
 @both
@@ -180,13 +181,18 @@ def test_a_known_interaction_is_told_from_those_before_it():
   np.testing.assert_allclose(late.values[:2, 1], told, atol=1e-5)
 
 
-def test_words_that_are_given():
-  module, params, history, mask, asked = make()
-  words = jnp.array([[2], [0], [1]])
-  soft = applied(module, params, history, mask, asked, None, words)
-  np.testing.assert_array_equal(
-    soft.tokens[:, 2], params['params']['words'][words[:, 0]]
-  )
+def test_a_hard_slot_is_the_best_word_or_that_which_is_given():
+  module, params, history, mask, asked = make(hard=True)
+  given, own = jnp.array([[2], [0], [1]]), params['params']['words']
+  for words in (None, given):
+    soft = applied(module, params, history, mask, asked, None, words)
+    best = soft.slot_logits.argmax(-1) if words is None else words
+    np.testing.assert_allclose(soft.tokens[:, 2], own[best[:, 0]], atol=1e-6)
+  mixed = [
+    applied(module.clone(hard=False), params, history, mask, asked, None, words)
+    for words in (None, given)
+  ]
+  np.testing.assert_array_equal(*(soft.tokens for soft in mixed))
 
 
 def test_a_question_without_an_item_is_refused():

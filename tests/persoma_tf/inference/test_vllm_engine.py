@@ -1,6 +1,7 @@
 """vLLM behind soft prompts: JAX's form, the same answers, clear refusals."""
 
 import concurrent.futures
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from persoma_tf.inference import grammar, vllm_server
 from persoma_tf.inference.decoding_settings import Decoding
 from persoma_tf.inference.grammar import FormPlace, Phrase
-from persoma_tf.inference.vllm_engine import VllmProcess, form_of
+from persoma_tf.inference.vllm_engine import VllmProcess
 from pipelines import batch_predict
 from tests import tiny
 from tests.vllm import (
@@ -43,14 +44,17 @@ def lists() -> grammar.Grammar:
 
 
 def test_the_form_is_that_of_jax():
-  form, _ = form_of(made := lists())
-  walk, seen = vllm_server.FormWalk(*form), 0
-  todo = [((), made.forced()[1])]
+  made, seen = lists(), 0
+  form = json.loads(json.dumps(made.as_lists()))
+  begun, reached = made.forced()
+  whole, walk = vllm_server.FormWalk(form), vllm_server.FormWalk(form, begun)
+  todo = [((), reached)]
   for written, reached in todo:
     edges = np.asarray(made.allowed(reached))[0]
     edges = edges[edges >= 0]
     allowed = np.asarray(made.tokens)[edges].tolist()
     assert walk.allowed(written).tolist() == allowed
+    assert whole.allowed([*begun, *written]).tolist() == allowed
     seen += 1
     for token, edge in zip(allowed, edges, strict=True):
       if token != _END:
@@ -128,9 +132,9 @@ def test_the_decoder_is_another_one_or_not_there(
   other = tiny.write_decoder(tmp_path / 'other.gguf', wider, head=64)
   for place, told in (
     (other, 'the adapter was trained with the decoder of'),
-    (tmp_path / 'none.gguf', 'none.gguf'),
+    (tmp_path / 'none', "none': not a folder and not a .gguf file"),
   ):
-    changed = tmp_path / place.name.removesuffix('.gguf') / 'model'
+    changed = tmp_path / f'model_{place.name}'
     shutil.copytree(model, changed)
     config = changed / 'config.gin'
     text = config.read_text()

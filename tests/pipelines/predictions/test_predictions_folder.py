@@ -20,7 +20,7 @@ def test_the_folder_may_be_called_as_its_files_are(tmp_path, kind):
   rows = [{**row, 'log_prob': -1.0} for row in predictions.rows(3)]
   reject = job.reject('batch_predict', 'not_answerable', user_id='u')
   soft = answer_shards.soft_prompts_file(
-    {'user_id': ['a', 'b', 'c']}, np.ones((3, 1, 1))
+    {'user_id': ['a', 'b', 'c']}, np.ones((3, 1, 1)), {}
   )
   for name, data in {
     shard.file(kind): to_bytes(rows, kind),

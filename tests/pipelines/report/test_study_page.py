@@ -52,15 +52,15 @@ CELLS = [cell(number, *axes) for number, axes in enumerate(GRID)]
 
 def test_settings_are_means_over_seeds():
   found = study_numbers.group_settings(CELLS)
-  assert [x.f1 for x in found] == sorted((x.f1 for x in found), reverse=True)
+  assert [x.value for x in found] == sorted((x.value for x in found), reverse=True)
   assert {x.label for x in found} == {
     f'{adapter}, N={size}' for adapter in ('mlp', 'perceiver') for size in (10, 50)
   }
   one = next(x for x in found if x.label == 'mlp, N=50')
   values = [x['methods']['persoma']['f1'] for x in CELLS[2:4]]
-  assert one.f1 == pytest.approx(np.mean(values))
+  assert one.value == pytest.approx(np.mean(values))
   assert one.spread == pytest.approx(np.ptp(values))
-  assert (one.low, one.high) == pytest.approx((one.f1 - 0.1, one.f1 + 0.1))
+  assert (one.low, one.high) == pytest.approx((one.value - 0.1, one.value + 0.1))
   assert (one.training_minutes, one.prediction_seconds) == (100.0, 2.0)
   assert (one.failures, one.bound, one.peak_bytes) == (0.5, 0.8, 2_000_000_003)
 
@@ -141,6 +141,38 @@ def test_the_job(tmp_path, capsys):
   (results / 'other.json').write_text(json.dumps(nobody))
   with pytest.raises(JobError, match=r'other\.json .*scores no users'):
     study_report.run([*flags, '--overwrite'])
+
+
+def test_each_question_has_a_page_with_its_own_score(tmp_path, capsys):
+  """Of errors the smallest is the best, and no rule bounds them."""
+  told = {'like_v1': ('auc', (0.7, 0.8)), 'stars_v1': ('rmse', (1.2, 1.1))}
+  for question, (score, values) in told.items():
+    for tuning, value in zip(('frozen', 'lora'), values, strict=True):
+      each = cell(0, '', 1, 0)
+      each |= {'cell': f'{question}-{tuning}', 'score': score}
+      each['axes'] = {'question': question, 'tuning': tuning, 'seed': 0}
+      ours = {score: value, f'{score}_low': value - 0.1, f'{score}_high': value + 0.1}
+      ours |= {'users': 20, 'parse_failures': 0}
+      each['methods'] = {'persoma': ours, 'draft': ours, 'item_mean': {score: 0.75}}
+      (tmp_path / f'{each["cell"]}.json').write_text(json.dumps(each))
+  study_report.run([f'--results_dir={tmp_path}', f'--output_dir={tmp_path}/report'])
+  printed = capsys.readouterr().out
+  assert re.findall(r'(?m)^## (.*)$', printed) == [*told]
+  assert re.findall(r'\| (AUC|RMSE) \|', printed) == ['AUC', 'RMSE']
+  rows = re.findall(r'\| (frozen|lora) \| 1 \| (\S+) \| (\S+) to .* \| – \|', printed)
+  assert rows == [
+    ('lora', '0.800', '0.700'),
+    ('frozen', '0.700', '0.600'),
+    ('lora', '1.100', '1.000'),
+    ('frozen', '1.200', '1.100'),
+  ]
+  for question, (score, _) in told.items():
+    page = (tmp_path / 'report' / f'study_{question}.html').read_text()
+    assert f'{question}-lora' in page
+    assert {'auc': 'AUC', 'rmse': 'RMSE'}[score] in page
+    assert not re.search('F1|rule_on_sample, ', page)
+    text = ' '.join(re.sub('<[^>]*>', ' ', page).split())
+    assert 'Methods without a language model item_mean 0.750 Cells' in text
 
 
 def test_labels_of_a_study_that_varies_one_axis_at_a_time():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.study import cells, claims, data_files, processes
+from pipelines.study import cells, claims, data_files, plan, processes
 from pipelines.study.study_file import Cell, Study
 
 CELL = Cell({'sampler': 'recency', 'max_history': 5}, (), 'cell', '')
@@ -33,6 +33,15 @@ def test_a_cell(folder, monkeypatch):
   assert cells.finish_cell(folder, STUDY, CELL) == 'done'
   assert ran == ['first', 'second']
   assert json.loads(folder.result(CELL).read_text()) == {'took': ran}
+
+
+def test_the_list_of_cells_names_their_scores(folder):
+  result = folder.result(CELL)
+  result.parent.mkdir()
+  told = {'methods': {'persoma': {'auc': 0.75, 'f1': 0.5}}, 'wall_seconds': 61}
+  for score, shown in (({'score': 'auc'}, 'AUC 0.750'), ({}, 'F1 0.500')):
+    result.write_text(json.dumps(told | score))
+    assert plan.study_table(folder, STUDY).startswith(shown)
 
 
 @pytest.mark.parametrize('fails', [False, True])

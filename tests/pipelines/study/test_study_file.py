@@ -27,6 +27,52 @@ def read(tmp_path):
   return read
 
 
+@pytest.fixture
+def dataset(tmp_path, tiny):
+  """The path of MovieLens's dataset file with three questions, on generated data."""
+  text = (STUDIES.parent / 'examples' / 'movielens' / 'all.yaml').read_text()
+  path = tmp_path / 'all.yaml'
+  path.write_text(text.replace('../../runs/ml-latest-small', str(tiny)))
+  return str(path)
+
+
+def test_questions_of_a_dataset_file_share_histories(dataset, tmp_path):
+  asked = ['movielens_genre_prediction_v1', 'movielens_like_v1', 'movielens_stars_v1']
+  path = tmp_path / 'own.yaml'
+  read = lambda **content: (
+    path.write_text(yaml.safe_dump({'data': dataset, **content}))
+    and study_file.read_study(str(path))
+  )
+  found = read(
+    grids=[{'question': asked}, {}, {'question': asked[1], 'adapter': 'mlp'}]
+  )
+  first = ('runs/dataset.gin', asked[0], '')
+  assert (
+    axes(found, 'recipe', 'question', 'adapter')
+    == [
+      first,  # which the second grid asks, too
+      *(('runs/choice.gin', name, '') for name in asked[1:]),
+      ('runs/choice.gin', asked[1], 'mlp'),
+    ]
+  )
+  like = found.cells[1]
+  assert "\nquestion.name = 'movielens_like_v1'\n" in like.config
+  assert '\nbuild.draft = @choice_draft()\n' in like.config
+  assert like.recipes == ('runs/choice.gin',)
+  assert {cells._inputs(found, cell) for cell in found.cells} == {
+    study_file.digest_settings(study_file.data_files.checksums(dataset))
+  }
+  jobs = processes.input_commands(like, found, tmp_path)
+  own = flags.parse_with_beam(build_histories.Config, jobs['histories'][1:])[0]
+  assert own.dataset == dataset
+  with pytest.raises(
+    ValueError, match=r"'stars_v1': expected one of those of .*like_v1"
+  ):
+    read(grids=[{'question': 'stars_v1'}])
+  with pytest.raises(ValueError, match="'sampler' is none of question, recipe"):
+    read(grids=[{'sampler': 'recency'}])
+
+
 def axes(found, *names):
   return [tuple(cell.axes[name] for name in names) for cell in found.cells]
 
@@ -133,7 +179,8 @@ def test_the_report_reads_the_shared_vectors(read, tmp_path):
     ),
     ({'grids': [{}], 'histories': {'max_history': 9}}, "'max_history' is none of"),
     ({'grids': [{}], 'histories': {'raiting_scale': 9}}, "did you mean 'rating_scale'"),
-    ({'grids': [{}], 'data': 'nowhere'}, 'expected ml-100k or a folder'),
+    ({'grids': [{}], 'data': 'nowhere'}, 'expected ml-100k, a dataset file or a fold'),
+    ({'grids': [{'question': 'x_v1'}]}, "'question' is none of recipe"),
   ],
 )
 def test_errors(read, content, message):
@@ -149,8 +196,11 @@ def test_not_yaml(tmp_path):
 
 
 @pytest.mark.parametrize('path', sorted(STUDIES.glob('*.yaml')), ids=lambda x: x.stem)
-def test_the_studies_that_are_shipped(path, tiny):
-  found = study_file.read_study(str(path), str(tiny))
+def test_the_studies_that_are_shipped(path, tiny, dataset):
+  data = yaml.safe_load(path.read_text()).get('data', '')
+  found = study_file.read_study(
+    str(path), dataset if data.endswith('yaml') else str(tiny)
+  )
   assert found.about
   assert found.minutes
   assert len({cell.name for cell in found.cells}) == len(found.cells) > 1
