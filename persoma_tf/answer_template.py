@@ -119,10 +119,14 @@ class Template(Draft):
     if hard and words is not None:
       weights = jax.nn.one_hot(words, self.num_words)
     elif hard:
-      chosen = jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_words)
+      chosen = jax.nn.one_hot(self.best_words(logits), self.num_words)
       weights = chosen + (weights - jax.lax.stop_gradient(weights))
     tokens = self.arrange(weights, width)
     return SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), logits)
+
+  def best_words(self, logits: Array) -> Array:
+    """Returns the best word [B, S] int32 of each slot, told by logits [B, S, W]."""
+    return jnp.argmax(logits, axis=-1)
 
 
 def spread_options(

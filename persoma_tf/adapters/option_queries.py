@@ -119,19 +119,16 @@ class OptionQueries(Template):
     logits, values = read(jnp.where(mask[..., None], history, 0.0))
     told = tell_statistics(jax.nn.sigmoid(logits), values, mask)
     slots = self._slot_logits(told, told[..., 0])
-    weights = jax.nn.softmax(slots)
-    if self.hard and words is not None:
-      weights = jax.nn.one_hot(words, self.num_words)
-    elif self.hard:
-      chosen = jax.nn.one_hot(chosen_words(slots, self.options), self.num_words)
-      weights = chosen + (weights - jax.lax.stop_gradient(weights))
-    tokens = self.arrange(weights, width)
-    soft = SoftTokens(tokens, jnp.ones(tokens.shape[:2], bool), slots)
+    soft = self.fill(slots, words, width, self.hard)
     if known is None:
       return soft
     categories, values = read(known)
     soft = soft._replace(values=values)
     return soft._replace(categories=categories) if self.of_categories else soft
+
+  def best_words(self, logits: Array) -> Array:
+    """Returns the best words of slots [B, S, W], of which a list names none twice."""
+    return chosen_words(logits, self.options)
 
   def _slot_logits(self, told, counts):
     """Returns logits [B, S, W] from statistics [B, G, 6] and counts [B, G]."""
