@@ -99,7 +99,6 @@ def cell(work: pathlib.Path, seed: int) -> dict[str, np.ndarray]:
   written = [x.row['answer'] or '' for x in predictor.predict(asked)]
   texts = {
     'persoma': written,
-    'another reader': np.roll(written, len(written) // 2).tolist(),
     'most frequent': [most_frequent(str(folders[0]), predictor.question)] * len(truth),
   }
   found = {
@@ -107,6 +106,8 @@ def cell(work: pathlib.Path, seed: int) -> dict[str, np.ndarray]:
     for method, own in texts.items()
     for score, values in text_metrics.compare_texts(truth, own).items()
   }
+  swapped = text_metrics.swapped_scores(truth, written, np.arange(len(truth)))
+  found |= {f'{score} another reader': values for score, values in swapped.items()}
   shares = word_shares(names)
   found |= of_decoder(predictor)
   found['nats shares'] = np.array([-np.log(shares(name)) for name in truth])
