@@ -67,8 +67,7 @@ $(VLLM)/COMPLETED: requirements-vllm.txt | $(VENV)/COMPLETED
 setup-vllm: $(VLLM)/COMPLETED  ## make the environment of --engine=vllm (6 GB)
 
 test-vllm: setup-vllm  ## run the tests of --engine=vllm with vLLM
-	$(PYTHON) -m pytest --numprocesses=0 $(PYTEST_ARGS) tests/examples/serving \
-	  tests/persoma_tf/inference/test_vllm_engine.py tests/pipelines/test_predict_questions.py
+	$(PYTHON) -m pytest --numprocesses=0 --timeout=1200 -m vllm $(PYTEST_ARGS)
 
 setup-t5x: setup  ## add T5X, from its repository (needs git)
 	$(UV) pip install --python $(PYTHON) --no-deps --requirement requirements-t5x.txt

@@ -66,9 +66,11 @@ def export(folder: pathlib.Path) -> None:
   (folder / 'texts.json').write_text(json.dumps([(x, ours.encode(x)) for x in texts]))
 
 
-def with_lora(decoder: decoders.LoadedDecoder) -> decoders.LoadedDecoder:
-  """The decoder with random LoRA in all matrices."""
-  flat = traverse_util.flatten_dict(lora.add_lora(decoder.params, 0, targets='all'))
+def with_lora(
+  decoder: decoders.LoadedDecoder, targets: str = 'all'
+) -> decoders.LoadedDecoder:
+  """The decoder with random LoRA."""
+  flat = traverse_util.flatten_dict(lora.add_lora(decoder.params, 0, targets=targets))
   rng = np.random.default_rng(0)
   draw = lambda x: rng.normal(0, 0.2, x.shape).astype(np.float32)
   flat = {path: draw(x) if path[-1] == 'lora_b' else x for path, x in flat.items()}

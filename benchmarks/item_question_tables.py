@@ -16,14 +16,25 @@ _METHODS = {
 }
 _DECODER = {
   'frozen': 'frozen',
+  'answers': 'frozen, taught with answers',
   'word': 'frozen, the chosen word in the slot',
   'lora': 'LoRA',
+  'text': 'LoRA, the films as text',
+  'text_zero_shot': 'the films as text, untrained',
 }
 _RANKING = {
   'draft': 'the draft',
   'popularity': 'number of ratings',
   'pooled_cosine': 'likeness of the vectors',
   'random': 'chance',
+}
+_SHELVES = {
+  'persoma': "the decoder behind the reader's soft prompt",
+  'another reader': "behind another reader's",
+  'no history': 'behind that of an empty history',
+  'shares': "the training's shares of the words",
+  'most frequent': 'the most frequent name',
+  'rule': 'the rule that made the names',
 }
 
 
@@ -71,15 +82,17 @@ def like_decoder() -> str:
   """AUC and log loss of the decoder's own probabilities on TALLRec's set."""
   names = {'decoder': 'its answer', 'decoder, other user': "another user's history"}
   names |= {'decoder, no history': 'no history', 'draft': 'the draft, same rows'}
+  results = read('like_decoder')['results']
   rows = [
     [
-      _DECODER[method],
+      what,
       f'{found["examples"]:,}',
       *(_value(found['auc'].get(name)) for name in names),
       *(f'{found["log_loss"][name]["value"]:.3f}' for name in ('decoder', 'draft')),
       ', '.join(f'{x} s' for x in found['training_processor_seconds']),
     ]
-    for method, found in read('like_decoder')['results'].items()
+    for method, what in _DECODER.items()
+    if (found := results.get(method))
   ]
   names = [f'AUC: {x}' for x in names.values()]
   columns = ['decoder', 'rows', *names, 'log loss: its answer', 'the draft']
@@ -95,6 +108,18 @@ def rank() -> str:
   return markdown(['', '', *WORDS.values()], rows)
 
 
+def shelves() -> str:
+  """Nats a token and scores of the texts, of each method."""
+  found, rows = read('shelves'), []
+  of, less = found['results'], found['persoma less']
+  for method, what in _SHELVES.items():
+    own = [of.get(f'nats {method}'), less.get(f'nats {method}')]
+    own += [of.get(f'{score} {method}') for score in ('rouge_l', 'chrf')]
+    rows.append([what, *(_value(x) if x else '' for x in own)])
+  columns = ['', 'nats a token', 'the first row less this', 'ROUGE-L', 'chrF']
+  return markdown(columns, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
   name: table
   for name, table in {
@@ -102,6 +127,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'stars': stars,
     'like-decoder': like_decoder,
     'rank': rank,
+    'shelves': shelves,
   }.items()
   if (RESULTS / f'{name.replace("-", "_")}.json').exists()
 }

@@ -1,17 +1,19 @@
 """AUC of "Will the user like {title}?" on TALLRec's movie set, as the decoder tells it.
 
     python -m benchmarks.like_decoder [--seeds=0,1,2] [--work_dir=runs/like] \
-      [--methods=frozen,word,lora,text,text_zero_shot] [--text_steps=30]
+      [--methods=frozen,answers,word,lora,text,text_zero_shot] [--text_steps=30]
 
 The probability of "Yes" is the decoder's own: its likelihood of each option
 (`persoma_tf.inference.option_scores`). `frozen` goes on with the draft of
 `benchmarks.like`, so its processor seconds are those of the second stage of
-`runs/choice.gin`; `word` is the same with the draft's chosen word in the slot, in place
-of the mixture of all options; `lora` trains both stages, LoRA in the second. `text` has
-no soft tokens: the same decoder reads the ten films as text (`runs/choice_text.gin`)
-and trains LoRA for `--text_steps`, which are to cost what `lora` does: compare the
-processor seconds. `text_zero_shot` is not trained at all. The decoder is also asked
-with the histories of other users of the test, and without a history.
+`runs/choice.gin`, whose targets are the draft's probabilities; `answers` is the same
+with the true answers as targets; `word` has also the draft's chosen word in the slot,
+in place of the mixture of all options; `lora` trains both stages with the answers, LoRA
+in the second. `text` has no soft tokens: the same decoder reads the ten films as text
+(`runs/choice_text.gin`) and trains LoRA for `--text_steps`, which are to cost what
+`lora` does: compare the processor seconds. `text_zero_shot` is not trained at all. The
+decoder behind soft tokens is also asked with the histories of other users of the test,
+and without a history.
 
 Answers are kept in the work folder and are not asked for again. Adds to
 `benchmarks/results/like_decoder.json`; intervals are bootstrapped over users, of the
@@ -34,23 +36,37 @@ from pipelines.common import job
 
 
 class Method(NamedTuple):
-  """How a model is trained: recipe, flags, and whether with the draft's first stage."""
+  """How a model is trained, and asked.
+
+  Attributes:
+    recipe: gin file.
+    flags: more flags of the trainer.
+    goes_on: whether it goes on with the draft's first stage.
+    swaps: whether it is asked with other histories, too.
+  """
 
   recipe: str
   flags: tuple[str, ...] = ()
   goes_on: bool = False
+  swaps: bool = True
 
 
 _RECIPE, _TEXT = 'runs/choice.gin', 'runs/choice_text.gin'
 _TEN_FILMS = '--gin.history_limits.text_tokens=512'
 _NO_UPDATE = '--gin.decoder/Stage.steps=1', '--gin.decoder/Stage.learning_rate=0.0'
-_WORD = '--gin.ValueRegression.hard=True', '--gin.decoder/Stage.teach=True'
+_ANSWERS = '--gin.decoder/Stage.soft_targets=0.0'
+_WORD = (
+  '--gin.ValueRegression.hard=True',
+  '--gin.decoder/Stage.teach=True',
+  _ANSWERS,
+)
 METHODS = {
   'frozen': Method(_RECIPE, goes_on=True),
   'word': Method(_RECIPE, _WORD, goes_on=True),
-  'lora': Method(_RECIPE, ("--gin.train.tuning='lora'",)),
-  'text': Method(_TEXT, (_TEN_FILMS,)),
-  'text_zero_shot': Method(_TEXT, (_TEN_FILMS, *_NO_UPDATE)),
+  'answers': Method(_RECIPE, (_ANSWERS,), goes_on=True),
+  'lora': Method(_RECIPE, ("--gin.train.tuning='lora'", _ANSWERS)),
+  'text': Method(_TEXT, (_TEN_FILMS,), swaps=False),
+  'text_zero_shot': Method(_TEXT, (_TEN_FILMS, *_NO_UPDATE), swaps=False),
 }
 _NUMBERS = np.array([1.0, 0.0])
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'like_decoder.json'
@@ -105,16 +121,18 @@ def cell(flags: argparse.Namespace, method: str, seed: int) -> dict[str, np.ndar
       model, folders, one.question, scored_options=2
     )
     took = {'spent': spent['processor_seconds'], 'steps': spent['steps']['decoder']}
-    np.savez(kept, **answers(predictor, records), **took)
+    np.savez(kept, **answers(predictor, records, how.swaps), **took)
   own = dict(np.load(kept))
   others = ('users', 'truth', 'draft', 'value_mean_user_bias')
   return {name: draft[name] for name in others} | own
 
 
-def answers(predictor, records: list[dict]) -> dict[str, np.ndarray]:
-  """What the decoder answers with soft prompts of users, of others and of nobody."""
-  return {
-    'decoder': probabilities(predictor, records),
+def answers(predictor, records: list[dict], swaps: bool) -> dict[str, np.ndarray]:
+  """What the decoder answers with histories of users, and of others and of nobody."""
+  own = {'decoder': probabilities(predictor, records)}
+  if not swaps:
+    return own
+  return own | {
     'decoder, other user': probabilities(predictor, swapped(records)),
     'decoder, no history': probabilities(predictor, without_history(records)),
   }

@@ -47,7 +47,7 @@ from tasks.predictor import Predictor
 
 _DECODER = 'smollm2-135m-instruct'
 _TEXT_USERS = {10: 32, 50: 16}  # interactions shown -> users
-_BATCHES = {'kept, float32': 64}  # else all at once
+_BATCHES = {'kept, float32': 64, 'free, float32': 64}  # else all at once
 ENGINES = ('jax', 'vllm', 'bare_vllm', 'transformers', 'text')
 
 

@@ -1,9 +1,9 @@
-"""vLLM alone behind soft prompts and texts: the peer of `serving`.
+"""vLLM alone behind soft prompts and texts: the peer of `serving` and `lora_requests`.
 
 Runs in an environment of its own (`make setup-vllm`):
 
     python benchmarks/vllm_peer.py --folder=smollm2 --inputs=inputs.npz \
-      --case=soft_prompts|kept|text_10|text_50 --dtype=bfloat16
+      --case=soft_prompts|kept|text_10|text_50 --dtype=bfloat16 [--lora=lora]
 
 Prints one JSON line: users a second of the median of some passes after a first one, the
 passes' seconds, peak memory, the tokens of the answers.
@@ -35,12 +35,14 @@ def main() -> None:
   parser.add_argument('--inputs', required=True)
   parser.add_argument('--case', required=True)
   parser.add_argument('--dtype', required=True)
+  parser.add_argument('--lora', help='PEFT folder that every request names')
   parser.add_argument('--passes', type=int, default=3)
   flags = parser.parse_args()
   os.environ.update({**_SETTINGS, **os.environ})
   import torch
   import transformers
   import vllm
+  from vllm.lora.request import LoRARequest
 
   inputs = np.load(flags.inputs)
   shown = prompts(flags, inputs)
@@ -51,7 +53,9 @@ def main() -> None:
     enable_prompt_embeds=True,
     enforce_eager=True,
     enable_prefix_caching=False,
+    enable_lora=bool(flags.lora),
   )
+  lora = LoRARequest('lora', 1, flags.lora) if flags.lora else None
   regex = str(inputs['regex']) if flags.case == 'kept' else None
   form = vllm.sampling_params.StructuredOutputsParams(regex=regex) if regex else None
   params = vllm.SamplingParams(
@@ -60,7 +64,7 @@ def main() -> None:
   seconds = []
   for _ in range(1 + flags.passes):
     started = time.perf_counter()
-    found = model.generate(shown, params, use_tqdm=False)
+    found = model.generate(shown, params, use_tqdm=False, lora_request=lora)
     seconds.append(time.perf_counter() - started)
   first, *seconds = seconds
   made = [[*x.outputs[0].token_ids] for x in found]

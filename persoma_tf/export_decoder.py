@@ -9,8 +9,8 @@
 The first command makes a Hugging Face folder of a decoder in any form: config.json,
 model.safetensors and its tokenizer. The second does so with the decoder of a trained
 model, with LoRA merged into the matrices. The third writes LoRA's matrices alone, as a
-PEFT folder. `persoma.json` in the first two says which decoder it is, for whoever shows
-it soft prompts (examples/serving).
+PEFT folder, which lies beside the folder of the first. `persoma.json` in each says what
+it belongs to, for whoever shows it soft prompts (examples/serving).
 """
 
 import argparse
@@ -93,20 +93,21 @@ def _write(folder, flags):
       )
   if flags.form == 'peft':
     hugging_face_export.write_peft(folder, name, module.config, params)
-    return
-  merged = lora.merge_lora(params)
-  hugging_face_export.write_model(folder, name, module.config, merged, flags.dtype)
-  _write_tokenizer(folder, name, module.config.start_token)
+  else:
+    merged = lora.merge_lora(params)
+    hugging_face_export.write_model(folder, name, module.config, merged, flags.dtype)
+    _write_tokenizer(folder, name, module.config.start_token)
   about = {
     'decoder_sha256': sha256,
-    'model_id': model_id,  # whose training is merged; None: nothing is
+    'model_id': model_id,  # whose training is in it; None: none
     'embedding_scale': module.config.embedding_scale,
   }
   _write_about(folder, about)
 
 
 def _write_about(folder, about):
-  with (folder / 'model.safetensors').open('rb') as file:
+  (path,) = folder.glob('*.safetensors')
+  with path.open('rb') as file:
     weights = hashlib.file_digest(file, 'sha256').hexdigest()
   content = json.dumps({**about, 'weights_sha256': weights}, indent=2)
   (folder / 'persoma.json').write_text(f'{content}\n')

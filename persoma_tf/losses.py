@@ -1,12 +1,17 @@
 """Losses of a batch, as sums and as numbers of terms."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 from persoma_tf.model import Batch, Persoma, adapter_inputs
+
+_NO_TOKEN = -1
+_IMPOSSIBLE = 1e-9
 
 
 def loss_sums(
@@ -17,6 +22,8 @@ def loss_sums(
   lm: bool = True,
   history: bool = True,
   teach: bool = False,
+  soft_targets: float = 0.0,
+  options: np.ndarray | None = None,
 ) -> dict[str, Array]:
   """Returns the losses of a batch, each a float32 scalar, summed over its terms.
 
@@ -27,6 +34,8 @@ def loss_sums(
     lm: whether to compute 'lm_loss', the negative log-likelihood (nats) of the target
       tokens. The decoder runs only for this loss.
     teach: see `Persoma.target_logits`.
+    soft_targets: share of the draft in the targets of 'lm_loss', see `Stage`.
+    options: what `option_tokens` returns; without it the answers are the targets.
     history: whether to compute the losses that supervise the soft prompt without the
       decoder, if model and batch have what they need: 'slot_loss', the cross-entropy
       (nats) of the words in the slots; 'statistics_loss', the squared error of the
@@ -44,9 +53,15 @@ def loss_sums(
   sums = {}
   if lm:
     logits = model.apply({'params': params}, batch, teach, method=Persoma.target_logits)
+    logits = logits.astype(jnp.float32)
     losses = optax.softmax_cross_entropy_with_integer_labels(
-      logits.astype(jnp.float32), batch['decoder_target_tokens']
+      logits, batch['decoder_target_tokens']
     )
+    if soft_targets and options is not None:
+      soft = model.apply({'params': params}, batch, method=Persoma.soft_prompt_of)
+      if soft.slot_logits is not None:
+        told = _soft_losses(losses, logits, soft.slot_logits, batch, options)
+        losses += soft_targets * (told - losses)
     losses *= batch['decoder_loss_weights']
     sums |= _by_question('lm_loss', losses, batch, model.adapter.questions)
   if not history:
@@ -64,6 +79,49 @@ def loss_sums(
   if soft.values is not None:
     sums |= _item_loss_sums(model.adapter.num_categories, soft, batch)
   return sums
+
+
+def option_tokens(forms: Sequence[Sequence[Sequence[int]]], eos_id: int) -> np.ndarray:
+  """Returns the tokens of the words of Q questions, with their ends, [Q, W, M] int32.
+
+  Args:
+    forms: token ids of each word of each question.
+    eos_id: id of the end-of-sequence token.
+  """
+  count = max(map(len, forms), default=0)
+  size = max((len(ids) + 1 for form in forms for ids in form), default=0)
+  tokens = np.full((len(forms), count, size), _NO_TOKEN, np.int32)
+  for rows, form in zip(tokens, forms, strict=True):
+    for row, ids in zip(rows, form, strict=False):
+      row[: len(ids) + 1] = [*ids, eos_id]
+  return tokens
+
+
+def _soft_losses(losses, logits, slot_logits, batch, options):
+  """Returns the cross-entropies [B, L] to the tokens that a draft lets expect.
+
+  Behind the first tokens of an answer stand those of all options that begin so, as
+  probable as the draft has these options (Hinton et al. 2015, arXiv 1503.02531). What
+  is no choice among the words of one slot keeps its `losses`.
+  """
+  targets, slots = batch['decoder_target_tokens'], batch['answer_slots']
+  question = batch['question'][:, 0] if 'question' in batch else 0 * slots[:, 0]
+  options = jnp.asarray(options)[question]  # [B, W, M]
+  size = min(options.shape[2], targets.shape[1])
+  options, targets = options[..., :size], targets[:, None, :size]
+  own = options[jnp.arange(len(slots)), slots[:, 0]]
+  is_choice = (slots[:, 0] >= 0) & (slots[:, 1:] < 0).all(axis=1)
+  is_choice &= ((own == _NO_TOKEN) | (own == targets[:, 0])).all(axis=1)
+  begins = jnp.cumprod(options == targets, axis=-1)
+  begins = jnp.pad(begins, ((0, 0), (0, 0), (1, 0)), constant_values=1)[..., :-1]
+  odds = jax.nn.softmax(jax.lax.stop_gradient(slot_logits[:, 0]))
+  shares = odds[..., None] * begins * (options != _NO_TOKEN)  # [B, W, M]
+  total = shares.sum(axis=1)
+  places = jnp.swapaxes(jnp.maximum(options, 0), 1, 2)
+  log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits[:, :size]), places, axis=-1)
+  told = -jnp.einsum('bwm,bmw->bm', shares, log_probs) / jnp.maximum(total, _IMPOSSIBLE)
+  is_told = is_choice[:, None] & (total > _IMPOSSIBLE)
+  return losses.at[:, :size].set(jnp.where(is_told, told, losses[:, :size]))
 
 
 def _by_question(name, terms, batch, questions):

@@ -2,9 +2,8 @@
 
 Flax modules, losses, masks and checkpoints are shared with the native trainer. Here are
 the parts that T5X needs: variables with named axes, an optimizer that skips frozen
-parameters, and T5X's search for answers (`t5x.decoding`) on the decoder's cache.
-
-The recipes are in `persoma_tf/configs/t5x/`.
+parameters, and T5X's search for answers (`t5x.decoding`) on the decoder's cache. The
+recipes are in `persoma_tf/configs/t5x/`.
 """
 
 import functools
@@ -77,8 +76,8 @@ class PersomaModel(models.BaseTransformerModel):
     Args:
       module: module that `make_module` has built.
       task: SeqIO task or mixture; its vocabulary is the model's vocabulary.
-      stage: weights of the losses, optimizer and trainable parameters. `batch_size`
-        and `steps` are set in T5X; `stage.steps` only shapes the learning rate.
+      stage: losses (without `soft_targets`), optimizer and trainable parameters. Batch
+        size and steps are set in T5X; `steps` only shapes the learning rate.
       tuning: 'frozen', 'lora' or 'full', how the decoder is trained.
       beams: number of beams in the search for an answer; 1 for greedy search.
       length_penalty: `alpha` of T5X's beam search; with 0 the log-probability decides.
@@ -86,6 +85,8 @@ class PersomaModel(models.BaseTransformerModel):
       seed: seed of LoRA's initial values.
     """
     stage.check_adapter(module.adapter)
+    if stage.soft_targets:
+      raise ValueError('Stage.soft_targets: T5X has answers as targets; expected 0')
     self._lora_seed = seed if tuning == 'lora' else None
     patterns = freezing.tuned(tuning) if stage.lm_weight else ()
     self._stage, self._trainable = stage, (*stage.trainable, *patterns)
@@ -107,9 +108,8 @@ class PersomaModel(models.BaseTransformerModel):
   ) -> flax.core.FrozenDict:
     """Returns random parameters with the names of their axes.
 
-    T5X needs their shapes only. A run starts from a checkpoint with all parameters,
-    made by `persoma_tf.convert_checkpoint`, because the initial adapter depends on the
-    decoder's weights and on the data.
+    T5X needs their shapes only. A run starts from a checkpoint with all parameters that
+    `persoma_tf.convert_checkpoint` made: they depend on the decoder and on the data.
     """
     types = input_types or {}
     batch = {x: jnp.zeros(s, types.get(x, jnp.int32)) for x, s in input_shapes.items()}

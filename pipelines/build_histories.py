@@ -147,7 +147,10 @@ class Config:
       self.label_disliked_below,
       self.label_top,
     )
-    cutoff = Cutoff.parse(self.label_cutoff) if self.label_cutoff else None
+    try:
+      cutoff = Cutoff.parse(self.label_cutoff) if self.label_cutoff else None
+    except ValueError as error:
+      raise ValueError(f'label_cutoff={error}') from None
     return HistorySettings(
       self.sampler, self.max_history, self.min_history, self.seed, rule, cutoff
     )

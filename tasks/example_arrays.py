@@ -23,6 +23,7 @@ class ExampleSource(NamedTuple):
     question: question of the recipe.
     genres: names of the genres, and the genres of all items.
     rule: rule of the labels.
+    of_future: whether labels come from later interactions than the histories.
     limits: maximum size of a history.
     scale: lowest and highest rating of the data set's scale.
     draw_part: function (length, limit, rng) -> positions of a part of a history.
@@ -34,6 +35,7 @@ class ExampleSource(NamedTuple):
   question: Question
   genres: Genres
   rule: LabelRule
+  of_future: bool
   limits: HistoryLimits
   scale: tuple[float, float]
   draw_part: Callable[[int, int, np.random.Generator], np.ndarray]
@@ -166,13 +168,14 @@ def make_target(
     liked: liked genres of the full history, names as bytes, best first.
     disliked: disliked genres of the full history, names as bytes, worst first.
     *seed: [2] int32 seed of the part, which gets its label from the rule; without a
-      seed the label is `liked` and `disliked`.
+      seed, or if labels are of the future, the label is `liked` and `disliked`.
   """
   genres, question = shown.genres, shown.question
   if seed:
     rng = np.random.default_rng(seed[0].view(np.uint32))
     rows = shown.draw_part(len(history.items), shown.limits.items, rng)
     history = history.take(rows)
+  if seed and not shown.of_future:
     member = genres.of_items[history.items]
     liked, disliked = label(member, history.ratings, shown.rule)
   else:

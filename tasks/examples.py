@@ -5,6 +5,8 @@ prompt.
 """
 
 import functools
+import json
+import pathlib
 from collections.abc import Callable, Mapping
 
 import seqio
@@ -182,12 +184,18 @@ def _source(**shown_by) -> ExampleSource:
     question,
     genres,
     load_rule(folder),
+    _labels_of_future(folder),
     history_limits(),
     load_scale(folder),
     history_parts(),
     load_vocabulary(task_vocabulary()),
     **shown_by,
   )
+
+
+def _labels_of_future(histories_dir):
+  info = json.loads((pathlib.Path(histories_dir) / 'dataset_info.json').read_text())
+  return info['label_mode'] == 'future'
 
 
 def from_vectors(

@@ -70,6 +70,7 @@ NOT_RUN = {
   'make setup-t5x': 'downloads from the network',
   'make setup-vllm': 'downloads from the network',
   'make test': 'would run itself',
+  'make test-vllm': 'runs the tests that start vLLM, on a machine that has it',
   'make test-engine': 'runs engines/test_job_service.py on a service of yours',
   'tests.pipelines.test_robustness': 'prints a table that its own test compares',
 }

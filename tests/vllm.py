@@ -1,4 +1,4 @@
-"""What tests with vLLM share; they are skipped where it is not."""
+"""What tests with vLLM share: those of `make test-vllm`."""
 
 import json
 import os
@@ -19,10 +19,14 @@ ROOT = tiny.ROOT.parent
 SMOLLM2 = 'smollm2-135m-instruct'
 
 ENGINES = ('jax', 'vllm')
-PYTHON = pathlib.Path(sys.prefix).with_name('.venv-vllm') / 'bin' / 'python'
-with_vllm = pytest.mark.skipif(
-  not os.access(PYTHON, os.X_OK), reason='no vLLM here: make setup-vllm'
-)
+PYTHON = pathlib.Path(f'{sys.prefix}-vllm', 'bin', 'python')
+
+
+def with_vllm(test):
+  """Marks a test that starts vLLM; it is skipped where vLLM is not."""
+  is_there = os.access(PYTHON, os.X_OK)
+  skip = pytest.mark.skipif(not is_there, reason='no vLLM here: make setup-vllm')
+  return pytest.mark.vllm(skip(test))
 
 
 @pytest.fixture(scope='module')

@@ -16,17 +16,20 @@ from examples.serving.fitting import check_decoder
 from persoma_tf.inference.vllm_server import FormWalk
 
 
-def read_prefixes(predictions: pathlib.Path, decoder: pathlib.Path) -> dict:
+def read_prefixes(
+  predictions: pathlib.Path, decoder: pathlib.Path, lora: pathlib.Path | None = None
+) -> dict:
   """Returns user_id -> [P, D] float32, what the decoder reads before its answer.
 
   Args:
     predictions: folder of `pipelines.batch_predict --soft_prompts`.
     decoder: folder of `persoma_tf.export_decoder`.
+    lora: folder of `persoma_tf.export_decoder --form=peft` that changes the decoder.
 
   Raises:
     ValueError: the soft prompts are not of this decoder, or lack a common task prompt.
   """
-  run, about = check_decoder(predictions, decoder)
+  run, about = check_decoder(predictions, decoder, lora)
   table = _soft_prompts(predictions).to_table()
   tokens, width = told(predictions, 'num_tokens', 'width')
   values = torch.tensor(table['soft_prompt'].combine_chunks().values.to_numpy())

@@ -5,6 +5,9 @@
     python -m examples.serving.with_openai_server --predictions=predictions \
       --decoder=smollm2 > answers.jsonl
 
+With `--enable-lora --lora-modules lora=lora`, the server also answers with LoRA from a
+PEFT folder, if the request names it, as `--lora=lora` does.
+
 Writes what `batch_predict --noconstrained --weights=float32` writes as `text`.
 """
 
@@ -21,15 +24,19 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--predictions', type=pathlib.Path, required=True)
   parser.add_argument('--decoder', type=pathlib.Path, required=True)
+  parser.add_argument(
+    '--lora', type=pathlib.Path, help='PEFT folder; the server knows it by its name'
+  )
   parser.add_argument('--server', default='http://127.0.0.1:8000')
   parser.add_argument('--batch_size', type=int, default=64)
   flags = parser.parse_args()
   from examples.serving.prefixes import read_limits, read_prefixes
 
-  prefixes = read_prefixes(flags.predictions, flags.decoder)
-  (model,) = ask(f'{flags.server}/v1/models')['data']
+  prefixes = read_prefixes(flags.predictions, flags.decoder, flags.lora)
+  decoder, *_ = ask(f'{flags.server}/v1/models')['data']
+  model = flags.lora.name if flags.lora else decoder['id']
   max_tokens, _ = read_limits(flags.predictions)
-  settings = {'model': model['id'], 'max_tokens': max_tokens, 'temperature': 0}
+  settings = {'model': model, 'max_tokens': max_tokens, 'temperature': 0}
   for at in range(0, len(prefixes), flags.batch_size):
     users = [*prefixes][at : at + flags.batch_size]
     shown = [encoded(prefixes[user]) for user in users]

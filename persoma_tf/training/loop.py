@@ -49,6 +49,7 @@ class Loop:
     log_period: int,
     dtype: str,
     tables: Sequence[np.ndarray] = (),
+    options: np.ndarray | None = None,
   ):
     """Makes the loop of a run.
 
@@ -63,10 +64,11 @@ class Loop:
       log_period: number of steps between reports.
       dtype: type of the operands of the decoder's products.
       tables: tables of vectors that batches have the rows of.
+      options: see `make_steps`.
     """
     self._model, self._model_dir, self._trained_part = model, model_dir, trained_part
     self._data, self._validation = data, validation
-    self._log_period, self._dtype = log_period, dtype
+    self._log_period, self._dtype, self._options = log_period, dtype, options
     self._manager = checkpoints.manager(model_dir, keep=None)
     mesh = Mesh(np.array(jax.devices()), ('data',))
     self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -102,7 +104,7 @@ class Loop:
 
   def _run_stage(self, params, stretches):
     stage, start, stop = stretches[0].stage, stretches[0].start, stretches[0].stop
-    steps = make_steps(self._model, stage, self._dtype)
+    steps = make_steps(self._model, stage, self._dtype, self._options)
     trained, frozen = freezing.split_params(params, stage.trainable)
     logger.info('%s: %s', stage.name, freezing.describe_trainable(trained, frozen))
     trained = quantization.widened(trained)

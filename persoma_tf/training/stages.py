@@ -7,6 +7,7 @@ from typing import NamedTuple
 import gin
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -44,6 +45,9 @@ class Stage:
     value_weight: weight of the loss of their values; likewise.
     teach: whether the language-model loss is computed with the label as the draft: the
       decoder then learns to read drafts, undisturbed by wrong ones.
+    soft_targets: share in the targets of the language-model loss that the draft's
+      probabilities have, where an answer is a choice among the words of one slot; the
+      rest has the true answer. Each example then tells the decoder of all options.
     trainable: patterns of parameter paths (`persoma_tf.parameters.freezing`).
     group_by: key of `persoma_tf.training.batching.GROUPS`, the features by whose length
       examples are grouped into batches; '' pads all features to their limits.
@@ -65,6 +69,7 @@ class Stage:
   category_weight: Amount = 0.0
   value_weight: Amount = 0.0
   teach: bool = False
+  soft_targets: Amount = 0.0
   trainable: tuple[str, ...] = ('adapter/.*',)
   group_by: str = ''
   task: str = ''
@@ -104,8 +109,8 @@ class Stage:
     """Checks the settings.
 
     Raises:
-      ValueError: a setting has an unknown value, the stage has no step, or
-        `accumulate` does not divide `batch_size`.
+      ValueError: a setting has an unknown value, the stage has no step, a share is
+        above 1, or `accumulate` does not divide `batch_size`.
     """
     if self.schedule not in ('cosine', 'linear', 'constant'):
       raise ValueError(
@@ -120,6 +125,11 @@ class Stage:
       raise ValueError(
         f'{self.name}/Stage.steps={self.steps}: expected at least 1; a stage that is '
         'not in train.stages is left out'
+      )
+    if self.soft_targets > 1:
+      raise ValueError(
+        f'{self.name}/Stage.soft_targets={self.soft_targets:g}: expected a share, from '
+        '0 to 1'
       )
     if self.batch_size % self.accumulate:
       raise ValueError(
@@ -175,7 +185,12 @@ class Steps(NamedTuple):
   evaluate: Callable
 
 
-def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
+def make_steps(
+  model: Persoma,
+  stage: Stage,
+  dtype: str = 'float32',
+  options: np.ndarray | None = None,
+) -> Steps:
   """Compiles the functions of a stage.
 
   Args:
@@ -183,20 +198,21 @@ def make_steps(model: Persoma, stage: Stage, dtype: str = 'float32') -> Steps:
     stage: the stage.
     dtype: type of the operands of the decoder's products; frozen ones come from
       `operands_of_stage`.
+    options: what `losses.option_tokens` returns, for `Stage.soft_targets`.
   """
   optimizer, questions = make_optimizer(stage), model.adapter.questions
 
   def loss(trainable, frozen, batch, counts):
     """Returns the weighted loss of a batch, and all losses by name."""
     operands = quantization.trained_operands(trainable, dtype)
-    params = freezing.join_params(operands, frozen)
     sums = losses.loss_sums(
       model,
-      params,
+      freezing.join_params(operands, frozen),
       batch,
       lm=bool(stage.lm_weight),
       history=stage.without_decoder,
-      teach=stage.teach,
+      options=options,
+      **{name: getattr(stage, name) for name in ('teach', 'soft_targets')},
     )
     metrics = {name: total / counts[name] for name, total in sums.items()}
     total = sum(stage.weight(x, questions) * value for x, value in metrics.items())

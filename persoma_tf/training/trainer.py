@@ -94,6 +94,7 @@ def _train(run, model_dir, params, done):
     log_period=recipe.log_period,
     dtype=recipe.dtype,
     tables=recipe.vector_tables,
+    options=run.option_tokens,
   )
   params = loop.run(params, stretches, done)
   export_adapter(model_dir, run, run.trained_part(params), stretches[-1].end)

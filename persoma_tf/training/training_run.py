@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from persoma_tf import losses, operand_types, recipes
 from persoma_tf import model as persoma
-from persoma_tf import operand_types, recipes
 from persoma_tf.answer_form import AnswerTemplate
 from persoma_tf.parameters import checkpoints, freezing, lora, quantization
 from persoma_tf.setting_types import Count, OperandType, Positive
@@ -154,6 +154,16 @@ class TrainingRun:
     count = -(-self.recipe.validation_examples // stage.batch_size)
     # Not grouped by length: the few batches should have examples of all lengths.
     return itertools.islice(self._stream(stage, 'validation', self.recipe.seed), count)
+
+  @property
+  def option_tokens(self) -> np.ndarray | None:
+    """Returns the tokens of the words of each question's draft; None without drafts."""
+    words = self._words
+    if words is None:
+      return None
+    questions = self.model.adapter.questions
+    forms = [words.get(name, []) for name in questions] if questions else [words]
+    return losses.option_tokens(forms, vocabulary_of(self.recipe.task).eos_id)
 
   def fresh_params(self) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} before the first step."""

@@ -21,12 +21,14 @@ class Answers(NamedTuple):
     words: words of the question that are those of its kind, such as `options`.
     values: text of a column -> the option that it names; none for free words.
     options: the options; of a ranking, numbers of candidates; of free words, the kind.
+    rounds: whether a number in the data has the nearest option.
   """
 
   kind: str
   words: Mapping[str, Any]
   values: Mapping[str, str]
   options: tuple[str, ...]
+  rounds: bool = False
 
 
 def read_answers(part: Part) -> Answers:
@@ -58,10 +60,11 @@ def _read_choice(kind: str, part: Part) -> Answers:
 
 
 def _read_number(kind: str, part: Part) -> Answers:
-  part.expect('from', 'to', 'step')
+  part.expect('from', 'to', 'step', 'round')
   low, high, step = part.number('from'), part.number('to'), part.number('step', 1.0)
   options = part.make(lambda _: write_numbers(low, high, step), None)
-  return Answers(kind, {'options': options}, {x: x for x in options}, options)
+  own = {'options': options}, {x: x for x in options}, options
+  return Answers(kind, *own, part.switch('round', False))
 
 
 def _read_text(kind: str, part: Part) -> Answers:

@@ -42,11 +42,14 @@ class ListsQuestion:
     question: its words.
     categories: name of the items' column that answers name.
     rule: rule that makes labels.
+    after: what `Cutoff.parse` reads: later events make the labels, and earlier ones the
+      histories; '' if all make both.
   """
 
   question: Question
   categories: str
   rule: LabelRule
+  after: str = ''
 
   @property
   def name(self) -> str:

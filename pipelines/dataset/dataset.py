@@ -16,12 +16,7 @@ from pipelines.events.formats import REQUIRED, Format
 from pipelines.events.input_files import InputFile, find_files
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.check_examples import FIELDS, OWN
-from pipelines.examples.example_plan import (
-  USERS,
-  ExamplePlan,
-  Examples,
-  ExampleSplit,
-)
+from pipelines.examples.example_plan import USERS, ExamplePlan, Examples, ExampleSplit
 from pipelines.histories.split import Split
 from tasks.interaction_texts import VALUE
 from tasks.text_templates import TextTemplate

@@ -57,6 +57,7 @@ def _decided(dataset: Dataset) -> dict:
   """Returns the flags of `pipelines.build_histories` that a dataset file decides."""
   history, split = dataset.history, dataset.split
   rule = dataset.lists.rule if dataset.lists else LabelRule()
+  after = dataset.lists.after if dataset.lists else ''
   return {
     'ratings': dataset.events[0].files,  # one for all, where an engine must reach it
     'movies': dataset.items.files if dataset.items else '',
@@ -73,8 +74,8 @@ def _decided(dataset: Dataset) -> dict:
     'train_fraction': split.train,
     'validation_fraction': split.validation,
     'rating_scale': dataset.events[0].scale or NO_VALUES,
-    'label_mode': 'profile',
-    'label_cutoff': '',
+    'label_mode': 'future' if after else 'profile',
+    'label_cutoff': after,
     'label_min_count': rule.min_count,
     'label_liked_above': rule.liked_above,
     'label_disliked_below': rule.disliked_below,

@@ -12,9 +12,9 @@ from pipelines.dataset.table_part import (
 )
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
+from pipelines.examples.answer_rule import AnswerRule
 from pipelines.examples.example_plan import (
   CANDIDATES,
-  AnswerRule,
   ExamplePlan,
   ExampleSplit,
   Negatives,
@@ -134,7 +134,8 @@ def _read_answer(
 ) -> AnswerRule:
   expected = 'a column, or a comparison such as value > 3'
   text = part.text('answer', default, expected)
-  make = lambda x: AnswerRule.parse(x, answers.options, answers.values)
+  own = answers.options, answers.values, answers.rounds
+  make = lambda x: AnswerRule.parse(x, *own)
   return (part.get('answer') or part).make(make, text)
 
 

@@ -19,6 +19,7 @@ from pipelines.dataset.table_files import ItemFiles
 from pipelines.dataset.yaml_parts import Part
 from pipelines.events.rating_scale import RatingScale
 from pipelines.examples.example_plan import ExamplePlan, ExampleSplit
+from pipelines.histories.cutoff import Cutoff
 from tasks.answers.number import Number
 from tasks.answers.rank import CANDIDATES, Rank
 from tasks.interaction_texts import VALUE
@@ -80,6 +81,11 @@ def read_questions(
         )
     else:
       found = _read_about_examples(part, known, split, folder)
+    if len(parts) > 1 and isinstance(found, ListsQuestion) and found.after:
+      part.get('answer').get('lists').get('rule').get('after').refuse(
+        'the histories of users end there, and other questions ask about later events; '
+        'expected a file for each'
+      )
     if found.name in asked:
       part.get('name').refuse(f'{found.name!r} stands twice')
     asked[found.name] = found
@@ -113,12 +119,13 @@ def _read_lists(
     said = re.search(r': ((name|prompt|likes|dislikes|none|most)=.*)', str(error), re.S)
     where = part.get(said[2]) or lists.get(said[2]) if said else part
     where.refuse(said[1] if said else str(error))
-  return ListsQuestion(question, of, _read_rule(lists, events, question.most))
+  rule = _read_rule(lists, events, question.most)
+  return ListsQuestion(question, of, rule, _read_cutoff(lists.get('rule'), events))
 
 
 def _read_rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
   part = lists.need('rule', 'least, liked_above and disliked_below')
-  part.expect('least', 'liked_above', 'disliked_below')
+  part.expect('least', 'liked_above', 'disliked_below', 'after')
   numbers = {key: part.number(key) for key in ('liked_above', 'disliked_below')}
   make = lambda least: LabelRule(least, **numbers, top=most)
   rule = part.make(make, part.whole('least', 3))
@@ -127,6 +134,16 @@ def _read_rule(lists: Part, events: EventFiles, most: int) -> LabelRule:
     if not scale.low <= value <= scale.high:
       part.get(key).refuse(f'{value:g}; expected a mean of values from {scale}')
   return rule
+
+
+def _read_cutoff(rule: Part, events: EventFiles) -> str:
+  """Reads the time behind which events make the labels; '' for all events."""
+  if not (after := rule.get('after')):
+    return ''
+  if not events.has_time:
+    after.refuse('the events have no time')
+  after.make(Cutoff.parse, after.word())
+  return after.word()
 
 
 def _read_about_examples(

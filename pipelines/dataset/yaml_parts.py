@@ -119,6 +119,10 @@ class Part:
     """Returns the whole number under a key; without a default it is required."""
     return self._plain(key, int, default, 'a whole number')
 
+  def switch(self, key: str, default: bool) -> bool:
+    """Returns whether true or false stands under a key."""
+    return self._plain(key, bool, default, '')
+
   def texts(self, key: str) -> list['Part']:
     """Returns the texts of a list under a key, or the one text; none without it."""
     found = self.get(key)

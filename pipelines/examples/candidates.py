@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.events import check, column_values
-from pipelines.examples.example_plan import NO_ANSWER, Ranking
+from pipelines.examples.answer_rule import NO_ANSWER
+from pipelines.examples.example_plan import Ranking
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Knuth, TAOCP 3, 6.4: scatters numbers
 

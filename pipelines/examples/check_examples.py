@@ -9,13 +9,9 @@ import pyarrow.compute as pc
 
 from pipelines.events import check, column_values, file_blocks, text_rows
 from pipelines.events.formats import Layout
+from pipelines.examples.answer_rule import NO_ANSWER
 from pipelines.examples.candidates import read_candidates
-from pipelines.examples.example_plan import (
-  ANSWER_TEXT,
-  CANDIDATES,
-  NO_ANSWER,
-  ExamplePlan,
-)
+from pipelines.examples.example_plan import ANSWER_TEXT, CANDIDATES, ExamplePlan
 from pipelines.examples.example_rows import rows_schema
 from tasks import schema
 

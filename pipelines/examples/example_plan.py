@@ -1,123 +1,15 @@
-"""Describes where the examples of a question come from, and how they are answered."""
+"""Describes where the examples of a question come from."""
 
 import dataclasses
-import math
-import operator
-import re
-from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.events import column_values
+from pipelines.examples.answer_rule import AnswerRule
 from tasks import schema
 from tasks.schema import FIELD, SPLITS
 
-SIGNS = {
-  '>': operator.gt,
-  '>=': operator.ge,
-  '<': operator.lt,
-  '<=': operator.le,
-  '==': operator.eq,
-  '!=': operator.ne,
-}
-_COMPARISON = re.compile(r'(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+)')
-_NO_SIGN = re.compile(r'.+\s(=|=>|=<|<>|=!)\s.+')
-NO_ANSWER = -1
-_SHOWN_VALUES = 50
 ANSWER_TEXT, CANDIDATES = 'answer_text', 'candidates'  # names of columns of rows
 USERS = 'users'  # in the place of a question's name: the files with a row a user
-
-
-@dataclasses.dataclass(frozen=True)
-class AnswerRule:
-  """Tells which option of a choice a row has.
-
-  Attributes:
-    column: name of the column that decides.
-    options: the options.
-    values: text of the column -> option; not used with a sign.
-    sign: key of SIGNS: a row has the first option if its number compares so to
-      `number`, else the second; '' for a column that names the option.
-    number: number that the column is compared to.
-  """
-
-  column: str
-  options: tuple[str, ...]
-  values: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  sign: str = ''
-  number: float = 0.0
-
-  @classmethod
-  def parse(
-    cls, text: str, options: tuple[str, ...], values: Mapping[str, str]
-  ) -> 'AnswerRule':
-    """Reads a column, or a comparison such as 'value > 3'.
-
-    Args:
-      text: the text.
-      options: the options.
-      values: text of the column -> option.
-
-    Raises:
-      ValueError: it compares to no number, or more than two options.
-    """
-    if wrong := _NO_SIGN.fullmatch(text):
-      raise ValueError(f'{text!r} has {wrong[1]}; expected one of {list(SIGNS)}')
-    found = _COMPARISON.fullmatch(text.strip())
-    if not found:
-      return cls(text.strip(), options, values)
-    column, sign, number = found.groups()
-    compared = _number(number)
-    if compared is None or not math.isfinite(compared):
-      raise ValueError(
-        f'{text!r} compares to {number!r}; expected a number, as in value > 3'
-      )
-    if len(options) != 2:
-      raise ValueError(
-        f'{text!r} is true or false, and there are {len(options)} options; expected '
-        'two, the first for true'
-      )
-    return cls(column, options, {}, sign, compared)
-
-  @property
-  def expected(self) -> str:
-    """Returns what a value of the column should be, for rejects."""
-    if self.sign:
-      return 'a number'
-    known = [*self.values]
-    if len(known) > _SHOWN_VALUES:
-      return f'one of {len(known):,} texts such as {known[0]!r} and {known[-1]!r}'
-    return f'one of {sorted(known)}'
-
-  def choose(self, column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the options of rows.
-
-    Args:
-      column: [n] texts or numbers.
-
-    Returns:
-      [n] int32 positions in `options`, NO_ANSWER for empty values; [n] bool, whether
-      the value is empty, or one that names an option.
-    """
-    texts = column_values.known_texts(column)
-    empty = pc.equal(texts, '').to_numpy(zero_copy_only=False)
-    if self.sign:
-      numbers, good = column_values.numbers(texts)
-      chosen = np.where(SIGNS[self.sign](numbers, self.number), 0, 1)
-      return np.where(good, chosen, NO_ANSWER).astype(np.int32), good | empty
-    distinct = texts.dictionary_encode()
-    known = [self._option(text) for text in distinct.dictionary.to_pylist()]
-    chosen = np.array(known, np.int32)[distinct.indices.to_numpy()]
-    return chosen, (chosen != NO_ANSWER) | empty
-
-  def _option(self, text: str) -> int:
-    """Returns the position of the option that a text names; 1.0 is 1, True is true."""
-    if text not in self.values:
-      text = next((key for key in self.values if _same(key, text)), text)
-    named = self.values.get(text)
-    return NO_ANSWER if named is None else self.options.index(named)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,17 +159,3 @@ class Examples:
     # All users are training users; the other splits have no shards of theirs.
     train = users_split == 'train'
     return {split: f'{split}-{rest}' for split in SPLITS} if train else {}
-
-
-def _same(key: str, text: str) -> bool:
-  """Tells whether texts are the same number, or the same truth value."""
-  if key.lower() in ('true', 'false'):
-    return key.lower() == text.lower()
-  return _number(key) == _number(text) is not None
-
-
-def _number(text: str) -> float | None:
-  try:
-    return float(text)
-  except ValueError:
-    return None

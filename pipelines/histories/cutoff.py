@@ -42,7 +42,7 @@ class Cutoff:
     if 0 < number < 1:
       return cls(fraction=number)
     if not (number >= 1 and number.is_integer()):
-      raise ValueError(f'label_cutoff={text}: expected {_EXPECTED}')
+      raise ValueError(f'{text!r}: expected {_EXPECTED}')
     return cls(time=int(number))
 
   def sides(
@@ -77,4 +77,4 @@ def _seconds(text):
   try:
     return int(iso_seconds(text))
   except ValueError:
-    raise ValueError(f'label_cutoff={text!r}: expected {_EXPECTED}') from None
+    raise ValueError(f'{text!r}: expected {_EXPECTED}') from None

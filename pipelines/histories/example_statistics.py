@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.examples.example_plan import NO_ANSWER, ExamplePlan
+from pipelines.examples.answer_rule import NO_ANSWER
+from pipelines.examples.example_plan import ExamplePlan
 from pipelines.histories.history_statistics import Lengths
 from tasks import schema
 

@@ -56,7 +56,7 @@ def _stage(
   run: TrainingRun, params: Mapping, stage: Stage, wanted: int
 ) -> dict[str, Any]:
   dtype = operand_types.chosen_type(run.recipe.dtype)
-  steps = make_steps(run.model, stage, dtype)
+  steps = make_steps(run.model, stage, dtype, run.option_tokens)
   trained, frozen = freezing.split_params(params, stage.trainable)
   about = freezing.describe_trainable(trained, frozen)
   state = steps.optimizer.init(trained)

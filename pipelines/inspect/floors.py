@@ -42,8 +42,9 @@ def describe_floors(
 
   Returns:
     JSON types. Of lists: 'path', 'split', 'users'; 'methods', F1 and share of the bound
-    by name; 'advice', a sentence. Of a choice: also 'question' and 'examples', and
-    'methods' with the scores of `choice_metrics.option_scores`, without intervals.
+    (none for labels of the future) by name; 'advice', a sentence. Of a choice: also
+    'question' and 'examples', and 'methods' with the scores of
+    `choice_metrics.option_scores`, without intervals.
 
   Raises:
     JobError: a folder is not finished, there are no test users or examples, or no
@@ -75,24 +76,23 @@ def _of_lists(histories_dir, embeddings_dir, info):
     name: metrics.weighted_scores(test.truth, answer)['f1']
     for name, answer in answers.items()
   }
-  bound = f1.pop(_BOUND)
-  share = {name: value / bound if bound else 0.0 for name, value in f1.items()}
-  best = max(f1, key=f1.__getitem__)
-  return {
-    'path': histories_dir,
-    'split': 'test',
-    'users': len(test.user_ids),
-    'methods': {
-      _BOUND: {'f1': bound, 'of_the_bound': 1.0},
-      **{name: {'f1': f1[name], 'of_the_bound': share[name]} for name in f1},
-    },
-    'advice': f'{best} has {share[best]:.2f} of the bound without a language model: '
-    + (
-      'you may not need one'
-      if share[best] >= _ENOUGH
-      else 'a trained adapter has to do better'
-    ),
-  }
+  methods = {name: {'f1': value} for name, value in f1.items()}
+  told = {'path': histories_dir, 'split': 'test', 'users': len(test.user_ids)}
+  told['methods'] = methods
+  if info['label_mode'] == 'future':  # no rule on the history makes these labels
+    best = max(f1, key=f1.__getitem__)
+    has, share = f'F1 {f1[best]:.3f}', 0.0
+  else:
+    bound = f1.pop(_BOUND)
+    for row in methods.values():
+      row['of_the_bound'] = row['f1'] / bound if bound else 0.0
+    best = max(f1, key=f1.__getitem__)
+    share = methods[best]['of_the_bound']
+    has = f'{share:.2f} of the bound'
+  need = (
+    'you may not need one' if share >= _ENOUGH else 'a trained adapter has to do better'
+  )
+  return told | {'advice': f'{best} has {has} without a language model: {need}'}
 
 
 def _of_examples(histories_dir, embeddings_dir, question):

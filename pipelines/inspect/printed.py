@@ -28,13 +28,13 @@ def format_floors(found: Mapping[str, Any]) -> str:
   if 'question' in found:
     return _format_choice_floors(found)
   ranked = sorted(found['methods'].items(), key=lambda pair: -pair[1]['f1'])
+  share = lambda row: (
+    f', {row["of_the_bound"]:.2f} of the bound' if len(row) > 1 else ''
+  )
   return '\n'.join(
     [
       f'{found["path"]}: {found["users"]} users of the split {found["split"]}',
-      *(
-        f'  {name:<20} F1 {row["f1"]:.3f}, {row["of_the_bound"]:.2f} of the bound'
-        for name, row in ranked
-      ),
+      *(f'  {name:<20} F1 {row["f1"]:.3f}{share(row)}' for name, row in ranked),
       found['advice'],
     ]
   )

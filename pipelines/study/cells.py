@@ -111,7 +111,8 @@ def cell_result(study: Study, cell: Cell, folder: pathlib.Path, took: dict) -> d
     took: fields of `processes.Took` of each stage, and `continued`: whether an earlier
       process began the stage, whose time is missing then.
   """
-  report = json.loads((folder / 'report' / 'metrics.json').read_text())
+  reports = folder / 'report' / cell.axes.get('question', '')
+  report = json.loads((reports / 'metrics.json').read_text())
   versions = {name: metadata.version(name) for name in _PACKAGES}
   name = pathlib.Path(
     study.data

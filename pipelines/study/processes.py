@@ -87,6 +87,7 @@ def cell_commands(
   histories = f'--histories_dir={inputs}/histories'
   embeddings = f'--embeddings_dir={inputs}/embeddings'
   model, predictions = f'{folder}/model', f'{folder}/predictions'
+  question = cell.axes.get('question')  # one of those that a model may answer
   return {
     'training': [
       'persoma_tf.train',
@@ -100,6 +101,7 @@ def cell_commands(
       'pipelines.batch_predict',
       f'--model_dir={model}',
       f'--output_dir={predictions}',
+      *([f'--questions={question}'] if question else []),
       *_trusted(cell.config),
       histories,
       embeddings,

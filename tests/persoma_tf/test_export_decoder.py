@@ -143,6 +143,11 @@ def test_peft(trained, tmp_path):
       expected = base[f'{module}.weight'] + config['lora_alpha'] / config['r'] * b @ a
       np.testing.assert_allclose(merged[f'{module}.weight'], expected, atol=1e-5)
       assert np.abs(b @ a).max() > 0
+  about, of_merged = (
+    json.loads((tmp_path / x / 'persoma.json').read_text()) for x in ('out', 'merged')
+  )
+  assert about.pop('weights_sha256') != of_merged.pop('weights_sha256')
+  assert about == of_merged
 
 
 def test_a_model_without_its_decoders_start_token(trained, qwen, tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Losses of known interactions, and of a decoder that is taught with the label."""
+"""Losses of known interactions, and of a decoder that reads labels or drafts."""
 
 import functools
 
@@ -13,20 +13,21 @@ from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.adapters.perceiver import Perceiver
 from persoma_tf.adapters.transformer import Transformer
 from persoma_tf.answer_template import SLOT
-from persoma_tf.losses import mean_losses
+from persoma_tf.losses import mean_losses, option_tokens
 from persoma_tf.soft_prompt import LinearReadout, SoftPrompt
 from tests.persoma_tf import small_model
 
 G = 3
+_SIZES = {'hidden': 8, 'width': 8, 'num_heads': 2}
 DRAFT = OptionQueries(
   layout=(5, SLOT, 6, SLOT),
   num_words=2 * G + 1,
   num_options=G,
   first_words=(0, G),
-  hidden=8,
-  width=8,
-  num_heads=2,
+  **_SIZES,
 )
+# Two begin alike, and one is the beginning of another.
+OPTIONS, END = [[7, 3], [7], [2, 9, 4]], 1
 
 
 @pytest.fixture(scope='module')
@@ -170,3 +171,87 @@ def test_a_taught_decoder_reads_the_label_whatever_the_history_says(case):
   np.testing.assert_allclose(
     soft.tokens[:, 1], size(words)[batch['answer_slots'][:, 0]], rtol=1e-4
   )
+
+
+@pytest.fixture(scope='module')
+def choice():
+  """(model, params, batch) of a draft that chooses one of OPTIONS."""
+  model, params, batch = small_model.make()
+  one = {'num_words': 3, 'num_options': 3, 'first_words': (0,)}
+  draft = OptionQueries(layout=(5, SLOT), **one, **_SIZES, hard=False)
+  adapter = SoftPrompt(None, None, small_model.CONFIG.d_model, draft=draft)
+  batch['answer_slots'] = np.array([[1], [0], [2]], np.int32)
+  targets = np.zeros((3, small_model.L), np.int32)
+  for row, (label,) in zip(targets, batch['answer_slots'], strict=True):
+    row[: len(OPTIONS[label]) + 1] = [*OPTIONS[label], END]
+  batch['decoder_target_tokens'] = targets
+  batch['decoder_input_tokens'] = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+  batch['decoder_loss_weights'] = (targets > 0).astype(np.int32)
+  arguments = batch['history_embeddings'], batch['history_mask']
+  made = jax.jit(adapter.init)(jax.random.key(0), *arguments)['params']
+  return model.clone(adapter=adapter), {**params, 'adapter': made}, batch
+
+
+def softly(case, share, batch=None):
+  """The language-model loss of a case, or of another batch, with soft targets."""
+  model, params, own = case
+  count = model.adapter.draft.num_words if model.adapter.draft else len(OPTIONS)
+  words = [*OPTIONS, [5], [6], [8], [9]][:count]
+  table = option_tokens([words], END)
+  loss = functools.partial(mean_losses, model, history=False, options=table)
+  call = jax.jit(lambda p, b: loss(p, b, soft_targets=share)['lm_loss'])
+  return float(call(params, batch or own))
+
+
+def test_soft_targets_expect_what_the_draft_does(choice):
+  model, params, batch = choice
+  of = lambda method: np.asarray(
+    model.apply({'params': params}, batch, method=method), np.float64
+  )
+  logits = of('target_logits')
+  log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+  soft = model.apply({'params': params}, batch, method='soft_prompt_of')
+  odds = np.asarray(jax.nn.softmax(soft.slot_logits[:, 0]), np.float64)
+  sequences = [(*ids, END) for ids in OPTIONS]
+  soft, hard = [], []
+  for row, (label,) in enumerate(batch['answer_slots']):
+    answer = sequences[label]
+    for place, token in enumerate(answer):
+      hard.append(-log_probs[row, place, token])
+      follow = np.zeros(small_model.V)
+      for sequence, probability in zip(sequences, odds[row], strict=True):
+        if sequence[:place] == answer[:place]:
+          follow[sequence[place]] += probability
+      soft.append(-(follow / follow.sum()) @ log_probs[row, place])
+  assert softly(choice, 1.0) == pytest.approx(np.mean(soft), rel=1e-5)
+  assert softly(choice, 0.0) == pytest.approx(np.mean(hard), rel=1e-5)
+  between = 0.3 * np.mean(soft) + 0.7 * np.mean(hard)
+  assert softly(choice, 0.3) == pytest.approx(between, rel=1e-5)
+
+
+def test_soft_targets_are_for_choices_alone(choice, case):
+  batch = choice[2]
+  others = np.roll(batch['decoder_target_tokens'], 1, axis=0)
+  other = {**batch, 'decoder_target_tokens': others}
+  assert softly(choice, 1.0, other) == softly(choice, 0.0, other), 'not the label'
+  assert softly(case, 1.0) == softly(case, 0.0), 'two slots'
+  without = told(case, Perceiver(**_SMALL))
+  assert softly(without, 1.0) == softly(without, 0.0), 'no slots'
+
+
+def test_soft_targets_do_not_train_the_draft(choice):
+  model, params, batch = choice
+  # Where all words are alike, odds change no soft token, but only the targets.
+  draft = params['adapter']['draft']
+  draft = {**draft, 'words': jnp.ones_like(draft['words'])}
+
+  @jax.jit
+  @jax.grad
+  def gradient(draft):
+    own = {**params, 'adapter': {**params['adapter'], 'draft': draft}}
+    settings = {'soft_targets': 1.0, 'options': option_tokens([OPTIONS], END)}
+    return mean_losses(model, own, batch, history=False, **settings)['lm_loss']
+
+  found = traverse_util.flatten_dict(gradient(draft), sep='/')
+  moved = {name for name, x in found.items() if jnp.abs(x).max() > 1e-6}
+  assert moved == {'words', 'template'}

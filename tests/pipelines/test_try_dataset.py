@@ -8,6 +8,7 @@ import csv
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -65,6 +66,19 @@ def test_floors_are_those_of_the_report(made, capsys):
   assert capsys.readouterr().out == f'{printed.format_floors(found)}\n'
   with pytest.raises(JobError, match='nowhere'):
     floors.describe_floors(f'{folder}/nowhere', f'{folder}/embeddings')
+
+
+def test_labels_of_the_future_have_no_bound(made, tmp_path):
+  histories = shutil.copytree(made.folder / 'histories', tmp_path / 'histories')
+  info = json.loads((histories / 'dataset_info.json').read_text())
+  (histories / 'dataset_info.json').write_text(
+    json.dumps(info | {'label_mode': 'future'})
+  )
+  found = floors.describe_floors(str(histories), f'{made.folder}/embeddings')
+  best, row = max(found['methods'].items(), key=lambda pair: pair[1]['f1'])
+  assert row == {'f1': 1.0}, 'the rule on the same events, in this copy'
+  assert found['advice'].startswith(f'{best} has F1 1.000 without a language model: a ')
+  assert 'bound' not in printed.format_floors(found)
 
 
 def test_the_command(tmp_path, capsys):

@@ -51,6 +51,12 @@ def case(request, assets):
   return module, params, batch, make(module)
 
 
+def test_soft_targets_are_refused(case):
+  stage = Stage('s', steps=4, batch_size=3, learning_rate=1e-2, soft_targets=0.5)
+  with pytest.raises(ValueError, match='T5X has answers as targets'):
+    t5x_model.PersomaModel(case[0], TASK, stage)
+
+
 def test_greedy_answers_are_ours(case):
   module, params, batch, model = case
   eos_id, size = model.output_vocabulary.eos_id, batch['decoder_input_tokens'].shape[1]

@@ -1,6 +1,7 @@
 """The SeqIO tasks, over generated histories."""
 
 import functools
+import itertools
 import json
 import shutil
 
@@ -117,6 +118,27 @@ def test_labels_of_parts_are_those_of_the_part(recipe, folders):
       sides.append([genres.names.index(name) for name in order.genre[:3]])
     expected = example_arrays.answer_slots(*sides, len(genres.names), 3)
     np.testing.assert_array_equal(batch['answer_slots'][row], expected)
+
+
+def test_parts_have_labels_of_the_future_as_they_are(recipe, folders, tmp_path):
+  """What a user likes later does not depend on the part that is shown."""
+  recipe('history_limits.items = 30')
+  lengths = genre_prediction.feature_lengths()
+  slots = lambda task: {
+    tuple(row)
+    for batch in itertools.islice(
+      batching.training_batches(task, 'train', lengths, 8, seed=0), 8
+    )
+    for row in batch['answer_slots'].tolist()
+  }
+  whole, parts = slots('movielens_genre_prediction_v1'), slots(PARTS)
+  assert parts - whole, 'parts have labels of their own'
+  future = tmp_path / 'histories'
+  shutil.copytree(folders[0], future)
+  info = json.loads((future / 'dataset_info.json').read_text())
+  (future / 'dataset_info.json').write_text(json.dumps(info | {'label_mode': 'future'}))
+  recipe('history_limits.items = 30', f'data_folders.histories_dir = {str(future)!r}')
+  assert slots(PARTS) <= whole
 
 
 def test_statistics():

@@ -1,7 +1,9 @@
 """Other servers write the table's answers behind exported soft prompts."""
 
+import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from examples.serving.fitting import check_decoder
 from persoma_tf import export_decoder
+from persoma_tf.training import trainer
 from pipelines import batch_predict
 from tests.vllm import (
   PYTHON,
@@ -33,13 +36,42 @@ def exported(request, folders, model, tiny_decoder, tmp_path):  # noqa: F811
   return predictions, decoder
 
 
-def check_answers(module: str, exported, *more: str):
-  """Checks what an example writes against the table."""
-  predictions, decoder = exported
-  argv = [PYTHON, '-m', module, f'--predictions={predictions}', f'--decoder={decoder}']
-  done = subprocess.run([*argv, *more], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-  answers = {x['user_id']: x['text'] for x in map(json.loads, done.stdout.splitlines())}
-  assert answers == {row['user_id']: row['text'] for row in rows_of(predictions)}
+@pytest.fixture
+def tuned(recipe, folders, tiny_decoder, tmp_path):  # noqa: F811
+  """(predictions with soft prompts of a model with LoRA, its PEFT folder)."""
+  model, predictions, lora = (tmp_path / f'tuned_{x}' for x in ('model', 'out', 'lora'))
+  recipe(
+    f'build.decoder = {str(tiny_decoder)!r}',
+    'train.stages = [@decoder/Stage()]',
+    "decoder/Stage.trainable = ('adapter/.*',)",
+    'decoder/Stage.learning_rate = 0.05',
+    "train.tuning = 'lora'",
+    "lora.targets = 'all'",
+  )
+  trainer.train(str(model))
+  flags = ('--soft_prompts', '--noconstrained')
+  batch_predict.run(command(model, *folders, predictions, *flags))
+  flags = [f'--model_dir={model}', '--form=peft', f'--output_dir={lora}']
+  export_decoder.main(flags)
+  return predictions, lora
+
+
+def written(example: str, predictions, decoder, *more: str) -> dict[str, str]:
+  """User -> what an example writes."""
+  argv = [PYTHON, '-m', f'examples.serving.{example}', f'--predictions={predictions}']
+  argv += [f'--decoder={decoder}', *more]
+  done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+  return {x['user_id']: x['text'] for x in map(json.loads, done.stdout.splitlines())}
+
+
+def change(file, **changed):
+  """Changes a JSON file."""
+  file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+
+
+def table(predictions) -> dict[str, str]:
+  """User -> text of the table."""
+  return {row['user_id']: row['text'] for row in rows_of(predictions)}
 
 
 @with_vllm
@@ -48,25 +80,34 @@ def check_answers(module: str, exported, *more: str):
   'exported', ['--constrained', '--noconstrained'], indirect=True
 )
 def test_transformers(exported):
-  check_answers('examples.serving.with_transformers', exported)
+  assert written('with_transformers', *exported) == table(exported[0])
 
 
 @with_vllm
 @pytest.mark.assets
-def test_a_server_by_the_protocol_of_openai(exported):
+def test_a_server_by_the_protocol_of_openai(exported, tuned):
+  """It answers with and without LoRA, which changes the answers."""
+  (predictions, decoder), (of_lora, lora) = exported, tuned
   with socket.create_server(('127.0.0.1', 0)) as free:
     port = free.getsockname()[1]
   argv = [PYTHON, '-m', 'vllm.entrypoints.openai.api_server', '--host=127.0.0.1']
-  argv += [f'--port={port}', f'--model={exported[1]}', '--dtype=float32']
+  argv += [f'--port={port}', f'--model={decoder}', '--dtype=float32']
   argv += ['--enable-prompt-embeds', '--enforce-eager']
+  argv += ['--enable-lora', '--lora-modules', f'{lora.name}={lora}']
   settings = {'VLLM_CPU_KVCACHE_SPACE': '1', 'VLLM_CPU_OMP_THREADS_BIND': 'nobind'}
   server = subprocess.Popen(argv, env=os.environ | settings)
   try:
     while not answers(f'http://127.0.0.1:{port}/health'):
       assert server.poll() is None
       time.sleep(0.5)
-    address = f'--server=http://127.0.0.1:{port}'
-    check_answers('examples.serving.with_openai_server', exported, address)
+    ask = lambda *inputs: written(
+      'with_openai_server', *inputs, f'--server=http://127.0.0.1:{port}'
+    )
+    assert ask(predictions, decoder) == table(predictions)
+    assert ask(of_lora, decoder, f'--lora={lora}') == table(of_lora)
+    trained = json.loads((lora / 'persoma.json').read_text())['model_id']
+    change(decoder / 'persoma.json', model_id=trained)  # as if LoRA were merged in it
+    assert ask(of_lora, decoder) != table(of_lora)
   finally:
     server.terminate()
     server.wait()
@@ -81,23 +122,32 @@ def answers(address: str) -> bool:
 
 
 @pytest.mark.assets
-def test_what_does_not_fit(exported):
+def test_what_does_not_fit(exported, tmp_path):
   predictions, decoder = exported
-  check_decoder(predictions, decoder)
   run, about = predictions / 'run_info.json', decoder / 'persoma.json'
+  lora = tmp_path / 'lora'
+  lora.mkdir()
+  (lora / 'adapter_model.safetensors').touch()
   manifest = json.loads(run.read_text())['model']
   tuned = {**manifest, 'parameters': {'decoder/layers/attention/query/lora_a': [2, 2]}}
-  shared = {**manifest, 'task_prompt': None}
-  for file, changed, told in (
+  shared, name = {**manifest, 'task_prompt': None}, manifest['model_id']
+  of_lora = {'model_id': name, 'weights_sha256': hashlib.sha256().hexdigest()}
+  shutil.copy(about, lora)
+  change(lora / 'persoma.json', **of_lora)
+  check_decoder(predictions, decoder)
+  check_decoder(predictions, decoder, lora)
+  for file, changed, said, *more in (
     (run, {'soft_prompts': False}, 'without --soft_prompts'),
     (run, {'model': shared}, 'prompts of their own'),
-    (run, {'model': tuned}, f'of model None; expected .* for {manifest["model_id"]}'),
-    (about, {'decoder_sha256': 'a'}, 'is another decoder'),
+    (run, {'model': tuned}, f'of model None; expected .*--model_dir=... of {name}'),
+    (about, {'decoder_sha256': 'a'}, 'belongs to another decoder'),
     (about, {'model_id': 'persoma-1-a'}, 'is of model persoma-1-a'),
     (about, {'weights_sha256': 'a'}, 'model.safetensors has changed'),
+    (about, {'model_id': name}, f'of model {name}; expected .*--decoder=', lora),
+    (lora / about.name, {'model_id': None}, 'lora is of model None; expected', lora),
   ):
     before = file.read_text()
-    file.write_text(json.dumps({**json.loads(before), **changed}))
-    with pytest.raises(ValueError, match=told):
-      check_decoder(predictions, decoder)
+    change(file, **changed)
+    with pytest.raises(ValueError, match=said):
+      check_decoder(predictions, decoder, *more)
     file.write_text(before)

@@ -64,6 +64,29 @@ def expected(data, tmp_path_factory):
   return output
 
 
+@pytest.mark.parametrize('cut', ['0.5', '2001-09-09T01:55:00'])
+def test_labels_of_the_future(cut, data, tmp_path):
+  rule = 'disliked_below: 3.0', f'disliked_below: 3.0, after: {cut}'
+  info = run(write(data, rule), tmp_path / 'own', '--num_shards=1')
+  flags = '--label_mode=future', f'--label_cutoff={cut}'
+  build(data, tmp_path / 'flags', *flags)
+  assert info['label_mode'] == 'future'
+  assert records(tmp_path / 'own') == records(tmp_path / 'flags') != {}
+  with pytest.raises(JobError, match=r'rule.after: .soon.: expected a share between'):
+    run(write(data, (rule[0], 'disliked_below: 3.0, after: soon')), tmp_path / 'x')
+  without_time = (rule, ('  time: timestamp\n', ''))
+  with pytest.raises(JobError, match=r'rule.after: the events have no time'):
+    run(write(data, *without_time), tmp_path / 'x')
+
+
+def test_labels_of_the_future_are_asked_alone(tmp_path):
+  text = (ROOT / 'examples' / 'movielens' / 'all.yaml').read_text()
+  text = text.replace('disliked_below: 3.0', 'disliked_below: 3.0, after: 0.5')
+  (tmp_path / 'all.yaml').write_text(text)
+  with pytest.raises(JobError, match=r'rule.after: the histories of users end there'):
+    run(tmp_path / 'all.yaml', tmp_path / 'x')
+
+
 def test_the_flags_make_the_same(data, expected, tmp_path):
   info = run(write(data), tmp_path / 'h', '--num_shards=1')
   assert records(tmp_path / 'h') == records(expected)

@@ -5,7 +5,8 @@ import pytest
 from examples.books import make_data
 from pipelines.common.job import JobError
 from pipelines.dataset.dataset_file import read_dataset
-from pipelines.examples.example_plan import AnswerRule, ExamplePlan, Negatives
+from pipelines.examples.answer_rule import AnswerRule
+from pipelines.examples.example_plan import ExamplePlan, Negatives
 from tests.pipelines.dataset.test_dataset_file import ROOT
 
 TEXT = (ROOT / 'examples' / 'books' / 'like.yaml').read_text()
@@ -73,6 +74,19 @@ def test_numbers(tmp_path):
   assert asked.plan.options == ('0.5', '1', '1.5', '2')
   assert (asked.plan.answer.column, asked.plan.answer.sign) == ('value', '')
   assert asked.words()['kind'] == 'number'
+
+
+def test_any_number_within_bounds(tmp_path):
+  minutes = ('choice: {"Yes": 1, "No": 0}', 'number: {from: 0, to: 90, step: 15}')
+  rule = read(tmp_path, TEXT, minutes).questions[0].plan.answer
+  assert not rule.rounds
+  assert rule.expected == "one of ['0', '15', '30', '45', '60', '75', '90']"
+  rounded = minutes[1].replace('15}', '15, round: true}')
+  rule = read(tmp_path, TEXT, (minutes[0], rounded)).questions[0].plan.answer
+  assert rule.rounds
+  assert rule.expected == 'a number from 0 to 90'
+  with pytest.raises(JobError, match=r"number.round: 'up'; expected true or false"):
+    read(tmp_path, TEXT, (minutes[0], rounded.replace('true', 'up')))
 
 
 def test_a_number_is_not_true_or_false(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.examples import candidates
-from pipelines.examples.example_plan import NO_ANSWER, Ranking
+from pipelines.examples.answer_rule import NO_ANSWER
+from pipelines.examples.example_plan import Ranking
 
 IDS = pa.array([f'i{number}' for number in range(40)])
 

@@ -33,7 +33,7 @@ def test_parse(text, expected):
 
 @pytest.mark.parametrize('text', ['', '0', '-1', '1.5', 'nan', 'inf', 'yesterday'])
 def test_what_is_no_cut(text):
-  with pytest.raises(ValueError, match='label_cutoff'):
+  with pytest.raises(ValueError, match='expected a share between 0 and 1'):
     Cutoff.parse(text)
 
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import sparse
 
 from pipelines.events import shuffle
+from pipelines.examples.answer_rule import AnswerRule
 from pipelines.examples.example_plan import (
-  AnswerRule,
   ExamplePlan,
   ExampleSplit,
   Negatives,

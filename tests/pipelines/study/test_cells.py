@@ -35,6 +35,20 @@ def test_a_cell(folder, monkeypatch):
   assert json.loads(folder.result(CELL).read_text()) == {'took': ran}
 
 
+@pytest.mark.parametrize('question', ['', 'like_v1'])
+def test_the_result_of_a_cell_is_that_of_its_question(question, tmp_path, monkeypatch):
+  monkeypatch.setattr(data_files, 'checksums', lambda _: {})
+  for name, auc in (('', 0.5), ('like_v1', 0.75), ('stars_v1', 0.25)):
+    (report := tmp_path / 'report' / name).mkdir(exist_ok=True)
+    told = {'persoma': {'auc': auc}}
+    content = {'data': {'score': 'auc'}, 'methods': told, 'run': {'model': {}}}
+    (report / 'metrics.json').write_text(json.dumps(content))
+  cell = Cell({'question': question} if question else {}, (), 'cell', '')
+  took = {'training': {'seconds': 2, 'peak_bytes': 3}}
+  found = cells.cell_result(STUDY, cell, tmp_path, took)
+  assert found['methods'] == {'persoma': {'auc': 0.75 if question else 0.5}}
+
+
 def test_the_list_of_cells_names_their_scores(folder):
   result = folder.result(CELL)
   result.parent.mkdir()

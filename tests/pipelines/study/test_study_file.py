@@ -62,6 +62,8 @@ def test_questions_of_a_dataset_file_share_histories(dataset, tmp_path):
   assert {cells._inputs(found, cell) for cell in found.cells} == {
     study_file.digest_settings(study_file.data_files.checksums(dataset))
   }
+  jobs = processes.cell_commands(like, tmp_path, tmp_path)
+  assert f'--questions={asked[1]}' in jobs['predictions'], 'a model may answer others'
   jobs = processes.input_commands(like, found, tmp_path)
   own = flags.parse_with_beam(build_histories.Config, jobs['histories'][1:])[0]
   assert own.dataset == dataset
