@@ -107,7 +107,8 @@ def _with_type(
 
   if config.weights == operand_types.AUTO and not config.overwrite:
     begun = markers.fingerprint_in(config.output_dir)
-    for chosen, folder in map(of, WEIGHTS):
+    kinds = WEIGHTS if config.engine == ENGINES[0] else operand_types.TYPES
+    for chosen, folder in map(of, kinds):
       if folder.fingerprint == begun:
         return chosen, folder
   return of(operand_types.chosen_type(config.weights))

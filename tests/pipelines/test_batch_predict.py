@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from persoma_tf import operand_types
+from persoma_tf.inference.decoding_settings import ENGINES
 from persoma_tf.training import trainer
 from pipelines import batch_predict
 from pipelines.common import storage, tfrecord
@@ -93,6 +94,17 @@ def test_a_folder_keeps_its_type_on_every_machine(predict, tmp_path, monkeypatch
   predict('out', '--weights=int8', '--overwrite')
   predict('out', auto)
   assert weights() == 'int8'
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_every_engine_chooses_a_type_that_it_has(engine, tmp_path):
+  folders = {f'{x}_dir': str(tmp_path) for x in ('model', 'histories', 'embeddings')}
+  config = batch_predict.Config(
+    **folders, output_dir=str(tmp_path / 'out'), engine=engine
+  )
+  assert config.weights == 'auto'
+  chosen, _ = predictions_job._with_type(config, {})
+  assert chosen.weights == operand_types.chosen_type('auto')
 
 
 def test_shards_hold_every_user_once(predict, folders, tmp_path):
