@@ -29,7 +29,7 @@ def format_floors(found: Mapping[str, Any]) -> str:
     return _format_choice_floors(found)
   ranked = sorted(found['methods'].items(), key=lambda pair: -pair[1]['f1'])
   share = lambda row: (
-    f', {row["of_the_bound"]:.2f} of the bound' if len(row) > 1 else ''
+    f', {row["of_the_bound"]:.2f} of the bound' if 'of_the_bound' in row else ''
   )
   return '\n'.join(
     [

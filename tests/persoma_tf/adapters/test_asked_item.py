@@ -12,6 +12,7 @@ from persoma_tf.adapters.asked_item import (
   tell_likeness,
 )
 from persoma_tf.answer_template import SLOT
+from tests.persoma_tf.adapters.hard_slot import check_hard_slot
 
 B, N, H, WIDE, G, D, HEADS = 3, 7, 6, 4, 5, 16, 2
 SETTINGS = {
@@ -189,17 +190,7 @@ def test_what_is_told_of_known_interactions():
 
 
 def test_a_hard_slot_is_the_best_word_or_that_which_is_given():
-  module, params, history, mask, asked = make(hard=True)
-  given, own = jnp.array([[2], [0], [1]]), params['params']['words']
-  for words in (None, given):
-    soft = applied(module, params, history, mask, asked, None, words)
-    best = soft.slot_logits.argmax(-1) if words is None else words
-    np.testing.assert_allclose(soft.tokens[:, 2], own[best[:, 0]], atol=1e-6)
-  mixed = [
-    applied(module.clone(hard=False), params, history, mask, asked, None, words)
-    for words in (None, given)
-  ]
-  np.testing.assert_array_equal(*(soft.tokens for soft in mixed))
+  check_hard_slot(make(hard=True), applied)
 
 
 def test_a_question_without_an_item_is_refused():

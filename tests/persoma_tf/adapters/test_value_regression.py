@@ -16,6 +16,7 @@ from persoma_tf.adapters.value_regression import (
 )
 from persoma_tf.answer_template import SLOT
 from persoma_tf.training.initial_adapter import principal_components
+from tests.persoma_tf.adapters.hard_slot import check_hard_slot
 
 B, N, H, ITEM, D = 3, 7, 8, 6, 16
 SETTINGS = {
@@ -182,17 +183,7 @@ def test_a_known_interaction_is_told_from_those_before_it():
 
 
 def test_a_hard_slot_is_the_best_word_or_that_which_is_given():
-  module, params, history, mask, asked = make(hard=True)
-  given, own = jnp.array([[2], [0], [1]]), params['params']['words']
-  for words in (None, given):
-    soft = applied(module, params, history, mask, asked, None, words)
-    best = soft.slot_logits.argmax(-1) if words is None else words
-    np.testing.assert_allclose(soft.tokens[:, 2], own[best[:, 0]], atol=1e-6)
-  mixed = [
-    applied(module.clone(hard=False), params, history, mask, asked, None, words)
-    for words in (None, given)
-  ]
-  np.testing.assert_array_equal(*(soft.tokens for soft in mixed))
+  check_hard_slot(make(hard=True), applied)
 
 
 def test_a_question_without_an_item_is_refused():
