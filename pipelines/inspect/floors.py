@@ -79,18 +79,17 @@ def _of_lists(histories_dir, embeddings_dir, info):
   methods = {name: {'f1': value} for name, value in f1.items()}
   told = {'path': histories_dir, 'split': 'test', 'users': len(test.user_ids)}
   told['methods'] = methods
-  if info['label_mode'] == 'future':  # no rule on the history makes these labels
-    best = max(f1, key=f1.__getitem__)
-    has, share = f'F1 {f1[best]:.3f}', 0.0
-  else:
+  if info['label_mode'] == 'profile':  # the rule on the history makes the labels
     bound = f1.pop(_BOUND)
     for row in methods.values():
       row['of_the_bound'] = row['f1'] / bound if bound else 0.0
-    best = max(f1, key=f1.__getitem__)
-    share = methods[best]['of_the_bound']
-    has = f'{share:.2f} of the bound'
+  best = max(f1, key=f1.__getitem__)
+  share = methods[best].get('of_the_bound')
+  has = f'F1 {f1[best]:.3f}' if share is None else f'{share:.2f} of the bound'
   need = (
-    'you may not need one' if share >= _ENOUGH else 'a trained adapter has to do better'
+    'you may not need one'
+    if (share or 0) >= _ENOUGH
+    else 'a trained adapter has to do better'
   )
   return told | {'advice': f'{best} has {has} without a language model: {need}'}
 
