@@ -54,6 +54,7 @@ def main() -> None:
     enforce_eager=True,
     enable_prefix_caching=False,
     enable_lora=bool(flags.lora),
+    lora_target_modules=lora_modules(flags.lora) if flags.lora else None,
   )
   lora = LoRARequest('lora', 1, flags.lora) if flags.lora else None
   regex = str(inputs['regex']) if flags.case == 'kept' else None
@@ -78,6 +79,16 @@ def main() -> None:
     'answers': made,
   }
   print(f'\n{json.dumps(row)}')
+
+
+def lora_modules(folder: str) -> list[str]:
+  """The modules that have LoRA; the others need not be multiplied by zeros.
+
+  The embedding is one of those: vLLM 0.32 fails there if a batch has prompts that are
+  embeddings, and answers that are tokens.
+  """
+  about = pathlib.Path(folder, 'adapter_config.json').read_text()
+  return json.loads(about)['target_modules']
 
 
 def prompts(flags, inputs) -> list[dict]:

@@ -6,7 +6,8 @@
       --decoder=smollm2 > answers.jsonl
 
 With `--enable-lora --lora-modules lora=lora`, the server also answers with LoRA from a
-PEFT folder, if the request names it, as `--lora=lora` does.
+PEFT folder, if the request names it, as `--lora=lora` does; see docs/serving.md for
+`--lora-target-modules`.
 
 Writes what `batch_predict --noconstrained --weights=float32` writes as `text`.
 """

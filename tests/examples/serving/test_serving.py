@@ -94,6 +94,8 @@ def test_a_server_by_the_protocol_of_openai(exported, tuned):
   argv += [f'--port={port}', f'--model={decoder}', '--dtype=float32']
   argv += ['--enable-prompt-embeds', '--enforce-eager']
   argv += ['--enable-lora', '--lora-modules', f'{lora.name}={lora}']
+  modules = json.loads((lora / 'adapter_config.json').read_text())['target_modules']
+  argv += ['--lora-target-modules', *modules]
   settings = {'VLLM_CPU_KVCACHE_SPACE': '1', 'VLLM_CPU_OMP_THREADS_BIND': 'nobind'}
   server = subprocess.Popen(argv, env=os.environ | settings)
   try:
