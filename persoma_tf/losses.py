@@ -57,7 +57,7 @@ def loss_sums(
     losses = optax.softmax_cross_entropy_with_integer_labels(
       logits, batch['decoder_target_tokens']
     )
-    if soft_targets and options is not None:
+    if soft_targets and options is not None and options.size:
       soft = model.apply({'params': params}, batch, method=Persoma.soft_prompt_of)
       if soft.slot_logits is not None:
         told = _soft_losses(losses, logits, soft.slot_logits, batch, options)
@@ -71,8 +71,7 @@ def loss_sums(
   if soft.slot_logits is not None:
     slots = batch['answer_slots']
     losses = optax.softmax_cross_entropy_with_integer_labels(soft.slot_logits, slots)
-    if model.adapter.questions:  # drafts of different lengths
-      losses = jnp.where(slots < 0, 0.0, losses)
+    losses = jnp.where(slots < 0, 0.0, losses)
     sums |= _by_question('slot_loss', losses, batch, model.adapter.questions)
   if soft.statistics is not None:
     sums['statistics_loss'] = _squared(soft.statistics, batch['history_statistics'])
@@ -81,47 +80,55 @@ def loss_sums(
   return sums
 
 
-def option_tokens(forms: Sequence[Sequence[Sequence[int]]], eos_id: int) -> np.ndarray:
-  """Returns the tokens of the words of Q questions, with their ends, [Q, W, M] int32.
+def option_tokens(forms: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+  """Returns the tokens of the words of Q questions, [Q, W, M] int32, padded with -1.
 
   Args:
-    forms: token ids of each word of each question.
-    eos_id: id of the end-of-sequence token.
+    forms: token ids of each word of each question, with its end if the word is a whole
+      answer; none of a question whose draft is no target.
   """
   count = max(map(len, forms), default=0)
-  size = max((len(ids) + 1 for form in forms for ids in form), default=0)
+  size = max((len(ids) for form in forms for ids in form), default=0)
   tokens = np.full((len(forms), count, size), _NO_TOKEN, np.int32)
   for rows, form in zip(tokens, forms, strict=True):
     for row, ids in zip(rows, form, strict=False):
-      row[: len(ids) + 1] = [*ids, eos_id]
+      row[: len(ids)] = ids
   return tokens
 
 
 def _soft_losses(losses, logits, slot_logits, batch, options):
   """Returns the cross-entropies [B, L] to the tokens that a draft lets expect.
 
-  Behind the first tokens of an answer stand those of all options that begin so, as
-  probable as the draft has these options (Hinton et al. 2015, arXiv 1503.02531). What
-  is no choice among the words of one slot keeps its `losses`.
+  Behind the first tokens of a word stand those of all words that begin so, as probable
+  as the draft has these words in the slot (Hinton et al. 2015, arXiv 1503.02531). The
+  words of the slots follow each other in an answer. A token that belongs to none, or
+  comes behind a word that the draft does not have, keeps its `losses`.
   """
-  targets, slots = batch['decoder_target_tokens'], batch['answer_slots']
+  slots, targets = batch['answer_slots'], batch['decoder_target_tokens']
   question = batch['question'][:, 0] if 'question' in batch else 0 * slots[:, 0]
-  options = jnp.asarray(options)[question]  # [B, W, M]
-  size = min(options.shape[2], targets.shape[1])
-  options, targets = options[..., :size], targets[:, None, :size]
-  own = options[jnp.arange(len(slots)), slots[:, 0]]
-  is_choice = (slots[:, 0] >= 0) & (slots[:, 1:] < 0).all(axis=1)
-  is_choice &= ((own == _NO_TOKEN) | (own == targets[:, 0])).all(axis=1)
-  begins = jnp.cumprod(options == targets, axis=-1)
-  begins = jnp.pad(begins, ((0, 0), (0, 0), (1, 0)), constant_values=1)[..., :-1]
-  odds = jax.nn.softmax(jax.lax.stop_gradient(slot_logits[:, 0]))
-  shares = odds[..., None] * begins * (options != _NO_TOKEN)  # [B, W, M]
-  total = shares.sum(axis=1)
-  places = jnp.swapaxes(jnp.maximum(options, 0), 1, 2)
-  log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits[:, :size]), places, axis=-1)
-  told = -jnp.einsum('bwm,bmw->bm', shares, log_probs) / jnp.maximum(total, _IMPOSSIBLE)
-  is_told = is_choice[:, None] & (total > _IMPOSSIBLE)
-  return losses.at[:, :size].set(jnp.where(is_told, told, losses[:, :size]))
+  options, rows = jnp.asarray(options)[question], jnp.arange(len(slots))  # [B, W, M]
+  odds = jax.nn.softmax(jax.lax.stop_gradient(slot_logits))
+  odds = odds[..., : options.shape[1]]  # other drafts may have more words
+  log_probs, size = jax.nn.log_softmax(logits), targets.shape[1]
+  start, is_known = 0 * slots[:, 0], slots[:, 0] >= 0
+  for slot in range(slots.shape[1]):
+    own = options[rows, slots[:, slot]]  # [B, M]
+    places = start[:, None] + jnp.arange(own.shape[1])
+    there, places = (own != _NO_TOKEN) & (places < size), jnp.minimum(places, size - 1)
+    shown = jnp.take_along_axis(targets, places, axis=1)
+    is_known &= (slots[:, slot] >= 0) & (~there | (own == shown)).all(axis=1)
+    begins = jnp.cumprod(options == shown[:, None], axis=-1)
+    begins = jnp.pad(begins, ((0, 0), (0, 0), (1, 0)), constant_values=1)[..., :-1]
+    shares = odds[:, slot, :, None] * begins * (options != _NO_TOKEN)  # [B, W, M]
+    total = shares.sum(axis=1)
+    each = rows[:, None, None], places[..., None], options.swapaxes(1, 2)
+    told = -jnp.einsum('bwm,bmw->bm', shares, log_probs[each])
+    is_told = is_known[:, None] & there & (total > _IMPOSSIBLE)
+    places = jnp.where(is_told, places, size)  # nowhere
+    told = told / jnp.maximum(total, _IMPOSSIBLE)
+    losses = losses.at[rows[:, None], places].set(told, mode='drop')
+    start += (own != _NO_TOKEN).sum(axis=1)
+  return losses
 
 
 def _by_question(name, terms, batch, questions):

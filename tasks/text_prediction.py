@@ -2,29 +2,138 @@
 
 `text_v1` asks about the examples that have an answer. `text_text_v1` has the history as
 text in the prompt; it is the baseline for soft prompts.
+
+The draft of a text is a guess of its first words, each among the words that the answers
+of the training have most often. It tells the decoder what the text is about, and not
+how the words go together.
 """
 
+import collections
 import functools
 from collections.abc import Sequence
 
 import gin
+import numpy as np
+import tensorflow as tf
 
-from persoma_tf.setting_types import Count
-from tasks import example_features, task_features
+from persoma_tf import recipes
+from persoma_tf.adapters.option_queries import OptionQueries
+from persoma_tf.answer_form import AnswerTemplate, Options
+from persoma_tf.setting_types import Count, Positive
+from tasks import example_features, examples, task_features
 from tasks.answers.text import WrittenText
+from tasks.choice_prediction import choice_categories
 from tasks.dataset_question import asked_about_examples
 from tasks.example_tasks import add_example_task, answer_shares, example_lengths
+from tasks.feature_room import Room
+from tasks.question_examples import AnsweredSource
+
+_SLOTS = 'answer_slots'
+_END, _UNKNOWN = '.', -1  # -1 is the label of a slot whose word the draft has not
+_QUERIES = 16
 
 
 @gin.configurable
-def text_lengths(known: Count = 0) -> dict[str, int]:
+def text_slots(number: Positive = 4) -> int:
+  """Returns S, the number of words in a draft, for `text_lengths.slots`."""
+  return number
+
+
+@gin.configurable
+def text_words(
+  words: Sequence[str] | None = None, most: Positive = 256
+) -> tuple[str, ...]:
+  """Returns the words that a draft knows.
+
+  Args:
+    words: the words, which the first call keeps, so that a model has the same words
+      wherever it is asked; None for those of the folder's training.
+    most: largest number of words; the most frequent are taken.
+
+  Raises:
+    ValueError: no example of the training has an answer.
+  """
+  if words is None:
+    answers = AnsweredSource().get_dataset('train', shuffle=False)
+    counts = collections.Counter(
+      word
+      for example in answers.as_numpy_iterator()
+      for word in _first_words(example['answer'])
+    )
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    recipes.bind_parameter('text_words.words', tuple(ordered[:most]))
+    return text_words()  # config.gin has the words of the last call
+  return tuple(words)
+
+
+def _first_words(answer: Sequence[bytes]) -> list[str]:
+  """Returns the first words of an answer, at most S."""
+  return answer[0].decode().split()[: text_slots()]
+
+
+@gin.configurable
+def text_template(words: Sequence[str] = gin.REQUIRED) -> AnswerTemplate:
+  """Returns the form of a draft: the prompt's last words and slots for words.
+
+  What stands in the slots behind a text's end is a word, too.
+
+  Args:
+    words: the words, see `text_words`.
+  """
+  ending = asked_about_examples().ending.strip()
+  parts = [ending] * bool(ending) + [None] * text_slots()
+  queries = Options(number=choice_categories() or _QUERIES)
+  return AnswerTemplate(parts, [_END, *(f' {word}' for word in words)], queries)
+
+
+@gin.configurable
+def text_draft() -> OptionQueries:
+  """Returns the draft module, for `build.draft`.
+
+  The categories of items query the history, or without any some free queries, and all
+  of them together tell the words. Words that query it themselves learned the texts of
+  a few hundred users by heart, and knew less of others (docs/quality.md).
+  """
+  return OptionQueries(of_categories=bool(choice_categories()), hard=False)
+
+
+@gin.configurable
+def text_lengths(known: Count = 0, slots: Count = 0) -> dict[str, int]:
   """Returns the padded length of each feature, see `example_lengths`.
 
   Args:
     known: E, number of interactions in each example whose categories and values are
       told, for `Stage.category_weight` and `Stage.value_weight`.
+    slots: S, see `text_slots`, for `Stage.slot_weight`; 0 without a draft.
   """
-  return example_lengths(asked_about_examples(), known)
+  lengths = example_lengths(asked_about_examples(), known)
+  return lengths | ({_SLOTS: slots} if slots else {})
+
+
+def with_words(room: Room = Room()) -> examples.MakeExample:  # noqa: B008  immutable
+  """Returns a function that makes an example, with the words of its draft.
+
+  Args:
+    room: room for an example.
+
+  Raises:
+    ValueError: see `example_features.of_question`.
+  """
+  make = example_features.of_question(room)
+  slots = room.lengths.get(_SLOTS, 0)
+  if not slots:
+    return make
+  numbers = {word: at for at, word in enumerate(text_words(), 1)}  # 0 is the end
+
+  def label(answer):
+    found = [numbers.get(word, _UNKNOWN) for word in _first_words(answer)]
+    return np.array(found + [0] * (slots - len(found)), np.int32)
+
+  def make_example(record, seed):
+    found = tf.numpy_function(label, [record['answer']], tf.int32)
+    return make(record, seed) | {_SLOTS: tf.ensure_shape(found, [slots])}
+
+  return make_example
 
 
 def parse_text(output: str, **_) -> WrittenText:
@@ -47,14 +156,9 @@ def text_scores(
   return answer_shares('exact_match', targets, predictions)
 
 
-# Without a draft there are no slots to fill.
-_FEATURES = {
-  name: feature
-  for name, feature in task_features.EXAMPLE_FEATURES.items()
-  if name != 'answer_slots'
-}
+_FEATURES = task_features.EXAMPLE_FEATURES
 _add = functools.partial(
   add_example_task, features=_FEATURES, parse=parse_text, scores=text_scores
 )
-_add('text_v1', example_features.of_question)
+_add('text_v1', with_words)
 _add('text_text_v1', example_features.with_text_history)

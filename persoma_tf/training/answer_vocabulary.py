@@ -4,7 +4,7 @@ These are the form of answers and the texts around the soft prompt.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -158,6 +158,25 @@ def bind_template(
   for field in ('first_words', 'num_options'):
     recipes.bind_parameter(f'OptionQueries.{field}', form[field])
   return _word_tokens(answer, encode)
+
+
+def target_words(
+  answer: AnswerTemplate, words: Sequence[Sequence[int]], eos_id: int
+) -> list[list[int]]:
+  """Returns the tokens of words as they stand in targets, for `Stage.soft_targets`.
+
+  An option of a choice is a whole answer. First words of a text follow each other, and
+  more may come. Of lists there are none: a draft's names are the answer itself.
+
+  Args:
+    answer: form of the answer.
+    words: token ids of each word of the form.
+    eos_id: id of the end-of-sequence token.
+  """
+  if not answer.options.first_words:
+    return [[*ids] for ids in words]
+  is_choice = list(answer.parts).count(None) == 1
+  return [[*ids, eos_id] for ids in words] if is_choice else []
 
 
 def _form(answer: AnswerTemplate, encode: Callable) -> dict[str, Any]:

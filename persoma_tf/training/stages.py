@@ -46,8 +46,10 @@ class Stage:
     teach: whether the language-model loss is computed with the label as the draft: the
       decoder then learns to read drafts, undisturbed by wrong ones.
     soft_targets: share in the targets of the language-model loss that the draft's
-      probabilities have, where an answer is a choice among the words of one slot; the
-      rest has the true answer. Each example then tells the decoder of all options.
+      probabilities have, where an answer is a choice among the words of one slot, or
+      begins with the words of the slots (`answer_vocabulary.target_words`); the rest
+      has the true answer. Each example then tells the decoder of all options, and how
+      far the draft can be trusted.
     trainable: patterns of parameter paths (`persoma_tf.parameters.freezing`).
     group_by: key of `persoma_tf.training.batching.GROUPS`, the features by whose length
       examples are grouped into batches; '' pads all features to their limits.

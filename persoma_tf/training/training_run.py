@@ -19,6 +19,7 @@ from persoma_tf.training.answer_vocabulary import (
   bind_template,
   check_vocabulary,
   longest_prompt,
+  target_words,
   tasks_of,
   vocabulary_of,
 )
@@ -157,13 +158,19 @@ class TrainingRun:
 
   @property
   def option_tokens(self) -> np.ndarray | None:
-    """Returns the tokens of the words of each question's draft; None without drafts."""
-    words = self._words
+    """Returns the words of drafts as soft targets have them; None without drafts."""
+    words, answer = self._words, self.recipe.answer
     if words is None:
       return None
     questions = self.model.adapter.questions
-    forms = [words.get(name, []) for name in questions] if questions else [words]
-    return losses.option_tokens(forms, vocabulary_of(self.recipe.task).eos_id)
+    eos_id = vocabulary_of(self.recipe.task).eos_id
+    if not questions:
+      return losses.option_tokens([target_words(answer, words, eos_id)])
+    forms = [
+      target_words(answer[name], words[name], eos_id) if name in words else []
+      for name in questions
+    ]
+    return losses.option_tokens(forms)
 
   def fresh_params(self) -> dict:
     """Returns {'adapter': ..., 'decoder': ...} before the first step."""

@@ -2,9 +2,10 @@
 
     A name for this reader's shelf:
 
-There is no grammar and no draft: the model writes what its user tokens tell it, until
-the text ends or has `max_tokens` tokens. Answers of the data that are longer are cut in
-the training, which a warning tells.
+There is no grammar: the model writes what its soft prompt tells it, until the text ends
+or has `max_tokens` tokens. A draft tells the first words alone, and is no column
+(`tasks.text_prediction`). Answers of the data that are longer are cut in the training,
+which a warning tells.
 """
 
 import dataclasses

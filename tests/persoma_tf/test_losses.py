@@ -197,7 +197,7 @@ def softly(case, share, batch=None):
   model, params, own = case
   count = model.adapter.draft.num_words if model.adapter.draft else len(OPTIONS)
   words = [*OPTIONS, [5], [6], [8], [9]][:count]
-  table = option_tokens([words], END)
+  table = option_tokens([[[*ids, END] for ids in words]])
   loss = functools.partial(mean_losses, model, history=False, options=table)
   call = jax.jit(lambda p, b: loss(p, b, soft_targets=share)['lm_loss'])
   return float(call(params, batch or own))
@@ -229,12 +229,60 @@ def test_soft_targets_expect_what_the_draft_does(choice):
   assert softly(choice, 0.3) == pytest.approx(between, rel=1e-5)
 
 
+def test_soft_targets_of_first_words(choice):
+  """A text of two words and more; the second word of the last text is unknown."""
+  model, params, batch = choice
+  draft = model.adapter.draft.clone(layout=(5, SLOT, SLOT), first_words=())
+  model = model.clone(adapter=model.adapter.clone(draft=draft))
+  arguments = batch['history_embeddings'], batch['history_mask']
+  made = jax.jit(model.adapter.init)(jax.random.key(1), *arguments)['params']
+  params, labels = {**params, 'adapter': made}, [[0, 1], [2, 0], [1, -1]]
+  texts = [[*OPTIONS[0], *OPTIONS[1], 5], [*OPTIONS[2], *OPTIONS[0]], [*OPTIONS[1], 6]]
+  targets = np.array([np.pad([*x, END], (0, 5 - len(x))) for x in texts])
+  batch = {
+    **batch,
+    'answer_slots': np.array(labels, np.int32),
+    'decoder_target_tokens': targets.astype(np.int32),
+    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1].astype(np.int32),
+    'decoder_loss_weights': (targets > 0).astype(np.int32),
+  }
+  of = lambda method: np.asarray(
+    model.apply({'params': params}, batch, method=method), np.float64
+  )
+  logits = of('target_logits')
+  log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+  soft = model.apply({'params': params}, batch, method='soft_prompt_of')
+  odds = np.asarray(jax.nn.softmax(soft.slot_logits), np.float64)
+  expected = []
+  for row, (text, words) in enumerate(zip(texts, labels, strict=True)):
+    costs = [-log_probs[row, at, token] for at, token in enumerate([*text, END])]
+    start = 0
+    for slot, word in enumerate(words):
+      for place, _ in enumerate(OPTIONS[word] if word >= 0 else ()):
+        follow = np.zeros(small_model.V)
+        for other, probability in zip(OPTIONS, odds[row, slot], strict=True):
+          if other[:place] == OPTIONS[word][:place] and len(other) > place:
+            follow[other[place]] += probability
+        at = start + place
+        costs[at] = -(follow / follow.sum()) @ log_probs[row, at]
+      start += len(OPTIONS[word])
+    expected += costs
+  table = option_tokens([OPTIONS])
+  found = mean_losses(
+    model, params, batch, history=False, soft_targets=1.0, options=table
+  )
+  assert float(found['lm_loss']) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
 def test_soft_targets_are_for_choices_alone(choice, case):
   batch = choice[2]
   others = np.roll(batch['decoder_target_tokens'], 1, axis=0)
   other = {**batch, 'decoder_target_tokens': others}
   assert softly(choice, 1.0, other) == softly(choice, 0.0, other), 'not the label'
   assert softly(case, 1.0) == softly(case, 0.0), 'two slots'
+  none = functools.partial(mean_losses, case[0], history=False)
+  of_lists = none(*case[1:], soft_targets=1.0, options=option_tokens([[]]))['lm_loss']
+  assert float(of_lists) == pytest.approx(softly(case, 0.0), rel=1e-5)
   without = told(case, Perceiver(**_SMALL))
   assert softly(without, 1.0) == softly(without, 0.0), 'no slots'
 
@@ -249,7 +297,8 @@ def test_soft_targets_do_not_train_the_draft(choice):
   @jax.grad
   def gradient(draft):
     own = {**params, 'adapter': {**params['adapter'], 'draft': draft}}
-    settings = {'soft_targets': 1.0, 'options': option_tokens([OPTIONS], END)}
+    table = option_tokens([[[*ids, END] for ids in OPTIONS]])
+    settings = {'soft_targets': 1.0, 'options': table}
     return mean_losses(model, own, batch, history=False, **settings)['lm_loss']
 
   found = traverse_util.flatten_dict(gradient(draft), sep='/')
