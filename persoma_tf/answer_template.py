@@ -95,13 +95,15 @@ class Template(Draft):
     """
     init = nn.initializers.normal(0.1)
     words = self.param('words', init, (self.num_words, width))
-    size = len(self.layout) - self.num_slots
+    size, mixed = len(self.layout) - self.num_slots, weights @ words
+    if not size:  # slots alone; checkpoints hold no empty arrays
+      return mixed
     fixed = self.param('template', init, (size, width))
     fixed = jnp.broadcast_to(fixed, (len(weights), *fixed.shape))
     # 1-based position of the k-th token in [fixed ; mixed].
     is_slot = np.array(self.layout) == SLOT
     place = np.where(is_slot, size + np.cumsum(is_slot), np.cumsum(~is_slot))
-    return jnp.concatenate([fixed, weights @ words], axis=1)[:, place - 1]
+    return jnp.concatenate([fixed, mixed], axis=1)[:, place - 1]
 
   def fill(
     self, logits: Array, words: Array | None, width: int, hard: bool

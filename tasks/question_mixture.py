@@ -5,8 +5,7 @@ Each question has a task for each use, such as `movielens_like_v1.asked`:
 - `asked` is for training: examples with an answer or, of a question about users, random
   parts of their histories with the label of the part.
 - `taught` is for stages with `Stage.teach`, which teach the decoder to read drafts:
-  lists are drawn at random. Questions that are answered in free words have no draft,
-  and are left out.
+  lists are drawn at random.
 - `whole` is for answers: of a question about users it asks about the stored history.
 
 The mixture `questions.asked` has all tasks of a use, at the rates that gin sets. All of
@@ -16,7 +15,7 @@ interactions are of the example's own user, so that every draft can learn from a
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import gin
@@ -31,6 +30,7 @@ from persoma_tf.setting_types import Amount, Count
 from tasks import example_features, examples, question_examples
 from tasks.answers.choice import Choice
 from tasks.answers.example_question import ExampleQuestion
+from tasks.answers.text import Text
 from tasks.choice_prediction import choice_draft, choice_template
 from tasks.dataset_question import asked_question, asked_questions, asking
 from tasks.example_tasks import answer_shares, example_lengths
@@ -41,6 +41,7 @@ from tasks.item_statistics import interaction_vectors
 from tasks.metrics import genre_scores
 from tasks.questions import AnyQuestion
 from tasks.task_features import ASKED, ASKED_FEATURE, EXAMPLE_FEATURES
+from tasks.text_prediction import text_draft, text_slots, text_template, with_words
 from tasks.vector_features import look_up_of
 
 Use = Literal['asked', 'taught', 'whole']
@@ -63,19 +64,13 @@ def question_mixture(use: Use = 'asked', rates: Mapping[str, Amount] = {}) -> st
     rates: rate of each question's task; 1 for those that are not named.
 
   Raises:
-    ValueError: a rate is of no question, or no question has such a task.
+    ValueError: a rate is of no question.
   """
-  names = [x for x, asked in asked_questions().items() if use != 'taught' or _form(x)]
-  if not names:
-    raise ValueError(
-      f'question_mixture.use={use!r}: none of the questions {list(asked_questions())} '
-      'has a draft: expected no stage with Stage.teach'
-    )
   mixture = f'questions.{use}'
   if mixture in seqio.MixtureRegistry.names():  # perhaps of another recipe
     seqio.MixtureRegistry.remove(mixture)
   of = _for_each('question_mixture.rates', rates)
-  tasks = [(question_task(name, use), of[name]) for name in names]
+  tasks = [(question_task(name, use), of[name]) for name in of]
   seqio.MixtureRegistry.add(mixture, tasks)
   return mixture
 
@@ -137,7 +132,7 @@ def question_lengths(known: Count = 0) -> dict[str, int]:
 @gin.configurable
 def question_forms() -> dict[str, AnswerTemplate]:
   """Returns the form of each question's draft, for `train.answer`."""
-  return {name: form for name in asked_questions() if (form := _form(name))}
+  return {name: _form(name) for name in asked_questions()}
 
 
 @gin.configurable
@@ -154,8 +149,7 @@ def question_drafts(weights: Mapping[str, Amount] = {}) -> QuestionDrafts:
   drafts, forms = [], draft_forms()
   for name in of:
     with asking(name):
-      about_users = not isinstance(asked_question(), ExampleQuestion)
-      make = OptionQueries if about_users else choice_draft
+      make = _draft_module(asked_question())
       drafts.append(make(name=name, **forms[name]) if name in forms else None)
   return QuestionDrafts(tuple(of), tuple(drafts), tuple(of.values()))
 
@@ -195,19 +189,27 @@ def _for_each(setting, given: Mapping[str, float]) -> dict[str, float]:
   return {name: float(given.get(name, 1.0)) for name in names}
 
 
-def _form(name: str) -> AnswerTemplate | None:
-  """Returns the form of a question's draft; None for an answer in free words."""
+def _draft_module(question: AnyQuestion) -> Callable:
+  """Returns the function, or class, that makes the draft module of a question."""
+  if isinstance(question, Text):
+    return text_draft
+  return choice_draft if isinstance(question, Choice) else OptionQueries
+
+
+def _form(name: str) -> AnswerTemplate:
+  """Returns the form of a question's draft."""
   with asking(name):
     question = asked_question()
     if isinstance(question, Choice):
       return choice_template()
-    return None if isinstance(question, ExampleQuestion) else answer_template()
+    return text_template() if isinstance(question, Text) else answer_template()
 
 
 def _lengths(question: AnyQuestion, known: int) -> dict[str, int]:
   """Returns the padded length of each feature of a question."""
   if isinstance(question, ExampleQuestion):
-    slots = len(question.slot_options.first_words)
+    is_text = isinstance(question, Text)
+    slots = text_slots() if is_text else len(question.slot_options.first_words)
     return example_lengths(question, known) | {_SLOTS: slots}
   return feature_lengths(known=known)
 
@@ -226,7 +228,9 @@ def _make_examples(dataset, name: str, use: Use, sequence_length=None):
 def _maker(name: str, draws: bool, room: Room) -> examples.MakeExample:
   """Returns a function that makes an example with the features of all questions."""
   asked = asked_questions()
-  if isinstance(asked[name], ExampleQuestion):
+  if isinstance(asked[name], Text):
+    make = with_words(room)
+  elif isinstance(asked[name], ExampleQuestion):
     make = example_features.of_question(room)
   else:
     make = examples.with_random_answers if draws else examples.from_vectors

@@ -10,7 +10,7 @@ how the words go together.
 
 import collections
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gin
 import numpy as np
@@ -41,29 +41,31 @@ def text_slots(number: Positive = 4) -> int:
 
 @gin.configurable
 def text_words(
-  words: Sequence[str] | None = None, most: Positive = 256
+  words: Mapping[str, Sequence[str]] = {}, most: Positive = 256
 ) -> tuple[str, ...]:
-  """Returns the words that a draft knows.
+  """Returns the words that the draft of the asked question knows.
 
   Args:
-    words: the words, which the first call keeps, so that a model has the same words
-      wherever it is asked; None for those of the folder's training.
+    words: for each question the words, which the first call keeps, so that a model has
+      the same words wherever it is asked; without them those of the folder's training.
     most: largest number of words; the most frequent are taken.
 
   Raises:
     ValueError: no example of the training has an answer.
   """
-  if words is None:
-    answers = AnsweredSource().get_dataset('train', shuffle=False)
-    counts = collections.Counter(
-      word
-      for example in answers.as_numpy_iterator()
-      for word in _first_words(example['answer'])
-    )
-    ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    recipes.bind_parameter('text_words.words', tuple(ordered[:most]))
-    return text_words()  # config.gin has the words of the last call
-  return tuple(words)
+  name = asked_about_examples().name
+  if name in words:
+    return tuple(words[name])
+  answers = AnsweredSource().get_dataset('train', shuffle=False)
+  counts = collections.Counter(
+    word
+    for example in answers.as_numpy_iterator()
+    for word in _first_words(example['answer'])
+  )
+  ordered = sorted(counts, key=lambda word: (-counts[word], word))
+  found = {**words, name: tuple(ordered[:most])}
+  recipes.bind_parameter('text_words.words', found)
+  return text_words()  # config.gin has the words of the last call
 
 
 def _first_words(answer: Sequence[bytes]) -> list[str]:
@@ -72,29 +74,29 @@ def _first_words(answer: Sequence[bytes]) -> list[str]:
 
 
 @gin.configurable
-def text_template(words: Sequence[str] = gin.REQUIRED) -> AnswerTemplate:
+def text_template() -> AnswerTemplate:
   """Returns the form of a draft: the prompt's last words and slots for words.
 
   What stands in the slots behind a text's end is a word, too.
-
-  Args:
-    words: the words, see `text_words`.
   """
-  ending = asked_about_examples().ending.strip()
+  ending, words = asked_about_examples().ending.strip(), text_words()
   parts = [ending] * bool(ending) + [None] * text_slots()
   queries = Options(number=choice_categories() or _QUERIES)
   return AnswerTemplate(parts, [_END, *(f' {word}' for word in words)], queries)
 
 
 @gin.configurable
-def text_draft() -> OptionQueries:
-  """Returns the draft module, for `build.draft`.
+def text_draft(**form) -> OptionQueries:
+  """Returns the draft module of the recipe's question, for `build.draft`.
 
   The categories of items query the history, or without any some free queries, and all
   of them together tell the words. Words that query it themselves learned the texts of
   a few hundred users by heart, and knew less of others (docs/quality.md).
+
+  Args:
+    **form: fields of the module that gin does not set, of one of several questions.
   """
-  return OptionQueries(of_categories=bool(choice_categories()), hard=False)
+  return OptionQueries(of_categories=bool(choice_categories()), hard=False, **form)
 
 
 @gin.configurable
@@ -120,9 +122,9 @@ def with_words(room: Room = Room()) -> examples.MakeExample:  # noqa: B008  immu
     ValueError: see `example_features.of_question`.
   """
   make = example_features.of_question(room)
-  slots = room.lengths.get(_SLOTS, 0)
-  if not slots:
+  if not room.lengths.get(_SLOTS):
     return make
+  slots = text_slots()
   numbers = {word: at for at, word in enumerate(text_words(), 1)}  # 0 is the end
 
   def label(answer):

@@ -1,9 +1,9 @@
 """Drafts of several questions, of which every row of a batch gets its own.
 
-A model that answers many questions has a draft for each with a closed answer. A batch
-may mix questions, as those of a SeqIO mixture do: all drafts are made for all rows, and
-each row gets that of its question, padded to the longest. User tokens stand before the
-draft and do not depend on the question.
+A model that answers many questions has a draft for each. A batch may mix questions, as
+those of a SeqIO mixture do: all drafts are made for all rows, and each row gets that of
+its question, padded to the longest. User tokens stand before the draft and do not
+depend on the question.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ class QuestionDrafts(Draft):
 
   Attributes:
     questions: names of the questions; a row names its question by the place here.
-    drafts: draft of each question, a module whose name is the question's; None for an
-      answer in free words.
+    drafts: draft of each question, a module whose name is the question's; None for a
+      question without one, as free words were in models of earlier versions.
     weights: weight of the losses of each question.
   """
 
@@ -111,7 +111,7 @@ class QuestionDrafts(Draft):
     found = {}
     for name, size in sizes.items():
       padded = [_padded(getattr(soft, name), size, fill[name]) for soft in made]
-      padded.append(jnp.full_like(padded[0], fill[name]))  # of free words
+      padded.append(jnp.full_like(padded[0], fill[name]))  # of none
       found[name] = jnp.stack(padded, axis=1)[rows, place]
     told = {
       name: jnp.concatenate(parts, axis=1)

@@ -80,7 +80,8 @@ def _start_words(
   tokens = decoder.embed(np.concatenate(words))
   ends = np.cumsum([len(ids) for ids in words])
   place['words'] = np.stack([x.mean(0) for x in np.split(tokens, ends[:-1])])
-  place['template'] = decoder.embed(np.array(fixed, np.int32))
+  if fixed:
+    place['template'] = decoder.embed(np.array(fixed, np.int32))
 
 
 def _start_components(place, draft, batch, standardize) -> None:

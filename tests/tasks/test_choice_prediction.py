@@ -13,10 +13,11 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from persoma_tf import losses
+from persoma_tf import losses, recipes
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.adapters.value_regression import ValueRegression
-from persoma_tf.training import batching
+from persoma_tf.parameters import checkpoints
+from persoma_tf.training import batching, trainer
 from persoma_tf.training.training_run import Recipe, TrainingRun
 from persoma_tf.training.vector_rows import gather, rows_lengths
 from pipelines.common import tfrecord
@@ -310,3 +311,19 @@ def test_the_configuration_has_all_words(choice_recipe):
   found = question_of_config(config)
   assert found == dataset_question.asked_choice()
   assert found.fields == ('asked_because',)
+
+
+def test_a_prompt_that_ends_with_a_line(choice_folder, tmp_path):
+  """Nothing stands before the slot of its draft; a model of it trains."""
+  shutil.copytree(choice_folder[0], tmp_path, dirs_exist_ok=True)
+  file = tmp_path / 'histories' / 'dataset_info.json'
+  info = json.loads(file.read_text())
+  info['dataset']['questions'][choices.NAME]['prompt'] += '\n'
+  file.write_text(json.dumps(info))
+  gin.clear_config()
+  small = choices.settings_of(tmp_path)
+  recipes.parse_recipes(['runs/choice.gin'], [*small, 'decoder/Stage.steps = 1'])
+  trainer.train(str(tmp_path / 'model'))
+  params = checkpoints.load_params(str(tmp_path / 'model' / 'checkpoint_7'))
+  assert 'words' in params['adapter']['draft']
+  assert 'template' not in params['adapter']['draft']

@@ -79,14 +79,15 @@ def test_a_draft_has_the_first_words_of_the_training(recipe, answered):
   expected = sorted(counts, key=lambda word: (-counts[word], word))[:4]
   assert list(text_prediction.text_words()) == expected
   assert 'and' not in counts, 'the third word'
-  assert settings(gin.config_str())['text_words.words'] == tuple(expected)
+  assert settings(gin.config_str())['text_words.words'] == {NAME: tuple(expected)}
   form = text_prediction.text_template()
   assert list(form.parts) == ['A name for it:', None, None]
   assert list(form.words) == ['.', *(f' {word}' for word in expected)]
 
 
 def test_labels_are_the_words_that_the_draft_has(recipe, answered):
-  recipe('text_slots.number = 3', "text_words.words = ('wars', 'quiet', 'old')")
+  words = 'wars', 'quiet', 'old'
+  recipe('text_slots.number = 3', f"text_words.words = {{'{NAME}': {words}}}")
   rows = examples()
   assert rows.keys() == answered[1].keys()
   known = {'': 0, 'wars': 1, 'quiet': 2, 'old': 3}

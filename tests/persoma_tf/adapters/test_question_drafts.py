@@ -20,7 +20,7 @@ from persoma_tf.training.stages import Stage, make_steps
 from tests.persoma_tf import small_model
 
 B, G, TOKENS, WIDTH = 6, 3, 2, small_model.CONFIG.d_model
-QUESTION = np.array([0, 1, 2, 1, 0, 2])  # lists, a choice about items, free words
+QUESTION = np.array([0, 1, 2, 1, 0, 2])  # lists, a choice about items, none
 LISTS, CHOICE, FREE = 'lists_v1', 'choice_v1', 'free_v1'
 LAYOUTS = {LISTS: (5, SLOT, 6, SLOT), CHOICE: (7, SLOT)}
 SIZES = {LISTS: (4, 2, 2 * G + 1), CHOICE: (2, 1, 2)}  # tokens, slots, words

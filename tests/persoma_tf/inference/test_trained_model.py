@@ -16,7 +16,7 @@ from tests.tasks.test_question_mixture import (
 
 
 def test_a_question_has_the_soft_prompt_of_the_whole_model(recipe):  # noqa: F811
-  """But for the padding; free words, and a masked draft, leave the user tokens."""
+  """But for the padding; no draft, and a masked one, leave the user tokens."""
   recipe()
   run = TrainingRun(Recipe())
   model, params, rng = run.model, run.fresh_params(), np.random.default_rng(0)
