@@ -51,7 +51,7 @@ def text_words(
     most: largest number of words; the most frequent are taken.
 
   Raises:
-    ValueError: no example of the training has an answer.
+    ValueError: the question has no examples for training.
   """
   name = asked_about_examples().name
   if name in words:

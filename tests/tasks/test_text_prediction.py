@@ -12,6 +12,7 @@ import seqio
 
 from persoma_tf import recipes
 from persoma_tf.gin_settings import settings
+from persoma_tf.training import batching
 from persoma_tf.training.answer_vocabulary import target_words
 from persoma_tf.training.training_run import Recipe, TrainingRun
 from tasks import text_prediction
@@ -97,6 +98,19 @@ def test_labels_are_the_words_that_the_draft_has(recipe, answered):
   recipe('text_lengths.slots = 0')
   assert 'answer_slots' not in text_prediction.text_lengths()
   assert rows.keys() == examples().keys()
+
+
+def test_batches_for_training(recipe):
+  recipe()
+  lengths = text_prediction.text_lengths()
+  batch = next(batching.training_batches('text_v1', 'train', lengths, 6, 0))
+  assert batch['answer_slots'].shape == (6, 4)
+  as_text = 'text_lengths.slots = 0', 'history_limits.text_tokens = 200'
+  recipe(*as_text, 'train.vector_tables = ()')
+  lengths = text_prediction.text_lengths()
+  batch = next(batching.training_batches('text_text_v1', 'train', lengths, 6, 0))
+  assert 'answer_slots' not in batch
+  assert (batch['encoder_input_tokens'] > 0).sum() > 6 * 20
 
 
 @pytest.mark.parametrize('categories', [True, False])
