@@ -34,10 +34,14 @@ def test_a_question_has_the_soft_prompt_of_the_whole_model(recipe):  # noqa: F81
     assert shown.sum() < len(shown) or number == 1
     assert soft.mask.all()
     np.testing.assert_allclose(soft.tokens, whole.tokens[:, shown], atol=1e-6)
-    if soft.slot_logits is not None:
-      _, slots, words = soft.slot_logits.shape
-      expected = whole.slot_logits[:, :slots, :words]
-      np.testing.assert_allclose(soft.slot_logits, expected, atol=1e-5)
-  assert soft.slot_logits is None
-  none = generate.soft_prompt(*for_question(model, params, None), *inputs)
-  np.testing.assert_array_equal(none.tokens, soft.tokens)
+    _, slots, words = soft.slot_logits.shape
+    expected = whole.slot_logits[:, :slots, :words]
+    np.testing.assert_allclose(soft.slot_logits, expected, atol=1e-5)
+  draft = model.adapter.draft
+  draft = draft.clone(drafts=(*draft.drafts[:2], None))  # as of earlier versions
+  without = model.clone(adapter=model.adapter.clone(draft=draft))
+  for whose, number in ((model, None), (without, 2)):
+    none = generate.soft_prompt(*for_question(whose, params, number), *inputs)
+    users = soft.tokens[:, : none.tokens.shape[1]]
+    np.testing.assert_array_equal(none.tokens, users)
+    assert none.slot_logits is None
