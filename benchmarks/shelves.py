@@ -5,8 +5,8 @@
 
 Readers of generated books (`examples.books.make_data`) call their shelf by two words,
 which stand for the two subjects that they rate best, in one of four ways each.
-`runs/text.gin` trains the user tokens for a frozen decoder. Nats a token of the true
-names, with their ends, of the test readers:
+`runs/text.gin` trains a draft of the first words for a frozen decoder. Nats a token of
+the true names, with their ends, of the test readers:
 
 - `persoma`, `another reader` and `no history`: the decoder behind the soft prompt of
   the reader, of somebody else, and of an empty history.

@@ -13,8 +13,9 @@ class Options(NamedTuple):
   as 'none', can fill every slot.
 
   Attributes:
-    first_words: for each of the S slots, the index of the word of its first option.
-    number: G, number of options of a slot.
+    first_words: for each of the S slots, the index of the word of its first option; ()
+      if no word is an option.
+    number: G, number of options of a slot, or of queries on the history.
   """
 
   first_words: tuple[int, ...] = ()
@@ -35,8 +36,14 @@ class AnswerTemplate(NamedTuple):
     parts: parts of an answer in order: texts, and None for each slot.
     words: W texts that can fill a slot.
     options: which of the words can fill which slots.
+    begins: (what stands before an answer, W texts of the words as an answer begins with
+      them), so that a draft can be the target of `Stage.soft_targets`; None without.
+    end: index of the word that says that an answer has ended, where words follow each
+      other; None where each word is a whole answer.
   """
 
   parts: Sequence[str | None]
   words: Sequence[str]
   options: Options = Options()
+  begins: tuple[str, Sequence[str]] | None = None
+  end: int | None = None

@@ -80,19 +80,23 @@ def loss_sums(
   return sums
 
 
-def option_tokens(forms: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-  """Returns the tokens of the words of Q questions, [Q, W, M] int32, padded with -1.
+def option_tokens(
+  forms: Sequence[tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]],
+) -> np.ndarray:
+  """Returns the words of Q questions as targets, [Q, 2, W, M] int32, padded with -1.
 
   Args:
-    forms: token ids of each word of each question, with its end if the word is a whole
-      answer; none of a question whose draft is no target.
+    forms: of each question what `answer_vocabulary.target_words` returns: token ids of
+      each word in the first slot, and in the other slots.
   """
-  count = max(map(len, forms), default=0)
-  size = max((len(ids) for form in forms for ids in form), default=0)
-  tokens = np.full((len(forms), count, size), _NO_TOKEN, np.int32)
-  for rows, form in zip(tokens, forms, strict=True):
-    for row, ids in zip(rows, form, strict=False):
-      row[: len(ids)] = ids
+  each = [ids for form in forms for words in form for ids in words]
+  count = max((len(words) for form in forms for words in form), default=0)
+  size = max(map(len, each), default=0)
+  tokens = np.full((len(forms), 2, count, size), _NO_TOKEN, np.int32)
+  for number, form in enumerate(forms):
+    for place, words in enumerate(form):
+      for word, ids in enumerate(words):
+        tokens[number, place, word, : len(ids)] = ids
   return tokens
 
 
@@ -102,16 +106,18 @@ def _soft_losses(losses, logits, slot_logits, batch, options):
   Behind the first tokens of a word stand those of all words that begin so, as probable
   as the draft has these words in the slot (Hinton et al. 2015, arXiv 1503.02531). The
   words of the slots follow each other in an answer. A token that belongs to none, or
-  comes behind a word that the draft does not have, keeps its `losses`.
+  comes behind a word that the draft does not have, keeps its `losses`. Where a word
+  ends that begins another one, the next slot's words alone are expected.
   """
   slots, targets = batch['answer_slots'], batch['decoder_target_tokens']
   question = batch['question'][:, 0] if 'question' in batch else 0 * slots[:, 0]
-  options, rows = jnp.asarray(options)[question], jnp.arange(len(slots))  # [B, W, M]
+  tables, rows = jnp.asarray(options)[question], jnp.arange(len(slots))
   odds = jax.nn.softmax(jax.lax.stop_gradient(slot_logits))
-  odds = odds[..., : options.shape[1]]  # other drafts may have more words
+  odds = odds[..., : tables.shape[2]]  # other drafts may have more words
   log_probs, size = jax.nn.log_softmax(logits), targets.shape[1]
   start, is_known = 0 * slots[:, 0], slots[:, 0] >= 0
   for slot in range(slots.shape[1]):
+    options = tables[:, min(slot, 1)]  # [B, W, M]
     own = options[rows, slots[:, slot]]  # [B, M]
     places = start[:, None] + jnp.arange(own.shape[1])
     there, places = (own != _NO_TOKEN) & (places < size), jnp.minimum(places, size - 1)

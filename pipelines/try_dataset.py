@@ -51,14 +51,13 @@ class Chain(NamedTuple):
 def recipe_of(questions: Mapping[str, Mapping[str, Any]]) -> str:
   """Returns the recipe for questions of a dataset file.
 
-  One model answers several questions, unless one is a ranking or all are answered in
-  free words: then the first is asked.
+  One model answers several questions, unless one is a ranking: then the first is asked.
 
   Args:
     questions: words of each question by name, as in `dataset_info.json`.
   """
   kinds = [words.get('kind', 'lists') for words in questions.values()]
-  if len(kinds) > 1 and 'rank' not in kinds and {*kinds} != {'text'}:
+  if len(kinds) > 1 and 'rank' not in kinds:
     return 'runs/questions.gin'
   recipes = {'lists': 'dataset', 'number': 'choice'}
   return f'runs/{recipes.get(kinds[0], kinds[0])}.gin'

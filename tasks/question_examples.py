@@ -88,6 +88,18 @@ def _with_answer(records):
   return tf.boolean_mask(records, _is_answered(records))
 
 
+def read_answers(split: str) -> Iterator[str]:
+  """Yields the answers of the recipe's question, of a split; raises as `read_answered`.
+
+  Args:
+    split: name of the split, one of `schema.SPLITS`.
+  """
+  files = _question_files(asked_about_examples(), split)
+  parse = lambda records: tf.io.parse_example(records, _features(['answer']))['answer']
+  for answers in histories.open_records(files).batch(_AT_ONCE).map(parse):
+    yield from (x.decode() for x in answers.flat_values.numpy())
+
+
 def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
   question = asked_about_examples()
   names = [*{*_READ, question.asked_field}, *field_features(question)]

@@ -26,10 +26,11 @@ from tasks.choice_prediction import choice_categories
 from tasks.dataset_question import asked_about_examples
 from tasks.example_tasks import add_example_task, answer_shares, example_lengths
 from tasks.feature_room import Room
-from tasks.question_examples import AnsweredSource
+from tasks.question_examples import read_answers
 
 _SLOTS = 'answer_slots'
-_END, _UNKNOWN = '.', -1  # -1 is the label of a slot whose word the draft has not
+_END = '.'  # what stands in slots behind the end of a text
+_UNKNOWN = -1  # label of a slot whose word the draft does not have
 _QUERIES = 16
 
 
@@ -51,26 +52,18 @@ def text_words(
     most: largest number of words; the most frequent are taken.
 
   Raises:
-    ValueError: the question has no examples for training.
+    FileNotFoundError, ValueError: there are no examples for training.
   """
   name = asked_about_examples().name
   if name in words:
     return tuple(words[name])
-  answers = AnsweredSource().get_dataset('train', shuffle=False)
   counts = collections.Counter(
-    word
-    for example in answers.as_numpy_iterator()
-    for word in _first_words(example['answer'])
+    word for answer in read_answers('train') for word in answer.split()[: text_slots()]
   )
   ordered = sorted(counts, key=lambda word: (-counts[word], word))
   found = {**words, name: tuple(ordered[:most])}
   recipes.bind_parameter('text_words.words', found)
   return text_words()  # config.gin has the words of the last call
-
-
-def _first_words(answer: Sequence[bytes]) -> list[str]:
-  """Returns the first words of an answer, at most S."""
-  return answer[0].decode().split()[: text_slots()]
 
 
 @gin.configurable
@@ -79,10 +72,16 @@ def text_template() -> AnswerTemplate:
 
   What stands in the slots behind a text's end is a word, too.
   """
-  ending, words = asked_about_examples().ending.strip(), text_words()
+  question, words = asked_about_examples(), text_words()
+  ending = question.ending.strip()
   parts = [ending] * bool(ending) + [None] * text_slots()
-  queries = Options(number=choice_categories() or _QUERIES)
-  return AnswerTemplate(parts, [_END, *(f' {word}' for word in words)], queries)
+  return AnswerTemplate(
+    parts,
+    [_END, *(f' {word}' for word in words)],
+    Options(number=choice_categories() or _QUERIES),
+    begins=(question.before, [_END, *map(question.target, words)]),
+    end=0,
+  )
 
 
 @gin.configurable
@@ -128,7 +127,8 @@ def with_words(room: Room = Room()) -> examples.MakeExample:  # noqa: B008  immu
   numbers = {word: at for at, word in enumerate(text_words(), 1)}  # 0 is the end
 
   def label(answer):
-    found = [numbers.get(word, _UNKNOWN) for word in _first_words(answer)]
+    words = answer[0].decode().split()[:slots]
+    found = [numbers.get(word, _UNKNOWN) for word in words]
     return np.array(found + [0] * (slots - len(found)), np.int32)
 
   def make_example(record, seed):

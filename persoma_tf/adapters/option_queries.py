@@ -8,8 +8,10 @@ token per option. Attention between the options ranks them against each other, a
 option gets a logit for each slot of the answer.
 
 Queries are learned with the options, or made from the texts of options
-(`persoma_tf.adapters.option_texts`). Nothing here knows what an option is. Time and
-memory are linear in N, and the result does not depend on the order of the interactions.
+(`persoma_tf.adapters.option_texts`). Nothing here knows what an option is. Words that
+are no options are told from all options together: of a text, the categories of items
+query the history (`tasks.text_prediction`). Time and memory are linear in N, and the
+result does not depend on the order of the interactions.
 """
 
 from typing import Literal, get_args

@@ -161,22 +161,29 @@ def bind_template(
 
 
 def target_words(
-  answer: AnswerTemplate, words: Sequence[Sequence[int]], eos_id: int
-) -> list[list[int]]:
-  """Returns the tokens of words as they stand in targets, for `Stage.soft_targets`.
-
-  An option of a choice is a whole answer. First words of a text follow each other, and
-  more may come. Of lists there are none: a draft's names are the answer itself.
+  answer: AnswerTemplate, words: Sequence[Sequence[int]], task: str
+) -> tuple[list[list[int]], list[list[int]]]:
+  """Returns the tokens of words as targets have them, for `Stage.soft_targets`.
 
   Args:
     answer: form of the answer.
     words: token ids of each word of the form.
-    eos_id: id of the end-of-sequence token.
+    task: name of the task whose vocabulary encodes the form.
+
+  Returns:
+    (token ids of each word at the beginning of an answer, and of each behind others). A
+    word that is a whole answer has its end. Both are empty for a form without `begins`.
   """
-  if not answer.options.first_words:
-    return [[*ids] for ids in words]
-  is_choice = list(answer.parts).count(None) == 1
-  return [[*ids, eos_id] for ids in words] if is_choice else []
+  if not answer.begins:
+    return [], []
+  vocabulary, (before, texts) = vocabulary_of(task), answer.begins
+  first = [continued(vocabulary.encode, [before], text) for text in texts]
+  eos = [vocabulary.eos_id]
+  if answer.end is None:
+    return [[*ids, *eos] for ids in first], []
+  later = [[*ids] for ids in words]
+  first[answer.end] = later[answer.end] = eos
+  return first, later
 
 
 def _form(answer: AnswerTemplate, encode: Callable) -> dict[str, Any]:

@@ -77,9 +77,11 @@ def _start_words(
 ) -> None:
   """Sets the words and the fixed tokens of a template to the decoder's embeddings."""
   fixed = [token for token in template.layout if token != SLOT]
-  tokens = decoder.embed(np.concatenate(words))
+  tokens = decoder.embed(np.concatenate(words).astype(np.int32))
   ends = np.cumsum([len(ids) for ids in words])
-  place['words'] = np.stack([x.mean(0) for x in np.split(tokens, ends[:-1])])
+  own = np.split(tokens, ends[:-1])
+  # A vocabulary may have no token for a word, such as a space of no width.
+  place['words'] = np.stack([x.sum(0) / max(len(x), 1) for x in own])
   if fixed:
     place['template'] = decoder.embed(np.array(fixed, np.int32))
 

@@ -163,11 +163,11 @@ class TrainingRun:
     if words is None:
       return None
     questions = self.model.adapter.questions
-    eos_id = vocabulary_of(self.recipe.task).eos_id
+    task = self.recipe.task
     if not questions:
-      return losses.option_tokens([target_words(answer, words, eos_id)])
+      return losses.option_tokens([target_words(answer, words, task)])
     forms = [
-      target_words(answer[name], words[name], eos_id) if name in words else []
+      target_words(answer[name], words[name], task) if name in words else ([], [])
       for name in questions
     ]
     return losses.option_tokens(forms)

@@ -70,7 +70,8 @@ class Choice(ExampleQuestion):
     """
     words = [f' {option}' for option in self.options]
     parts = [self.ending.strip()] * bool(self.ending.strip()) + [None]
-    return AnswerTemplate(parts, words, self.slot_options)
+    begins = self.before, [*map(self.target, self.options)]
+    return AnswerTemplate(parts, words, self.slot_options, begins)
 
   @property
   def slot_options(self) -> Options:

@@ -128,6 +128,11 @@ class ExampleQuestion(abc.ABC):
     """Returns the end of every prompt: what stands behind the last sign and line."""
     return re.split(r'[{}\[\]|]', self.prompt)[-1].lstrip().rpartition('\n')[2]
 
+  @property
+  def before(self) -> str:
+    """Returns what stands before an answer, as far as its tokens depend on it."""
+    return self.ending or '\n' * self.prompt.endswith('\n') or '.'
+
   def target(self, answer: str) -> str:
     """Returns the text of an answer as it follows the prompt."""
     return answer if self.prompt[-1].isspace() else f' {answer}'
@@ -139,8 +144,7 @@ class ExampleQuestion(abc.ABC):
       answer: the answer.
       encode: function from a text to its token ids.
     """
-    before = [self.ending or '\n' * self.prompt.endswith('\n') or '.']
-    return continued(encode, before, self.target(answer))
+    return continued(encode, [self.before], self.target(answer))
 
   def option_tokens(self, encode: Encode) -> list[list[int]] | None:
     """Returns the token ids of each option as it follows the prompt; None without any.
@@ -152,7 +156,7 @@ class ExampleQuestion(abc.ABC):
 
   @property
   def slot_options(self) -> Options:
-    """Returns which words can fill the slots of a draft; none if there is no draft."""
+    """Returns which options can fill the slots of a draft; none without options."""
     return Options()
 
   def check(self, encode: Encode, unk_id: int | None) -> None:

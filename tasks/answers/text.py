@@ -54,7 +54,7 @@ class Text(ExampleQuestion):
       self._refuse('max_tokens', 'at least 2')
 
   def label(self, answer: str, encode: Encode) -> tuple[list[int], list[int]]:
-    """Returns the tokens of a text, without slots; see `ExampleQuestion`."""
+    """Returns the tokens of a text; `tasks.text_prediction` fills the slots."""
     tokens, most = self.answer_tokens(answer, encode), self.longest(encode)
     if len(tokens) > most:
       _warn_of_cut(self.name, self.max_tokens, answer)

@@ -197,7 +197,7 @@ def softly(case, share, batch=None):
   model, params, own = case
   count = model.adapter.draft.num_words if model.adapter.draft else len(OPTIONS)
   words = [*OPTIONS, [5], [6], [8], [9]][:count]
-  table = option_tokens([[[*ids, END] for ids in words]])
+  table = option_tokens([([[*ids, END] for ids in words], [])])
   loss = functools.partial(mean_losses, model, history=False, options=table)
   call = jax.jit(lambda p, b: loss(p, b, soft_targets=share)['lm_loss'])
   return float(call(params, batch or own))
@@ -230,22 +230,34 @@ def test_soft_targets_expect_what_the_draft_does(choice):
 
 
 def test_soft_targets_of_first_words(choice):
-  """A text of two words and more; the second word of the last text is unknown."""
+  """The last word is the end; the first slot has words of other tokens.
+
+  Texts of three words, of two, of one, and of one word and another that is unknown.
+  """
   model, params, batch = choice
-  draft = model.adapter.draft.clone(layout=(5, SLOT, SLOT), first_words=())
+  more = {'layout': (5, SLOT, SLOT), 'first_words': (), 'num_words': 4}
+  draft = model.adapter.draft.clone(**more)
   model = model.clone(adapter=model.adapter.clone(draft=draft))
-  arguments = batch['history_embeddings'], batch['history_mask']
-  made = jax.jit(model.adapter.init)(jax.random.key(1), *arguments)['params']
-  params, labels = {**params, 'adapter': made}, [[0, 1], [2, 0], [1, -1]]
-  texts = [[*OPTIONS[0], *OPTIONS[1], 5], [*OPTIONS[2], *OPTIONS[0]], [*OPTIONS[1], 6]]
-  targets = np.array([np.pad([*x, END], (0, 5 - len(x))) for x in texts])
+  first = [[8, 3], [8], [2, 6], [END]]  # words of an answer's beginning
+  later = [*OPTIONS, [END]]
+  labels = [[0, 1], [2, 0], [1, 3], [1, -1]]
+  texts = [[8, 3, 7, 5, END], [2, 6, 7, 3, END], [8, END], [8, 5, END]]
+  rows = [0, 1, 2, 0]  # histories
   batch = {
-    **batch,
+    name: np.asarray(x)[rows]
+    for name, x in batch.items()
+    if not name.startswith('deco')
+  }
+  targets = np.array([np.pad(x, (0, 5 - len(x))) for x in texts], np.int32)
+  batch |= {
     'answer_slots': np.array(labels, np.int32),
-    'decoder_target_tokens': targets.astype(np.int32),
-    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1].astype(np.int32),
+    'decoder_target_tokens': targets,
+    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
     'decoder_loss_weights': (targets > 0).astype(np.int32),
   }
+  arguments = batch['history_embeddings'], batch['history_mask']
+  made = jax.jit(model.adapter.init)(jax.random.key(1), *arguments)['params']
+  params = {**params, 'adapter': made}
   of = lambda method: np.asarray(
     model.apply({'params': params}, batch, method=method), np.float64
   )
@@ -255,33 +267,36 @@ def test_soft_targets_of_first_words(choice):
   odds = np.asarray(jax.nn.softmax(soft.slot_logits), np.float64)
   expected = []
   for row, (text, words) in enumerate(zip(texts, labels, strict=True)):
-    costs = [-log_probs[row, at, token] for at, token in enumerate([*text, END])]
+    costs = [-log_probs[row, at, token] for at, token in enumerate(text)]
     start = 0
     for slot, word in enumerate(words):
-      for place, _ in enumerate(OPTIONS[word] if word >= 0 else ()):
+      tokens = first if slot == 0 else later
+      for place in range(len(tokens[word]) if word >= 0 else 0):
         follow = np.zeros(small_model.V)
-        for other, probability in zip(OPTIONS, odds[row, slot], strict=True):
-          if other[:place] == OPTIONS[word][:place] and len(other) > place:
+        for other, probability in zip(tokens, odds[row, slot], strict=True):
+          if other[:place] == tokens[word][:place] and len(other) > place:
             follow[other[place]] += probability
         at = start + place
         costs[at] = -(follow / follow.sum()) @ log_probs[row, at]
-      start += len(OPTIONS[word])
+      start += len(tokens[word])
     expected += costs
-  table = option_tokens([OPTIONS])
+  table = option_tokens([(first, later)])
   found = mean_losses(
     model, params, batch, history=False, soft_targets=1.0, options=table
   )
   assert float(found['lm_loss']) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_soft_targets_are_for_choices_alone(choice, case):
+def test_other_answers_keep_their_targets(choice, case):
   batch = choice[2]
   others = np.roll(batch['decoder_target_tokens'], 1, axis=0)
   other = {**batch, 'decoder_target_tokens': others}
   assert softly(choice, 1.0, other) == softly(choice, 0.0, other), 'not the label'
   assert softly(case, 1.0) == softly(case, 0.0), 'two slots'
   none = functools.partial(mean_losses, case[0], history=False)
-  of_lists = none(*case[1:], soft_targets=1.0, options=option_tokens([[]]))['lm_loss']
+  of_lists = none(*case[1:], soft_targets=1.0, options=option_tokens([([], [])]))[
+    'lm_loss'
+  ]
   assert float(of_lists) == pytest.approx(softly(case, 0.0), rel=1e-5)
   without = told(case, Perceiver(**_SMALL))
   assert softly(without, 1.0) == softly(without, 0.0), 'no slots'
@@ -297,7 +312,7 @@ def test_soft_targets_do_not_train_the_draft(choice):
   @jax.grad
   def gradient(draft):
     own = {**params, 'adapter': {**params['adapter'], 'draft': draft}}
-    table = option_tokens([[[*ids, END] for ids in OPTIONS]])
+    table = option_tokens([([[*ids, END] for ids in OPTIONS], [])])
     settings = {'soft_targets': 1.0, 'options': table}
     return mean_losses(model, own, batch, history=False, **settings)['lm_loss']
 

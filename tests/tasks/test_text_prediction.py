@@ -1,6 +1,7 @@
 """Examples of a text: the words of its draft, and which of them an answer has."""
 
 import collections
+import dataclasses
 import json
 import shutil
 
@@ -13,9 +14,9 @@ import seqio
 from persoma_tf import recipes
 from persoma_tf.gin_settings import settings
 from persoma_tf.training import batching
-from persoma_tf.training.answer_vocabulary import target_words
+from persoma_tf.training.answer_vocabulary import target_words, vocabulary_of
 from persoma_tf.training.training_run import Recipe, TrainingRun
-from tasks import text_prediction
+from tasks import dataset_question, text_prediction
 from tests import choices
 
 NAME = 'book_words_v1'
@@ -125,13 +126,29 @@ def test_categories_ask_the_history(recipe, categories):
   soft, _ = draft.init_with_output(jax.random.key(0), *history, 8)
   words = 1 + len(text_prediction.text_words())
   assert soft.slot_logits.shape == (2, 4, words)
-  assert run.option_tokens.shape[:2] == (1, words)
+  assert run.option_tokens.shape[:3] == (1, 2, words)
 
 
-def test_words_as_targets():
-  form = text_prediction.AnswerTemplate(('A:', None, None), ('a', 'b'))
-  words = [[5], [6, 7]]
-  assert target_words(form, words, 1) == words, 'more words may come'
-  one = form._replace(options=text_prediction.Options((0,), 2))
-  assert target_words(one._replace(parts=('A:', None)), words, 1) == [[5, 1], [6, 7, 1]]
-  assert target_words(one, words, 1) == [], 'a list'
+@pytest.mark.parametrize('prompt', ['A name for it:', 'A name for it:\n'])
+def test_words_as_targets(recipe, prompt, monkeypatch):
+  """The first word follows the prompt, and the last one the text's other words."""
+  recipe(f"text_words.words = {{'{NAME}': ('wars', 'quiet')}}")
+  question = dataclasses.replace(dataset_question.asked_about_examples(), prompt=prompt)
+  monkeypatch.setattr(text_prediction, 'asked_about_examples', lambda: question)
+  vocabulary = vocabulary_of('text_v1')
+  form = text_prediction.text_template()
+  words = [vocabulary.encode(word) for word in form.words]
+  first, later = target_words(form, words, 'text_v1')
+  answer = question.answer_tokens('quiet wars', vocabulary.encode)
+  assert first[2] == answer[: len(first[2])]
+  assert later[1] == answer[len(first[2]) :]
+  assert first[0] == later[0] == [vocabulary.eos_id]
+
+
+def test_a_word_without_tokens_is_zero(recipe):
+  recipe(f"text_words.words = {{'{NAME}': ('wars', 'quiet')}}")
+  run = TrainingRun(Recipe())
+  run._words[1] = []
+  words = run.fresh_params()['adapter']['draft']['words']
+  assert np.isfinite(words).all()
+  assert (words.any(axis=1) == [True, False, True]).all()

@@ -42,6 +42,7 @@ def test_a_question_has_the_soft_prompt_of_the_whole_model(recipe):  # noqa: F81
   without = model.clone(adapter=model.adapter.clone(draft=draft))
   for whose, number in ((model, None), (without, 2)):
     none = generate.soft_prompt(*for_question(whose, params, number), *inputs)
-    users = soft.tokens[:, : none.tokens.shape[1]]
+    assert none.tokens.shape[1] == 8, 'the user tokens'
+    users = soft.tokens[:, :8]
     np.testing.assert_array_equal(none.tokens, users)
     assert none.slot_logits is None
