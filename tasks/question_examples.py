@@ -88,7 +88,7 @@ def _with_answer(records):
   return tf.boolean_mask(records, _is_answered(records))
 
 
-def read_answers(split: str) -> Iterator[str]:
+def stored_answers(split: str) -> Iterator[str]:
   """Yields the answers of the recipe's question, of a split; raises as `read_answered`.
 
   Args:

@@ -26,7 +26,7 @@ from tasks.choice_prediction import choice_categories
 from tasks.dataset_question import asked_about_examples
 from tasks.example_tasks import add_example_task, answer_shares, example_lengths
 from tasks.feature_room import Room
-from tasks.question_examples import read_answers
+from tasks.question_examples import stored_answers
 
 _SLOTS = 'answer_slots'
 _END = '.'  # what stands in slots behind the end of a text
@@ -58,7 +58,7 @@ def text_words(
   if name in words:
     return tuple(words[name])
   counts = collections.Counter(
-    word for answer in read_answers('train') for word in answer.split()[: text_slots()]
+    word for answer in stored_answers('train') for word in answer.split()[: text_slots()]
   )
   ordered = sorted(counts, key=lambda word: (-counts[word], word))
   found = {**words, name: tuple(ordered[:most])}
