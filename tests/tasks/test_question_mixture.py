@@ -239,6 +239,14 @@ def test_what_is_taught_has_random_lists(recipe):
   assert answers[SUBJECTS, 'taught'] != answers[SUBJECTS, 'asked']
 
 
+def test_texts_alone(recipe):
+  recipe(f"own_questions.names = ('{SHELF}',)")
+  run = TrainingRun(Recipe())
+  run.check_data()
+  (draft,) = run.model.adapter.draft.drafts
+  assert run.option_tokens.shape[:3] == (1, 2, draft.num_words)
+
+
 def test_examples_of_all_questions_count(recipe):
   recipe()
   both = training_size.num_examples()
