@@ -10,6 +10,7 @@ how the words go together.
 
 import collections
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 import gin
@@ -57,9 +58,8 @@ def text_words(
   name = asked_about_examples().name
   if name in words:
     return tuple(words[name])
-  counts = collections.Counter(
-    word for answer in stored_answers('train') for word in answer.split()[: text_slots()]
-  )
+  texts = (answer.split()[: text_slots()] for answer in stored_answers('train'))
+  counts = collections.Counter(itertools.chain.from_iterable(texts))
   ordered = sorted(counts, key=lambda word: (-counts[word], word))
   found = {**words, name: tuple(ordered[:most])}
   recipes.bind_parameter('text_words.words', found)
