@@ -1,7 +1,7 @@
 """AUC of "Will the user like {title}?" on TALLRec's movie set, as the decoder tells it.
 
     python -m benchmarks.like_decoder [--seeds=0,1,2] [--work_dir=runs/like] \
-      [--methods=frozen,answers,word,lora,text,text_zero_shot] [--text_steps=30]
+      [--methods=frozen,answers,word,lora,text,text_zero_shot] [--text_steps=12]
 
 The probability of "Yes" is the decoder's own: its likelihood of each option
 (`persoma_tf.inference.option_scores`). `frozen` goes on with the draft of
@@ -80,7 +80,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--methods', default=','.join(METHODS))
   parser.add_argument('--seeds', default='0,1,2')
-  parser.add_argument('--text_steps', type=int, default=30)
+  parser.add_argument('--text_steps', type=int, default=12)
   parser.add_argument('--work_dir', default='runs/like')
   flags = parser.parse_args()
   flags.question, flags.data = 'like', ''
