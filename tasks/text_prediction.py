@@ -68,15 +68,13 @@ def text_words(
 
 @gin.configurable
 def text_template() -> AnswerTemplate:
-  """Returns the form of a draft: the prompt's last words and slots for words.
+  """Returns the form of a draft, with slots for its first words.
 
   What stands in the slots behind a text's end is a word, too.
   """
   question, words = asked_about_examples(), text_words()
-  ending = question.ending.strip()
-  parts = [ending] * bool(ending) + [None] * text_slots()
   return AnswerTemplate(
-    parts,
+    question.draft_parts(text_slots()),
     [_END, *(f' {word}' for word in words)],
     Options(number=choice_categories() or _QUERIES),
     begins=(question.before, [_END, *map(question.target, words)]),

@@ -64,14 +64,10 @@ class Choice(ExampleQuestion):
 
   @property
   def draft_form(self) -> AnswerTemplate:
-    """Returns the form of a draft: the prompt's last words and a slot for an option.
-
-    As in the prompt itself, so that the decoder reads there what it is to write here.
-    """
+    """Returns the form of a draft, with a slot for an option."""
     words = [f' {option}' for option in self.options]
-    parts = [self.ending.strip()] * bool(self.ending.strip()) + [None]
     begins = self.before, [*map(self.target, self.options)]
-    return AnswerTemplate(parts, words, self.slot_options, begins)
+    return AnswerTemplate(self.draft_parts(1), words, self.slot_options, begins)
 
   @property
   def slot_options(self) -> Options:

@@ -128,6 +128,17 @@ class ExampleQuestion(abc.ABC):
     """Returns the end of every prompt: what stands behind the last sign and line."""
     return re.split(r'[{}\[\]|]', self.prompt)[-1].lstrip().rpartition('\n')[2]
 
+  def draft_parts(self, slots: int) -> list[str | None]:
+    """Returns the parts of a draft: the prompt's last words and slots, each None.
+
+    As in the prompt itself, so that the decoder reads there what it is to write here.
+
+    Args:
+      slots: number of slots.
+    """
+    ending = self.ending.strip()
+    return [ending] * bool(ending) + [None] * slots
+
   @property
   def before(self) -> str:
     """Returns what stands before an answer, as far as its tokens depend on it."""
