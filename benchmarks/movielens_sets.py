@@ -171,5 +171,6 @@ def _write_windows(work, rows):
 
 
 def _write(path, names, rows):
+  path.parent.mkdir(parents=True, exist_ok=True)
   with open(path, 'w', newline='') as file:
     csv.writer(file).writerows(itertools.chain([names], rows))

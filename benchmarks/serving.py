@@ -97,14 +97,10 @@ def commands(flags) -> Iterator[tuple[str, list[str]]]:
     export_decoder.main([f'--decoder={_DECODER}', f'--output_dir={folder}'])
   vllm = [flags.vllm_python, 'benchmarks/vllm_peer.py', *inputs, *short]
   vllm += [f'--folder={folder}']
-  cases = {'soft_prompts, float32': 'free, float32'}
-  cases |= {
-    'kept, bfloat16': 'kept, bfloat16',
-    'soft_prompts, bfloat16': 'free, bfloat16',
-  }
-  for case, kind in cases.items() if 'bare_vllm' in chosen else ():
-    case, dtype = case.split(', ')
-    yield f'bare_vllm, {kind}', [*vllm, f'--case={case}', f'--dtype={dtype}']
+  cases = itertools.product(('soft_prompts', 'kept'), decoding.TYPES)
+  for case, dtype in cases if 'bare_vllm' in chosen else ():
+    kind = 'kept' if case == 'kept' else 'free'
+    yield f'bare_vllm, {kind}, {dtype}', [*vllm, f'--case={case}', f'--dtype={dtype}']
   for dtype in decoding.TYPES if 'transformers' in chosen else ():
     # A GGUF file would stay in 4 bits.
     command = [flags.peer_python, 'benchmarks/generate_peer.py', *inputs, *short]

@@ -72,13 +72,13 @@ def training_batches(
     dataset = _grouped(examples, limits, batch_size, group_by, done)
   else:
     dataset = _padded(examples(done * batch_size), limits, batch_size)
-  return _explained(dataset.prefetch(2).as_numpy_iterator(), task, lengths)
+  return _explained(dataset.prefetch(2), task, lengths)
 
 
-def _explained(batches, task, lengths):
+def _explained(dataset, task, lengths):
   """Yields batches; an error of the task's own code keeps only its words."""
   try:
-    yield from batches
+    yield from dataset.as_numpy_iterator()
   except tf.errors.OpError as error:
     if 'pad to a smaller size' in str(error):
       raise ValueError(

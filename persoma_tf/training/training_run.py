@@ -147,7 +147,8 @@ class TrainingRun:
       ValueError: see `persoma_tf.training.batching.training_batches`.
     """
     for stage in self.stages:
-      self.data(stage, 0, 0)  # checks `group_by`
+      if stage.group_by:
+        self.data(stage, 0, 0)  # checks it
       next(self._stream(stage, 'train', self.recipe.seed))
 
   def validation(self, stage: Stage) -> Iterator[Mapping]:

@@ -31,8 +31,9 @@ def test_the_last_ratings_are_asked(tmp_path):
     *(('a', str(x)) for x in range(3, 8)),
     ('b', '0'),
   ]
-  movielens_sets._write_folds(tmp_path, rows)
-  with open(tmp_path / 'asked.csv') as file:
+  work = tmp_path / 'a new' / 'folder'
+  movielens_sets._write_folds(work, rows)
+  with open(work / 'asked.csv') as file:
     asked = [*csv.DictReader(file)]
   assert [(x['time'], x['value']) for x in asked][-2:] == [('7', '3.5'), ('9', '1')]
   assert {x['user']: x['fold_0'] for x in asked}['a'] in ('train', 'validation', 'test')

@@ -357,10 +357,8 @@ def test_a_stage_with_a_task_of_its_own(recipe, tmp_path, monkeypatch):
   trainer.train(str(tmp_path))
   items = 'movielens_items_and_genres_v1'
   genres = 'movielens_genre_prediction_subhistories_v1'
-  # To check the data, grouped and read; for the initial parameters; to train; for the
-  # task prompt.
-  checked = [items, items, genres, genres]
-  assert asked == [*checked, items, items, genres, genres]
+  # To check the data; for the initial parameters; to train; for the task prompt.
+  assert asked == [items, genres, items, items, genres, genres]
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
   assert [key for row in rows for key in row if key.endswith('/lm_loss')] == [
     'items/lm_loss',

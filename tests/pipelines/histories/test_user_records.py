@@ -49,7 +49,7 @@ def test_examples_that_are_split_by_time_have_the_shard_of_their_user(tmp_path):
     assert [path.rpartition('/')[2].partition('-')[0] for path in paths] == [
       *sorted(schema.SPLITS)
     ]
-    (end,) = {path.partition('-0')[2] for path in paths}
+    (end,) = {path.rpartition('/')[2].partition('-')[2] for path in paths}
     ends.add(end)
   assert len(ends) == 3
 
