@@ -45,10 +45,34 @@ def matmul(x: Array, matrix: Array) -> Array:
     x: [..., in] array of a float type.
     matrix: [in, out] array of a float type, or of uint16, the bits of bfloat16.
   """
-  if matrix.dtype == jnp.uint16:
-    matrix = jax.lax.bitcast_convert_type(matrix, jnp.bfloat16)
+  matrix = from_bits(matrix)
   rows = 'abcdefgh'[: x.ndim - 1]
   return einsum(f'{rows}i,io->{rows}o', x, matrix)
+
+
+def to_bits(x: Array) -> Array:
+  """Returns the bits of a bfloat16 array as uint16, and others as they are.
+
+  XLA on CPU moves integers; it widens bfloat16 to float32 and rounds it again, even to
+  write one row into an array.
+  """
+  if x.dtype != jnp.bfloat16:
+    return x
+  return jax.lax.bitcast_convert_type(x, jnp.uint16)
+
+
+def from_bits(x: Array) -> Array:
+  """Returns the bfloat16 array of such bits, and others as they are."""
+  if x.dtype != jnp.uint16:
+    return x
+  return jax.lax.bitcast_convert_type(x, jnp.bfloat16)
+
+
+def widened(x: Array) -> Array:
+  """Returns as float32 an array of a float type or of such bits, which is faster."""
+  if x.dtype != jnp.uint16:
+    return x.astype(jnp.float32)
+  return jax.lax.bitcast_convert_type(x.astype(jnp.uint32) << 16, jnp.float32)
 
 
 def _multiply(spec, x, y):

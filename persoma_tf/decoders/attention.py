@@ -14,7 +14,7 @@ class KeysValues(NamedTuple):
 
   Attributes:
     keys: [layers, B, S, kv_heads, head_dim], in the type of the operands of products;
-      without the first axis for one layer.
+      without the first axis for one layer. A cache has the bits of bfloat16 as uint16.
     values: array of the same shape and dtype.
   """
 
@@ -37,15 +37,24 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   batch, length, heads, width = query.shape
   kv_heads = seen.keys.shape[2]
   query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
-  scores = products.einsum('bqhgd,bkhd->bhgqk', query, seen.keys)
-  weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores * scale, -1e30))
-  read = products.einsum('bhgqk,bkhd->bqhgd', weights, seen.values)
+  weigh = lambda x: jax.nn.softmax(jnp.where(mask[:, None, None], x * scale, -1e30))
+  if length == 1 and jax.default_backend() == 'cpu':
+    # One small product per row and head is slow (docs/speed.md).
+    keys = products.widened(seen.keys.transpose(0, 2, 3, 1))[:, :, None]
+    values = products.widened(seen.values.transpose(0, 2, 1, 3))[:, :, None]
+    scores = jnp.sum(query[:, 0, ..., None] * keys, axis=3)
+    read = jnp.sum(weigh(scores[..., None, :])[:, :, :, 0, :, None] * values, axis=3)
+  else:
+    keys, values = map(products.from_bits, seen)
+    weights = weigh(products.einsum('bqhgd,bkhd->bhgqk', query, keys))
+    read = products.einsum('bhgqk,bkhd->bqhgd', weights, values)
   return read.reshape(batch, length, heads * width)
 
 
 def write_cache(cache: KeysValues, new: KeysValues, index: Array) -> KeysValues:
   """Returns one layer's cache with `new` [B, S, kv_heads, head_dim] at `index`."""
   update = jax.lax.dynamic_update_slice_in_dim
+  new = map(products.to_bits if cache.keys.dtype == jnp.uint16 else jnp.asarray, new)
   return KeysValues(
     *(update(old, x, index, 1) for old, x in zip(cache, new, strict=True))
   )

@@ -246,7 +246,7 @@ class CausalLm(DecoderOnly):
     kinds = self.config.kinds
     readings = tuple(
       Reading(
-        kind.rotation.turns(positions),
+        kind.rotation.turns(positions, mask.shape[-1]),
         newest(mask, kind.window) if kind.window else mask,
       )
       for kind in kinds

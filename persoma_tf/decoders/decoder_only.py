@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from persoma_tf import products
 from persoma_tf.decoders import branches
 from persoma_tf.decoders.attention import KeysValues
 from persoma_tf.parameters import checkpoints
@@ -94,11 +95,10 @@ class DecoderOnly(nn.Module):
       *shape: shape of the keys and of the values of one layer.
     """
     dtype = self.embedder.embedding.dtype
+    empty = lambda *sizes: products.to_bits(jnp.zeros(sizes, dtype))
     if self.unrolled:
-      layer = lambda: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-      return tuple(layer() for _ in range(layers))
-    shape = (layers, *shape)
-    return KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+      return tuple(KeysValues(empty(*shape), empty(*shape)) for _ in range(layers))
+    return KeysValues(empty(layers, *shape), empty(layers, *shape))
 
   def started(self, prefix: Array, mask: Array) -> tuple[Array, Array]:
     """Returns a prefix and its mask, with the start token first if there is one."""
@@ -158,10 +158,9 @@ class DecoderOnly(nn.Module):
     else:
       shared, known = (x[0] for x in self.started(*(x[None] for x in shared)))
     (batch, width), before = mask.shape, len(shared)
-    total = before + width + size
+    total = before + width
     layers = self._common(shared, known, batch, total)
     readable = jnp.concatenate([jnp.tile(known, (batch, 1)), mask], axis=1)
-    readable = jnp.pad(readable, ((0, 0), (0, size)))
     causal = jnp.arange(total) <= before + jnp.arange(width)[:, None]
     hidden, layers = self.read(
       prefix,
@@ -170,9 +169,10 @@ class DecoderOnly(nn.Module):
       layers,
       before,
     )
+    layers = branches.with_room(layers, size)
+    readable = jnp.pad(readable, ((0, 0), (0, size)))
     length = jnp.sum(known) + jnp.sum(mask, axis=1)
-    index = jnp.int32(before + width)
-    return _last(hidden, mask), Cache(layers, readable, index, length)
+    return _last(hidden, mask), Cache(layers, readable, jnp.int32(total), length)
 
   def _common(self, shared: Array, known: Array, batch: int, size: int):
     """Returns a cache of `size` positions that starts with `shared` [S, D].

@@ -25,10 +25,18 @@ class Rotation(NamedTuple):
   frequencies: tuple[float, ...]
   scale: float = 1.0
 
-  def turns(self, positions: Array) -> tuple[Array, Array]:
-    """Returns sines and cosines [B, S, head_dim / 2] float32 of positions [B, S]."""
-    angles = positions[..., None] * jnp.array(self.frequencies, jnp.float32)
-    return jnp.sin(angles) * self.scale, jnp.cos(angles) * self.scale
+  def turns(self, positions: Array, end: int) -> tuple[Array, Array]:
+    """Returns sines and cosines [B, S, head_dim / 2] float32 of positions [B, S].
+
+    They are of a table: XLA would compute them in each layer again, for each head.
+
+    Args:
+      positions: int32, below `end`.
+      end: number of positions in the table.
+    """
+    angles = np.arange(end, dtype=np.float32)[:, None] * np.float32(self.frequencies)
+    tables = np.sin(angles), np.cos(angles)
+    return tuple(jnp.asarray(x * np.float32(self.scale))[positions] for x in tables)
 
 
 def rotate(x: Array, turns: tuple[Array, Array]) -> Array:
