@@ -68,7 +68,7 @@ def from_bits(x: Array) -> Array:
   return jax.lax.bitcast_convert_type(x, jnp.bfloat16)
 
 
-def widened(x: Array) -> Array:
+def as_float32(x: Array) -> Array:
   """Returns as float32 an array of a float type or of such bits, which is faster."""
   if x.dtype != jnp.uint16:
     return x.astype(jnp.float32)

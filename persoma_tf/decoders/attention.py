@@ -40,8 +40,8 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   weigh = lambda x: jax.nn.softmax(jnp.where(mask[:, None, None], x * scale, -1e30))
   if length == 1 and jax.default_backend() == 'cpu':
     # One small product per row and head is slow (docs/speed.md).
-    keys = products.widened(seen.keys.transpose(0, 2, 3, 1))[:, :, None]
-    values = products.widened(seen.values.transpose(0, 2, 1, 3))[:, :, None]
+    keys = products.as_float32(seen.keys.transpose(0, 2, 3, 1))[:, :, None]
+    values = products.as_float32(seen.values.transpose(0, 2, 1, 3))[:, :, None]
     scores = jnp.sum(query[:, 0, ..., None] * keys, axis=3)
     read = jnp.sum(weigh(scores[..., None, :])[:, :, :, 0, :, None] * values, axis=3)
   else:

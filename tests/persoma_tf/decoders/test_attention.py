@@ -48,7 +48,7 @@ def test_a_cache_of_bits_holds_what_is_written():
   assert empty.dtype == jnp.uint16
   held = write_cache(KeysValues(empty, empty), KeysValues(new, -new), 4)
   for bits, values in zip(held, (new, -new), strict=True):
-    wide = np.asarray(products.widened(bits))
+    wide = np.asarray(products.as_float32(bits))
     np.testing.assert_array_equal(wide[:, 4:6], values.astype(jnp.float32))
     np.testing.assert_array_equal(products.from_bits(bits).astype(jnp.float32), wide)
     assert not wide[:, :4].any()
