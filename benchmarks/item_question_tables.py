@@ -25,6 +25,7 @@ _DECODER = {
 _RANKING = {
   'draft': 'the draft',
   'popularity': 'number of ratings',
+  'candidate_share': 'how often a candidate was the answer in the training',
   'pooled_cosine': 'likeness of the vectors',
   'random': 'chance',
 }

@@ -7,8 +7,8 @@
 Each of a user's last ten films stands among 19 that the user had no rating of, drawn
 alike or in proportion to their ratings. Users are divided anew for each seed. All jobs
 are the product's, up to the first stage of `runs/rank.gin`; no decoder runs. Beside the
-draft are the methods of a report: the number of ratings, the likeness of vectors, and
-chance.
+draft are the methods of a report: the number of ratings, how often a candidate was the
+answer in the training, the likeness of vectors, and chance.
 
 A finished cell is kept in the work folder and is not run again. Writes
 `benchmarks/results/rank.json`; intervals are bootstrapped over users, of the mean over
@@ -27,6 +27,7 @@ from benchmarks import draft_cells
 from benchmarks.decoding import machine
 from benchmarks.movielens_sets import tables
 from pipelines.common import job
+from pipelines.report.example_results import read_asked_examples
 from pipelines.report.rank_scoring import rank_floors
 from tasks import choice_metrics
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
@@ -91,9 +92,10 @@ def cell(work: pathlib.Path, by: str, about: dict, seed: int) -> dict[str, np.nd
     )
     predictor, records, read = draft_cells.load(model, folders, _NAME)
     told = predictor.draft_probabilities(records)
+    training = read_asked_examples(str(folders[0]), predictor.question, 'train')
     values = {
       'draft': padded_values(read.candidates, lambda at, x: told[at, : len(x)]),
-      **rank_floors(read, *map(str, folders)),
+      **rank_floors(read, training, *map(str, folders)),
     }
     scores = {
       f'{method} {score}': of_examples

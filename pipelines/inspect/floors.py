@@ -107,7 +107,8 @@ def _of_examples(histories_dir, embeddings_dir, question):
   users = np.unique(samples.user_ids, return_inverse=True)[1]
   folders = histories_dir, embeddings_dir
   if isinstance(question, Rank):
-    values = rank_scoring.rank_floors(read, histories_dir, embeddings_dir)
+    training = example_results.read_asked_examples(histories_dir, question, 'train')
+    values = rank_scoring.rank_floors(read, training, *folders)
     told = {
       x: rank_metrics.rank_scores(own, samples.answers) for x, own in values.items()
     }

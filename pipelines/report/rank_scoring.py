@@ -8,14 +8,18 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.report.example_means import better_method, summarize
-from pipelines.report.example_results import ExampleResults, ReadExamples
+from pipelines.report.example_results import (
+  ExampleResults,
+  ReadExamples,
+  read_asked_examples,
+)
 from pipelines.report.example_run import ExampleRun
 from tasks import schema
 from tasks.item_vectors import load_item_vectors
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
 
 SCORE = 'ndcg_at_10'  # that methods are compared by
-RANK_FLOORS = ('random', 'popularity', 'pooled_cosine')
+RANK_FLOORS = ('random', 'popularity', 'candidate_share', 'pooled_cosine')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,8 @@ def score_rank_run(run: ExampleRun) -> RankResults:
   items = pq.read_table(f'{run.histories_dir}/items.parquet', columns=['item_id'])
   ids = items['item_id'].to_pylist()
   values = model_values(answered.rows, read, ids)
-  values |= rank_floors(read, run.histories_dir, run.embeddings_dir)
+  training = read_asked_examples(run.histories_dir, run.question, 'train')
+  values |= rank_floors(read, training, run.histories_dir, run.embeddings_dir)
   truth = read.samples.answers
   scores = {name: rank_scores(own, truth) for name, own in values.items()}
   methods = {name: summarize(own, users, run_info) for name, own in scores.items()}
@@ -89,17 +94,23 @@ def model_values(
 
 
 def rank_floors(
-  examples: ReadExamples, histories_dir: str, embeddings_dir: str = ''
+  examples: ReadExamples,
+  training: ReadExamples,
+  histories_dir: str,
+  embeddings_dir: str = '',
 ) -> dict[str, np.ndarray]:
   """Returns values of the candidates by every method of RANK_FLOORS.
 
   'random' gives the expected scores of a random order. 'popularity' counts the events
   of training users with an item; where examples are divided by time, those before the
-  first one for validation. 'pooled_cosine' compares a candidate's vector with the mean
-  vector of the history.
+  first one for validation. 'candidate_share' is how often an item was the answer when
+  it was a candidate of the training: it tells what the way of drawing candidates gives
+  away. 'pooled_cosine' compares a candidate's vector with the mean vector of the
+  history.
 
   Args:
     examples: E examples with C candidates or fewer.
+    training: examples of the training.
     histories_dir: finished folder of the histories.
     embeddings_dir: finished folder of the item vectors; '' leaves out 'pooled_cosine'.
 
@@ -114,6 +125,8 @@ def rank_floors(
     'random': of_candidates(lambda _, items: np.zeros(len(items))),
     'popularity': of_candidates(lambda _, items: counts[items]),
   }
+  shares = _candidate_shares(training, table.num_rows)
+  found['candidate_share'] = of_candidates(lambda _, items: shares[items])
   if embeddings_dir:
     vectors = load_item_vectors(embeddings_dir).by_item(table.num_rows)
     # The mean over the items: what all of them share says nothing of a candidate.
@@ -123,3 +136,16 @@ def rank_floors(
     cosine = lambda at, items: vectors[items] @ pooled(at)  # the order is the cosine's
     found['pooled_cosine'] = of_candidates(cosine)
   return found
+
+
+def _candidate_shares(training: ReadExamples, num_items: int) -> np.ndarray:
+  """Returns how often each item was the answer as a candidate, [I] float64.
+
+  One candidature with the share of all items is added to each.
+  """
+  shown, chosen = np.zeros((2, num_items))
+  for items, answer in zip(training.candidates, training.samples.answers, strict=True):
+    if answer >= 0:
+      shown[items] += 1
+      chosen[items[answer]] += 1
+  return (chosen + chosen.sum() / max(shown.sum(), 1)) / (shown + 1)

@@ -261,7 +261,7 @@ def test_a_ranking_from_a_csv(tmp_path):
     assert sum(odds) == pytest.approx(1, abs=1e-4)
   report = json.loads((made.folder / 'report' / 'metrics.json').read_text())
   assert {*report['methods']} == {
-    *('persoma', 'draft', 'random', 'popularity', 'pooled_cosine')
+    *('persoma', 'draft', 'random', 'popularity', 'candidate_share', 'pooled_cosine')
   }
   page = (made.folder / 'report' / 'report.html').read_text()
   assert 'A ranking by soft prompt: book_next_v1' in page
