@@ -69,7 +69,7 @@ def from_bits(x: Array) -> Array:
 
 
 def as_float32(x: Array) -> Array:
-  """Returns as float32 an array of a float type or of such bits, which is faster."""
+  """Returns an array of a float type, or of such bits, as float32."""
   if x.dtype != jnp.uint16:
     return x.astype(jnp.float32)
   return jax.lax.bitcast_convert_type(x.astype(jnp.uint32) << 16, jnp.float32)

@@ -14,7 +14,8 @@ class KeysValues(NamedTuple):
 
   Attributes:
     keys: [layers, B, S, kv_heads, head_dim], in the type of the operands of products;
-      without the first axis for one layer. A cache has the bits of bfloat16 as uint16.
+      without the first axis for one layer. The cache of a decoder-only model has the
+      bits of bfloat16 as uint16.
     values: array of the same shape and dtype.
   """
 
@@ -39,7 +40,8 @@ def attend(query: Array, seen: KeysValues, mask: Array, scale: float) -> Array:
   query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)
   weigh = lambda x: jax.nn.softmax(jnp.where(mask[:, None, None], x * scale, -1e30))
   if length == 1 and jax.default_backend() == 'cpu':
-    # One small product per row and head is slow (docs/speed.md).
+    # One small product per row and head is slow (docs/speed.md). This one rounds
+    # neither query nor weights.
     keys = products.as_float32(seen.keys.transpose(0, 2, 3, 1))[:, :, None]
     values = products.as_float32(seen.values.transpose(0, 2, 1, 3))[:, :, None]
     scores = jnp.sum(query[:, 0, ..., None] * keys, axis=3)

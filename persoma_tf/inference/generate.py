@@ -2,7 +2,8 @@
 
 Greedy answers can be drafted (speculative decoding, Leviathan et al. 2023, arXiv
 2211.17192): the decoder reads a draft's tokens at once, those are kept that it would
-have written itself, and it goes on behind them. The answer stays the same.
+have written itself, and it goes on behind them. The answer stays the same in float32;
+in bfloat16 a near tie may fall otherwise, for one token is rounded less than several.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Scores of a run that ranked candidates, beside methods that need no model."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipelines.report.example_run import ExampleRun
 from tasks import schema
 from tasks.item_vectors import load_item_vectors
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
+from tasks.user_folds import FOLDS, folds_of
 
 SCORE = 'ndcg_at_10'  # that methods are compared by
 RANK_FLOORS = ('random', 'popularity', 'candidate_share', 'pooled_cosine')
@@ -104,9 +105,9 @@ def rank_floors(
   'random' gives the expected scores of a random order. 'popularity' counts the events
   of training users with an item; where examples are divided by time, those before the
   first one for validation. 'candidate_share' is how often an item was the answer when
-  it was a candidate of the training: it tells what the way of drawing candidates gives
-  away. 'pooled_cosine' compares a candidate's vector with the mean vector of the
-  history.
+  it was a candidate of the training: well above popularity, it tells that the way of
+  drawing candidates gives answers away. 'pooled_cosine' compares a candidate's vector
+  with the mean vector of the history.
 
   Args:
     examples: E examples with C candidates or fewer.
@@ -125,8 +126,8 @@ def rank_floors(
     'random': of_candidates(lambda _, items: np.zeros(len(items))),
     'popularity': of_candidates(lambda _, items: counts[items]),
   }
-  shares = _candidate_shares(training, table.num_rows)
-  found['candidate_share'] = of_candidates(lambda _, items: shares[items])
+  share = _candidate_shares(examples, training, table.num_rows)
+  found['candidate_share'] = of_candidates(share)
   if embeddings_dir:
     vectors = load_item_vectors(embeddings_dir).by_item(table.num_rows)
     # The mean over the items: what all of them share says nothing of a candidate.
@@ -138,14 +139,30 @@ def rank_floors(
   return found
 
 
-def _candidate_shares(training: ReadExamples, num_items: int) -> np.ndarray:
-  """Returns how often each item was the answer as a candidate, [I] float64.
+def _candidate_shares(
+  examples: ReadExamples, training: ReadExamples, num_items: int
+) -> Callable[[int, np.ndarray], np.ndarray]:
+  """Returns a function from an example's place and items to shares of answers.
 
-  One candidature with the share of all items is added to each.
+  A share is how often an item was the answer as a candidate, with one candidature more
+  that has the share of all items. An example of the training itself is compared with
+  the folds of users that its own is not in.
   """
-  shown, chosen = np.zeros((2, num_items))
-  for items, answer in zip(training.candidates, training.samples.answers, strict=True):
+  chosen, shown = np.zeros((2, FOLDS, num_items))
+  folds = folds_of(training.samples.user_ids)
+  answers = training.samples.answers
+  for fold, items, answer in zip(folds, training.candidates, answers, strict=True):
     if answer >= 0:
-      shown[items] += 1
-      chosen[items[answer]] += 1
-  return (chosen + chosen.sum() / max(shown.sum(), 1)) / (shown + 1)
+      shown[fold, items] += 1
+      chosen[fold, items[answer]] += 1
+  trained = {*training.samples.names}
+  of_training = np.array([x in trained for x in examples.samples.names], bool)
+  hidden = np.where(of_training, folds_of(examples.samples.user_ids), FOLDS)
+  every = chosen.sum() / max(shown.sum(), 1)
+
+  def share(at, items):
+    others = np.arange(FOLDS) != hidden[at]
+    count = lambda table: table[others][:, items].sum(axis=0)
+    return (count(chosen) + every) / (count(shown) + 1)
+
+  return share

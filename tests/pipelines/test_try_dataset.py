@@ -265,6 +265,7 @@ def test_a_ranking_from_a_csv(tmp_path):
   }
   page = (made.folder / 'report' / 'report.html').read_text()
   assert 'A ranking by soft prompt: book_next_v1' in page
+  assert all(f'<b>{method}</b>' in page for method in report['methods'])
   lists = re.findall(
     r'Books:\n((?:\d+\. .+\n)+)Number of the book:', html.unescape(page)
   )

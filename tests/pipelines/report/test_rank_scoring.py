@@ -10,15 +10,15 @@ from pipelines.report.example_results import ReadExamples
 from pipelines.report.rank_scoring import RANK_FLOORS, rank_floors
 from tasks import schema
 from tasks.baselines import ChoiceSamples
-from tasks.user_folds import FOLDS
+from tasks.user_folds import FOLDS, folds_of
 
 ITEMS = 7
 
 
-def examples(candidates, answers):
+def examples(candidates, answers, name='train'):
   """What `read_asked_examples` returns, as far as the methods read it."""
   empty = [np.zeros(0, np.int64)] * len(answers)
-  names = [f'e{x}' for x in range(len(answers))]
+  names = [f'{name}{x}' for x in range(len(answers))]
   samples = ChoiceSamples(
     *(names, names, np.full(len(answers), -1), np.array(answers)), empty, empty
   )
@@ -39,7 +39,7 @@ def test_how_often_a_candidate_was_the_answer(histories):
   rng = np.random.default_rng(0)
   candidates = [rng.permutation(ITEMS)[: rng.integers(2, 5)] for _ in range(40)]
   answers = [rng.integers(-1, len(x)) for x in candidates]  # -1: unknown
-  asked = examples([[4, 0, 6], [1, 2]], [0, 1])
+  asked = examples([[4, 0, 6], [1, 2]], [0, 1], 'test')
   found = rank_floors(asked, examples(candidates, answers), histories)
   assert {*found} == {*RANK_FLOORS} - {'pooled_cosine'}  # needs vectors
   rows = pd.DataFrame(
@@ -57,6 +57,21 @@ def test_how_often_a_candidate_was_the_answer(histories):
   np.testing.assert_allclose(found['candidate_share'][1, :2], shares[[1, 2]])
   assert np.isnan(found['candidate_share'][1, 2])
   np.testing.assert_array_equal(found['popularity'][0], np.array([4, 0, 6]) * FOLDS)
+
+
+def test_the_training_itself_is_asked_without_its_own_fold(histories):
+  rng = np.random.default_rng(1)
+  candidates = [rng.permutation(ITEMS)[:3] for _ in range(30)]
+  answers = [rng.integers(0, 3) for _ in candidates]
+  given = examples(candidates, answers)
+  found = rank_floors(given, given, histories)['candidate_share']
+  folds = folds_of(given.samples.user_ids)
+  assert {*folds} == {*range(FOLDS)}
+  for at, items in enumerate(candidates):
+    others = [x for x in range(30) if folds[x] != folds[at]]
+    shown = sum(np.isin(items, candidates[x]).astype(int) for x in others)
+    chosen = sum((items == candidates[x][answers[x]]).astype(int) for x in others)
+    np.testing.assert_allclose(found[at], (chosen + 1 / 3) / (shown + 1))
 
 
 def test_a_training_without_answers_tells_nothing(histories):
