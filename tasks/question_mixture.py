@@ -16,7 +16,7 @@ interactions are of the example's own user, so that every draft can learn from a
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import gin
 import numpy as np
@@ -26,6 +26,7 @@ import tensorflow as tf
 from persoma_tf.adapters.option_queries import OptionQueries
 from persoma_tf.adapters.question_drafts import QuestionDrafts, draft_forms
 from persoma_tf.answer_form import AnswerTemplate
+from persoma_tf.answer_template import Draft
 from persoma_tf.setting_types import Amount, Count
 from tasks import example_features, examples, question_examples
 from tasks.answers.choice import Choice
@@ -123,7 +124,8 @@ def question_lengths(known: Count = 0) -> dict[str, int]:
   longest: dict[str, int] = {_NUMBER: 1}
   for name in asked_questions():
     with asking(name):
-      for feature, length in _lengths(asked_question(), known).items():
+      question = asked_question()
+      for feature, length in _kind_of(question).lengths(question, known).items():
         longest[feature] = max(length, longest.get(feature, 0))
   longest.pop('history_statistics', None)
   return longest
@@ -132,7 +134,11 @@ def question_lengths(known: Count = 0) -> dict[str, int]:
 @gin.configurable
 def question_forms() -> dict[str, AnswerTemplate]:
   """Returns the form of each question's draft, for `train.answer`."""
-  return {name: _form(name) for name in asked_questions()}
+  forms = {}
+  for name in asked_questions():
+    with asking(name):
+      forms[name] = _kind_of(asked_question()).form()
+  return forms
 
 
 @gin.configurable
@@ -149,7 +155,7 @@ def question_drafts(weights: Mapping[str, Amount] = {}) -> QuestionDrafts:
   drafts, forms = [], draft_forms()
   for name in of:
     with asking(name):
-      make = _draft_module(asked_question())
+      make = _kind_of(asked_question()).draft
       drafts.append(make(name=name, **forms[name]) if name in forms else None)
   return QuestionDrafts(tuple(of), tuple(drafts), tuple(of.values()))
 
@@ -189,29 +195,42 @@ def _for_each(setting, given: Mapping[str, float]) -> dict[str, float]:
   return {name: float(given.get(name, 1.0)) for name in names}
 
 
-def _draft_module(question: AnyQuestion) -> Callable:
-  """Returns the function, or class, that makes the draft module of a question."""
+class _Kind(NamedTuple):
+  """Holds what the mixture must know of a kind of question.
+
+  Attributes:
+    form: returns the form of the asked question's draft.
+    draft: function (name, fields of the form) that makes the draft module.
+    lengths: function (question, E) that returns the padded length of each feature.
+    maker: function (room, draws) that returns a function of an example; `draws` for
+      random answers, where the kind has any.
+  """
+
+  form: Callable[[], AnswerTemplate]
+  draft: Callable[..., Draft]
+  lengths: Callable[[AnyQuestion, int], dict[str, int]]
+  maker: Callable[[Room, bool], examples.MakeExample]
+
+
+def _kind_of(question: AnyQuestion) -> _Kind:
   if isinstance(question, Text):
-    return text_draft
-  return choice_draft if isinstance(question, Choice) else OptionQueries
+    lengths = lambda own, known: example_lengths(own, known) | {_SLOTS: text_slots()}
+    return _Kind(text_template, text_draft, lengths, lambda room, _: with_words(room))
+  if isinstance(question, Choice):
+    make = lambda room, _: example_features.of_question(room)
+    return _Kind(choice_template, choice_draft, _choice_lengths, make)
+  lengths = lambda _, known: feature_lengths(known=known)
+  return _Kind(answer_template, OptionQueries, lengths, _lists_maker)
 
 
-def _form(name: str) -> AnswerTemplate:
-  """Returns the form of a question's draft."""
-  with asking(name):
-    question = asked_question()
-    if isinstance(question, Choice):
-      return choice_template()
-    return text_template() if isinstance(question, Text) else answer_template()
+def _choice_lengths(question: Choice, known: int) -> dict[str, int]:
+  slots = len(question.slot_options.first_words)
+  return example_lengths(question, known) | {_SLOTS: slots}
 
 
-def _lengths(question: AnyQuestion, known: int) -> dict[str, int]:
-  """Returns the padded length of each feature of a question."""
-  if isinstance(question, ExampleQuestion):
-    is_text = isinstance(question, Text)
-    slots = text_slots() if is_text else len(question.slot_options.first_words)
-    return example_lengths(question, known) | {_SLOTS: slots}
-  return feature_lengths(known=known)
+def _lists_maker(room: Room, draws: bool) -> examples.MakeExample:
+  make = examples.with_random_answers if draws else examples.from_vectors
+  return make(room, draw=_draw_own)
 
 
 def _make_examples(dataset, name: str, use: Use, sequence_length=None):
@@ -228,13 +247,7 @@ def _make_examples(dataset, name: str, use: Use, sequence_length=None):
 def _maker(name: str, draws: bool, room: Room) -> examples.MakeExample:
   """Returns a function that makes an example with the features of all questions."""
   asked = asked_questions()
-  if isinstance(asked[name], Text):
-    make = with_words(room)
-  elif isinstance(asked[name], ExampleQuestion):
-    make = example_features.of_question(room)
-  else:
-    make = examples.with_random_answers if draws else examples.from_vectors
-    make = make(room, draw=_draw_own)
+  make = _kind_of(asked[name]).maker(room, draws)
   number, vectors = [*asked].index(name), interaction_vectors()
   asks_item = any(
     isinstance(x, ExampleQuestion) and x.asks_item for x in asked.values()
