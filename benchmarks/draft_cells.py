@@ -10,8 +10,8 @@ from benchmarks.quality import run
 from persoma_tf.inference.decoding_settings import Decoding
 from pipelines.common import tfrecord
 from pipelines.histories import history_records
+from pipelines.report.asked_examples import ReadExamples, read_asked_examples
 from pipelines.report.asked_question import questions_of
-from pipelines.report.example_results import ReadExamples, read_asked_examples
 from tasks.predictor import Predictor
 
 # Trains the draft alone, anew: what a run took that was cut is not known.

@@ -27,7 +27,7 @@ from benchmarks import draft_cells
 from benchmarks.decoding import machine
 from benchmarks.movielens_sets import tables
 from pipelines.common import job
-from pipelines.report.example_results import read_asked_examples
+from pipelines.report.asked_examples import read_asked_candidates
 from pipelines.report.rank_scoring import rank_floors
 from tasks import choice_metrics
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
@@ -92,7 +92,7 @@ def cell(work: pathlib.Path, by: str, about: dict, seed: int) -> dict[str, np.nd
     )
     predictor, records, read = draft_cells.load(model, folders, _NAME)
     told = predictor.draft_probabilities(records)
-    training = read_asked_examples(str(folders[0]), predictor.question, 'train')
+    training = read_asked_candidates(str(folders[0]), predictor.question, 'train')
     values = {
       'draft': padded_values(read.candidates, lambda at, x: told[at, : len(x)]),
       **rank_floors(read, training, *map(str, folders)),

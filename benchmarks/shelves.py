@@ -42,7 +42,7 @@ from examples.books import make_data
 from persoma_tf.model import Persoma
 from persoma_tf.training.feature_converter import HistoryFeatureConverter
 from pipelines.common import job
-from pipelines.report.example_results import read_answer_texts
+from pipelines.report.asked_examples import read_answer_texts
 from pipelines.report.text_scoring import most_frequent
 from tasks import text_metrics
 from tasks.predictor import Predictor

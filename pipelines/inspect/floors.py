@@ -10,9 +10,9 @@ from pipelines.common.job import JobError
 from pipelines.embeddings.embeddings_folder import input_fingerprints
 from pipelines.histories.history_records import require_users
 from pipelines.report import (
+  asked_examples,
   asked_question,
   choice_scoring,
-  example_results,
   rank_scoring,
   run_results,
   scoring,
@@ -97,7 +97,7 @@ def _of_lists(histories_dir, embeddings_dir, info):
 def _of_examples(histories_dir, embeddings_dir, question):
   """Scores the simple methods on the test examples that have an answer."""
   asked_question.require_examples(histories_dir, question, 'test')
-  read = example_results.read_asked_examples(histories_dir, question, 'test')
+  read = asked_examples.read_asked_examples(histories_dir, question, 'test')
   read = read.take(read.samples.answers >= 0)
   samples = read.samples
   if not len(samples.asked):
@@ -107,7 +107,7 @@ def _of_examples(histories_dir, embeddings_dir, question):
   users = np.unique(samples.user_ids, return_inverse=True)[1]
   folders = histories_dir, embeddings_dir
   if isinstance(question, Rank):
-    training = example_results.read_asked_examples(histories_dir, question, 'train')
+    training = asked_examples.read_asked_candidates(histories_dir, question, 'train')
     values = rank_scoring.rank_floors(read, training, *folders)
     told = {
       x: rank_metrics.rank_scores(own, samples.answers) for x, own in values.items()

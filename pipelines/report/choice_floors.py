@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.report.example_results import read_asked_examples
+from pipelines.report.asked_examples import read_asked_examples
 from tasks import baselines
 from tasks.answers.choice import Choice
 from tasks.baselines import ChoiceSamples, ToldNumbers

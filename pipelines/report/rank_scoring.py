@@ -1,23 +1,24 @@
 """Scores of a run that ranked candidates, beside methods that need no model."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.report.example_means import better_method, summarize
-from pipelines.report.example_results import (
-  ExampleResults,
+from pipelines.report.asked_examples import (
+  AskedCandidates,
   ReadExamples,
-  read_asked_examples,
+  read_asked_candidates,
 )
+from pipelines.report.example_means import better_method, summarize
+from pipelines.report.example_results import ExampleResults
 from pipelines.report.example_run import ExampleRun
 from tasks import schema
 from tasks.item_vectors import load_item_vectors
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
-from tasks.user_folds import FOLDS, folds_of
+from tasks.user_folds import FOLDS, fold_of, folds_of
 
 SCORE = 'ndcg_at_10'  # that methods are compared by
 RANK_FLOORS = ('random', 'popularity', 'candidate_share', 'pooled_cosine')
@@ -43,7 +44,7 @@ def score_rank_run(run: ExampleRun) -> RankResults:
   items = pq.read_table(f'{run.histories_dir}/items.parquet', columns=['item_id'])
   ids = items['item_id'].to_pylist()
   values = model_values(answered.rows, read, ids)
-  training = read_asked_examples(run.histories_dir, run.question, 'train')
+  training = read_asked_candidates(run.histories_dir, run.question, 'train')
   values |= rank_floors(read, training, run.histories_dir, run.embeddings_dir)
   truth = read.samples.answers
   scores = {name: rank_scores(own, truth) for name, own in values.items()}
@@ -96,7 +97,7 @@ def model_values(
 
 def rank_floors(
   examples: ReadExamples,
-  training: ReadExamples,
+  training: Iterable[AskedCandidates],
   histories_dir: str,
   embeddings_dir: str = '',
 ) -> dict[str, np.ndarray]:
@@ -140,7 +141,7 @@ def rank_floors(
 
 
 def _candidate_shares(
-  examples: ReadExamples, training: ReadExamples, num_items: int
+  examples: ReadExamples, training: Iterable[AskedCandidates], num_items: int
 ) -> Callable[[int, np.ndarray], np.ndarray]:
   """Returns a function from an example's place and items to shares of answers.
 
@@ -148,14 +149,13 @@ def _candidate_shares(
   that has the share of all items. An example of the training itself is compared with
   the folds of users that its own is not in.
   """
-  chosen, shown = np.zeros((2, FOLDS, num_items))
-  folds = folds_of(training.samples.user_ids)
-  answers = training.samples.answers
-  for fold, items, answer in zip(folds, training.candidates, answers, strict=True):
+  (chosen, shown), trained = np.zeros((2, FOLDS, num_items)), set()
+  for name, items, answer in training:
+    trained.add(name)
     if answer >= 0:
+      fold = fold_of(name[0].encode())
       shown[fold, items] += 1
       chosen[fold, items[answer]] += 1
-  trained = {*training.samples.names}
   of_training = np.array([x in trained for x in examples.samples.names], bool)
   hidden = np.where(of_training, folds_of(examples.samples.user_ids), FOLDS)
   every = chosen.sum() / max(shown.sum(), 1)

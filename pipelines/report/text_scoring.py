@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipelines.report import example_results
+from pipelines.report import asked_examples
 from pipelines.report.example_means import better_method, summarize
 from pipelines.report.example_results import ExampleResults
 from pipelines.report.example_run import ExampleRun
@@ -65,5 +65,5 @@ def most_frequent(histories_dir: str, question: Text) -> str:
     histories_dir: finished folder of the histories.
     question: words of the question.
   """
-  counted = Counter(example_results.read_answer_texts(histories_dir, question, 'train'))
+  counted = Counter(asked_examples.read_answer_texts(histories_dir, question, 'train'))
   return min(counted, key=lambda text: (-counted[text], text), default='')

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from pipelines.common import tfrecord
 from pipelines.common.job import JobError
-from pipelines.report import asked_question, choice_scoring, example_results
+from pipelines.report import (
+  asked_examples,
+  asked_question,
+  choice_scoring,
+)
 from pipelines.report.choice_floors import CHOICE_FLOORS, answer_choice_floors
 from tasks.choice_metrics import OptionAnswers
 from tasks.prompt_texts import PromptTexts
@@ -29,47 +31,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def question(folder):
   return asked_question.questions_of(f'{folder}/histories')[choices.NAME]
-
-
-def test_examples_as_they_were_written(folder, question):
-  read = example_results.read_asked_examples(f'{folder}/histories', question, 'test')
-  assert len(read.samples.asked) == len(SPLITS['test'])
-  for row, wanted in enumerate(SPLITS['test']):
-    samples = read.samples
-    assert samples.example_ids[row] == wanted['example_id']
-    assert samples.user_ids[row] == wanted['user_id']
-    assert samples.asked[row] == wanted['example_item'][0]
-    option = samples.answers[row]
-    known = [question.options[option]] if option >= 0 else []
-    assert known == wanted['answer']
-    np.testing.assert_array_equal(samples.items[row], wanted['history_items'])
-    np.testing.assert_array_equal(samples.values[row], wanted['history_ratings'])
-    assert read.totals[row] == wanted['history_total']
-    assert read.fields[row] == {'weekday': wanted['field_weekday']}
-  every = example_results.read_asked_examples(f'{folder}/histories', question, 'all')
-  assert len(every.samples.asked) == sum(map(len, SPLITS.values()))
-
-
-def test_records_that_are_no_examples_are_left_out(folder, question, tmp_path):
-  histories = choices.write_histories(tmp_path / 'h', SPLITS)
-  some = [dict(x) for x in SPLITS['test'][:3]]
-  some[1]['example_item'] = [choices.ITEMS]
-  path = histories / 'questions' / choices.NAME / 'test-00000-of-00001.tfrecord'
-  choices.write_shard(path, some)
-  path.write_bytes(
-    path.read_bytes() + tfrecord.frame_records(pa.array([b'no record'], pa.binary()))
-  )
-  read = example_results.read_asked_examples(str(histories), question, 'test')
-  assert read.samples.example_ids == [some[0]['example_id'], some[2]['example_id']]
-  assert [x.split(' of ')[0] for x in read.left_out] == ['record 1', 'record 3']
-  covered = example_results.cover_examples(read, 2)
-  assert (covered.examples_in_split, covered.rejects) == (4, 2)
-  with pytest.raises(JobError, match=r'2 of 4 examples have no prediction, such as'):
-    example_results.cover_examples(read, 1)
-  some[1] = {**some[0], 'answer': ['Perhaps']}
-  choices.write_shard(path, some)
-  with pytest.raises(JobError, match=r"'Perhaps' is none of the options \['Yes', 'No'"):
-    example_results.read_asked_examples(str(histories), question, 'test')
 
 
 def test_prompts(folder, question):
@@ -170,7 +131,7 @@ def test_the_best_floor_is_named_with_the_difference(question):
 
 def test_floors_read_only_the_training(folder, question, tmp_path):
   histories = f'{folder}/histories'
-  read = example_results.read_asked_examples(histories, question, 'test').samples
+  read = asked_examples.read_asked_examples(histories, question, 'test').samples
   made = answer_choice_floors(histories, question, read, f'{folder}/vectors')
   assert tuple(made) == CHOICE_FLOORS
   blind = read._replace(answers=np.full(len(read.asked), -1))
@@ -189,7 +150,7 @@ def test_floors_of_training_examples_do_not_know_their_answers(
   split, folder, question, tmp_path
 ):
   histories = f'{folder}/histories'
-  read = example_results.read_asked_examples(histories, question, split).samples
+  read = asked_examples.read_asked_examples(histories, question, split).samples
   made = answer_choice_floors(histories, question, read, f'{folder}/vectors')
   assert [*made] == ['majority', 'item_mean']
   first = SPLITS['train'][0]
@@ -217,7 +178,7 @@ def test_no_items_and_more_options(tmp_path):
   ):
     histories = str(choices.write_histories(tmp_path / name, splits, options))
     (question,) = asked_question.questions_of(histories).values()
-    read = example_results.read_asked_examples(histories, question, 'test').samples
+    read = asked_examples.read_asked_examples(histories, question, 'test').samples
     vectors = str(choices.write_item_vectors(tmp_path / f'{name}-vectors'))
     made = answer_choice_floors(histories, question, read, vectors)
     assert [*made] == wanted

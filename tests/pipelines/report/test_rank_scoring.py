@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.report.example_results import ReadExamples
+from pipelines.report.asked_examples import AskedCandidates, ReadExamples
 from pipelines.report.rank_scoring import RANK_FLOORS, rank_floors
 from tasks import schema
 from tasks.baselines import ChoiceSamples
@@ -15,7 +15,7 @@ from tasks.user_folds import FOLDS, folds_of
 ITEMS = 7
 
 
-def examples(candidates, answers, name='train'):
+def examples(candidates, answers, name='test'):
   """What `read_asked_examples` returns, as far as the methods read it."""
   empty = [np.zeros(0, np.int64)] * len(answers)
   names = [f'{name}{x}' for x in range(len(answers))]
@@ -24,6 +24,12 @@ def examples(candidates, answers, name='train'):
   )
   nothing = [{}] * len(answers), np.zeros(len(answers), int), []
   return ReadExamples(samples, names, *nothing, [np.array(x) for x in candidates])
+
+
+def training(candidates, answers):
+  """What `read_asked_candidates` yields."""
+  for at, (items, answer) in enumerate(zip(candidates, answers, strict=True)):
+    yield AskedCandidates((f'train{at}', f'train{at}'), np.array(items), answer)
 
 
 @pytest.fixture
@@ -39,8 +45,8 @@ def test_how_often_a_candidate_was_the_answer(histories):
   rng = np.random.default_rng(0)
   candidates = [rng.permutation(ITEMS)[: rng.integers(2, 5)] for _ in range(40)]
   answers = [rng.integers(-1, len(x)) for x in candidates]  # -1: unknown
-  asked = examples([[4, 0, 6], [1, 2]], [0, 1], 'test')
-  found = rank_floors(asked, examples(candidates, answers), histories)
+  asked = examples([[4, 0, 6], [1, 2]], [0, 1])
+  found = rank_floors(asked, training(candidates, answers), histories)
   assert {*found} == {*RANK_FLOORS} - {'pooled_cosine'}  # needs vectors
   rows = pd.DataFrame(
     [
@@ -63,8 +69,9 @@ def test_the_training_itself_is_asked_without_its_own_fold(histories):
   rng = np.random.default_rng(1)
   candidates = [rng.permutation(ITEMS)[:3] for _ in range(30)]
   answers = [rng.integers(0, 3) for _ in candidates]
-  given = examples(candidates, answers)
-  found = rank_floors(given, given, histories)['candidate_share']
+  given = examples(candidates, answers, 'train')
+  of_training = training(candidates, answers)
+  found = rank_floors(given, of_training, histories)['candidate_share']
   folds = folds_of(given.samples.user_ids)
   assert {*folds} == {*range(FOLDS)}
   for at, items in enumerate(candidates):
@@ -75,6 +82,6 @@ def test_the_training_itself_is_asked_without_its_own_fold(histories):
 
 
 def test_a_training_without_answers_tells_nothing(histories):
-  for training in (examples([], []), examples([[1, 2]], [-1])):
-    found = rank_floors(examples([[3, 5]], [0]), training, histories)
+  for given in (training([], []), training([[1, 2]], [-1])):
+    found = rank_floors(examples([[3, 5]], [0]), given, histories)
     np.testing.assert_array_equal(found['candidate_share'], [[0, 0]])
