@@ -80,6 +80,8 @@ def _write(folder, flags):
     adapter = f'{flags.model_dir}/adapter'
     trained = checkpoints.load_adapter(adapter, sha256)
     params = freezing.overlay({'decoder': params}, trained)['decoder']
+    if flags.form == 'peft':
+      _check_lora_alone(trained)
     manifest = checkpoints.adapter_manifest(adapter)
     module, model_id = start_tokens.as_trained(module, manifest), manifest['model_id']
     # A GGUF file's tokenizer is written as the adapter knows it.
@@ -103,6 +105,17 @@ def _write(folder, flags):
     'embedding_scale': module.config.embedding_scale,
   }
   _write_about(folder, about)
+
+
+def _check_lora_alone(trained):
+  """Refuses a decoder of which a PEFT folder would lose what else was trained."""
+  of_decoder = [path for path in trained if path.startswith('decoder/')]
+  others = sorted(x for x in of_decoder if '/lora_' not in x)
+  if others and len(others) < len(of_decoder):
+    raise ValueError(
+      f'{others[0]} was trained beside LoRA, and a PEFT folder would lose it; expected '
+      '--form=merged'
+    )
 
 
 def _write_about(folder, about):

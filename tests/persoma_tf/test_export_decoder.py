@@ -150,6 +150,25 @@ def test_peft(trained, tmp_path):
   assert about == of_merged
 
 
+def test_what_was_trained_beside_lora_is_not_lost(trained, qwen, tmp_path):
+  folder = tmp_path / 'model'
+  shutil.copytree(trained[0], folder)
+  adapter = f'{folder}/adapter'
+  manifest = checkpoints.adapter_manifest(adapter)
+  params = checkpoints.load_adapter(adapter, manifest['decoder_sha256'])
+  width = len(load_file(f'{qwen}/model.safetensors')['model.norm.weight'])
+  scale = np.arange(width, dtype=np.float32)
+  params['decoder/final_norm/scale'] = scale
+  checkpoints.save_adapter(str(folder), params, manifest)
+  with pytest.raises(
+    ValueError, match='decoder/final_norm/scale was trained beside LoRA'
+  ):
+    export(f'model_dir={folder}', 'form=peft', f'output_dir={tmp_path}/out')
+  export(f'model_dir={folder}', f'output_dir={tmp_path}/out')
+  written = load_file(tmp_path / 'out' / 'model.safetensors')['model.norm.weight']
+  np.testing.assert_array_equal(written, scale)
+
+
 def test_a_model_without_its_decoders_start_token(trained, qwen, tmp_path, caplog):
   """As adapters of Llama from before their manifest had the token."""
   folder, started = tmp_path / 'model', tmp_path / 'qwen'
