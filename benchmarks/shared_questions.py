@@ -1,8 +1,10 @@
-"""Three questions on one model: what sharing costs, and what it saves.
+"""Three questions on one model: what sharing costs, and what the user tokens know.
 
     python -m benchmarks.shared_questions --data=/path/to/ml-latest-small \
-      [--parts=drafts,answers,speed] [--seed=0] [--steps=900] [--answers=128] \
-      [--repetitions=3] [--work_dir=runs/shared_questions]
+      [--parts=drafts,answers,untrained] [--seeds=0,1,2] [--steps=900] [--answers=128] \
+      [--work_dir=runs/shared_questions]
+
+Users are divided anew for each seed.
 
 `drafts`: genres, like and stars (examples/movielens/all.yaml) are trained together, and
 each alone with a third of the steps: equal total cost. Scores of the drafts over all of
@@ -10,24 +12,20 @@ the test split.
 
 `answers`: the decoder answers the first `--answers` examples of each question of the
 model of all with the draft, with the draft masked (user tokens alone), and with the
-user tokens of somebody else; and it is asked in other words, and what it was not
-trained on.
+user tokens of somebody else; and it is asked in other words.
 
-`speed`: `batch_predict --questions=all` against a job for each question, on the test
-split, from the command to the finished folders. Everything is compiled before.
+`untrained`: "Does the user like {genre}?", which nobody was trained on, asked of the
+user tokens alone; of the same decoder that reads the labels as text; and the mean of
+a user's values, which needs no model and knows no genre.
 
-A finished training is kept in the work folder. A part replaces its own results in
-`benchmarks/results/shared_questions.json`.
+A finished training is kept in the work folder. A part of a seed replaces its own
+results in `benchmarks/results/shared_questions.json`. What one job for all questions
+saves: `benchmarks.questions_at_once`.
 """
 
 import argparse
 import json
 import pathlib
-import resource
-import shutil
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
@@ -58,38 +56,44 @@ _OTHER_WORDS = {
   STARS: '\nHow many stars does the user give to {title}?\nAnswer:',
 }
 _UNTRAINED = '\nDoes the user like {genre}?\nAnswer:'
-_BATCH = 64
+_FEWEST = 5  # users who like a genre, and who dislike it
 
 
 def main() -> None:
   """Runs the parts and writes their results."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--data', required=True, help='the folder of ml-latest-small')
-  parser.add_argument('--parts', default='drafts,answers,speed')
-  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--parts', default='drafts,answers,untrained')
+  parser.add_argument('--seeds', default='0,1,2')
   parser.add_argument('--steps', type=int, default=900)
   parser.add_argument('--answers', type=int, default=128)
-  parser.add_argument('--repetitions', type=int, default=3)
   parser.add_argument('--work_dir', default='runs/shared_questions')
   flags = parser.parse_args()
-  work = pathlib.Path(flags.work_dir, f'seed_{flags.seed}')
   path = RESULTS / 'shared_questions.json'
   parts = json.loads(path.read_text())['parts'] if path.exists() else {}
-  prepare(work, flags.data, flags.seed)
-  train(work, 'together', flags.steps, flags.seed)
-  for part in flags.parts.split(','):
-    parts[part] = {'drafts': drafts, 'answers': answers, 'speed': speed}[part](
-      work, flags
-    )
-    about = {
-      'command': 'python -m benchmarks.shared_questions',
-      'date': time.strftime('%Y-%m-%d'),
-      'machine': machine(),
-      'versions': job.versions('jax', 'flax'),
-      'parts': parts,
+  for seed in map(int, flags.seeds.split(',')):
+    work = pathlib.Path(flags.work_dir, f'seed_{seed}')
+    prepare(work, flags.data, seed)
+    train(work, 'together', flags.steps, seed)
+    measure = {
+      'drafts': lambda work=work, seed=seed: drafts(work, flags.steps, seed),
+      'answers': lambda work=work: answers(work, flags.answers),
+      'untrained': lambda work=work: untrained(work, flags.answers),
     }
-    path.write_text(json.dumps(about, indent=2) + '\n')
-    print(json.dumps(parts[part], indent=2))
+    for part in flags.parts.split(','):
+      found = measure[part]()
+      parts.setdefault(part, {})[f'seed {seed}'] = found
+      about = {
+        'command': 'python -m benchmarks.shared_questions',
+        'date': time.strftime('%Y-%m-%d'),
+        'machine': machine(),
+        'versions': job.versions('jax', 'flax'),
+        'steps': flags.steps,
+        'answers': flags.answers,
+        'parts': parts,
+      }
+      path.write_text(json.dumps(about, indent=2) + '\n')
+      print(seed, part, json.dumps(found, indent=2))
 
 
 def prepare(work: pathlib.Path, data: str, seed: int) -> None:
@@ -122,20 +126,20 @@ def train(work: pathlib.Path, name: str, steps: int, seed: int) -> None:
   run('persoma_tf.train', '--gin_file=runs/questions.gin', *folders, *own)
 
 
-def drafts(work: pathlib.Path, flags) -> dict:
+def drafts(work: pathlib.Path, steps: int, seed: int) -> dict:
   """Scores of the drafts of one model, and of a model for each question."""
   for name in SCORES:
-    train(work, name, flags.steps // len(SCORES), flags.seed)
+    train(work, name, steps // len(SCORES), seed)
   found = {'trained together': {}, 'trained alone': {}}
   for what, scores in found.items():
     for name in SCORES:
       folder = name if what == 'trained alone' else 'together'
       model = open_model(work, folder, [name])
       scores[name] = score_of_drafts(model, records_of(work, model))
-  return {'steps': flags.steps, 'seed': flags.seed, 'results': found}
+  return {'results': found}
 
 
-def answers(work: pathlib.Path, flags) -> dict:
+def answers(work: pathlib.Path, size: int) -> dict:
   """Scores of the decoder's answers with and without drafts, and in other words."""
   found = {}
   for with_drafts in (True, False):
@@ -143,7 +147,7 @@ def answers(work: pathlib.Path, flags) -> dict:
     read = 'user tokens and draft' if with_drafts else 'user tokens alone'
     for name in SCORES:
       own = model.asking(name)
-      few = records_of(work, own)[: flags.answers]
+      few = records_of(work, own)[:size]
       asked = {read: (few, ''), f'{read}, other words': (few, _OTHER_WORDS[name])}
       if not with_drafts:
         asked['user tokens of somebody else'] = swapped(few), ''
@@ -151,18 +155,19 @@ def answers(work: pathlib.Path, flags) -> dict:
         made = own.predict(shown, prompt)
         found.setdefault(what, {})[name] = score_of_answers(own, few, made)
         print(what, name, found[what][name], flush=True)
-  untrained = of_untrained(work, model, flags.answers)
-  return {'answers': flags.answers, 'results': found, 'untrained': untrained}
+  return {'results': found}
 
 
 def open_model(
-  work: pathlib.Path, name: str, questions: Sequence[str], with_drafts: bool = True
+  work: pathlib.Path,
+  name: str,
+  questions: Sequence[str],
+  with_drafts: bool = True,
+  batch: int = 64,
 ) -> Predictor:
   """The predictor of a model's questions."""
   folders = (f'{work}/{x}' for x in (name, 'histories', 'embeddings'))
-  return Predictor(
-    *folders, _BATCH, Decoding(), questions=questions, drafts=with_drafts
-  )
+  return Predictor(*folders, batch, Decoding(), questions=questions, drafts=with_drafts)
 
 
 def records_of(work: pathlib.Path, model: Predictor) -> list[dict]:
@@ -222,79 +227,57 @@ def of_options(question, records, odds: np.ndarray) -> float:
   return float(measures[SCORES[question.name]](np.ones(users.max() + 1, int)))
 
 
-def of_untrained(work, masked: Predictor, size: int) -> dict[str, dict]:
-  """AUC of "Does the user like {genre}?", asked of user tokens alone.
+def untrained(work: pathlib.Path, size: int) -> dict[str, dict]:
+  """AUC of "Does the user like {genre}?" for each genre, by what tells of the users.
 
-  Users like a genre, or dislike it, by the label rule; others do not count.
+  The decoder reads the user tokens alone, or the labels as text behind them. Users like
+  a genre, or dislike it, by the label rule; others do not count, nor do genres that too
+  few users like or dislike.
   """
-  own = masked.asking(LIKE)
-  newest = {x['user_id']: x for x in records_of(work, own)}
-  users = [x for x in records_of(work, masked.asking(GENRES)) if x['user_id'] in newest]
-  users, found = users[:size], {}
-  for genre in ('Horror', 'Comedy', 'Children', 'Sci-Fi'):
-    asked = [x for x in users if genre in (*x['liked'], *x['disliked'])]
+  masked = open_model(work, 'together', [LIKE, GENRES], False, batch=4)
+  newest = {x['user_id']: x for x in records_of(work, masked)}
+  users = records_of(work, masked.asking(GENRES))
+  users = [x for x in users if x['user_id'] in newest][:size]
+  labels = lambda user: (*user['liked'], *user['disliked'])
+  found = {}
+  for genre in sorted({name for user in users for name in labels(user)}):
+    asked = [x for x in users if genre in labels(x)]
     liked = np.array([genre in x['liked'] for x in asked])
+    if min(liked.sum(), (~liked).sum()) < _FEWEST:
+      continue
     prompt = _UNTRAINED.format(genre=genre)
-    made = own.predict([newest[x['user_id']] for x in asked], prompt)
-    odds = np.array([x.row['decoder_probabilities'][0] for x in made])
-    above = odds[liked][:, None] - odds[~liked]
-    auc = float(np.mean((above > 0) + (above == 0) / 2)) if above.size else None
-    found[genre] = {'auc': auc, 'liked': int(liked.sum()), 'users': len(asked)}
-  return found
+    records = [newest[x['user_id']] for x in asked]
+    told = [
+      masked.predict([record], as_text(user) + prompt)[0]
+      for user, record in zip(asked, records, strict=True)
+    ]
+    yes = lambda made: np.array([x.row['decoder_probabilities'][0] for x in made])
+    scores = {
+      'user tokens alone': yes(masked.predict(records, prompt)),
+      'labels as text': yes(told),
+      'mean of the values': np.array([x['history_ratings'].mean() for x in asked]),
+    }
+    found[genre] = {
+      'users': len(asked),
+      'liked': int(liked.sum()),
+      'auc': {what: auc(liked, score) for what, score in scores.items()},
+    }
+    print(genre, found[genre], flush=True)
+  return {'genres': found}
 
 
-def speed(work: pathlib.Path, flags) -> dict:
-  """Seconds of one job with all questions, and of a job for each."""
-  jobs = {'together': ['all'], 'a job each': [*SCORES]}
-  seconds = {name: [] for name in jobs}
-  for number in range(flags.repetitions + 1):
-    for name, asked in jobs.items():
-      took = [predicted(work, questions) for questions in asked]
-      if number:  # the first compiles
-        seconds[name].append([sum(x) for x in zip(*took, strict=True)])
-  users = json.loads((work / 'histories/dataset_info.json').read_text())['counts']
-  answers = {'users': users['users']['test']}
-  answers |= {name: x['test'] for name, x in users['examples'].items()}
-  pairs = [seconds[name] for name in jobs]
-  ratios = [apart[0] / one[0] for one, apart in zip(*pairs, strict=True)]
-  return {
-    'answers': answers,
-    'seconds (wall, processor)': seconds,
-    'users a second': {
-      name: answers['users'] / statistics.median(x[0] for x in found)
-      for name, found in seconds.items()
-    },
-    'ratios': ratios,
-    'ratio': statistics.median(ratios),
-    'seconds of a batch': parts_of_a_batch(work),
-  }
+def as_text(user: dict) -> str:
+  """The labels of a user in words."""
+  likes, dislikes = (
+    ', '.join(user[x]) or 'nothing in particular' for x in ('liked', 'disliked')
+  )
+  return f"\nThe user likes {likes} and doesn't like {dislikes}."
 
 
-def parts_of_a_batch(work: pathlib.Path) -> dict[str, dict[str, float]]:
-  """Seconds of 64 soft prompts and of their answers, once compiled, by question."""
-  model, found = open_model(work, 'together', [*SCORES]), {}
-  for name in SCORES:
-    own = model.asking(name)
-    records = records_of(work, own)[:_BATCH]
-    for what, make in {'soft prompts': own.soft_prompts, 'all': own.predict}.items():
-      make(records)  # compiles
-      started = time.monotonic()
-      make(records)
-      found.setdefault(name, {})[what] = time.monotonic() - started
-  return found
-
-
-def predicted(work: pathlib.Path, questions: str) -> tuple[float, float]:
-  """Wall and processor seconds of a job, from its command to its end."""
-  shutil.rmtree(work / 'predictions', ignore_errors=True)
-  folders = {'model': 'together'} | {x: x for x in ('histories', 'embeddings')}
-  folders['output'] = 'predictions'
-  command = [sys.executable, '-m', 'pipelines.batch_predict']
-  command += [f'--{name}_dir={work}/{x}' for name, x in folders.items()]
-  spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-  started, before = time.monotonic(), spent()
-  subprocess.run([*command, f'--questions={questions}'], check=True)
-  return time.monotonic() - started, spent() - before
+def auc(positive: np.ndarray, scores: np.ndarray) -> float:
+  """Area under the ROC curve; ties count half."""
+  above = scores[positive][:, None] - scores[~positive]
+  return float(np.mean((above > 0) + (above == 0) / 2))
 
 
 if __name__ == '__main__':
