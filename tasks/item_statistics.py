@@ -1,4 +1,4 @@
-"""Reads what training users' values tell of each item: their mean and their number.
+"""Reads what training users tell of each item: mean and number of values, and factors.
 
 `pipelines.build_histories` sums the values in folds of the users. Whoever is told of an
 item is told of the folds without their own, in training and later. So no example reads
@@ -17,7 +17,7 @@ from tasks import finished, histories
 from tasks.answers.choice import Choice
 from tasks.dataset_question import asked_questions
 from tasks.item_vectors import ItemVectors, load_item_vectors
-from tasks.schema import VALUE_COUNTS, VALUE_SUMS
+from tasks.schema import FACTORS, ITEM_FACTORS, VALUE_COUNTS, VALUE_SUMS
 from tasks.user_folds import FOLDS, fold_of
 
 _OF_THE_MEAN = 5.0  # values at the overall mean that each item's mean counts more
@@ -46,6 +46,27 @@ def told_statistics(
 
 
 @functools.cache
+def load_factors(histories_dir: str) -> np.ndarray:
+  """Reads the factors [FOLDS, I, F] float32 of the items of a histories folder.
+
+  Raises:
+    FileNotFoundError: the folder is not finished, or another job made it.
+    ValueError: the folder has none.
+  """
+  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
+  path = pathlib.Path(folder) / 'items.parquet'
+  if ITEM_FACTORS not in pq.read_schema(path).names:
+    raise ValueError(
+      f'{path} has no {ITEM_FACTORS}, which the recipe reads '
+      '(interaction_vectors.item_factors): expected histories with a ranking, that '
+      'this version of build_histories made'
+    )
+  column = pq.read_table(path, columns=[ITEM_FACTORS])[ITEM_FACTORS]
+  flat = column.combine_chunks().flatten().to_numpy()
+  return flat.reshape(-1, FOLDS, FACTORS).transpose(1, 0, 2)
+
+
+@functools.cache
 def load_statistics(histories_dir: str) -> np.ndarray:
   """Reads the statistics of a histories folder; see `told_statistics`.
 
@@ -70,32 +91,42 @@ def load_statistics(histories_dir: str) -> np.ndarray:
 def interaction_vectors() -> ItemVectors:
   """Returns the vectors of the interactions of the recipe's folders.
 
-  They have statistics of the items if the recipe says so, values are known, and a
-  question is about items.
+  A question about items has statistics of them where values are known, and their
+  factors, if the recipe says so.
 
   Raises:
-    ValueError: see `load_statistics`.
+    ValueError: see `load_statistics` and `load_factors`.
   """
   folders = histories.data_folders()
   vectors, asked = load_item_vectors(folders.embeddings_dir), asked_questions()
-  asks_items = any(isinstance(x, Choice) and x.num_asked for x in asked.values())
-  if asks_items and vectors.has_values and _tells_statistics():
-    return _with_statistics(folders)
-  return vectors
+  if not any(isinstance(x, Choice) and x.num_asked for x in asked.values()):
+    return vectors
+  statistics, factors = _tells()
+  return _told_of_items(folders, statistics and vectors.has_values, factors)
 
 
 @gin.configurable('interaction_vectors')
-def _tells_statistics(item_statistics: bool = False) -> bool:
-  """Returns a setting; config.gin of other questions does not have it.
+def _tells(
+  item_statistics: bool = False, item_factors: bool = False
+) -> tuple[bool, bool]:
+  """Returns settings; config.gin of other questions does not have them.
 
   Args:
     item_statistics: whether the vector of an item ends with its statistics.
+    item_factors: whether factors stand behind these, see `load_factors`.
   """
-  return item_statistics
+  return item_statistics, item_factors
 
 
 @functools.cache
-def _with_statistics(folders: histories.Folders) -> ItemVectors:
-  """Returns the vectors with statistics, once per process."""
-  statistics = load_statistics(folders.histories_dir)
-  return load_item_vectors(folders.embeddings_dir).with_statistics(statistics, fold_of)
+def _told_of_items(
+  folders: histories.Folders, statistics: bool, factors: bool
+) -> ItemVectors:
+  """Returns the vectors with what users are told of items, once per process."""
+  vectors = load_item_vectors(folders.embeddings_dir)
+  parts = [load_statistics(folders.histories_dir)] if statistics else []
+  parts += [load_factors(folders.histories_dir)] if factors else []
+  if not parts:
+    return vectors
+  told, size = np.concatenate(parts, axis=-1), FACTORS if factors else 0
+  return vectors.with_statistics(told, fold_of, size)

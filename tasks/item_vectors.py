@@ -48,6 +48,7 @@ class ItemVectors:
       one row of each table, concatenated.
     num_of_item: number of `tables` of an item alone, which come first.
     num_statistics: number of statistics that the vector of an item ends with.
+    num_factors: number of factors behind these.
     has_values: whether the values of interactions have vectors of their own.
     width: H, the length of an interaction's vector.
     info: content of `encoder_info.json`.
@@ -67,7 +68,8 @@ class ItemVectors:
     self.info = json.loads((folder / 'encoder_info.json').read_text())
     table = pq.read_table(folder / 'embeddings.parquet')
     self._joined = 'rating' in table.column_names
-    self.num_of_item, self.num_statistics, self._fold_of = 1, 0, lambda user: 0
+    self.num_of_item, self._fold_of = 1, lambda user: 0
+    self.num_statistics, self.num_factors = 0, 0
     items, self.has_values, self._num_texts = _matrices(table), False, 0
     index = table['item_index'].to_numpy()
     if self._joined:
@@ -93,7 +95,10 @@ class ItemVectors:
     self.width = sum(table.shape[1] for table in self.tables)
 
   def with_statistics(
-    self, statistics: np.ndarray, fold_of: Callable[[bytes], int]
+    self,
+    statistics: np.ndarray,
+    fold_of: Callable[[bytes], int],
+    num_factors: int = 0,
   ) -> 'ItemVectors':
     """Returns the same vectors with statistics behind those of the items.
 
@@ -103,11 +108,14 @@ class ItemVectors:
     Args:
       statistics: [F, I, S] float32, of each item as each fold of users is told.
       fold_of: function from the id of a user to the fold, from 0.
+      num_factors: how many of the last statistics are factors.
     """
     made, (items, *rest) = copy.copy(self), self.tables
-    made.num_of_item, made.num_statistics = 2, statistics.shape[-1]
-    made.width, made._fold_of = self.width + made.num_statistics, fold_of
-    flat = statistics.reshape(-1, made.num_statistics) * items.std(axis=0).mean()
+    size = statistics.shape[-1]
+    made.num_of_item, made._fold_of = 2, fold_of
+    made.num_statistics, made.num_factors = size - num_factors, num_factors
+    made.width = self.width + size
+    flat = statistics.reshape(-1, size) * items.std(axis=0).mean()
     made.tables = (items, flat, *rest)
     return made
 

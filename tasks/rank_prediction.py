@@ -27,8 +27,10 @@ def rank_template() -> AnswerTemplate:
 def rank_draft() -> nn.Module:
   """Returns the draft module of the recipe's question, for `build.draft`."""
   asked_rank()
-  statistics = interaction_vectors().num_statistics
-  return AskedItem(ranks=True, answers_train_all=True, num_statistics=statistics)
+  vectors = interaction_vectors()
+  told = vectors.num_statistics, vectors.num_factors
+  own = dict(zip(('num_statistics', 'num_factors'), told, strict=True))
+  return AskedItem(ranks=True, answers_train_all=True, **own)
 
 
 @gin.configurable

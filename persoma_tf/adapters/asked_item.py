@@ -13,8 +13,10 @@ The known interactions of a batch train more than the reading of values: each is
 about as an item, with itself left out of the history, and its value is to be told. A
 few thousand labelled examples come with some hundred thousand interactions.
 
-Time and memory are linear in N, and the result does not depend on the order of the
-interactions.
+Where items have factors (`pipelines.histories.item_factors`), the network is also told
+how often users have the asked item and those of the history together, the newest ones
+weighing most. Without factors the result does not depend on the order of the
+interactions. Time and memory are linear in N.
 """
 
 import flax.linen as nn
@@ -28,6 +30,7 @@ from persoma_tf.setting_types import Count, Positive
 
 _EPSILON = 1e-6
 _BARRED = -1e9
+_RATES = 0.01, 0.05, 0.2  # of forgetting an interaction, for each newer one
 _SAME = (
   1e-4  # squared distance, of an item's squared length, below which it is the same
 )
@@ -48,6 +51,8 @@ class AskedItem(Template):
     width: hidden width of the network that makes the logits.
     num_statistics: number of statistics that the vector of an item ends with, the first
       of them its mean value; 0 for none.
+    num_factors: number of factors behind these, of which only products of two items
+      mean anything: it is large where many users have both; 0 for none.
     answers_train_all: whether answers train all of the draft: for data without values.
       Else they train its last layer, and all other layers learn from the values of
       interactions, of which there are many more: a few thousand answers would be
@@ -64,6 +69,7 @@ class AskedItem(Template):
   hidden: Positive = 256
   width: Positive = 64
   num_statistics: Count = 0
+  num_factors: Count = 0
   answers_train_all: bool = False
   ranks: bool = False
   hard: bool = False
@@ -106,7 +112,7 @@ class AskedItem(Template):
         'AskedItem drafts answers about items, but the examples have no '
         'asked_embeddings: expected a question about items, or adapters/options.gin'
       )
-    number, size, mask = *asked.shape[1:], mask > 0
+    (number, size), mask = asked.shape[1:], mask > 0
     # inf or nan in padding would survive a product with 0.
     history = jnp.where(mask[..., None], history, 0.0)
     items, shown = history[..., :size], jnp.repeat(mask[:, None], number, axis=1)
@@ -122,7 +128,9 @@ class AskedItem(Template):
     deviations = values - expect(about(items))[..., 0] - means[0]
     own = self._own(items), self._own(asked)
     told = tell_likeness(self._gates(*own), values, deviations, shown)
-    x = [told, expected[..., None], asked[..., size - self.num_statistics :]]
+    x = [told, expected[..., None], self._statistics(asked)]
+    if self.num_factors:
+      x.append(self._together(items, asked, shown))
     x = nn.relu(nn.Dense(self.width, name='in')(jnp.concatenate(x, axis=-1)))
     x = nn.relu(nn.Dense(self.width, name='middle')(x))
     guessed = expected + told[..., -2] + nn.Dense(1, name='guessed')(x)[..., 0]
@@ -138,15 +146,32 @@ class AskedItem(Template):
     return soft._replace(values=jnp.concatenate(values, axis=1))
 
   def _own(self, items):
-    """Returns the vectors of items without their statistics."""
-    return items[..., : items.shape[-1] - self.num_statistics]
+    """Returns the vectors of items without their statistics and factors."""
+    return items[..., : items.shape[-1] - self.num_statistics - self.num_factors]
+
+  def _statistics(self, items):
+    """Returns the statistics of items."""
+    end = items.shape[-1] - self.num_factors
+    return items[..., end - self.num_statistics : end]
 
   def _means(self, *items):
     """Returns the mean value of each item, 0 without statistics."""
     if not self.num_statistics:
       return [0.0] * len(items)
     weight = self.param('mean_weight', nn.initializers.ones, ())
-    return [weight * x[..., -self.num_statistics] for x in items]
+    return [weight * self._statistics(x)[..., 0] for x in items]
+
+  def _together(self, items, asked, shown):
+    """Returns [B, A, R] how much of the history [B, N] users had with those asked.
+
+    Products of factors are summed, newer ones weighing more, at R rates of forgetting.
+    """
+    factors = lambda x: x[..., x.shape[-1] - self.num_factors :]
+    products = jnp.einsum('bnf,baf->ban', factors(items), factors(asked)) * shown
+    rates = self.param('forgetting', lambda _: jnp.log(jnp.array(_RATES)))
+    age = jnp.arange(items.shape[1])
+    weights = jnp.exp(-jnp.exp(rates)[:, None] * age)  # [R, N], the newest is first
+    return jnp.arcsinh(jnp.einsum('ban,rn->bar', products, weights))
 
   def _gates(self, items, asked):
     """Returns gates [B, A, N, heads] in [0, 1] of items [B, N, H'] for those asked."""

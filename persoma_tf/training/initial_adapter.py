@@ -55,6 +55,10 @@ def init_adapter(
     vectors = history[mask > 0]
     # One scale for all components: components of low variance must not be amplified.
     params['standardize']['mean'] = vectors.mean(0)
+    if factors := getattr(model.adapter.draft, 'num_factors', 0):
+      # Only products of factors mean anything, so they are not centred.
+      end = batch['asked_embeddings'].shape[-1]
+      params['standardize']['mean'][end - factors : end] = 0
     params['standardize']['scale'] = np.full(vectors.shape[-1], vectors.std(0).mean())
     sample = decoder.embed(np.arange(0, vocabulary, -(-vocabulary // 4096)))
     params['token_rms'] = np.sqrt(np.mean(sample**2))

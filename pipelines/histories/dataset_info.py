@@ -31,6 +31,7 @@ from pipelines.histories.history_statistics import (
   ShardStatistics,
   summarize_statistics,
 )
+from pipelines.histories.item_factors import factorize, with_factors
 from pipelines.histories.split import Split
 from pipelines.histories.value_sums import with_value_sums
 from pipelines.items.item_table import load_items, with_num_ratings, write_items
@@ -127,12 +128,14 @@ def finish_histories(
 
 
 def _with_counts(table: pa.Table, shards: Sequence[ShardSummary]) -> pa.Table:
-  """Returns the item table with numbers of ratings and, of examples, sums of values."""
+  """Returns the item table with numbers of ratings and what items are known by."""
   nobody = np.zeros(table.num_rows, np.int64)
   num_ratings = sum((shard.statistics.num_ratings for shard in shards), nobody)
   table = with_num_ratings(table, num_ratings)
   values = [shard.values for shard in shards if shard.values is not None]
-  return with_value_sums(table, sum(values)) if values else table
+  table = with_value_sums(table, sum(values)) if values else table
+  items = [shard.items for shard in shards if shard.items is not None]
+  return with_factors(table, factorize(items, table.num_rows)) if items else table
 
 
 def _summarize(run, by_split, genres):

@@ -22,14 +22,16 @@ from pipelines.histories import clean, make_examples
 from pipelines.histories.example_statistics import ExampleStatistics
 from pipelines.histories.history_settings import HistorySettings
 from pipelines.histories.history_statistics import ShardStatistics
+from pipelines.histories.item_factors import MOST_USERS, UserItems, collect_items
 from pipelines.histories.make_histories import (
   count_items,
   count_users,
   make_histories,
 )
 from pipelines.histories.user_files import read_user_columns
-from pipelines.histories.value_sums import sum_values
+from pipelines.histories.value_sums import sum_values, training_rows
 from pipelines.items.item_facts import ItemFactsSource
+from tasks.user_folds import folds_of
 
 EVENTS = ''  # key of the ratings, beside the names of questions
 _Packed = Mapping[str, Iterable[bytes]]
@@ -95,6 +97,7 @@ class ShardSummary(NamedTuple):
     examples: question -> counts of its examples.
     repeated_users: number of rows of users' files that repeat a user.
     values: `sum_values` of the shard; None if no examples are asked about.
+    items: items of its training users; None if no candidates are ranked.
   """
 
   name: str
@@ -102,6 +105,7 @@ class ShardSummary(NamedTuple):
   examples: Mapping[str, ExampleStatistics] = {}
   repeated_users: int = 0
   values: np.ndarray | None = None
+  items: UserItems | None = None
 
 
 class WriteHistories(ThreadedDoFn):
@@ -164,16 +168,16 @@ class WriteHistories(ThreadedDoFn):
     if not self._examples.plans:
       return [ShardSummary(name, statistics, {}, users.repeated)]
     timeline = clean.read_timeline(ratings, self._settings.ranks)
-    asked, sums = self._ask(name, timeline, packed, items, users)
+    asked, *told = self._ask(name, timeline, packed, items, users)
     # Examples may have seen values that were given again later.
     values = np.unique(timeline.rows.rating).tolist()
     statistics = dataclasses.replace(statistics, rating_values=values)
-    return [ShardSummary(name, statistics, asked, users.repeated, sums)]
+    return [ShardSummary(name, statistics, asked, users.repeated, *told)]
 
   def _ask(
     self, name, timeline, packed, items, users
-  ) -> tuple[dict[str, ExampleStatistics], np.ndarray]:
-    """Writes the examples of a shard, of each question, and sums its values."""
+  ) -> tuple[dict[str, ExampleStatistics], np.ndarray, UserItems | None]:
+    """Writes the examples of a shard, of each question; returns what it tells."""
     split, statistics = self._examples.split, {}
     held_out = np.full(len(timeline.ids), not name.startswith('train-'))
     for plan in self._examples.plans:
@@ -186,7 +190,11 @@ class WriteHistories(ThreadedDoFn):
         write_history_shard(folder, file, self._compression, records)
       statistics[plan.question] = made.statistics
       held_out |= made.held_out
-    return statistics, sum_values(timeline, held_out, split, len(items.ids))
+    rows = training_rows(timeline, held_out, split)
+    folds, owned = folds_of(timeline.ids.to_pylist()), None
+    if any(plan.ranking for plan in self._examples.plans):
+      owned = collect_items(rows, folds, max(1, MOST_USERS // len(self._names)))
+    return statistics, sum_values(rows, folds, len(items.ids)), owned
 
 
 def question_folder(output_dir: str, question: str) -> str:

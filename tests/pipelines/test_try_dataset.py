@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from examples.books import make_data
 from pipelines import try_dataset
@@ -21,6 +22,7 @@ from pipelines.common.job import JobError
 from pipelines.inspect import __main__ as inspect_command
 from pipelines.inspect import floors, printed
 from pipelines.try_dataset import run_chain
+from tasks.schema import FACTORS
 from tests.pipelines.dataset.test_dataset_file import ROOT, TEXT
 
 
@@ -259,6 +261,10 @@ def test_a_ranking_from_a_csv(tmp_path):
     odds = row['draft_probabilities']
     assert odds == sorted(odds, reverse=True)
     assert sum(odds) == pytest.approx(1, abs=1e-4)
+  trained = load_file(made.folder / 'model' / 'adapter' / 'adapter.safetensors')
+  not_centred = trained['adapter/standardize/mean'] == 0
+  assert not_centred.sum() == FACTORS
+  assert trained['adapter/draft/forgetting'].shape == (3,)
   report = json.loads((made.folder / 'report' / 'metrics.json').read_text())
   assert {*report['methods']} == {
     *('persoma', 'draft', 'random', 'popularity', 'candidate_share', 'pooled_cosine')

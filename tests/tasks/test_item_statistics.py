@@ -1,14 +1,16 @@
 """What users are told of items: plain Python, and nothing of themselves."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from persoma_tf.training import batching
 from persoma_tf.training.vector_rows import gather, rows_lengths
+from pipelines.histories.item_factors import with_factors
 from tasks import choice_prediction, genre_prediction, item_statistics, item_vectors
 from tasks.history_columns import HistoryColumns
-from tasks.schema import VALUE_COUNTS, VALUE_SUMS
+from tasks.schema import FACTORS, VALUE_COUNTS, VALUE_SUMS
 from tasks.user_folds import FOLDS, fold_of, folds_of
 
 ITEMS = 6
@@ -135,6 +137,41 @@ def test_without_the_setting_vectors_are_as_before(choice_recipe, choice_folder)
   choice_recipe('interaction_vectors.item_statistics = False')
   found = item_statistics.interaction_vectors()
   assert found is item_vectors.load_item_vectors(f'{choice_folder[0]}/embeddings')
+
+
+def test_factors_stand_behind_the_statistics(choice_recipe, choice_folder, monkeypatch):
+  """As the histories of a ranking have them; in the order of folds, items, factors."""
+  both = (f'interaction_vectors.item_{x} = True' for x in ('statistics', 'factors'))
+  choice_recipe(*both)
+  told = item_statistics.load_statistics(f'{choice_folder[0]}/histories')
+  rng = np.random.default_rng(0)
+  factors = rng.normal(size=(FOLDS, len(told[0]), FACTORS)).astype(np.float32)
+  monkeypatch.setattr(item_statistics, 'load_factors', lambda folder: factors)
+  item_statistics._told_of_items.cache_clear()
+  vectors = item_statistics.interaction_vectors()
+  item_statistics._told_of_items.cache_clear()
+  assert (vectors.num_statistics, vectors.num_factors) == (2, FACTORS)
+  items, user = np.array([3, 0, 5]), b'u1'
+  plain = item_vectors.load_item_vectors(f'{choice_folder[0]}/embeddings')
+  unit, size = plain.tables[0].std(axis=0).mean(), plain.tables[0].shape[1]
+  made = vectors.gather_items(items, user)
+  own = np.concatenate([told, factors], axis=-1)[fold_of(user), items]
+  np.testing.assert_allclose(made[:, size:], own * unit, rtol=1e-6)
+  assert vectors.width == plain.width + 2 + FACTORS
+
+
+def test_factors_are_read_as_they_were_written(tmp_path):
+  factors = np.random.default_rng(0).normal(size=(FOLDS, ITEMS, FACTORS))
+  factors = factors.astype(np.float32)
+  table = pa.table({'item_index': np.arange(ITEMS)})
+  pq.write_table(with_factors(table, factors), tmp_path / 'items.parquet')
+  for name in ('COMPLETED', 'dataset_info.json'):
+    (tmp_path / name).write_text('{}')
+  np.testing.assert_array_equal(item_statistics.load_factors(str(tmp_path)), factors)
+  item_statistics.load_factors.cache_clear()
+  pq.write_table(table, tmp_path / 'items.parquet')
+  with pytest.raises(ValueError, match='has no item_factors, which the recipe reads'):
+    item_statistics.load_factors(str(tmp_path))
 
 
 def test_histories_without_sums_are_refused(told, choice_folder, tmp_path):

@@ -28,6 +28,9 @@ LENGTHS = np.array([7, 4, 0])
 # The last of the item's components is its mean value.
 TOLD = {'num_statistics': 1}
 both = pytest.mark.parametrize('settings', [{}, TOLD], ids=['alone', 'with_its_mean'])
+# Behind it, or without it, are factors.
+FACTORED = [TOLD | {'num_factors': 2}, {'num_factors': 3}]
+every = pytest.mark.parametrize('settings', [{}, TOLD, *FACTORED], ids=str)
 
 
 @functools.cache
@@ -64,18 +67,19 @@ def test_statistics_equal_numpy():
   assert not found[2].any()
 
 
-@both
+@every
 def test_the_draft_equals_numpy(settings):
   """The whole forward pass, written again."""
   module, params, history, mask, asked = make(**settings)
-  texts = WIDE - len(settings)  # the rest is the mean
+  texts = WIDE - sum(settings.values())  # the rest are the mean and factors
+  has_mean, factors = 'num_statistics' in settings, settings.get('num_factors', 0)
   p = jax.tree.map(np.asarray, params['params'])
   dense = lambda name, x: x @ p[name]['kernel'] + p[name].get('bias', 0)
   relu = lambda x: np.maximum(x, 0)
   about = lambda x: relu(dense('item', x))
   project = lambda x: np.einsum('ni,ihd->nhd', x, p['likeness']['kernel'])
   unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
-  mean = lambda x: p.get('mean_weight', 0) * x[:, WIDE - 1]
+  mean = lambda x: p['mean_weight'] * x[:, texts] if has_mean else 0.0
   expect = lambda x: dense('expected', about(x[:, :texts]))[:, 0] + mean(x)
   found = applied(module, params, history, mask, asked)
   for row, size in enumerate(LENGTHS):
@@ -90,8 +94,13 @@ def test_the_draft_equals_numpy(settings):
     told += [values.sum() / (size + 1), deviations.sum() / (size + 1)]
     told += [np.log1p(size) / 5, expect(item)[0]]
     start = told[-3]
-    if settings:
-      told.append(item[0, -1])
+    if has_mean:
+      told.append(item[0, texts])
+    if factors:
+      products = x[:, WIDE - factors : WIDE] @ item[0, WIDE - factors :]
+      for rate in np.exp(p['forgetting']):
+        summed = sum(y * np.exp(-rate * age) for age, y in enumerate(products))
+        told.append(np.arcsinh(summed))
     y = relu(dense('middle', relu(dense('in', np.array(told)))))
     guessed = expect(item)[0] + start + dense('guessed', y)[0]
     logits = dense('slots', np.append(y, guessed))
@@ -101,7 +110,7 @@ def test_the_draft_equals_numpy(settings):
     np.testing.assert_allclose(found.tokens[row, 2], mixture, atol=1e-4)
 
 
-@both
+@every
 def test_padding_changes_nothing_and_gets_no_gradient(settings):
   module, params, history, mask, asked = make(answers_train_all=True, **settings)
   known = history[:, :2]
@@ -122,7 +131,7 @@ def test_padding_changes_nothing_and_gets_no_gradient(settings):
   assert gradient[kept].any()
 
 
-@both
+@every
 def test_an_empty_history_is_finite(settings):
   module, params, history, _, asked = make(**settings)
   empty = jnp.zeros((B, N), jnp.int32)

@@ -6,9 +6,9 @@ import pytest
 
 from pipelines.examples.example_plan import ExampleSplit
 from pipelines.histories import clean
-from pipelines.histories.value_sums import sum_values, with_value_sums
+from pipelines.histories.value_sums import sum_values, training_rows, with_value_sums
 from tasks.schema import VALUE_COUNTS, VALUE_SUMS
-from tasks.user_folds import FOLDS, fold_of
+from tasks.user_folds import FOLDS, fold_of, folds_of
 from tests.pipelines.histories.test_make_examples import (
   NUM_ITEMS,
   draw_rows,
@@ -23,7 +23,8 @@ USERS = ('u0', 'u1', 'u2')
 def summed(rows, held_out=(), split=ExampleSplit()):  # noqa: B008  immutable
   timeline = clean.read_timeline(table(*rows))
   held = np.array([user in held_out for user in timeline.ids.to_pylist()])
-  return sum_values(timeline, held, split, NUM_ITEMS)
+  folds = folds_of(timeline.ids.to_pylist())
+  return sum_values(training_rows(timeline, held, split), folds, NUM_ITEMS)
 
 
 def by_hand(rows, users, before):
