@@ -24,6 +24,7 @@ _DECODER = {
 }
 _RANKING = {
   'draft': 'the draft',
+  'item_neighbours': 'item-based collaborative filtering',
   'popularity': 'number of ratings',
   'candidate_share': 'how often a candidate was the answer in the training',
   'pooled_cosine': 'likeness of the vectors',
@@ -100,6 +101,37 @@ def like_decoder() -> str:
   return markdown([*columns, 'its training'], rows)
 
 
+def questions() -> str:
+  """Each question's draft beside the best method without a language model."""
+  asked = {
+    'Will the user like {title}?': ('like', 'auc', 'AUC', max, _METHODS),
+    'How many stars will the user give?': (
+      'stars',
+      'mae',
+      'absolute error',
+      min,
+      _METHODS,
+    ),
+    'Which of 20 will the user watch next?': (
+      'rank',
+      'ndcg_at_10',
+      'NDCG@10',
+      max,
+      _RANKING,
+    ),
+  }
+  rows = []
+  for question, (file, score, word, better, methods) in asked.items():
+    for name, found in read(file)['results'].items():
+      own = {x: found[score][x] for x in methods if x != 'draft' and x in found[score]}
+      best = better(own, key=lambda x, own=own: own[x]['value'])
+      cells = _value(found[score]['draft']), f'{_value(own[best])}, {methods[best]}'
+      less = _value(found[score][f'draft less {best}'])
+      rows.append([question, name, word, *cells, less])
+  columns = ['question', 'data', 'score', 'our draft', 'the best other method']
+  return markdown([*columns, 'ours less this'], rows)
+
+
 def rank() -> str:
   """Scores of rankings, by set and negatives."""
   rows = []
@@ -143,4 +175,4 @@ TABLES: dict[str, Callable[[], str]] = {
     'shelves': shelves,
   }.items()
   if (RESULTS / f'{name.replace("-", "_")}.json').exists()
-}
+} | {'questions': questions}  # of several results

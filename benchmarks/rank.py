@@ -8,7 +8,9 @@ Each of a user's last ten films stands among 19 that the user had no rating of, 
 alike or in proportion to their ratings. Users are divided anew for each seed. All jobs
 are the product's, up to the first stage of `runs/rank.gin`; no decoder runs. Beside the
 draft are the methods of a report: the number of ratings, how often a candidate was the
-answer in the training, the likeness of vectors, and chance.
+answer in the training, the likeness of vectors, and chance; and item-based
+collaborative filtering (Sarwar et al. 2001, doi 10.1145/371920.372071): candidates that
+the training users rated together with the films of the history.
 
 A finished cell is kept in the work folder and is not run again. Writes
 `benchmarks/results/rank.json`; intervals are bootstrapped over users, of the mean over
@@ -22,12 +24,14 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse
 
 from benchmarks import draft_cells
 from benchmarks.decoding import machine
 from benchmarks.movielens_sets import tables
 from pipelines.common import job
-from pipelines.report.asked_examples import read_asked_candidates
+from pipelines.report.asked_examples import read_asked_candidates, read_asked_examples
 from pipelines.report.rank_scoring import rank_floors
 from tasks import choice_metrics
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
@@ -99,6 +103,7 @@ def cell(work: pathlib.Path, by: str, about: dict, seed: int) -> dict[str, np.nd
     training = read_asked_candidates(str(folders[0]), predictor.question, 'train')
     values = {
       'draft': padded_values(read.candidates, lambda at, x: told[at, : len(x)]),
+      'item_neighbours': item_neighbours(read, str(folders[0]), predictor.question),
       **rank_floors(read, training, *map(str, folders)),
     }
     scores = {
@@ -110,6 +115,36 @@ def cell(work: pathlib.Path, by: str, about: dict, seed: int) -> dict[str, np.nd
     took = {'spent': spent['processor_seconds'], 'steps': spent['steps']['histories']}
     np.savez(kept, users=users, **scores, **took)
   return dict(np.load(kept))
+
+
+def item_neighbours(read, histories_dir: str, question) -> np.ndarray:
+  """Sums the cosines of a candidate and the films of the history, [E, C] float64.
+
+  The cosine of two films is that of the sets of training users who rated them.
+  """
+  training = read_asked_examples(histories_dir, question, 'train')
+  rated = {}
+  for user, items, candidates, answer in zip(
+    training.samples.user_ids,
+    training.samples.items,
+    training.candidates,
+    training.samples.answers,
+    strict=True,
+  ):
+    rated.setdefault(user, set()).update([*items, candidates[answer]])
+  pairs = [(row, item) for row, items in enumerate(rated.values()) for item in items]
+  users, items = np.array(pairs).T
+  total = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
+  shape = len(rated), total
+  matrix = scipy.sparse.csr_array((np.ones(len(users)), (users, items)), shape)
+  norms = np.sqrt(matrix.sum(axis=0)) + 1e-9
+
+  def cosines(at, candidates):
+    shown = read.samples.items[at]
+    together = (matrix[:, shown].T @ matrix[:, candidates]).toarray()
+    return (together / norms[shown][:, None] / norms[candidates]).sum(axis=0)
+
+  return padded_values(read.candidates, cosines)
 
 
 def summary(cells: Sequence[dict[str, np.ndarray]]) -> dict:
