@@ -50,9 +50,13 @@ def choice_draft(**form) -> nn.Module:
   vectors, of_queries = interaction_vectors(), ('first_words', 'num_options')
   form = {name: value for name, value in form.items() if name not in of_queries}
   if not vectors.has_values:  # only answers can train it
-    return AskedItem(answers_train_all=True, **form)
+    told = {'num_factors': vectors.num_factors}
+    return AskedItem(answers_train_all=True, **told, **form)
   return ValueRegression(
-    num_categories=choice_categories(), num_statistics=vectors.num_statistics, **form
+    num_categories=choice_categories(),
+    num_statistics=vectors.num_statistics,
+    num_factors=vectors.num_factors,
+    **form,
   )
 
 

@@ -58,8 +58,8 @@ def load_factors(histories_dir: str) -> np.ndarray:
   if ITEM_FACTORS not in pq.read_schema(path).names:
     raise ValueError(
       f'{path} has no {ITEM_FACTORS}, which the recipe reads '
-      '(interaction_vectors.item_factors): expected histories with a ranking, that '
-      'this version of build_histories made'
+      '(interaction_vectors.item_factors): expected histories that this version of '
+      'build_histories made'
     )
   column = pq.read_table(path, columns=[ITEM_FACTORS])[ITEM_FACTORS]
   flat = column.combine_chunks().flatten().to_numpy()

@@ -65,7 +65,7 @@ ITEMS = pa.schema(
 # Columns more where examples are asked about, lists of a number for each fold of users:
 # sum and number of the values that training users gave to an item.
 VALUE_SUMS, VALUE_COUNTS = 'value_sums', 'value_counts'
-# And where candidates are ranked, FACTORS numbers for each fold: items that the same
+# And FACTORS numbers for each fold: items that the same
 # training users have are near each other (`pipelines.histories.item_factors`).
 ITEM_FACTORS, FACTORS = 'item_factors', 32
 

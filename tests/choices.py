@@ -15,6 +15,7 @@ from persoma_tf import testing
 from pipelines import build_histories, embed_items
 from pipelines.common import tfrecord
 from pipelines.histories import history_records, tf_example
+from pipelines.histories.item_factors import UserItems, factorize, with_factors
 from pipelines.histories.value_sums import with_value_sums
 from tasks import schema
 from tasks.user_folds import FOLDS, fold_of
@@ -78,7 +79,7 @@ def add_choice(
   items = pq.read_table(folder / 'items.parquet').select(
     schema.ITEMS.names + ['fields']
   )
-  sums = np.zeros((2, len(items), FOLDS))
+  sums, owned = np.zeros((2, len(items), FOLDS)), []
   for split in schema.SPLITS:
     histories = [
       history
@@ -89,9 +90,12 @@ def add_choice(
       fold = fold_of(history['user_id'].encode())
       sums[0, history['history_items'], fold] += history['history_ratings']
       sums[1, history['history_items'], fold] += 1
+      of_user = np.unique(history['history_items'])
+      owned.append(UserItems(np.array([fold]), np.array([len(of_user)]), of_user))
     made[split] = [x for h in histories for x in examples_of(h, last, words['fields'])]
     write_examples(place, split, made[split], words)
-  pq.write_table(with_value_sums(items, sums), folder / 'items.parquet')
+  items = with_factors(with_value_sums(items, sums), factorize(owned, len(items)))
+  pq.write_table(items, folder / 'items.parquet')
   file = folder / 'dataset_info.json'
   info = json.loads(file.read_text())
   info['dataset']['questions'] = {name: words, **info['dataset']['questions']}

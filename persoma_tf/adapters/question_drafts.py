@@ -53,6 +53,11 @@ class QuestionDrafts(Draft):
     """Returns 0: the rows of a batch may begin with drafts of different questions."""
     return 0
 
+  @property
+  def num_factors(self) -> int:
+    """Returns how many factors of items the drafts read."""
+    return max((getattr(draft, 'num_factors', 0) for draft in self.drafts), default=0)
+
   def __call__(
     self,
     history: Array,

@@ -5,10 +5,11 @@ What a user would value an item follows in closed form from what everybody value
 deviations on components of the items, newer ones weighing more (Bertinetto et al. 2019,
 arXiv 1805.08136). The components are the principal ones of the training interactions,
 and the items' categories as a linear map tells them from the texts
-(`persoma_tf.training.initial_adapter`). They stay as they are: a few thousand histories
-teach some weights and penalties, but components learned from them are worse for other
-users than these. Neither do they teach a text what everybody thinks of it, beside its
-statistics.
+(`persoma_tf.training.initial_adapter`); beside them are the items' factors, if their
+vectors end with some (`pipelines.histories.item_factors`). They stay as they are: a few
+thousand histories teach some weights and penalties, but components learned from them
+are worse for other users than these. Neither do they teach a text what everybody thinks
+of it, beside its statistics.
 
 A small network corrects the value, and one layer makes of a few numbers a logit for
 each option.
@@ -47,6 +48,8 @@ class ValueRegression(Template):
       map tells them from an item's vector; 0 for none.
     num_statistics: number of statistics that the vector of an item ends with, the first
       of them its mean value; 0 for none.
+    num_factors: number of factors behind these, which the regression reads, too; 0 for
+      none. Its predictions depend on products of two items' factors alone.
     width: hidden width of the network that corrects the value.
     hard: whether the slot's token is its chosen word, with the gradient of the mixture;
       else it is the mixture of all words, which tells the decoder how sure it is.
@@ -55,6 +58,7 @@ class ValueRegression(Template):
   num_components: Positive = 32
   num_categories: Count = 0
   num_statistics: Count = 0
+  num_factors: Count = 0
   width: Positive = 32
   hard: bool = False
 
@@ -121,13 +125,13 @@ class ValueRegression(Template):
     return soft._replace(values=told)
 
   def _texts(self, items):
-    """Returns the vectors of items without their statistics."""
-    return items[..., : items.shape[-1] - self.num_statistics]
+    """Returns the vectors of items without their statistics and factors."""
+    return items[..., : items.shape[-1] - self.num_statistics - self.num_factors]
 
   def _statistics(self, items):
     """Returns the statistics of items, each [B, A]."""
-    first = items.shape[-1] - self.num_statistics
-    return [items[..., place] for place in range(first, items.shape[-1])]
+    end = items.shape[-1] - self.num_factors
+    return [items[..., place] for place in range(end - self.num_statistics, end)]
 
   def _number(self, name):
     """Returns a trained scalar, which starts at 0."""
@@ -152,7 +156,7 @@ class ValueRegression(Template):
     number of interactions.
     """
     shape = (self.num_components, self.num_categories)
-    size = asked.shape[-1] - self.num_statistics
+    size = self._texts(asked).shape[-1]
     components = self.param('components', nn.initializers.zeros, (size, sum(shape)))
     scales = self._positive('own', 0.2), self._positive('of_categories', 0.2)
     scales = jnp.repeat(
@@ -160,8 +164,14 @@ class ValueRegression(Template):
     )
     directions = jax.lax.stop_gradient(components) * scales**0.5
     of_all = self._positive('of_all', 0.2) ** 0.5
+    of_factors = self._positive('of_factors', 0.4) ** 0.5 if self.num_factors else 0.0
     scaled = lambda x: jnp.concatenate(
-      [self._texts(x) @ directions, jnp.full((*x.shape[:-1], 1), of_all)], axis=-1
+      [
+        self._texts(x) @ directions,
+        jnp.full((*x.shape[:-1], 1), of_all),
+        x[..., x.shape[-1] - self.num_factors :] * of_factors,
+      ],
+      axis=-1,
     )
     age = jnp.cumsum(shown, axis=-1) - 1.0
     decay = self._positive('decay', 0.03)

@@ -95,7 +95,8 @@ def _start_components(place, draft, batch, standardize) -> None:
   if not isinstance(draft, ValueRegression):
     return
   read = lambda name: np.asarray(batch[name])
-  size = read('asked_embeddings').shape[-1] - draft.num_statistics
+  size = read('asked_embeddings').shape[-1]
+  size -= draft.num_statistics + draft.num_factors
   centred = lambda x: ((x - standardize['mean']) / standardize['scale'])[:, :size]
   vectors = centred(read('history_embeddings')[read('history_mask') > 0])
   found = [principal_components(vectors, draft.num_components)]

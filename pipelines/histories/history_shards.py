@@ -97,7 +97,7 @@ class ShardSummary(NamedTuple):
     examples: question -> counts of its examples.
     repeated_users: number of rows of users' files that repeat a user.
     values: `sum_values` of the shard; None if no examples are asked about.
-    items: items of its training users; None if no candidates are ranked.
+    items: items of its training users; None like `values`.
   """
 
   name: str
@@ -176,7 +176,7 @@ class WriteHistories(ThreadedDoFn):
 
   def _ask(
     self, name, timeline, packed, items, users
-  ) -> tuple[dict[str, ExampleStatistics], np.ndarray, UserItems | None]:
+  ) -> tuple[dict[str, ExampleStatistics], np.ndarray, UserItems]:
     """Writes the examples of a shard, of each question; returns what it tells."""
     split, statistics = self._examples.split, {}
     held_out = np.full(len(timeline.ids), not name.startswith('train-'))
@@ -191,9 +191,8 @@ class WriteHistories(ThreadedDoFn):
       statistics[plan.question] = made.statistics
       held_out |= made.held_out
     rows = training_rows(timeline, held_out, split)
-    folds, owned = folds_of(timeline.ids.to_pylist()), None
-    if any(plan.ranking for plan in self._examples.plans):
-      owned = collect_items(rows, folds, max(1, MOST_USERS // len(self._names)))
+    folds = folds_of(timeline.ids.to_pylist())
+    owned = collect_items(rows, folds, max(1, MOST_USERS // len(self._names)))
     return statistics, sum_values(rows, folds, len(items.ids)), owned
 
 

@@ -85,7 +85,8 @@ def test_folds():
 @pytest.fixture
 def told(choice_recipe, choice_folder):
   """Statistics [FOLDS, I, 2] of a recipe that reads them."""
-  choice_recipe('interaction_vectors.item_statistics = True')
+  settings = ('statistics = True', 'factors = False')
+  choice_recipe(*(f'interaction_vectors.item_{x}' for x in settings))
   return item_statistics.load_statistics(f'{choice_folder[0]}/histories')
 
 
@@ -134,7 +135,8 @@ def test_each_user_is_told_of_the_other_folds(told, choice_folder):
 
 
 def test_without_the_setting_vectors_are_as_before(choice_recipe, choice_folder):
-  choice_recipe('interaction_vectors.item_statistics = False')
+  settings = ('statistics = False', 'factors = False')
+  choice_recipe(*(f'interaction_vectors.item_{x}' for x in settings))
   found = item_statistics.interaction_vectors()
   assert found is item_vectors.load_item_vectors(f'{choice_folder[0]}/embeddings')
 

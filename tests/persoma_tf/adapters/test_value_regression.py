@@ -28,13 +28,15 @@ SETTINGS = {
 }
 LENGTHS = np.array([7, 4, 0])
 # The last two of the item's components are its mean value and a number.
-both = pytest.mark.parametrize('statistics', [0, 2])
+# Behind them may be a factor.
+every = pytest.mark.parametrize(('statistics', 'factors'), [(0, 0), (2, 0), (2, 1)])
 
 
 @functools.cache
-def make(statistics=2, **settings):
+def make(statistics=2, factors=0, **settings):
   """(module, params, history, mask, asked). Read only."""
-  module = ValueRegression(num_statistics=statistics, **SETTINGS | settings)
+  told = {'num_statistics': statistics, 'num_factors': factors}
+  module = ValueRegression(**told, **SETTINGS | settings)
   history = jax.random.normal(jax.random.key(0), (B, N, H))
   mask = jnp.array(np.arange(N) < LENGTHS[:, None], jnp.int32)
   asked = jax.random.normal(jax.random.key(2), (B, 1, ITEM))
@@ -52,6 +54,7 @@ def make(statistics=2, **settings):
     'of_all',
     'decay',
     'penalty',
+    'of_factors',
   )
   for place, name in enumerate(scalars):
     if name in params['params']:
@@ -91,35 +94,38 @@ def test_only_what_was_before_the_newest_interaction_with_an_item():
   np.testing.assert_array_equal(is_before(items, asked)[0], np.array(expected) > 0)
 
 
-@both
-def test_the_draft_equals_numpy(statistics):
+@every
+def test_the_draft_equals_numpy(statistics, factors):
   """The whole forward pass, written again."""
-  module, params, history, mask, asked = make(statistics)
+  module, params, history, mask, asked = make(statistics, factors)
   p = jax.tree.map(np.asarray, params['params'])
   dense = lambda name, x: x @ p[name]['kernel'] + p[name].get('bias', 0)
   relu = lambda x: np.maximum(x, 0)
   positive = lambda name, start: start * np.exp(10 * p[name])
-  texts = ITEM - statistics
+  texts = ITEM - statistics - factors
   mean = lambda x: positive('mean_weight', 1) * x[:, texts] if statistics else 0
   expect = lambda x: 10 * p['overall'] + mean(x) + np.zeros(len(x))
 
   def scaled(x):
     scales = [positive('own', 0.2)] * 3 + [positive('of_categories', 0.2)] * 2
     own = x[:, :texts] @ p['components'] * np.sqrt(scales)
-    return np.hstack([own, np.full((len(x), 1), positive('of_all', 0.2) ** 0.5)])
+    parts = [own, np.full((len(x), 1), positive('of_all', 0.2) ** 0.5)]
+    if factors:
+      parts.append(x[:, ITEM - factors : ITEM] * positive('of_factors', 0.4) ** 0.5)
+    return np.hstack(parts)
 
   found = applied(module, params, history, mask, asked)
   for row, size in enumerate(LENGTHS):
     x, item = np.asarray(history[row, :size]), np.asarray(asked[row])
     deviations = dense('value', x)[:, 0] - expect(x)
     weights = np.exp(-positive('decay', 0.03) * np.arange(size))
-    own, penalty = scaled(x), positive('penalty', 0.9) * np.eye(6)
+    own, penalty = scaled(x), positive('penalty', 0.9) * np.eye(6 + factors)
     coefficients = np.linalg.solve(
       own.T * weights @ own + penalty, own.T * weights @ deviations
     )
     start, expected = (scaled(item) @ coefficients)[0], expect(item)[0]
     told = [expected, start, deviations.sum() / (size + 1), np.log1p(size) / 5]
-    told = np.array([*told, *item[0, texts:]])
+    told = np.array([*told, *item[0, texts : texts + statistics]])
     y = relu(dense('middle', relu(dense('in', told))))
     guessed = expected + start + dense('correction', y)[0]
     logits = 10 * dense('slots', np.array([guessed, *told]))
@@ -129,9 +135,9 @@ def test_the_draft_equals_numpy(statistics):
     np.testing.assert_allclose(found.tokens[row, 2], mixture, atol=1e-4)
 
 
-@both
-def test_padding_changes_nothing_and_gets_no_gradient(statistics):
-  module, params, history, mask, asked = make(statistics)
+@every
+def test_padding_changes_nothing_and_gets_no_gradient(statistics, factors):
+  module, params, history, mask, asked = make(statistics, factors)
   known = history[:, :2]
   padded = jnp.concatenate([history, jnp.full((B, 5, H), jnp.nan)], axis=1)
   more = jnp.concatenate([mask, jnp.zeros((B, 5), jnp.int32)], axis=1)
@@ -150,9 +156,9 @@ def test_padding_changes_nothing_and_gets_no_gradient(statistics):
   assert gradient[kept].any()
 
 
-@both
-def test_an_empty_history_is_finite(statistics):
-  module, params, history, _, asked = make(statistics)
+@every
+def test_an_empty_history_is_finite(statistics, factors):
+  module, params, history, _, asked = make(statistics, factors)
   empty = jnp.zeros((B, N), jnp.int32)
 
   def total(params):

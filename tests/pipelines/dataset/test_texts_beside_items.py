@@ -27,6 +27,7 @@ from tasks import text_history
 from tasks.history_columns import HistoryColumns
 from tasks.item_statistics import interaction_vectors
 from tasks.item_vectors import ItemVectors, load_words
+from tasks.schema import FACTORS
 from tests.histories import contents
 
 LIKE = {
@@ -183,7 +184,8 @@ def test_training_reads_the_vectors_of_the_texts(made):
     ],
   )
   vectors, plain = interaction_vectors(), ItemVectors(str(made.folder / 'embeddings'))
-  assert vectors.width == plain.width + 2  # which the user is told of the item
+  told = 2 + FACTORS  # statistics and factors, which the user is told of the item
+  assert vectors.width == plain.width + told
   histories, kinds = str(made.folder / 'histories'), history_records.schema.EXAMPLE
   stored = {}
   for file in history_records.list_history_files(histories, 'train', 'like_v1'):
@@ -199,7 +201,7 @@ def test_training_reads_the_vectors_of_the_texts(made):
     np.testing.assert_array_equal(row['history_embeddings'], expected)
     size, own = len(plain.tables[0][0]), plain.gather(history)
     np.testing.assert_array_equal(expected[:, :size], own[:, :size])
-    np.testing.assert_array_equal(expected[:, size + 2 :], own[:, size:])
+    np.testing.assert_array_equal(expected[:, size + told :], own[:, size:])
 
 
 def test_predictions(made):
