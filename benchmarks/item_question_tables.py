@@ -141,17 +141,6 @@ def rank() -> str:
   return markdown(['', '', *WORDS.values()], rows)
 
 
-def rank_decoder() -> str:
-  """Scores of the decoder's own rankings, and of the drafts of the same examples."""
-  words = {'persoma': 'the decoder', 'draft': 'the draft, same examples'}
-  rows = [
-    [name, what, *(_value(found[x][method]) for x in WORDS)]
-    for name, found in read('rank_decoder')['results'].items()
-    for method, what in words.items()
-  ]
-  return markdown(['', '', *WORDS.values()], rows)
-
-
 def shelves() -> str:
   """Nats a token and scores of the texts, of each method."""
   found, rows = read('shelves'), []
@@ -171,7 +160,6 @@ TABLES: dict[str, Callable[[], str]] = {
     'stars': stars,
     'like-decoder': like_decoder,
     'rank': rank,
-    'rank-decoder': rank_decoder,
     'shelves': shelves,
   }.items()
   if (RESULTS / f'{name.replace("-", "_")}.json').exists()

@@ -36,8 +36,8 @@ from pipelines.report.rank_scoring import rank_floors
 from tasks import choice_metrics
 from tasks.rank_metrics import WORDS, padded_values, rank_scores
 
-NAME = 'movielens_next_v1'
-CANDIDATES = 20
+_NAME = 'movielens_next_v1'
+_CANDIDATES = 20
 _DRAWS = 1_000
 _RESULTS = pathlib.Path(__file__).parent / 'results' / 'rank.json'
 
@@ -74,12 +74,12 @@ def main() -> None:
 def dataset(name: str, by: str, data: str) -> dict:
   """The content of a dataset file, without the division of the users."""
   question = {
-    'name': NAME,
+    'name': _NAME,
     'prompt': '\nNumber of the movie that the user will watch next:',
-    'answer': {'rank': {'most': CANDIDATES}},
+    'answer': {'rank': {'most': _CANDIDATES}},
     'examples': {
       'holdout': {'last': 10},
-      'negatives': {'each': CANDIDATES - 1, 'by': by},
+      'negatives': {'each': _CANDIDATES - 1, 'by': by},
     },
   }
   history = {'history': {'most': 100}}
@@ -98,7 +98,7 @@ def cell(work: pathlib.Path, by: str, about: dict, seed: int) -> dict[str, np.nd
     spent = draft_cells.train(
       model, 'runs/rank.gin', folders, seed, *draft_cells.DRAFT_ALONE
     )
-    predictor, records, read = draft_cells.load(model, folders, NAME)
+    predictor, records, read = draft_cells.load(model, folders, _NAME)
     told = predictor.draft_probabilities(records)
     training = read_asked_candidates(str(folders[0]), predictor.question, 'train')
     values = {

@@ -53,16 +53,7 @@ def load_factors(histories_dir: str) -> np.ndarray:
     FileNotFoundError: the folder is not finished, or another job made it.
     ValueError: the folder has none.
   """
-  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
-  path = pathlib.Path(folder) / 'items.parquet'
-  if ITEM_FACTORS not in pq.read_schema(path).names:
-    raise ValueError(
-      f'{path} has no {ITEM_FACTORS}, which the recipe reads '
-      '(interaction_vectors.item_factors): expected histories that this version of '
-      'build_histories made'
-    )
-  column = pq.read_table(path, columns=[ITEM_FACTORS])[ITEM_FACTORS]
-  flat = column.combine_chunks().flatten().to_numpy()
+  (flat,) = _read_columns(histories_dir, 'item_factors', ITEM_FACTORS)
   return flat.reshape(-1, FOLDS, FACTORS).transpose(1, 0, 2)
 
 
@@ -74,18 +65,23 @@ def load_statistics(histories_dir: str) -> np.ndarray:
     FileNotFoundError: the folder is not finished, or another job made it.
     ValueError: the folder has none.
   """
-  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
-  path = pathlib.Path(folder) / 'items.parquet'
-  if VALUE_SUMS not in pq.read_schema(path).names:
-    raise ValueError(
-      f'{path} has no {VALUE_SUMS}, which the recipe reads '
-      '(interaction_vectors.item_statistics): expected histories that this version of '
-      'build_histories made'
-    )
-  table = pq.read_table(path, columns=[VALUE_SUMS, VALUE_COUNTS])
-  flat = (column.combine_chunks().flatten().to_numpy() for column in table.columns)
+  flat = _read_columns(histories_dir, 'item_statistics', VALUE_SUMS, VALUE_COUNTS)
   sums, counts = (values.reshape(-1, FOLDS) for values in flat)
   return told_statistics(sums, counts, histories.load_scale(histories_dir))
+
+
+def _read_columns(histories_dir, setting, *names) -> list[np.ndarray]:
+  """Returns columns of the item table, all numbers of each one after another."""
+  folder = finished.check_finished(histories_dir, 'pipelines.build_histories')
+  path = pathlib.Path(folder) / 'items.parquet'
+  if names[0] not in pq.read_schema(path).names:
+    raise ValueError(
+      f'{path} has no {names[0]}, which the recipe reads '
+      f'(interaction_vectors.{setting}): expected histories that this version of '
+      'build_histories made'
+    )
+  table = pq.read_table(path, columns=[*names])
+  return [column.combine_chunks().flatten().to_numpy() for column in table.columns]
 
 
 def interaction_vectors() -> ItemVectors:

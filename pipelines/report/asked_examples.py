@@ -84,10 +84,8 @@ def read_asked_examples(
   Raises:
     JobError: an answer is none of the options.
   """
-  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
   found, left_out = [], []
-  for place, record in _records(histories_dir, split, question.name):
-    example = _valid_example(record, question, num_items)
+  for place, example in _examples(histories_dir, question, split):
     if example is None:
       left_out.append(place)
     elif answered is not None and example_name(example) not in answered:
@@ -120,9 +118,7 @@ def read_answer_texts(
     question: words of the question.
     split: name of the split, or 'all'.
   """
-  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
-  for _, record in _records(histories_dir, split, question.name):
-    example = _valid_example(record, question, num_items)
+  for _, example in _examples(histories_dir, question, split):
     yield from example['answer'] if example else ()
 
 
@@ -139,18 +135,20 @@ def read_asked_candidates(
   Raises:
     JobError: an answer is none of the options.
   """
-  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
   (candidates,) = schema.CANDIDATES
-  for _, record in _records(histories_dir, split, question.name):
-    if example := _valid_example(record, question, num_items):
+  for _, example in _examples(histories_dir, question, split):
+    if example:
       items, answer = example[candidates], _option(example, question)
       yield AskedCandidates(example_name(example), items, answer)
 
 
-def _records(histories_dir, split, name) -> Iterator[tuple[str, bytes]]:
-  for path in history_records.list_history_files(histories_dir, split, name):
+def _examples(histories_dir, question, split) -> Iterator[tuple[str, dict | None]]:
+  """Yields the place of each record, and its example; None if it is not valid."""
+  num_items = pq.read_metadata(f'{histories_dir}/items.parquet').num_rows
+  for path in history_records.list_history_files(histories_dir, split, question.name):
     for number, record in enumerate(tfrecord.read_tfrecord(path)):
-      yield f'record {number} of {path}', record
+      example = _valid_example(record, question, num_items)
+      yield f'record {number} of {path}', example
 
 
 def _valid_example(record, question, num_items):
